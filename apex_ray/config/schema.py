@@ -1,0 +1,171 @@
+"""Every setting of a run: one frozen pydantic model per part. YAML presets fill them, dotted overrides change them.
+
+Units are in the names: `_frames` emulator frames, `_steps` agent steps, `_transitions`, `_updates`, `_s` seconds,
+`_bytes`. "Horgan" is Horgan et al. 2018, Distributed Prioritized Experience Replay (arXiv 1803.00933).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+
+class Section(BaseModel):
+    """Frozen, and an unknown key is a mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class EnvConfig(Section):
+    """Which environment, and the Atari preprocessing (Mnih et al. 2015; Machado et al. 2018 for sticky actions)."""
+
+    id: str = Field(description="ALE/<Game>-v5, or any Gymnasium id with Discrete actions and Box observations")
+    frame_skip: PositiveInt = Field(4, description="Atari: emulator frames per agent step; the last two are max-pooled")
+    frame_stack: PositiveInt = Field(4, description="frames per observation; vectors use 1")
+    image_size: PositiveInt = Field(84, description="side of the square gray frame, pixels")
+    noop_max: int = Field(30, ge=0, description="Atari: up to this many no-ops after a reset")
+    sticky_actions: float = Field(0.0, ge=0, le=1, description="Atari: probability of repeating the last action")
+    fire_reset: bool = Field(True, description="Atari: press FIRE after a reset where the game waits for it")
+    terminal_on_life_loss: bool = Field(False, description="training only: a lost life ends the n-step window with value 0")
+    max_episode_frames: PositiveInt = Field(108_000, description="time limit (truncation), 30 minutes of play")
+    full_action_space: bool = Field(False, description="Atari: all 18 actions instead of the game's own")
+    import_modules: tuple[str, ...] = Field((), description="modules to import first, which register environments")
+    kwargs: dict[str, Any] = Field(default_factory=dict, description="passed to gymnasium.make")
+
+
+class TdConfig(Section):
+    """The learning target, shared by actor (initial priorities) and learner."""
+
+    n_step: PositiveInt = Field(3, le=50, description="steps of the return (Horgan: 3)")
+    discount: float = Field(0.99, gt=0, le=1, description="gamma per agent step (Horgan: 0.99)")
+    reward_clip: PositiveFloat | None = Field(1.0, description="rewards clipped to [-x, x]; null for none")
+    double_q: bool = Field(True, description="the online network chooses, the target network values (van Hasselt 2016)")
+
+
+class NetworkConfig(Section):
+    torso: Literal["auto", "conv", "mlp"] = Field("auto", description="auto: conv for images, mlp for vectors")
+    conv_channels: tuple[PositiveInt, ...] = (32, 64, 64)
+    conv_kernels: tuple[PositiveInt, ...] = (8, 4, 3)
+    conv_strides: tuple[PositiveInt, ...] = (4, 2, 1)
+    mlp_layers: tuple[PositiveInt, ...] = (128, 128)
+    hidden: PositiveInt = Field(512, description="width of each head's hidden layer")
+    dueling: bool = Field(True, description="separate value and advantage heads (Wang et al. 2016)")
+
+    @model_validator(mode="after")
+    def _same_length(self) -> NetworkConfig:
+        if not len(self.conv_channels) == len(self.conv_kernels) == len(self.conv_strides):
+            raise ValueError("conv_channels, conv_kernels and conv_strides must have the same length")
+        return self
+
+
+class ActorsConfig(Section):
+    count: PositiveInt | Literal["auto"] = Field("auto", description="actor processes; auto: cores - 1, at least 1")
+    envs_per_actor: PositiveInt = Field(16, description="environments stepped together by one actor")
+    epsilon_base: float = Field(0.4, gt=0, lt=1, description="epsilon of environment 0 of the ladder (Horgan: 0.4)")
+    epsilon_alpha: float = Field(7.0, ge=0, description="spread of the ladder (Horgan: 7)")
+    chunk_transitions: PositiveInt = Field(50, description="steps of each environment sent at a time (Horgan: 50)")
+    weights_every_steps: PositiveInt = Field(100, description="steps of an environment between fetches (400 frames)")
+    chunks_in_flight: PositiveInt = Field(2, description="chunks sent and not yet stored, at most")
+    threads: PositiveInt = Field(1, description="threads an actor uses for emulation and inference")
+
+
+class ReplayConfig(Section):
+    capacity_transitions: PositiveInt = Field(2_000_000, description="Horgan: soft limit 2M")
+    min_transitions: PositiveInt = Field(50_000, description="learning starts when replay holds these (Horgan: 50k)")
+    alpha: float = Field(0.6, ge=0, description="sampling probability ~ priority^alpha (Horgan: 0.6)")
+    beta: float = Field(0.4, ge=0, le=1, description="importance weights ~ (1/(N p))^beta (Horgan: 0.4)")
+    samples_per_insert: PositiveFloat | None = Field(
+        None, description="how often a transition is sampled on average; null: learner and actors run free"
+    )
+    insert_tolerance_transitions: PositiveInt | None = Field(
+        None, description="how far actors may run ahead of that ratio; null: min_transitions / 10, at least two chunks"
+    )
+    max_bytes: PositiveInt | None = Field(None, description="refuse to start above; null: 80% of available memory")
+
+
+class LearnerConfig(Section):
+    batch_size: PositiveInt = Field(512, description="Horgan: 512")
+    optimizer: Literal["rmsprop", "adam"] = Field("rmsprop", description="centred RMSProp (Horgan), or Adam")
+    learning_rate: PositiveFloat = Field(6.25e-5, description="Horgan: 0.00025 / 4")
+    rmsprop_decay: float = Field(0.95, gt=0, lt=1)
+    epsilon: PositiveFloat = Field(1.5e-7, description="optimizer's denominator constant (Horgan: 1.5e-7)")
+    max_grad_norm: PositiveFloat | None = Field(40.0, description="global gradient norm limit (Horgan: 40)")
+    huber_delta: PositiveFloat | None = Field(1.0, description="Huber loss threshold; null: half squared error")
+    target_every_updates: PositiveInt = Field(2_500, description="target network copy (Horgan: 2,500)")
+    publish_every_updates: PositiveInt = Field(50, description="updates between new weights for the actors")
+    prefetch_batches: PositiveInt = Field(3, description="batches asked of replay ahead of use")
+    device: str = Field("auto", description="auto: cuda when there is one, else cpu; or cpu, cuda, cuda:1")
+    bf16: bool = Field(False, description="autocast to bfloat16")
+    compile: bool = Field(False, description="torch.compile the update; costs 10 to 60 s at the start")
+    threads: PositiveInt | Literal["auto"] = Field("auto", description="CPU threads; auto: cores - actors, at least 1")
+
+
+class EvaluationConfig(Section):
+    every_s: PositiveFloat = Field(120.0, description="seconds between evaluations while training")
+    episodes: PositiveInt = Field(20)
+    envs: PositiveInt = Field(8, description="environments stepped together")
+    epsilon: float = Field(0.001, ge=0, le=1, description="random actions while evaluating; 0 is greedy")
+    video: bool = Field(True, description="keep a video of the best episode")
+    final: bool = Field(True, description="evaluate the final weights once more when training ends")
+
+
+class StopConfig(Section):
+    """Training ends at whichever comes first; all null: never."""
+
+    after_s: PositiveFloat | None = None
+    after_frames: PositiveInt | None = None
+    after_updates: PositiveInt | None = None
+    evaluation_return: float | None = Field(None, description="stop when an evaluation's mean reaches this")
+
+
+class CheckpointConfig(Section):
+    every_s: PositiveFloat = 300.0
+    keep: PositiveInt = Field(2, description="newest checkpoints kept, beside the best")
+    replay: bool = Field(False, description="save the replay too, so that resuming needs no refill")
+
+
+class ClusterConfig(Section):
+    address: str | None = Field(None, description="null: Ray embedded in this process; auto, host:port or ray://host:port")
+    max_restarts: int = Field(3, ge=0, description="lost actor processes replaced per run before it ends with an error")
+    dashboard: bool = Field(False, description="start Ray's dashboard with an embedded Ray")
+    object_store_bytes: PositiveInt | None = Field(None, description="embedded Ray's shared memory; null: what chunks and batches need")
+
+
+class ReportConfig(Section):
+    every_s: PositiveFloat = Field(5.0, description="seconds between metric rows (JSONL, TensorBoard)")
+    line_every_s: PositiveFloat = Field(30.0, description="seconds between lines where there is no terminal")
+
+
+class ApexConfig(Section):
+    """A whole run."""
+
+    name: str = "apex"
+    seed: int = Field(1, ge=0)
+    mode: Literal["ray", "serial"] = Field("ray", description="serial: one process, deterministic, for debugging")
+    runs_dir: str = Field("runs", description="folder that run folders are made in")
+    env: EnvConfig
+    td: TdConfig = TdConfig()
+    network: NetworkConfig = NetworkConfig()
+    actors: ActorsConfig = ActorsConfig()
+    replay: ReplayConfig = ReplayConfig()
+    learner: LearnerConfig = LearnerConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    stop: StopConfig = StopConfig()
+    checkpoint: CheckpointConfig = CheckpointConfig()
+    cluster: ClusterConfig = ClusterConfig()
+    report: ReportConfig = ReportConfig()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> ApexConfig:
+        r, b = self.replay, self.learner.batch_size
+        if b > r.capacity_transitions:
+            raise ValueError(f"learner.batch_size {b} is larger than replay.capacity_transitions {r.capacity_transitions}")
+        if b > r.min_transitions:
+            raise ValueError(f"learner.batch_size {b} is larger than replay.min_transitions {r.min_transitions}: raise it")
+        if r.min_transitions > r.capacity_transitions // 2:
+            raise ValueError(
+                f"replay.min_transitions {r.min_transitions} must be at most half of "
+                f"replay.capacity_transitions {r.capacity_transitions}: learning might never start"
+            )
+        return self

@@ -1,0 +1,38 @@
+"""The contract between an actor (or evaluator) and its environments."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from apex_ray.types import AnyArray, EnvSpec, IntArray, Step
+
+
+class VectorEnv(Protocol):
+    """E environments stepped together, in two halves so that work can be done while they emulate.
+
+    Each episode ends with its own final observation; the step after it ignores the action, starts a new episode and
+    is marked `first` (next-step autoreset). `observations[e]` of a step that is not `first` is that of the step before,
+    shifted by one frame. At a `first` step
+    the frames before the first one are zeros (as ALE does).
+    """
+
+    spec: EnvSpec
+    num_envs: int
+
+    def reset(self, seed: int) -> AnyArray:
+        """Start all episodes; environment e uses seed + e. Returns observations [E, S, *F], newest frame last."""
+        ...
+
+    def send(self, actions: IntArray) -> None:
+        """Start one step with actions [E]."""
+        ...
+
+    def recv(self) -> Step:
+        """Wait for that step."""
+        ...
+
+    def render(self, index: int) -> AnyArray:
+        """A picture [H, W, 3] uint8 of environment `index` now, for videos."""
+        ...
+
+    def close(self) -> None: ...

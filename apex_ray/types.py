@@ -1,0 +1,147 @@
+"""The records that travel between the parts. Data only; who sends what to whom is the picture in docs/DESIGN.md.
+
+Legend of shape letters, used in every docstring of the package:
+    E  environments stepped together by one actor        B  samples in a batch
+    T  transitions of one stream in a chunk               S  frames in an observation (the stack)
+    n  steps of the n-step return                         A  actions
+    F  frame shape: (H, W) gray, (C, H, W) colour, (D,) vector
+    W  frames that one sample needs: S + n, the stack before and n frames after
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+BoolArray = npt.NDArray[np.bool_]
+ByteArray = npt.NDArray[np.uint8]
+AnyArray = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class EnvSpec:
+    """What the network, the actor and replay must know of an environment."""
+
+    env_id: str
+    frame_shape: tuple[int, ...]
+    frame_dtype: str  # "uint8" (images, scaled by 1/255 in the network) or "float32" (vectors)
+    stack: int  # frames in one observation, S
+    num_actions: int
+    frame_skip: int  # emulator frames per agent step, 1 outside Atari
+
+    @property
+    def frame_bytes(self) -> int:
+        return int(np.prod(self.frame_shape)) * np.dtype(self.frame_dtype).itemsize
+
+
+@dataclass
+class Step:
+    """One agent step of E environments, as an environment returns it.
+
+    An environment whose episode ended at the last step ignores its action and starts anew (Gymnasium's next-step
+    autoreset): `first` is then True, the reward is 0 and the step is no transition. The final observation of an
+    episode is therefore always seen, which bootstrapping through a time limit needs.
+    """
+
+    observations: AnyArray  # [E, S, *F] newest frame last; valid until the environment's next recv()
+    rewards: FloatArray  # [E] unclipped
+    terminated: BoolArray  # [E] the episode ended in a terminal state
+    truncated: BoolArray  # [E] the episode was cut (time limit): its last state still has a value
+    life_lost: BoolArray  # [E] a life was lost and the episode goes on
+    first: BoolArray  # [E] the observation starts an episode
+
+
+@dataclass
+class Chunk:
+    """T consecutive steps of each of E streams with everything that sampling them needs, made by one actor.
+
+    Position t of a stream is slot t of `actions` etc. and frame S - 1 + t of `frames`. The S - 1 frames before it
+    complete its stack, the n frames after the last one hold the states that its return bootstraps from.
+    """
+
+    frames: AnyArray  # [E, T + S - 1 + n, *F]
+    actions: IntArray  # [E, T]
+    returns: FloatArray  # [E, T] n-step return, rewards clipped
+    discounts: FloatArray  # [E, T] gamma^m, 0 where the window ended in a terminal state
+    steps: ByteArray  # [E, T] m, the distance to the bootstrap state: n, or less at an episode's end
+    ages: ByteArray  # [E, T] min(steps since the episode's first observation, S - 1): how much of the stack is real
+    priorities: Float64Array  # [E, T] |TD error| by the actor's own Q-values; 0 marks a step that is no transition
+    actor: int = 0  # who made it
+    sequence: int = 0  # its running number with that actor
+    version: int = 0  # of the weights that chose its last action
+
+    @property
+    def num_transitions(self) -> int:
+        return int(np.count_nonzero(self.priorities))
+
+    @property
+    def nbytes(self) -> int:
+        return sum(v.nbytes for v in vars(self).values() if isinstance(v, np.ndarray))
+
+
+@dataclass
+class Batch:
+    """B sampled transitions. State t is frames[:, :S]; the bootstrap state is frames[b, steps[b] : steps[b] + S]."""
+
+    frames: AnyArray  # [B, S + n, *F]
+    actions: IntArray  # [B]
+    returns: FloatArray  # [B]
+    discounts: FloatArray  # [B]
+    steps: ByteArray  # [B]
+    weights: FloatArray  # [B] importance weights, largest of the batch is 1
+    slots: IntArray  # [B] where in replay they are
+    generations: IntArray  # [B] how often that slot had been overwritten
+
+    @property
+    def nbytes(self) -> int:
+        return sum(v.nbytes for v in vars(self).values() if isinstance(v, np.ndarray))
+
+
+@dataclass
+class PriorityUpdate:
+    """New |TD errors| of sampled transitions. One whose slot was overwritten since is dropped by replay."""
+
+    slots: IntArray  # [B]
+    generations: IntArray  # [B]
+    priorities: Float64Array  # [B]
+
+
+@dataclass
+class Weights:
+    """The network's parameters by name. An actor never goes back to a smaller version."""
+
+    version: int
+    params: dict[str, AnyArray]
+
+
+@dataclass
+class EpisodeEnd:
+    """One finished training episode."""
+
+    episode_return: float  # unclipped
+    length_steps: int
+    epsilon: float
+
+
+@dataclass
+class EvaluationResult:
+    """Full episodes of one fixed policy."""
+
+    version: int
+    updates: int
+    frames: int
+    returns: list[float]
+    lengths_steps: list[int]
+    human_normalised: float | None = None
+    video: str | None = None
+    wall_s: float = 0.0
+    extra: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def mean_return(self) -> float:
+        return float(np.mean(self.returns))

@@ -1,0 +1,20 @@
+"""The one exception for mistakes that a user can mend, and the nearest-name helper its messages use."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """A mistake in the configuration, the environment, a file or the machine's set-up.
+
+    Command lines print its message without a traceback and exit with code 2. The message names the file or key, the
+    value, what was expected and, where there is one, the nearest valid name.
+    """
+
+
+def did_you_mean(name: str, valid: Iterable[str], cutoff: float = 0.5) -> str:
+    """' Did you mean X?' with the valid name nearest to `name`, or '' when none is near."""
+    matches = difflib.get_close_matches(name, list(valid), n=1, cutoff=cutoff)
+    return f" Did you mean {matches[0]!r}?" if matches else ""
