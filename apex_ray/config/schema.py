@@ -81,6 +81,7 @@ class ReplayConfig(Section):
     insert_tolerance_transitions: PositiveInt | None = Field(
         None, description="how far actors may run ahead of that ratio; null: min_transitions / 10, at least two chunks"
     )
+    shards: PositiveInt = Field(1, description="replay processes that share the transitions, sampled as one")
     max_bytes: PositiveInt | None = Field(None, description="refuse to start above; null: 80% of available memory")
 
 
@@ -122,7 +123,7 @@ class StopConfig(Section):
 class CheckpointConfig(Section):
     every_s: PositiveFloat = 300.0
     keep: PositiveInt = Field(2, description="newest checkpoints kept, beside the best")
-    replay: bool = Field(False, description="save the replay too, so that resuming needs no refill")
+    replay: bool = Field(False, description="save the replay too when training stops, so that resuming needs no refill")
 
 
 class ClusterConfig(Section):

@@ -1,0 +1,90 @@
+"""The actor's loop: infer, explore, step the environments, and hand over a chunk whenever one is complete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from apex_ray.actor.epsilon import epsilon_greedy
+from apex_ray.actor.nstep import NStepWindow
+from apex_ray.actor.variable_client import VariableClient
+from apex_ray.envs.base import VectorEnv
+from apex_ray.types import AnyArray, Chunk, EpisodeEnd, FloatArray
+
+QFunction = Callable[[AnyArray], FloatArray]  # observations [E, S, *F] -> Q-values float32 [E, A]
+
+
+class Actor:
+    """Steps E environments with one epsilon each. Knows nothing of processes, replay or how weights travel."""
+
+    def __init__(
+        self,
+        index: int,
+        envs: VectorEnv,
+        q_function: QFunction,
+        window: NStepWindow,
+        epsilons: FloatArray,
+        variables: VariableClient,
+        seed: int,
+    ) -> None:
+        self._index, self._envs, self._q_function, self._window = index, envs, q_function, window
+        self._epsilons, self._variables = epsilons, variables
+        seeds = np.random.SeedSequence([seed, index]).generate_state(2)
+        self._rng = np.random.default_rng(seeds[0])
+        # ALE takes 31-bit seeds and gives environment e the seed + e.
+        self._observations = envs.reset(int(seeds[1]) % 2**30)
+        self._returns = np.zeros(envs.num_envs)
+        self._lengths = np.zeros(envs.num_envs, np.int64)
+        self._sequence = 0
+        self._ended: list[EpisodeEnd] = []
+        self.steps = 0  # agent steps of all environments, autoreset steps included
+
+    @property
+    def version(self) -> int:
+        """Of the weights it acts with."""
+        return self._variables.version
+
+    def start_step(self) -> Chunk | None:
+        """Choose actions and set the environments going.
+
+        Returns a chunk when one is complete: it can be sent while they emulate, and its arrays are valid until
+        `finish_step`.
+        """
+        self._variables.step()
+        q_values = self._q_function(self._observations)
+        self._window.observe(self._observations, q_values)
+        actions = epsilon_greedy(q_values, self._epsilons, self._rng)
+        self._window.decide(actions)
+        self._envs.send(actions)
+        chunk = self._window.chunk()  # while the environments emulate
+        if chunk is not None:
+            chunk.actor, chunk.sequence, chunk.version = self._index, self._sequence, self.version
+            self._sequence += 1
+        return chunk
+
+    def finish_step(self) -> None:
+        """The second half: wait for the environments and note what they answered."""
+        step = self._envs.recv()
+        self._window.result(step)
+        self._observations = step.observations
+        self._count(step.rewards, step.terminated | step.truncated, step.first)
+
+    def _count(self, rewards: AnyArray, ended: AnyArray, first: AnyArray) -> None:
+        self.steps += len(first)
+        self._returns += rewards
+        self._lengths += 1
+        if first.any():
+            self._returns[first] = 0.0
+            self._lengths[first] = 0
+        for e in np.flatnonzero(ended):
+            episode = EpisodeEnd(float(self._returns[e]), int(self._lengths[e]), float(self._epsilons[e]))
+            self._ended.append(episode)
+
+    def ended_episodes(self) -> list[EpisodeEnd]:
+        """Episodes that ended since the last call, returns unclipped."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def close(self) -> None:
+        self._envs.close()

@@ -1,0 +1,32 @@
+"""The epsilon ladder: how much each environment explores."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from apex_ray.types import FloatArray
+
+
+def epsilon_ladder(num_envs: int, base: float, alpha: float) -> FloatArray:
+    """epsilon_i = base^(1 + alpha i / (N - 1)) for i in 0..N-1 (Horgan et al. 2018, section 4.1); float32 [N].
+
+    One environment alone gets `base`.
+    """
+    position = np.arange(num_envs) / max(num_envs - 1, 1)
+    return np.asarray(base ** (1 + alpha * position), np.float32)
+
+
+def actor_epsilons(actor: int, num_actors: int, envs_per_actor: int, base: float, alpha: float) -> FloatArray:
+    """The rungs of one actor, float32 [E]: every num_actors-th one, so that each actor spans the whole ladder.
+
+    Losing an actor then thins the exploration evenly instead of cutting off one end of it.
+    """
+    return epsilon_ladder(num_actors * envs_per_actor, base, alpha)[actor::num_actors]
+
+
+def epsilon_greedy(q_values: FloatArray, epsilons: FloatArray, rng: np.random.Generator) -> np.ndarray:
+    """Actions int64 [E] from q_values [E, A]: uniform with probability epsilons [E], else greedy."""
+    count, num_actions = q_values.shape
+    random_actions = rng.integers(num_actions, size=count)
+    explore = rng.random(count) < epsilons
+    return np.where(explore, random_actions, q_values.argmax(1))

@@ -1,0 +1,60 @@
+"""The Q-network as configured, its weights as plain arrays, and its use for inference."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from apex_ray.config.schema import NetworkConfig
+from apex_ray.networks.dueling import DuelingHead, PlainHead
+from apex_ray.networks.torso import build_torso
+from apex_ray.types import AnyArray, EnvSpec, FloatArray
+
+
+class QNetwork(nn.Module):
+    """Observations [B, S, *F] -> Q-values [B, A]."""
+
+    def __init__(self, spec: EnvSpec, config: NetworkConfig) -> None:
+        super().__init__()
+        self.torso = build_torso(spec, config)
+        head = DuelingHead if config.dueling else PlainHead
+        self.head = head(self.torso.num_features, config.hidden, spec.num_actions)
+
+    def forward(self, observations: Tensor) -> Tensor:
+        return self.head(self.torso(observations))  # type: ignore[no-any-return]
+
+
+def build_network(spec: EnvSpec, config: NetworkConfig, seed: int | None = None) -> QNetwork:
+    """A Q-network in channels_last layout; with `seed`, the same parameters each time, leaving torch's RNG alone."""
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            torch.manual_seed(seed)
+        return QNetwork(spec, config).to(memory_format=torch.channels_last)
+
+
+def to_arrays(network: nn.Module) -> dict[str, AnyArray]:
+    """The parameters as contiguous arrays of their own, by name."""
+    return {k: v.detach().cpu().contiguous().numpy().copy() for k, v in network.state_dict().items()}
+
+
+def from_arrays(network: nn.Module, params: Mapping[str, AnyArray]) -> None:
+    """Load what `to_arrays` gave. Raises RuntimeError naming missing, unexpected or misshapen parameters."""
+    # np.array: arrays out of shared memory are read-only, which torch.from_numpy warns of; load_state_dict copies.
+    network.load_state_dict({k: torch.from_numpy(np.array(v)) for k, v in params.items()})
+
+
+class Inference:
+    """A network as a function of arrays: observations [E, S, *F] -> Q-values float32 [E, A]."""
+
+    def __init__(self, network: QNetwork) -> None:
+        self.network = network.eval().requires_grad_(False)
+
+    def load(self, params: Mapping[str, AnyArray]) -> None:
+        from_arrays(self.network, params)
+
+    def __call__(self, observations: AnyArray) -> FloatArray:
+        with torch.inference_mode():
+            return self.network(torch.from_numpy(observations)).numpy()  # type: ignore[no-any-return]

@@ -1,0 +1,35 @@
+"""Heads that turn features into Q-values."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+def _head(num_features: int, hidden: int, num_outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(num_features, hidden), nn.ReLU(), nn.Linear(hidden, num_outputs))
+
+
+class DuelingHead(nn.Module):
+    """Q(s, a) = V(s) + A(s, a) - mean_a A(s, a) (Wang et al. 2016, eq. 9)."""
+
+    def __init__(self, num_features: int, hidden: int, num_actions: int) -> None:
+        super().__init__()
+        self.value = _head(num_features, hidden, 1)
+        self.advantage = _head(num_features, hidden, num_actions)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, features] -> [B, A]."""
+        advantage = self.advantage(features)
+        return self.value(features) + advantage - advantage.mean(dim=1, keepdim=True)  # type: ignore[no-any-return]
+
+
+class PlainHead(nn.Module):
+    """One hidden layer (Mnih et al. 2015)."""
+
+    def __init__(self, num_features: int, hidden: int, num_actions: int) -> None:
+        super().__init__()
+        self.layers = _head(num_features, hidden, num_actions)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, features] -> [B, A]."""
+        return self.layers(features)  # type: ignore[no-any-return]

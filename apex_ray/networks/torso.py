@@ -1,0 +1,66 @@
+"""From an observation to features: convolutions for images, a perceptron for vectors."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from apex_ray.config.schema import NetworkConfig
+from apex_ray.types import EnvSpec
+
+
+class ConvTorso(nn.Module):
+    """Nature DQN's convolutions (Mnih et al. 2015) with the sizes of the configuration, valid padding."""
+
+    def __init__(self, in_channels: int, size: tuple[int, int], config: NetworkConfig) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        height, width = size
+        sizes = zip(config.conv_channels, config.conv_kernels, config.conv_strides, strict=True)
+        for channels, kernel, stride in sizes:
+            layers += [nn.Conv2d(in_channels, channels, kernel, stride), nn.ReLU()]
+            in_channels = channels
+            height, width = ((x - kernel) // stride + 1 for x in (height, width))
+            if min(height, width) < 1:
+                raise ValueError(f"network: frames of {size} are too small for kernels {config.conv_kernels}")
+        self.layers = nn.Sequential(*layers, nn.Flatten())
+        self.num_features = in_channels * height * width
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """[B, S, (C,) H, W] uint8 -> [B, features]. Stack and colours become the input channels, scaled to [0, 1]."""
+        batch, *_, height, width = observations.shape
+        images = observations.reshape(batch, -1, height, width)
+        # Dtype follows the parameters, so that a float64 network can be checked against a reference.
+        images = images.to(self.layers[0].weight.dtype, memory_format=torch.channels_last)
+        return self.layers(images * (1.0 / 255.0))  # type: ignore[no-any-return]
+
+
+class MlpTorso(nn.Module):
+    def __init__(self, num_inputs: int, config: NetworkConfig) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for width in config.mlp_layers:
+            layers += [nn.Linear(num_inputs, width), nn.ReLU()]
+            num_inputs = width
+        self.layers = nn.Sequential(*layers)
+        self.num_features = num_inputs
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """[B, S, D] -> [B, features]."""
+        return self.layers(observations.flatten(1).float())  # type: ignore[no-any-return]
+
+
+def build_torso(spec: EnvSpec, config: NetworkConfig) -> ConvTorso | MlpTorso:
+    """The torso that fits the observation, or the one that the configuration insists on."""
+    kind = config.torso
+    if kind == "auto":
+        kind = "mlp" if len(spec.frame_shape) == 1 else "conv"
+    if kind == "conv":
+        if len(spec.frame_shape) == 1:
+            raise ValueError(f"network.torso is conv, but {spec.env_id} has vectors of {spec.frame_shape[0]} numbers")
+        *colours, height, width = spec.frame_shape
+        return ConvTorso(spec.stack * (colours[0] if colours else 1), (height, width), config)
+    num_inputs = spec.stack
+    for side in spec.frame_shape:
+        num_inputs *= side
+    return MlpTorso(num_inputs, config)

@@ -1,0 +1,51 @@
+"""Bounded windows of remote calls: every queue between the nodes is one of these."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from typing import Any
+
+import ray
+from ray import ObjectRef
+
+
+class CallWindow:
+    """At most `limit` calls in flight. Reserving room waits for the oldest and raises what it raised."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._calls: deque[ObjectRef[Any]] = deque()
+        self.waited_s = 0.0
+
+    def reserve(self) -> None:
+        """Wait until one more call may be made."""
+        if len(self._calls) < self._limit:
+            return
+        started = time.monotonic()
+        ray.get(self._calls.popleft())
+        self.waited_s += time.monotonic() - started
+
+    def add(self, call: ObjectRef[Any]) -> None:
+        self._calls.append(call)
+
+
+class LatestCall:
+    """At most one call in flight, polled and never waited for."""
+
+    def __init__(self) -> None:
+        self._call: ObjectRef[Any] | None = None
+
+    @property
+    def busy(self) -> bool:
+        return self._call is not None
+
+    def start(self, call: ObjectRef[Any]) -> None:
+        self._call = call
+
+    def poll(self) -> tuple[bool, Any]:
+        """(True, result) once when the call has ended, else (False, None). Raises what it raised."""
+        if self._call is None or not ray.wait([self._call], timeout=0)[0]:
+            return False, None
+        call, self._call = self._call, None
+        return True, ray.get(call)

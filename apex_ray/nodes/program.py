@@ -1,0 +1,178 @@
+"""The system's picture as code: starts every node, tells each whom it talks to, and watches until it is time to stop.
+
+Who waits for whom. Every queue has the bound given here; nothing else is ever waited for.
+
+    loop       waits for                         bound                          freed by
+    actor      its chunks being stored           actors.chunks_in_flight        replay `add` returning
+    actor      its environments                  one step                       emulation
+    replay     (insert thread) the limiter       one chunk, the rest queue at   learner sampling
+                                                 their actors' bound
+    replay     (sample thread) the limiter,      learner.prefetch_batches       actors inserting
+               the minimum size
+    learner    a batch                           learner.prefetch_batches       replay `sample` returning
+    learner    priority updates                  2 a shard                      replay `update_priorities`
+    metrics    nobody                            one report per part in flight
+    evaluator  nobody (newest weights)           one evaluation in flight
+    driver     nobody: polls metrics; carries no transition, batch or weights
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import ObjectRef
+
+from apex_ray.actor.epsilon import epsilon_ladder
+from apex_ray.config.schema import ApexConfig
+from apex_ray.learner.checkpoint import Counters
+from apex_ray.nodes import learner_node, replay_node
+from apex_ray.nodes.actor_node import ActorNode
+from apex_ray.nodes.evaluator_node import EvaluatorNode
+from apex_ray.nodes.flow import LatestCall
+from apex_ray.nodes.learner_node import LearnerNode
+from apex_ray.nodes.metrics_node import MetricsNode
+from apex_ray.nodes.replay_node import ReplayNode
+from apex_ray.nodes.supervise import Supervisor, Watched, as_user_error
+from apex_ray.nodes.weights_node import WeightsNode
+from apex_ray.parts import Sizes
+from apex_ray.types import EnvSpec, EvaluationResult
+from cluster.errors import UserError
+
+NO_RESTART: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0}
+
+
+@dataclass
+class Nodes:
+    """Handles of everything but the actors, which come and go."""
+
+    shards: list[Any]
+    weights: Any
+    metrics: Any
+    learner: Any
+    evaluator: Any
+
+
+class Program:
+    """A running system. `start`, then `watch` and `row` until done, then `save` and leave."""
+
+    def __init__(
+        self, config: ApexConfig, spec: EnvSpec, sizes: Sizes, run: Path, gpu: bool, on_event: Callable[[str], None]
+    ) -> None:
+        self._config, self._spec, self._sizes, self._run, self._gpu = config, spec, sizes, run, gpu
+        self._supervisor = Supervisor(run, config.cluster.max_restarts, on_event)
+        self._evaluation = LatestCall()
+        self._incarnations = 0
+        self._actors: dict[int, Any] = {}
+        self.counters = Counters()
+
+    def start(self, resume: bool) -> None:
+        """Start every node and its loop. UserError when one can't be built."""
+        config, spec, sizes = self._config, self._spec, self._sizes
+        replay = ray.remote(num_cpus=0, concurrency_groups=replay_node.GROUPS, **NO_RESTART)(ReplayNode)
+        learner = ray.remote(
+            num_cpus=sizes.learner_threads,
+            num_gpus=1 if self._gpu else 0,
+            concurrency_groups=learner_node.GROUPS,
+            **NO_RESTART,
+        )(LearnerNode)
+        light = ray.remote(num_cpus=0, **NO_RESTART)
+        learning = learner.remote(config, spec, sizes, self._run)
+        try:
+            self.counters = c = ray.get(learning.prepare.remote(resume))
+        except ray.exceptions.RayTaskError as error:
+            raise as_user_error("the learner", error, self._run) from None
+        self._incarnations = c.generation
+        ladder = epsilon_ladder(
+            sizes.actors * config.actors.envs_per_actor, config.actors.epsilon_base, config.actors.epsilon_alpha
+        )
+        progress = {"time_s": c.time_s, "frames": c.frames, "updates": c.updates, "episodes": c.episodes}
+        self._nodes = nodes = Nodes(
+            shards=[replay.remote(config, spec, sizes, shard) for shard in range(config.replay.shards)],
+            weights=light(WeightsNode).remote(),
+            metrics=light(MetricsNode).remote(ladder, spec.frame_skip, progress),
+            learner=learning,
+            evaluator=light(EvaluatorNode).remote(config, spec, self._run, c.best_return),
+        )
+        if resume:
+            self._load_replay()
+        call = nodes.learner.run.remote(nodes.shards, nodes.weights, nodes.metrics)
+        self._supervisor.watch(call, Watched("the learner", None))
+        for index in range(sizes.actors):
+            self._supervisor.watch(
+                self._start_actor(index), Watched(f"actor {index}", lambda i=index: self._start_actor(i))
+            )
+
+    def _start_actor(self, index: int) -> ObjectRef[Any]:
+        nodes = self._nodes
+        actor = ray.remote(num_cpus=self._sizes.actor_threads, **NO_RESTART)(ActorNode)
+        handle = actor.remote(self._config, self._spec, self._sizes, index, self._incarnations)
+        self._incarnations += 1
+        call: ObjectRef[Any] = handle.run.remote(nodes.shards, nodes.weights, nodes.metrics)
+        self._actors[index] = handle
+        return call
+
+    def watch(self, timeout_s: float) -> None:
+        """Wait that long for something to go wrong. UserError when the run can't go on."""
+        self._supervisor.check(timeout_s)
+
+    def row(self) -> dict[str, float]:
+        """All metrics now."""
+        nodes = self._nodes
+        row: dict[str, float]
+        row, *stats = ray.get([nodes.metrics.row.remote(), *(s.stats.remote() for s in nodes.shards)])
+        inserted, sampled = sum(s.inserted for s in stats), sum(s.sampled for s in stats)
+        row |= {
+            "replay_transitions": sum(s.transitions for s in stats),
+            "replay_fill": sum(s.transitions for s in stats) / sum(s.capacity for s in stats),
+            "replay_ratio": sampled / max(inserted - self._config.replay.min_transitions, 1) if sampled else 0.0,
+            "stale_priorities": sum(s.stale_updates for s in stats),
+            "actors_alive": sum(n.startswith("actor ") for n in self._supervisor.names),
+            "restarts": self._supervisor.restarts,
+        }
+        return row
+
+    def start_evaluation(self, counters: Counters) -> None:
+        """Ask for an evaluation of the newest weights unless one is under way."""
+        if not self._evaluation.busy:
+            self._evaluation.start(self._nodes.evaluator.evaluate.remote(self._nodes.weights, counters))
+
+    def poll_evaluation(self) -> EvaluationResult | None:
+        """The result, once, when it is there. UserError when playing failed."""
+        try:
+            return self._evaluation.poll()[1]
+        except ray.exceptions.RayError as error:
+            raise as_user_error("the evaluator", error, self._run) from None
+
+    @property
+    def evaluating(self) -> bool:
+        return self._evaluation.busy
+
+    def stop_actors(self) -> None:
+        """End the actors, so that what follows has the machine for itself."""
+        for handle in self._actors.values():
+            ray.kill(handle)
+
+    def save(self, counters: Counters) -> tuple[Path, int]:
+        """Write a checkpoint between two updates: (folder, updates)."""
+        saved: tuple[Path, int] = ray.get(self._nodes.learner.save.remote(counters))
+        return saved
+
+    def save_replay(self) -> None:
+        ray.get([s.save.remote(self._replay_file(i)) for i, s in enumerate(self._nodes.shards)])
+
+    def _load_replay(self) -> None:
+        files = [self._replay_file(i) for i in range(len(self._nodes.shards))]
+        if not all(f.exists() for f in files):
+            return
+        try:
+            ray.get([s.load.remote(f) for s, f in zip(self._nodes.shards, files, strict=True)])
+        except ray.exceptions.RayTaskError as error:
+            raise UserError(f"{files[0]}: {error.cause}; delete it to resume with an empty replay") from None
+
+    def _replay_file(self, shard: int) -> Path:
+        return self._run / f"replay-{shard}.safetensors"
+

@@ -1,0 +1,113 @@
+"""Which errors end a run and which are answered by a new process, within a budget."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import ObjectRef
+from ray.exceptions import RayActorError, RayError, RayTaskError
+
+from cluster.errors import UserError
+
+
+@dataclass
+class Watched:
+    """A node's endless call, and how to start it anew; None where a loss can't be made good."""
+
+    name: str
+    restart: Callable[[], ObjectRef[Any]] | None
+
+
+def root_cause(error: BaseException) -> BaseException:
+    """What really happened: a task's own exception, or the loss of the process it was talking to."""
+    while isinstance(error, RayTaskError) and isinstance(error.cause, BaseException) and error.cause is not error:
+        error = error.cause
+    return error
+
+
+def place(error: BaseException) -> str:
+    """' (file:line)' of the innermost frame, when the exception still carries its traceback."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+
+
+def as_user_error(name: str, error: BaseException, run: Path) -> UserError:
+    """One clear message for an error that ends the run; the whole traceback goes to a file in the run folder."""
+    cause = root_cause(error)
+    if isinstance(cause, UserError):
+        return UserError(str(cause))
+    report = run / "error.txt"
+    report.write_text("".join(traceback.format_exception(error)))
+    where = place(cause) or _last_place(str(error))
+    return UserError(f"{name} failed: {type(cause).__name__}: {cause}{where}; the whole traceback is in {report}")
+
+
+def _last_place(text: str) -> str:
+    """The innermost 'File "x", line n' of a traceback that only survived as text."""
+    lines = [line.strip() for line in text.splitlines() if line.strip().startswith("File ")]
+    if not lines:
+        return ""
+    file, line, *_ = lines[-1].split(", ")
+    return f" ({file.removeprefix('File ').strip(chr(34))}:{line.removeprefix('line ')})"
+
+
+class Supervisor:
+    """Watches the endless calls of all nodes. A mistake in configuration, environment or code ends the run at once;
+    only a lost process is replaced, and no more than `max_restarts` times in a run."""
+
+    def __init__(self, run: Path, max_restarts: int, on_event: Callable[[str], None]) -> None:
+        self._run, self._max_restarts, self._on_event = run, max_restarts, on_event
+        self._watched: dict[ObjectRef[Any], Watched] = {}
+        self.restarts = 0
+
+    def watch(self, call: ObjectRef[Any], watched: Watched) -> None:
+        self._watched[call] = watched
+
+    @property
+    def names(self) -> list[str]:
+        return [w.name for w in self._watched.values()]
+
+    def check(self, timeout_s: float) -> None:
+        """Wait up to `timeout_s` for a call to end; none should. UserError when the run can't go on."""
+        ended, _ = ray.wait(list(self._watched), num_returns=1, timeout=timeout_s)
+        failures = [(self._watched.pop(call), self._outcome(call)) for call in ended]
+        # A lost shard or learner makes everyone who talks to it fail too: name the one that can't be replaced.
+        for watched, error in sorted(failures, key=lambda f: f[0].restart is not None):
+            if not isinstance(root_cause(error), RayActorError):
+                raise as_user_error(watched.name, error, self._run)
+            self._replace(watched, error)
+
+    @staticmethod
+    def _outcome(call: ObjectRef[Any]) -> BaseException:
+        try:
+            ray.get(call)
+        except RayError as error:
+            return error
+        return RuntimeError("its loop ended by itself")
+
+    def _replace(self, watched: Watched, error: BaseException) -> None:
+        if watched.restart is None or isinstance(error, RayTaskError):
+            # A RayTaskError around a lost process: this node lives, the shard or holder it talked to does not.
+            lost = watched.name if watched.restart is None else f"a node that {watched.name} talks to"
+            raise UserError(
+                f"{lost} lost its process ({_short(error)}); go on from the last checkpoint with "
+                f"apex-ray train --resume {self._run}"
+            )
+        self.restarts += 1
+        if self.restarts > self._max_restarts:
+            raise UserError(
+                f"{watched.name} lost its process ({_short(error)}), and cluster.max_restarts = {self._max_restarts} "
+                f"are used up; go on with apex-ray train --resume {self._run}"
+            )
+        self._on_event(f"{watched.name} lost its process, restart {self.restarts} of {self._max_restarts}")
+        self.watch(watched.restart(), watched)
+
+
+def _short(error: BaseException) -> str:
+    text = str(root_cause(error)).strip().splitlines()
+    return text[0] if text else type(error).__name__

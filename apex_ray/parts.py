@@ -1,0 +1,112 @@
+"""Builds the parts of a run from its configuration; serial.py and nodes/ put the same parts together."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from apex_ray.actor.actor import Actor
+from apex_ray.actor.epsilon import actor_epsilons
+from apex_ray.actor.nstep import NStepWindow
+from apex_ray.actor.variable_client import VariableClient, VariableSource
+from apex_ray.config.schema import ApexConfig
+from apex_ray.envs.make import make_envs
+from apex_ray.networks.build import Inference, build_network
+from apex_ray.replay.limiter import Limiter
+from apex_ray.replay.memory import PrioritizedReplay
+from apex_ray.types import EnvSpec
+from cluster.errors import UserError
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What `auto` came to, and what follows from the configuration by arithmetic."""
+
+    actors: int
+    actor_threads: int
+    learner_threads: int
+    chunk_transitions: int  # of one chunk, all streams together
+    chunk_bytes: int
+    batch_bytes: int
+    replay_bytes: int  # of all shards, full
+
+
+def resolve_sizes(config: ApexConfig, spec: EnvSpec, cores: int | None = None) -> Sizes:
+    """Sizes of a run on a machine with `cores` (default: this one's). UserError where settings contradict each other."""
+    cores = cores or len(os.sched_getaffinity(0))
+    actors = max(cores - 1, 1) if config.actors.count == "auto" else config.actors.count
+    used = actors * config.actors.threads
+    threads = max(cores - used, 1) if config.learner.threads == "auto" else config.learner.threads
+    horizon, envs, n = config.actors.chunk_transitions, config.actors.envs_per_actor, config.td.n_step
+    if n > horizon:
+        raise UserError(f"td.n_step = {n} is larger than actors.chunk_transitions = {horizon}; expected at most that")
+    chunk = horizon * envs
+    capacity = config.replay.capacity_transitions // config.replay.shards
+    if capacity < 2 * chunk * -(-actors // config.replay.shards):
+        raise UserError(
+            f"replay.capacity_transitions = {config.replay.capacity_transitions} holds less than two chunks of each "
+            f"actor ({actors} actors x {envs} environments x {horizon} steps = {actors * chunk}); raise it, or lower "
+            f"actors.chunk_transitions or actors.envs_per_actor"
+        )
+    frames = (horizon + spec.stack - 1 + n) * envs * spec.frame_bytes
+    sample = (spec.stack + n) * spec.frame_bytes + 42
+    return Sizes(
+        actors=actors,
+        actor_threads=config.actors.threads,
+        learner_threads=threads,
+        chunk_transitions=chunk,
+        chunk_bytes=frames + chunk * 26,
+        batch_bytes=config.learner.batch_size * sample,
+        replay_bytes=config.replay.shards * PrioritizedReplay.bytes_needed(spec, capacity, horizon, n),
+    )
+
+
+def build_actor(
+    config: ApexConfig, spec: EnvSpec, index: int, num_actors: int, source: VariableSource, generation: int = 0
+) -> Actor:
+    """Actor `index` of `num_actors`. `generation` counts resumptions and restarts, so that seeds are not replayed."""
+    a = config.actors
+    network = Inference(build_network(spec, config.network, seed=config.seed))
+    window = NStepWindow(
+        spec,
+        a.envs_per_actor,
+        a.chunk_transitions,
+        config.td.n_step,
+        config.td.discount,
+        config.td.reward_clip,
+        config.env.terminal_on_life_loss,
+    )
+    return Actor(
+        index,
+        make_envs(config.env, a.envs_per_actor, a.threads),
+        network,
+        window,
+        actor_epsilons(index, num_actors, a.envs_per_actor, a.epsilon_base, a.epsilon_alpha),
+        VariableClient(source, a.weights_every_steps, lambda w: network.load(w.params)),
+        seed=config.seed + 1_000_003 * generation,
+    )
+
+
+def build_replay(config: ApexConfig, spec: EnvSpec, shard: int = 0) -> PrioritizedReplay:
+    r = config.replay
+    return PrioritizedReplay(
+        spec,
+        r.capacity_transitions // r.shards,
+        config.actors.chunk_transitions,
+        config.td.n_step,
+        r.alpha,
+        seed=config.seed + shard,
+    )
+
+
+def build_limiter(config: ApexConfig, sizes: Sizes) -> Limiter:
+    """The limiter of one shard: its share of the minimum, the tolerance and the batch."""
+    r, shards = config.replay, config.replay.shards
+    batch = config.learner.batch_size
+    tolerance = r.insert_tolerance_transitions
+    if tolerance is None:
+        per_batch = int(batch / r.samples_per_insert) + 1 if r.samples_per_insert else 0
+        tolerance = max(r.min_transitions // 10, 2 * sizes.chunk_transitions, 2 * per_batch)
+    return Limiter(
+        max(r.min_transitions // shards, 1), r.samples_per_insert, tolerance, sizes.chunk_transitions, batch
+    )

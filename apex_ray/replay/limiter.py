@@ -1,0 +1,55 @@
+"""Keeps the number of samples per inserted transition near a ratio, as Reverb's rate limiter does (Cassirer et al. 2021)."""
+
+from __future__ import annotations
+
+from cluster.errors import UserError
+
+
+class Limiter:
+    """Decides whether an insert or a sample may go ahead; the caller waits until it may.
+
+    With `samples_per_insert` None only the minimum size counts and both sides run free. Otherwise
+    drift = ratio * (inserted - min) - sampled stays within +- ratio * tolerance: actors wait above, the learner below.
+    """
+
+    def __init__(
+        self,
+        min_transitions: int,
+        samples_per_insert: float | None,
+        tolerance_transitions: int,
+        largest_insert: int,
+        batch_size: int,
+    ) -> None:
+        self._min, self._ratio = min_transitions, samples_per_insert
+        self.inserted = self.sampled = 0
+        if samples_per_insert is None:
+            return
+        self._bound = samples_per_insert * tolerance_transitions
+        # Both sides would wait for each other if a drift existed that is too high to insert and too low to sample.
+        needed = max(largest_insert, int(batch_size / samples_per_insert) + 1)
+        if tolerance_transitions < needed:
+            raise UserError(
+                f"replay.insert_tolerance_transitions = {tolerance_transitions} would deadlock: one chunk brings up to "
+                f"{largest_insert} transitions and one batch of {batch_size} uses up {batch_size / samples_per_insert:g}"
+                f" at samples_per_insert {samples_per_insert:g}; expected at least {needed}"
+            )
+
+    @property
+    def _drift(self) -> float:
+        assert self._ratio is not None
+        return self._ratio * (self.inserted - self._min) - self.sampled
+
+    def may_insert(self) -> bool:
+        """Whether the next chunk may be stored now. Below the minimum size it always may."""
+        return self._ratio is None or self.inserted < self._min or self._drift <= self._bound
+
+    def may_sample(self, count: int) -> bool:
+        """Whether `count` transitions may be sampled now."""
+        if self.inserted < self._min:
+            return False
+        return self._ratio is None or self._drift - count >= -self._bound
+
+    @property
+    def ratio(self) -> float:
+        """Samples per inserted transition since learning could start; 0 before."""
+        return self.sampled / max(self.inserted - self._min, 1) if self.sampled else 0.0

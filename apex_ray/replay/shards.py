@@ -1,0 +1,60 @@
+"""Several replays sampled as one: shards drawn in proportion to their mass, weights from the global sum."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from apex_ray.replay.memory import Sample
+from apex_ray.td import importance_weights
+from apex_ray.types import Batch, Float64Array, IntArray, PriorityUpdate
+
+# Slots travel as shard * SHARD_STRIDE + slot, so that priorities find their way back.
+SHARD_STRIDE = 1 << 40
+
+
+def allocate(batch_size: int, masses: Sequence[float], rng: np.random.Generator) -> IntArray:
+    """How many of a batch's samples each shard gives: multinomial by mass, so the draws stay independent."""
+    shares = np.asarray(masses, np.float64)
+    return rng.multinomial(batch_size, shares / shares.sum())
+
+
+def merge(samples: Sequence[tuple[int, float, Sample]], size: int, beta: float) -> Batch:
+    """One batch of samples from shards.
+
+    Args:
+        samples: (shard, probability with which that shard was chosen, its sample) of every shard drawn from.
+        size: transitions in all shards.
+        beta: of the importance weights.
+
+    P(i) is the shard's probability times i's share of that shard's mass: exact even when the masses that the shards
+    were chosen by are a little out of date.
+    """
+    probability = [share * s.masses / s.total_mass for _, share, s in samples]
+    weights = importance_weights(_join(probability), size, beta)
+    return Batch(
+        frames=_join([s.frames for _, _, s in samples]),
+        actions=_join([s.actions for _, _, s in samples]),
+        returns=_join([s.returns for _, _, s in samples]),
+        discounts=_join([s.discounts for _, _, s in samples]),
+        steps=_join([s.steps for _, _, s in samples]),
+        weights=weights,
+        slots=_join([shard * SHARD_STRIDE + s.slots for shard, _, s in samples]),
+        generations=_join([s.generations for _, _, s in samples]),
+    )
+
+
+def _join(arrays):  # type: ignore[no-untyped-def]
+    """Concatenated, without a copy when there is one alone."""
+    return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+
+
+def split(slots: IntArray, generations: IntArray, priorities: Float64Array) -> dict[int, PriorityUpdate]:
+    """A batch's new priorities by the shard they belong to, with that shard's own slots."""
+    shards = slots // SHARD_STRIDE
+    updates = {}
+    for shard in np.unique(shards):
+        mine = shards == shard
+        updates[int(shard)] = PriorityUpdate(slots[mine] % SHARD_STRIDE, generations[mine], priorities[mine])
+    return updates

@@ -1,0 +1,125 @@
+"""Adds up what the parts of a run report into one row of metrics."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from apex_ray.report.metrics import Rates, ReturnsByBand
+from apex_ray.types import EpisodeEnd, FloatArray
+
+
+@dataclass
+class UpdateMeans:
+    """Sums over updates, so that means over any stretch can be had."""
+
+    updates: int = 0
+    samples: int = 0
+    loss: float = 0.0
+    td_error: float = 0.0
+    q_mean: float = 0.0
+    grad_norm: float = 0.0
+
+    def add(self, loss: float, td_error: float, q_mean: float, grad_norm: float, samples: int) -> None:
+        self.updates += 1
+        self.samples += samples
+        self.loss += loss
+        self.td_error += td_error
+        self.q_mean += q_mean
+        self.grad_norm += grad_norm
+
+
+@dataclass
+class ActorReport:
+    """What one actor did since its last report."""
+
+    actor: int
+    steps: int
+    version: int  # of the weights it acts with
+    waited_s: float  # for replay to take a chunk
+    elapsed_s: float
+    episodes: list[EpisodeEnd] = field(default_factory=list)
+
+
+@dataclass
+class LearnerReport:
+    """What the learner did since its last report."""
+
+    updates: int  # in all
+    waited_s: float  # for batches
+    elapsed_s: float
+    means: UpdateMeans
+
+
+class Tally:
+    """Totals of a run and the newest values. Not thread-safe: its owner calls it from one thread."""
+
+    def __init__(
+        self, epsilons: FloatArray, frame_skip: int, time_s: float = 0.0, frames: int = 0, updates: int = 0, episodes: int = 0
+    ) -> None:
+        self._frame_skip = frame_skip
+        self._started = time.monotonic() - time_s
+        self.frames, self.updates, self.episodes = frames, updates, episodes
+        self._rates = Rates()
+        self._returns = ReturnsByBand(epsilons)
+        self._lengths: list[int] = []
+        self._versions: dict[int, int] = {}
+        self._actor_wait = (0.0, 0.0)  # waited, elapsed since the last row
+        self._learner_wait = (0.0, 0.0)
+        self._samples = 0
+        self._means = UpdateMeans()
+
+    @property
+    def time_s(self) -> float:
+        return time.monotonic() - self._started
+
+    def actor(self, report: ActorReport) -> None:
+        self.frames += report.steps * self._frame_skip
+        self._versions[report.actor] = report.version
+        self._actor_wait = (self._actor_wait[0] + report.waited_s, self._actor_wait[1] + report.elapsed_s)
+        self.episodes += len(report.episodes)
+        for episode in report.episodes:
+            self._returns.add(episode)
+            self._lengths = [*self._lengths[-99:], episode.length_steps]
+
+    def learner(self, report: LearnerReport) -> None:
+        self.updates = report.updates
+        self._learner_wait = (self._learner_wait[0] + report.waited_s, self._learner_wait[1] + report.elapsed_s)
+        self._samples += report.means.samples
+        total = self._means
+        for name in vars(total):
+            setattr(total, name, getattr(total, name) + getattr(report.means, name))
+
+    def row(self) -> dict[str, float]:
+        """The metrics now; waiting times and update means cover the time since the last row."""
+        now = self.time_s
+        rates = self._rates.update(now, frames=self.frames, updates=self.updates, samples=self._samples)
+        row = {
+            "time_s": now,
+            "frames": self.frames,
+            "frames_per_s": rates["frames"],
+            "steps_per_s": rates["frames"] / self._frame_skip,
+            "episodes": self.episodes,
+            "updates": self.updates,
+            "updates_per_s": rates["updates"],
+            "samples_per_s": rates["samples"],
+            "learner_wait_s": self._learner_wait[0],
+            **self._returns.means(),
+        }
+        if self._versions:
+            versions = list(self._versions.values())
+            row["weights_version"] = max(versions)
+            row["policy_age_updates"] = self.updates - float(np.mean([max(v, 0) for v in versions]))
+        for name, (waited, elapsed) in (("actor", self._actor_wait), ("learner", self._learner_wait)):
+            if elapsed:
+                row[f"{name}_wait_fraction"] = min(waited / elapsed, 1.0)
+        if self._lengths:
+            row["episode_length_steps"] = float(np.mean(self._lengths))
+        if self._means.updates:
+            for name in ("loss", "td_error", "q_mean", "grad_norm"):
+                row[name] = getattr(self._means, name) / self._means.updates
+        self._actor_wait = self._learner_wait = (0.0, 0.0)
+        self._means = UpdateMeans()
+        return row

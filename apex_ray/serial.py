@@ -1,0 +1,159 @@
+"""The same parts in one process and one thread: deterministic with a seed, for debugging and tests."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from apex_ray.actor.epsilon import epsilon_ladder
+from apex_ray.config.schema import ApexConfig
+from apex_ray.evaluate import Evaluator
+from apex_ray.learner.checkpoint import Counters, load_checkpoint, save_best, save_checkpoint
+from apex_ray.learner.learner import Learner
+from apex_ray.parts import Sizes, build_actor, build_limiter, build_replay
+from apex_ray.replay import shards as sharding
+from apex_ray.report.tally import ActorReport, LearnerReport, Tally, UpdateMeans
+from apex_ray.types import Batch, Chunk, EnvSpec, EvaluationResult, Weights
+
+
+class LearnerSource:
+    """Weights straight from the learner, at the versions it would have published."""
+
+    def __init__(self, weights: Weights) -> None:
+        self._newest = weights
+        self._newer_than: int | None = None
+
+    def publish(self, weights: Weights) -> None:
+        self._newest = weights
+
+    def request(self, newer_than: int) -> None:
+        self._newer_than = newer_than
+
+    def poll(self) -> Weights | None:
+        asked, self._newer_than = self._newer_than, None
+        return self._newest if asked is not None and self._newest.version > asked else None
+
+
+class SerialProgram:
+    """Actors take one step each in turn; whenever the limiter lets it, the learner makes one update.
+
+    With `replay.samples_per_insert` null nothing would say how much to learn per step: one sample per transition, near
+    what the paper's system came to (Horgan et al. 2018: 9.7k samples for 12.5k transitions a second).
+    """
+
+    def __init__(self, config: ApexConfig, spec: EnvSpec, sizes: Sizes, run: Path) -> None:
+        if config.replay.samples_per_insert is None:
+            config = config.model_copy(
+                update={"replay": config.replay.model_copy(update={"samples_per_insert": 1.0})}
+            )
+        self._config, self._spec, self._sizes, self._run = config, spec, sizes, run
+        self.counters = Counters()
+        self._result: EvaluationResult | None = None
+
+    def start(self, resume: bool) -> None:
+        """Build the parts, from the newest checkpoint when resuming. UserError where it does not read."""
+        config, spec, sizes = self._config, self._spec, self._sizes
+        torch.set_num_threads(sizes.learner_threads)
+        self._learner = Learner(spec, config)
+        if resume:
+            saved = load_checkpoint(self._run)
+            self._learner.load_state(saved.online, saved.target, saved.optimizer, saved.counters.updates)
+            self.counters = saved.counters
+        c = self.counters
+        self._best = c.best_return
+        self._memory = build_replay(config, spec)
+        self._limiter = build_limiter(config, sizes)
+        self._source = LearnerSource(self._learner.weights())
+        self._actors = [
+            build_actor(config, spec, i, sizes.actors, self._source, c.generation) for i in range(sizes.actors)
+        ]
+        self._steps = [0] * sizes.actors
+        ladder = epsilon_ladder(
+            sizes.actors * config.actors.envs_per_actor, config.actors.epsilon_base, config.actors.epsilon_alpha
+        )
+        self._tally = Tally(ladder, spec.frame_skip, c.time_s, c.frames, c.updates, c.episodes)
+        self._means = UpdateMeans()
+        self._evaluator = Evaluator(config, spec, record=config.evaluation.video)
+
+    def step(self) -> None:
+        """One step of every actor, then the updates that it allows."""
+        for actor in self._actors:
+            chunk = actor.start_step()
+            if chunk is not None:
+                self.insert(chunk)
+            actor.finish_step()
+        while self._limiter.may_sample(self._config.learner.batch_size):
+            self.update()
+
+    def insert(self, chunk: Chunk) -> None:
+        """Store a chunk. (Tests watch here what reaches replay.)"""
+        self._limiter.inserted += self._memory.add(chunk)
+
+    def sample(self) -> Batch:
+        """The next batch for the learner. (Tests watch here what reaches the learner.)"""
+        size = self._config.learner.batch_size
+        self._limiter.sampled += size
+        drawn = self._memory.sample(size)
+        return sharding.merge([(0, 1.0, drawn)], drawn.size, self._config.replay.beta)
+
+    def update(self) -> None:
+        batch = self.sample()
+        errors, stats = self._learner.update(batch)
+        for update in sharding.split(batch.slots, batch.generations, errors).values():
+            self._memory.update_priorities(update)
+        self._means.add(**vars(stats), samples=len(batch.actions))
+        if self._learner.updates % self._config.learner.publish_every_updates == 0:
+            self._source.publish(self._learner.weights())
+
+    def watch(self, timeout_s: float) -> None:
+        """Run for that long."""
+        until = time.monotonic() + timeout_s
+        while time.monotonic() < until:
+            self.step()
+
+    def row(self) -> dict[str, float]:
+        for i, actor in enumerate(self._actors):
+            steps, self._steps[i] = actor.steps - self._steps[i], actor.steps
+            self._tally.actor(ActorReport(i, steps, actor.version, 0.0, 1.0, actor.ended_episodes()))
+        self._tally.learner(LearnerReport(self._learner.updates, 0.0, 1.0, self._means))
+        self._means = UpdateMeans()
+        memory = self._memory
+        return self._tally.row() | {
+            "replay_transitions": memory.size,
+            "replay_fill": memory.size / memory.capacity,
+            "replay_ratio": self._limiter.ratio,
+            "stale_priorities": memory.stale_updates,
+            "actors_alive": len(self._actors),
+            "restarts": 0,
+        }
+
+    def start_evaluation(self, counters: Counters) -> None:
+        """Evaluates at once: there is no other process to do it."""
+        weights = self._learner.weights()
+        folder = self._run / "videos"
+        folder.mkdir(exist_ok=True)
+        video = folder / "candidate.mp4" if self._config.evaluation.video else None
+        result = self._evaluator.evaluate(weights, counters.frames, self._config.evaluation.episodes, video)
+        self._result = result
+
+    def poll_evaluation(self) -> EvaluationResult | None:
+        result, self._result = self._result, None
+        return result
+
+    @property
+    def evaluating(self) -> bool:
+        return self._result is not None
+
+    def stop_actors(self) -> None:
+        for actor in self._actors:
+            actor.close()
+
+    def save(self, counters: Counters) -> tuple[Path, int]:
+        mine = replace(counters, updates=self._learner.updates)
+        keep = self._config.checkpoint.keep
+        return save_checkpoint(self._run, mine, *self._learner.state(), keep), mine.updates
+
+    def save_replay(self) -> None: ...

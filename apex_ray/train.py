@@ -1,0 +1,227 @@
+"""A training run from start to stop: the loop that watches, reports, evaluates and saves, on Ray or in one process."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from apex_ray.config.schema import ApexConfig
+from apex_ray.envs.make import probe
+from apex_ray.learner.checkpoint import Counters
+from apex_ray.parts import resolve_sizes
+from apex_ray.report.console import Console
+from apex_ray.report.metrics import MetricsWriter
+from apex_ray.report.plots import learning_curve
+from apex_ray.report.process_memory import MemoryLog
+from apex_ray.types import EvaluationResult
+
+WATCH_S = 1.0
+MEMORY_EVERY_S = 10.0
+
+
+class System(Protocol):
+    """What runs: nodes.program.Program on Ray or serial.SerialProgram in this process."""
+
+    counters: Counters  # where it started from
+
+    def start(self, resume: bool) -> None: ...
+    def watch(self, timeout_s: float) -> None: ...
+    def row(self) -> dict[str, float]: ...
+    def start_evaluation(self, counters: Counters) -> None: ...
+    def poll_evaluation(self) -> EvaluationResult | None: ...
+    @property
+    def evaluating(self) -> bool: ...
+    def stop_actors(self) -> None: ...
+    def save(self, counters: Counters) -> tuple[Path, int]: ...
+    def save_replay(self) -> None: ...
+
+
+def train(config: ApexConfig, run: Path, resume: bool) -> int:
+    """Train until a limit of `config.stop`, Ctrl-C or an error; returns the process's exit code (0, or 130 for Ctrl-C).
+
+    Raises UserError for everything a user can mend, after saving what can be saved.
+    """
+    spec = probe(config.env)
+    sizes = resolve_sizes(config, spec)
+    title = f"{config.name}: {config.env.id}"
+    with Console(title, run, config) as console, _system(config, spec, sizes, run, console.event) as system:
+        console.event(
+            f"{sizes.actors} actors x {config.actors.envs_per_actor} environments, learner on {sizes.learner_threads} "
+            f"threads, replay {sizes.replay_bytes / 2**30:.2f} GiB when full; run folder {run}"
+        )
+        system.start(resume)
+        with _signals() as interrupted, MetricsWriter(run, resume) as writer:
+            return Run(config, run, system, console, writer, interrupted).until_stopped()
+
+
+@contextmanager
+def _system(config, spec, sizes, run, on_event) -> Iterator[System]:  # type: ignore[no-untyped-def]
+    if config.mode == "serial":
+        from apex_ray.serial import SerialProgram
+
+        yield SerialProgram(config, spec, sizes, run)
+        return
+    from apex_ray.nodes.connection import connected
+    from apex_ray.nodes.program import Program
+
+    with connected(config, sizes) as gpu:
+        yield Program(config, spec, sizes, run, gpu, on_event)
+
+
+@contextmanager
+def _signals() -> Iterator[Callable[[], bool]]:
+    """While inside, the first Ctrl-C (or SIGTERM) asks for a clean stop and a second one stops at once."""
+    asked: list[int] = []
+
+    def ask(number: int, frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@dataclass
+class _Every:
+    """True once per `seconds`, first after one such span."""
+
+    seconds: float
+    at: float = 0.0
+
+    def due(self, now: float) -> bool:
+        if now - self.at < self.seconds:
+            return False
+        self.at = now
+        return True
+
+
+class Run:
+    """One run's bookkeeping around a system."""
+
+    def __init__(
+        self,
+        config: ApexConfig,
+        run: Path,
+        system: System,
+        console: Console,
+        writer: MetricsWriter,
+        interrupted: Callable[[], bool],
+    ) -> None:
+        self._config, self._run, self._system = config, run, system
+        self._console, self._writer, self._interrupted = console, writer, interrupted
+        self._counters = replace(system.counters, generation=system.counters.generation + 1)
+        self._best = system.counters.best_return
+        self._last: float | None = None
+        self._memory = MemoryLog(run / "memory.csv") if config.cluster.address is None else None
+
+    def until_stopped(self) -> int:
+        try:
+            reason = self._loop()
+        except Exception:
+            # The error goes on to the user; what was learned is kept when the learner still answers.
+            self._save("saved before stopping on an error", quiet=True)
+            raise
+        self._console.event(f"stopping: {reason}")
+        self._system.stop_actors()
+        self._save("final checkpoint")
+        if self._config.checkpoint.replay:
+            self._system.save_replay()
+        if self._config.evaluation.final and not self._interrupted():
+            self._final_evaluation()
+        self._console.event(f"learning curve {learning_curve(self._run)}")
+        if self._last is not None:
+            self._console.event(f"evaluation: last {self._last:.2f}, best {self._best:.2f}")
+        return 130 if self._interrupted() else 0
+
+    def _loop(self) -> str:
+        config, now = self._config, time.monotonic()
+        report, memory = _Every(config.report.every_s, now), _Every(MEMORY_EVERY_S, now)
+        evaluate, checkpoint = _Every(config.evaluation.every_s, now), _Every(config.checkpoint.every_s, now)
+        while True:
+            self._system.watch(WATCH_S)
+            now = time.monotonic()
+            self._finish_evaluation()
+            if report.due(now):
+                self._report()
+            if memory.due(now) and self._memory is not None:
+                self._memory.sample(self._counters.time_s)
+            if self._counters.updates and evaluate.due(now):
+                self._system.start_evaluation(self._counters)
+            if checkpoint.due(now):
+                self._save("checkpoint")
+            if reason := self._stop_reason():
+                return reason
+
+    def _report(self) -> None:
+        row = self._system.row()
+        if self._last is not None and self._best is not None:
+            row |= {"evaluation_return": self._last, "evaluation_best": self._best}
+        if self._memory is not None and self._memory.total_bytes:
+            row["resident_bytes"] = self._memory.total_bytes
+        self._counters = replace(
+            self._counters,
+            updates=int(row["updates"]),
+            frames=int(row["frames"]),
+            episodes=int(row["episodes"]),
+            time_s=row["time_s"],
+        )
+        self._writer.write(row)
+        self._console.update(row)
+
+    def _finish_evaluation(self) -> None:
+        result = self._system.poll_evaluation()
+        if result is None:
+            return
+        self._last = result.mean_return
+        if self._best is None or self._last > self._best:
+            self._best = self._last
+        self._counters = replace(self._counters, best_return=self._best)
+        self._writer.evaluation(result, self._counters.time_s)
+        human = "" if result.human_normalised is None else f", human-normalised {result.human_normalised:.0%}"
+        self._console.event(
+            f"evaluation of update {result.version:,}: mean {self._last:.2f} of {len(result.returns)} episodes{human}"
+        )
+
+    def _final_evaluation(self) -> None:
+        while self._system.evaluating:  # one that is under way judges older weights
+            self._finish_evaluation()
+            time.sleep(0.05)
+        self._system.start_evaluation(self._counters)
+        while self._system.evaluating and not self._interrupted():
+            self._finish_evaluation()
+            time.sleep(0.05)
+
+    def _stop_reason(self) -> str | None:
+        stop, c = self._config.stop, self._counters
+        if self._interrupted():
+            return "asked to (Ctrl-C); a second one stops at once"
+        if stop.after_s is not None and c.time_s >= stop.after_s:
+            return f"stop.after_s = {stop.after_s:g}"
+        if stop.after_frames is not None and c.frames >= stop.after_frames:
+            return f"stop.after_frames = {stop.after_frames:,}"
+        if stop.after_updates is not None and c.updates >= stop.after_updates:
+            return f"stop.after_updates = {stop.after_updates:,}"
+        if stop.evaluation_return is not None and self._last is not None and self._last >= stop.evaluation_return:
+            return f"an evaluation reached {self._last:.2f} (stop.evaluation_return = {stop.evaluation_return:g})"
+        return None
+
+    def _save(self, what: str, quiet: bool = False) -> None:
+        try:
+            path, updates = self._system.save(self._counters)
+        except Exception as error:
+            if not quiet:
+                raise
+            print(f"no checkpoint could be written: {type(error).__name__}", file=sys.stderr)
+            return
+        self._console.event(f"{what}: {path.relative_to(self._run)} at {updates:,} updates")
