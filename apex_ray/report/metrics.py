@@ -1,0 +1,288 @@
+"""What a run measures: the list of metrics, their running means and rates, and the files they are written to.
+
+`python -m apex_ray.report.metrics` prints docs/metrics.md.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from apex_ray.types import EpisodeEnd, EvaluationResult
+from cluster.errors import UserError, did_you_mean
+
+NUM_BANDS = 4
+EPISODES_KEPT = 100
+EVALUATION_COLUMNS = (
+    "wall_s", "frames", "updates", "version", "mean", "std", "min", "max", "episodes", "human_normalised",
+)  # fmt: skip
+
+
+class Metric(NamedTuple):
+    group: str  # TensorBoard shows a group's metrics together
+    unit: str
+    meaning: str
+
+
+_BAND_PLACES = ("the greediest quarter", "the second greediest quarter", "the third quarter", "the most exploring quarter")
+
+METRICS: dict[str, Metric] = {
+    "time_s": Metric("progress", "s", "training time so far; goes on where a resumed run left off"),
+    "frames": Metric("progress", "emulator frames", "frames acted in so far: agent steps x frame skip"),
+    "episodes": Metric("progress", "episodes", "training episodes finished so far"),
+    "updates": Metric("progress", "updates", "gradient updates so far"),
+    "frames_per_s": Metric("throughput", "frames/s", "emulator frames, over the last 30 s"),
+    "steps_per_s": Metric("throughput", "steps/s", "agent steps of all environments, over the last 30 s"),
+    "updates_per_s": Metric("throughput", "updates/s", "gradient updates, over the last 30 s"),
+    "samples_per_s": Metric("throughput", "transitions/s", "transitions learned from: updates x batch size, last 30 s"),
+    "replay_transitions": Metric("replay", "transitions", "transitions that can be sampled now, all shards"),
+    "replay_fill": Metric("replay", "0 to 1", "part of replay's capacity in use"),
+    "replay_bytes": Metric("replay", "bytes", "memory that replay has reserved, all shards"),
+    "replay_ratio": Metric("replay", "samples/transition", "samples drawn per transition inserted since learning began"),
+    "stale_priorities": Metric("replay", "priorities", "updates dropped because their slot was overwritten, so far"),
+    "policy_age_updates": Metric(
+        "learner", "updates", "learner updates between the weights that actors use (mean over actors) and the newest"
+    ),
+    "weights_version": Metric("learner", "updates", "newest weights that an actor uses: the update they come from"),
+    "learner_wait_s": Metric("learner", "s", "time the learner waited for batches, since the last row"),
+    "learner_wait_fraction": Metric("learner", "0 to 1", "part of its time that the learner waited for batches"),
+    "actor_wait_fraction": Metric("learner", "0 to 1", "part of their time that actors waited for replay to take chunks"),
+    "loss": Metric("learning", "-", "weighted TD loss, mean over the updates since the last row"),
+    "td_error": Metric("learning", "clipped reward", "mean |TD error| of the sampled transitions, since the last row"),
+    "q_mean": Metric("learning", "clipped reward", "mean Q-value of the actions in the batches, since the last row"),
+    "grad_norm": Metric("learning", "-", "global gradient norm before clipping, mean since the last row"),
+    "episode_return": Metric(
+        "returns", "game score", f"mean of the last {EPISODES_KEPT} training episodes, rewards unclipped, any epsilon"
+    ),
+    "episode_length_steps": Metric("returns", "steps", f"mean length of the last {EPISODES_KEPT} training episodes"),
+    **{
+        f"episode_return_band_{band}": Metric(
+            "returns", "game score", f"the same for the episodes of {place} of the epsilon ladder only"
+        )
+        for band, place in enumerate(_BAND_PLACES)
+    },
+    "evaluation_return": Metric("returns", "game score", "mean return of the last evaluation"),
+    "evaluation_best": Metric("returns", "game score", "best evaluation so far"),
+    "evaluation_human_normalised": Metric(
+        "returns", "0 to 1", "last evaluation on the scale random play = 0, human = 1; the 57 Atari games only"
+    ),
+    "actors_alive": Metric("system", "processes", "actor processes running"),
+    "restarts": Metric("system", "restarts", "lost actor processes that were replaced, so far"),
+    "resident_bytes": Metric("system", "bytes", "memory of all processes of the run, shared memory counted once"),
+}
+
+
+class MetricsWriter:
+    """Appends rows to `run`/metrics.jsonl, evaluations to `run`/evaluations.csv, and both to `run`/tensorboard.
+
+    Every line is flushed, so a crash costs at most the line it happens in; resuming drops such a half line. A resumed
+    run whose counters step back to its checkpoint repeats some of its frames in the JSONL file; TensorBoard hides the
+    earlier copy. UserError when not resuming and `run` already has metrics, or when a file can't be written.
+    """
+
+    def __init__(self, run: Path, resume: bool) -> None:
+        rows, evaluations = run / "metrics.jsonl", run / "evaluations.csv"
+        self._folder, self._resume = run / "tensorboard", resume
+        self._last: dict[str, float] = {"time_s": 0.0, "frames": 0}
+        self._board: Any = None
+        try:
+            run.mkdir(parents=True, exist_ok=True)
+            for path, whole in ((rows, _is_row), (evaluations, _is_evaluation)):
+                if not path.exists() or not path.stat().st_size:
+                    continue
+                if not resume:
+                    raise UserError(f"{path} already holds a run: resume it or choose another folder")
+                _repair(path, whole)
+            self._rows = rows.open("a", encoding="utf-8")
+            self._evaluations = evaluations.open("a", encoding="utf-8", newline="")
+        except OSError as error:
+            raise UserError(f"can't write metrics to {run}: {error.strerror}") from None
+        self._csv = csv.writer(self._evaluations)
+        if not self._evaluations.tell():
+            self._csv.writerow(EVALUATION_COLUMNS)
+            self._evaluations.flush()
+
+    def write(self, row: Mapping[str, float]) -> None:
+        """Append one row; a value that isn't finite becomes null. It needs `time_s` and `frames`.
+
+        ValueError for a name that METRICS lacks: the list stays the whole truth.
+        """
+        for name in row:
+            if name not in METRICS:
+                raise ValueError(f"unknown metric {name!r}.{did_you_mean(name, METRICS)} Add it to METRICS")
+        if missing := {"time_s", "frames"} - row.keys():
+            raise ValueError(f"a row of metrics lacks {', '.join(sorted(missing))}")
+        values = {name: _number(value) for name, value in row.items()}
+        self._rows.write(json.dumps(values, allow_nan=False) + "\n")
+        self._rows.flush()
+        self._last = {"time_s": row["time_s"], "frames": row["frames"]}
+        self._to_board({f"{METRICS[name].group}/{name}": v for name, v in values.items()}, int(row["frames"]))
+
+    def evaluation(self, result: EvaluationResult, time_s: float | None = None) -> None:
+        """Append an evaluation that belongs to the training time `time_s`; None: the last row's."""
+        returns, human = np.asarray(result.returns, np.float64), result.human_normalised
+        if not len(returns):
+            raise ValueError("an evaluation without episodes")
+        scores: dict[str, float | int | None] = {
+            "mean": float(returns.mean()),
+            "std": float(returns.std()),
+            "min": float(returns.min()),
+            "max": float(returns.max()),
+        }
+        wall_s = self._last["time_s"] if time_s is None else time_s
+        human_text = "" if human is None else f"{human:.6g}"
+        self._csv.writerow(
+            [f"{wall_s:.3f}", result.frames, result.updates, result.version]
+            + [f"{score:.6g}" for score in scores.values()]
+            + [len(returns), human_text]
+        )
+        self._evaluations.flush()
+        tags = {f"evaluations/{name}": score for name, score in scores.items()}
+        self._to_board({**tags, "evaluations/human_normalised": human}, result.frames)
+
+    def _to_board(self, values: Mapping[str, float | int | None], frames: int) -> None:
+        if self._board is None:
+            # Imported late: it takes seconds, and no reader of METRICS needs it.
+            from torch.utils.tensorboard import SummaryWriter
+
+            purge = frames if self._resume else None
+            board: Any = SummaryWriter
+            self._board = board(str(self._folder), purge_step=purge, flush_secs=30)
+        for tag, value in values.items():
+            if value is not None:
+                self._board.add_scalar(tag, value, frames)
+
+    def close(self) -> None:
+        self._rows.close()
+        self._evaluations.close()
+        if self._board is not None:
+            self._board.close()
+            self._board = None
+
+    def __enter__(self) -> MetricsWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def _number(value: float) -> float | int | None:
+    """A plain number for JSON: NumPy's types become Python's, nan and infinities None."""
+    if isinstance(value, int | np.integer):
+        return int(value)
+    return float(value) if math.isfinite(value) else None
+
+
+def _is_row(line: bytes) -> bool:
+    try:
+        return isinstance(json.loads(line), dict)
+    except ValueError:
+        return False
+
+
+def _is_evaluation(line: bytes) -> bool:
+    return line.count(b",") == len(EVALUATION_COLUMNS) - 1
+
+
+def _repair(path: Path, whole: Callable[[bytes], bool]) -> None:
+    """Cut `path` after its last line that ended with a newline and is `whole`."""
+    content = path.read_bytes()
+    end = content.rfind(b"\n") + 1
+    while end:
+        start = content.rfind(b"\n", 0, end - 1) + 1
+        if whole(content[start:end]):
+            break
+        end = start
+    if end < len(content):
+        with path.open("r+b") as file:
+            file.truncate(end)
+
+
+class Rates:
+    """Running totals to rates per second over a sliding window."""
+
+    def __init__(self, window_s: float = 30.0) -> None:
+        self._window_s = window_s
+        self._seen: deque[tuple[float, dict[str, float]]] = deque()
+
+    def update(self, now: float, **totals: float) -> dict[str, float]:
+        """Rates since the oldest totals at most `window_s` ago (or the last ones, when they are older still).
+
+        nan where none are known yet: at the first call, and after a total went back (a part that was restarted).
+        """
+        if self._seen and any(totals[name] < total for name, total in self._seen[-1][1].items()):
+            self._seen.clear()
+        self._seen.append((now, totals))
+        while len(self._seen) > 2 and self._seen[0][0] < now - self._window_s:
+            self._seen.popleft()
+        then, before = self._seen[0]
+        passed = now - then
+        return {name: (total - before[name]) / passed if passed > 0 else math.nan for name, total in totals.items()}
+
+
+class ReturnsByBand:
+    """Mean return of the last 100 training episodes, overall and by quarter of the epsilon ladder.
+
+    Band 0 holds the smallest epsilons. Fewer environments than bands leave some of them empty.
+    """
+
+    def __init__(self, epsilons: Sequence[float] | npt.NDArray[np.floating[Any]]) -> None:
+        ladder = np.sort(np.asarray(epsilons, np.float64))
+        count = len(ladder)
+        self._starts = [math.ceil(band * count / NUM_BANDS) for band in range(NUM_BANDS + 1)]
+        # Halfway between neighbours, so that it doesn't matter whether an epsilon went through float32.
+        self._edges = [(ladder[i - 1] + ladder[i]) / 2 if i < count else math.inf for i in self._starts[1:-1]]
+        self._ladder = ladder
+        self._all: deque[float] = deque(maxlen=EPISODES_KEPT)
+        self._bands: list[deque[float]] = [deque(maxlen=EPISODES_KEPT) for _ in range(NUM_BANDS)]
+
+    def ranges(self) -> list[tuple[float, float] | None]:
+        """The smallest and largest epsilon of each band; None for an empty one."""
+        pairs = zip(self._starts[:-1], self._starts[1:], strict=True)
+        return [(float(self._ladder[i]), float(self._ladder[j - 1])) if i < j else None for i, j in pairs]
+
+    def add(self, episode: EpisodeEnd) -> None:
+        self._all.append(episode.episode_return)
+        self._bands[int(np.searchsorted(self._edges, episode.epsilon))].append(episode.episode_return)
+
+    def means(self) -> dict[str, float]:
+        """Metrics by name; what has no episode yet is left out."""
+        named = {"episode_return": self._all} | {f"episode_return_band_{i}": b for i, b in enumerate(self._bands)}
+        return {name: float(np.mean(returns)) for name, returns in named.items() if returns}
+
+
+def reference() -> str:
+    """docs/metrics.md: where metrics are written, and a table of all of them."""
+    table = [f"| `{name}` | {m.unit} | {m.meaning} |" for name, m in METRICS.items()]
+    return "\n".join(
+        [
+            "# Metrics",
+            "",
+            "<!-- Written by `python -m apex_ray.report.metrics > docs/metrics.md`; change METRICS there, not this. -->",
+            "",
+            "A row every `report.every_s` seconds goes to `metrics.jsonl` in the run's folder, one JSON object a line, and",
+            "to `tensorboard/` there, with `frames` as the step. A metric not yet known is missing or null.",
+            "",
+            "| metric | unit | meaning |",
+            "|---|---|---|",
+            *table,
+            "",
+            "Each evaluation is a line of `evaluations.csv`: " + ", ".join(f"`{c}`" for c in EVALUATION_COLUMNS) + ".",
+            "`wall_s` is the training time and `frames` the frames at which the weights, those of update `version`, were",
+            "evaluated; `mean` to `max` are of the returns of its `episodes` full episodes, unclipped.",
+            "",
+        ]
+    )
+
+
+if __name__ == "__main__":
+    print(reference(), end="")

@@ -1,0 +1,140 @@
+"""Run folders and files that are either whole or not there: nobody ever reads a half-written one."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+
+from cluster.errors import UserError, did_you_mean
+
+CONFIG_FILE = "config.yaml"
+
+
+def create_run(runs_dir: str | Path, name: str, config_yaml: str) -> Path:
+    """A new folder runs_dir/name-YYYYmmdd-HHMMSS[-k] with config.yaml in it; never one that exists already.
+
+    Characters of `name` that are awkward in a path become '-'. UserError when the folder cannot be made.
+    """
+    runs_dir = Path(runs_dir).expanduser()
+    stem = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-.') or 'run'}-{datetime.now():%Y%m%d-%H%M%S}"
+    try:
+        runs_dir.mkdir(parents=True, exist_ok=True)
+        run = _make_new(runs_dir, stem)
+        atomic_write(run / CONFIG_FILE, config_yaml.encode())
+    except OSError as error:
+        raise UserError(
+            f"runs folder {str(runs_dir)!r} cannot be written: {error.strerror}; expected a folder that may be "
+            f"written, give another with runs_dir=FOLDER"
+        ) from None
+    return run
+
+
+def _make_new(runs_dir: Path, stem: str) -> Path:
+    k = 1
+    while True:
+        run = runs_dir / (stem if k == 1 else f"{stem}-{k}")
+        try:
+            run.mkdir()  # the one step that two processes cannot both succeed at
+            return run
+        except FileExistsError:
+            k += 1
+
+
+def open_run(path: str | Path) -> Path:
+    """The folder of an earlier run. UserError, with the nearest run's name, when it is missing or has no config.yaml."""
+    run = Path(path).expanduser()
+    if (run / CONFIG_FILE).is_file():
+        return run
+    runs = [str(found.parent) for found in sorted(run.parent.glob(f"*/{CONFIG_FILE}"))]
+    if run.is_dir():
+        inside = [str(found.parent) for found in sorted(run.glob(f"*/{CONFIG_FILE}"))]
+        hint = f" It holds runs; the newest name is {inside[-1]!r}" if inside else did_you_mean(str(run), runs)
+        raise UserError(f"{str(run)!r} is no run folder: it has no {CONFIG_FILE}.{hint}")
+    found = "is a file" if run.exists() else "does not exist"
+    raise UserError(f"run folder {str(run)!r} {found}; expected the folder of an earlier run.{_nearest(run, runs)}")
+
+
+def _nearest(run: Path, runs: list[str]) -> str:
+    if hint := did_you_mean(str(run), runs):
+        return hint
+    return f" The runs there are: {', '.join(runs[-5:])}" if runs else f" {str(run.parent)!r} holds no runs"
+
+
+def atomic_write(path: str | Path, data: bytes) -> None:
+    """Write `data` to `path` so that readers see the old content or the new, also after a power cut."""
+    path = Path(path)
+    partial = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.partial"
+    try:
+        with partial.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yields an empty folder beside `path`, which becomes `path` when the block ends and is removed when it raises.
+
+    An existing `path` is replaced: it stays whole until the new one is, and comes back when the exchange fails. A
+    process killed between the two renames leaves it as `.<name>.replaced`, which the next call for `path` brings back.
+    One writer per path at a time.
+    """
+    path = Path(path)
+    partial, replaced = (path.parent / f".{path.name}.{kind}" for kind in ("partial", "replaced"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _clean_up(path, partial, replaced)
+    partial.mkdir()
+    try:
+        yield partial
+        _sync_tree(partial)
+        if path.exists():
+            path.rename(replaced)
+        try:
+            partial.rename(path)
+        except BaseException:
+            if replaced.exists():
+                replaced.rename(path)
+            raise
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+    _sync_folder(path.parent)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _clean_up(path: Path, partial: Path, replaced: Path) -> None:
+    """Mend what a killed process left: at any moment one of `path` and `replaced` is whole."""
+    if partial.exists():
+        shutil.rmtree(partial)
+    if replaced.exists():
+        if path.exists():
+            shutil.rmtree(replaced)
+        else:
+            replaced.rename(path)
+
+
+def _sync_tree(folder: Path) -> None:
+    """Have the content on disk before the rename that makes it visible."""
+    for root, _, files in os.walk(folder):
+        for name in files:
+            with (Path(root) / name).open("rb") as file:
+                os.fsync(file.fileno())
+        _sync_folder(Path(root))
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
