@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from apex_ray.envs.make import make_envs, probe
+from apex_ray.envs.rollout import Episodes, play_episodes
 
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.base import VectorEnv
-from apex_ray.envs.make import make_envs, probe
-from apex_ray.envs.rollout import Episodes, play_episodes
-from apex_ray.learner.checkpoint import load_policy_weights
+from apex_ray.learner.checkpoint import Counters, load_policy_weights, save_best
 from apex_ray.networks.build import Inference, build_network
 from apex_ray.report.atari_scores import human_normalised
 from apex_ray.report.video import write_video
@@ -65,6 +65,32 @@ class Evaluator:
         return play_episodes(self._envs, self._policy, episodes, config.epsilon, rng, seed, record)
 
 
+class BestKeeper:
+    """Evaluates while training: the best weights and their video stay in the run folder."""
+
+    def __init__(self, config: ApexConfig, spec: EnvSpec, run: Path, best: float | None) -> None:
+        self._config, self._run, self._best = config, run, best
+        self._evaluator = Evaluator(config, spec, record=config.evaluation.video)
+
+    def evaluate(self, weights: Weights, counters: Counters) -> EvaluationResult:
+        """Play the configured episodes; a new best replaces checkpoints/best and videos/best.mp4."""
+        folder = self._run / "videos"
+        folder.mkdir(exist_ok=True)
+        candidate = folder / "candidate.mp4" if self._config.evaluation.video else None
+        result = self._evaluator.evaluate(weights, counters.frames, self._config.evaluation.episodes, candidate)
+        improved = self._best is None or result.mean_return > self._best
+        if improved:
+            self._best = result.mean_return
+            save_best(self._run, replace(counters, updates=weights.version, best_return=self._best), weights.params)
+        if candidate is not None and candidate.exists():
+            if improved:
+                candidate.replace(folder / "best.mp4")
+            else:
+                candidate.unlink()
+            result.video = str(folder / "best.mp4")
+        return result
+
+
 def evaluate_run(
     run: Path, config: ApexConfig, checkpoint: str, episodes: int | None, video: Path | None
 ) -> EvaluationResult:
@@ -82,5 +108,3 @@ def evaluate_run(
             f"checkpoint {checkpoint!r} of {run} does not fit the configured network or environment "
             f"({config.env.id}): {str(error).splitlines()[-1].strip()}"
         ) from None
-
-

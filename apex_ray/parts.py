@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from apex_ray.envs.make import make_envs
+
 from apex_ray.actor.actor import Actor
 from apex_ray.actor.epsilon import actor_epsilons
 from apex_ray.actor.nstep import NStepWindow
 from apex_ray.actor.variable_client import VariableClient, VariableSource
 from apex_ray.config.schema import ApexConfig
-from apex_ray.envs.make import make_envs
 from apex_ray.networks.build import Inference, build_network
 from apex_ray.replay.limiter import Limiter
 from apex_ray.replay.memory import PrioritizedReplay
@@ -32,7 +33,7 @@ class Sizes:
 
 
 def resolve_sizes(config: ApexConfig, spec: EnvSpec, cores: int | None = None) -> Sizes:
-    """Sizes of a run on a machine with `cores` (default: this one's). UserError where settings contradict each other."""
+    """Sizes of a run on a machine with `cores` (default: this one's). UserError where settings conflict."""
     cores = cores or len(os.sched_getaffinity(0))
     actors = max(cores - 1, 1) if config.actors.count == "auto" else config.actors.count
     used = actors * config.actors.threads
@@ -107,6 +108,4 @@ def build_limiter(config: ApexConfig, sizes: Sizes) -> Limiter:
     if tolerance is None:
         per_batch = int(batch / r.samples_per_insert) + 1 if r.samples_per_insert else 0
         tolerance = max(r.min_transitions // 10, 2 * sizes.chunk_transitions, 2 * per_batch)
-    return Limiter(
-        max(r.min_transitions // shards, 1), r.samples_per_insert, tolerance, sizes.chunk_transitions, batch
-    )
+    return Limiter(max(r.min_transitions // shards, 1), r.samples_per_insert, tolerance, sizes.chunk_transitions, batch)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,31 +11,30 @@ import torch
 
 from apex_ray.actor.epsilon import epsilon_ladder
 from apex_ray.config.schema import ApexConfig
-from apex_ray.evaluate import Evaluator
-from apex_ray.learner.checkpoint import Counters, load_checkpoint, save_best, save_checkpoint
+from apex_ray.evaluate import BestKeeper
+from apex_ray.learner.checkpoint import Counters, load_checkpoint, save_checkpoint
 from apex_ray.learner.learner import Learner
 from apex_ray.parts import Sizes, build_actor, build_limiter, build_replay
 from apex_ray.replay import shards as sharding
+from apex_ray.replay.saving import load_replay, replay_file, save_replay
 from apex_ray.report.tally import ActorReport, LearnerReport, Tally, UpdateMeans
 from apex_ray.types import Batch, Chunk, EnvSpec, EvaluationResult, Weights
 
 
 class LearnerSource:
-    """Weights straight from the learner, at the versions it would have published."""
+    """One actor's source of weights: the newest that the learner has published, at once."""
 
-    def __init__(self, weights: Weights) -> None:
-        self._newest = weights
+    def __init__(self, newest: Callable[[], Weights]) -> None:
+        self._newest = newest
         self._newer_than: int | None = None
-
-    def publish(self, weights: Weights) -> None:
-        self._newest = weights
 
     def request(self, newer_than: int) -> None:
         self._newer_than = newer_than
 
     def poll(self) -> Weights | None:
         asked, self._newer_than = self._newer_than, None
-        return self._newest if asked is not None and self._newest.version > asked else None
+        newest = self._newest()
+        return newest if asked is not None and newest.version > asked else None
 
 
 class SerialProgram:
@@ -46,9 +46,7 @@ class SerialProgram:
 
     def __init__(self, config: ApexConfig, spec: EnvSpec, sizes: Sizes, run: Path) -> None:
         if config.replay.samples_per_insert is None:
-            config = config.model_copy(
-                update={"replay": config.replay.model_copy(update={"samples_per_insert": 1.0})}
-            )
+            config = config.model_copy(update={"replay": config.replay.model_copy(update={"samples_per_insert": 1.0})})
         self._config, self._spec, self._sizes, self._run = config, spec, sizes, run
         self.counters = Counters()
         self._result: EvaluationResult | None = None
@@ -63,12 +61,14 @@ class SerialProgram:
             self._learner.load_state(saved.online, saved.target, saved.optimizer, saved.counters.updates)
             self.counters = saved.counters
         c = self.counters
-        self._best = c.best_return
         self._memory = build_replay(config, spec)
         self._limiter = build_limiter(config, sizes)
-        self._source = LearnerSource(self._learner.weights())
+        if resume and self._replay_file.exists():
+            load_replay(self._replay_file, self._memory, self._limiter)
+        self._published = self._learner.weights()
         self._actors = [
-            build_actor(config, spec, i, sizes.actors, self._source, c.generation) for i in range(sizes.actors)
+            build_actor(config, spec, i, sizes.actors, LearnerSource(lambda: self._published), c.generation)
+            for i in range(sizes.actors)
         ]
         self._steps = [0] * sizes.actors
         ladder = epsilon_ladder(
@@ -76,7 +76,11 @@ class SerialProgram:
         )
         self._tally = Tally(ladder, spec.frame_skip, c.time_s, c.frames, c.updates, c.episodes)
         self._means = UpdateMeans()
-        self._evaluator = Evaluator(config, spec, record=config.evaluation.video)
+        self._keeper = BestKeeper(config, spec, self._run, c.best_return)
+
+    @property
+    def _replay_file(self) -> Path:
+        return replay_file(self._run, 0)
 
     def step(self) -> None:
         """One step of every actor, then the updates that it allows."""
@@ -106,7 +110,7 @@ class SerialProgram:
             self._memory.update_priorities(update)
         self._means.add(**vars(stats), samples=len(batch.actions))
         if self._learner.updates % self._config.learner.publish_every_updates == 0:
-            self._source.publish(self._learner.weights())
+            self._published = self._learner.weights()
 
     def watch(self, timeout_s: float) -> None:
         """Run for that long."""
@@ -132,12 +136,7 @@ class SerialProgram:
 
     def start_evaluation(self, counters: Counters) -> None:
         """Evaluates at once: there is no other process to do it."""
-        weights = self._learner.weights()
-        folder = self._run / "videos"
-        folder.mkdir(exist_ok=True)
-        video = folder / "candidate.mp4" if self._config.evaluation.video else None
-        result = self._evaluator.evaluate(weights, counters.frames, self._config.evaluation.episodes, video)
-        self._result = result
+        self._result = self._keeper.evaluate(self._learner.weights(), counters)
 
     def poll_evaluation(self) -> EvaluationResult | None:
         result, self._result = self._result, None
@@ -156,4 +155,5 @@ class SerialProgram:
         keep = self._config.checkpoint.keep
         return save_checkpoint(self._run, mine, *self._learner.state(), keep), mine.updates
 
-    def save_replay(self) -> None: ...
+    def save_replay(self) -> None:
+        save_replay(self._replay_file, self._memory, self._limiter)

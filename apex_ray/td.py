@@ -45,6 +45,7 @@ def n_step_returns(
     Returns:
         returns float32 [E, T], discounts float32 [E, T] (gamma^m or 0), steps uint8 [E, T] (m). At a RESET position
         they mean nothing.
+
     """
     streams, length = rewards.shape
     horizon = length - n_step + 1
@@ -76,6 +77,8 @@ def importance_weights(probabilities: Float64Array, size: int, beta: float) -> F
         probabilities: float64 [B], with which each sample was drawn among all of replay.
         size: N, transitions in replay.
         beta: 0 corrects nothing, 1 fully.
+
     """
     weights = (size * probabilities) ** -beta
-    return (weights / weights.max()).astype(np.float32)
+    normalised: FloatArray = (weights / weights.max()).astype(np.float32)
+    return normalised

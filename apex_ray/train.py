@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.make import probe
+
+from apex_ray.config.schema import ApexConfig
 from apex_ray.learner.checkpoint import Counters
 from apex_ray.parts import resolve_sizes
 from apex_ray.report.console import Console

@@ -1,279 +1,281 @@
-"""Settings from YAML presets and dotted overrides into a pydantic model, with one clear message for every mistake."""
+"""Settings of a run: a YAML preset, what it extends, dotted overrides on top, validated by a pydantic model.
+
+`load_config` keeps where each value came from, so that `format_resolved` can show it and an error can name file and
+line. Every mistake is a UserError with one message: place, key, value, what was expected, the nearest valid name.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from cluster.config_schema import Schema
+from cluster.config_yaml import compose, construct, dump, read_mapping
 from cluster.errors import UserError, did_you_mean
 
-Model = TypeVar("Model", bound=BaseModel)
-EXTENDS = "extends"
+M = TypeVar("M", bound=BaseModel)
 COMMAND_LINE = "command line"
+DEFAULT = "default"
 
 
 @dataclass(frozen=True)
-class Loaded(Generic[Model]):
-    """A validated configuration and where each of its values comes from."""
+class Loaded(Generic[M]):
+    """A validated configuration and, by dotted key, where each value came from.
 
-    config: Model
-    sources: dict[str, str]  # dotted key -> "pong.yaml:12" or "command line"; absent: the default
-
-
-@dataclass
-class _Value:
-    value: Any
-    source: str
-
-
-Settings = dict[str, _Value]  # by dotted key; only leaves
-
-
-def load_config(model: type[Model], presets_dir: Path, preset: str, overrides: Sequence[str] = ()) -> Loaded[Model]:
-    """The configuration of a preset's name or a YAML file's path, changed by overrides `section.key=value`.
-
-    A file may start from another with `extends: NAME`; later values win. Raises UserError for any mistake.
+    A source is "default", "command line" or "<file>:<line>"; presets are named by file name, other files by the path
+    they were given by.
     """
-    settings = _read_chain(model, presets_dir, preset, ())
-    for override in overrides:
-        key, value = _parse_override(override)
-        _set(settings, model, key, _Value(value, COMMAND_LINE))
-    return Loaded(_validate(model, settings), {k: v.source for k, v in settings.items()})
+
+    config: M
+    sources: dict[str, str]
 
 
-def preset_names(presets_dir: Path) -> list[str]:
-    return sorted(p.stem for p in presets_dir.glob("*.yaml"))
+def load_config(
+    model: type[M], presets_dir: Path, preset_or_path: str | Path, overrides: Sequence[str] = ()
+) -> Loaded[M]:
+    """The configuration of a preset's name or a .yaml path, with `overrides` such as "actors.count=8" on top.
+
+    A file may name another one with `extends:`; sections merge, every other value (lists and free mappings too)
+    replaces the one below. The last of several overrides of one key wins. Raises UserError for every mistake.
+    """
+    settings = _Settings(Schema(model))
+    chain = _read_chain(str(preset_or_path), presets_dir)
+    for label, node in chain:
+        settings.merge(node, "", _in_file(label))
+    for text in overrides:
+        settings.override(text)
+    for key in settings.schema.required_sections:
+        settings.ensure_section(key)  # so that a missing value is reported by its own key
+    try:
+        config = model.model_validate(settings.data)
+    except ValidationError as error:
+        raise UserError(_in_words(error, settings, chain[-1][0])) from None
+    values = flatten(config, mode="python")
+    for key, value in values.items():
+        _refuse_odd_number(key, settings.value(key), value, settings.source(key))
+    return Loaded(config, {key: settings.source(key) for key in values})
 
 
 def to_yaml(config: BaseModel) -> str:
-    """The whole configuration as YAML that loads back to an equal one."""
-    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    """The whole configuration as plain YAML, defaults included; loading it gives an equal configuration."""
+    return dump(config.model_dump(mode="json"))
 
 
-def format_resolved(loaded: Loaded[Model]) -> str:
-    """One line per setting: key = value  # source."""
-    rows = [
-        (f"{key} = {_show(value)}", loaded.sources.get(key, "default"))
-        for key, value in _leaves(loaded.config.model_dump(mode="json"), type(loaded.config))
-    ]
-    width = max(len(left) for left, _ in rows)
-    return "\n".join(f"{left:<{width}}  # {source}" for left, source in rows)
+def format_resolved(loaded: Loaded[M]) -> str:
+    """One line a key, aligned: `key = value   # source`."""
+    rows = [(key, f"= {dump(value, flow=True)}", loaded.sources[key]) for key, value in flatten(loaded.config).items()]
+    keys, values = (max(len(row[i]) for row in rows) for i in (0, 1))
+    # One long value must not push every source off the screen.
+    return "\n".join(f"{key:{keys}} {value:{min(values, 40)}}   # {source}" for key, value, source in rows)
 
 
-def valid_keys(model: type[BaseModel], prefix: str = "") -> list[str]:
-    """Every dotted key that a value can be given for."""
-    keys: list[str] = []
-    for name, field in model.model_fields.items():
-        section = _section(field.annotation)
-        keys += valid_keys(section, f"{prefix}{name}.") if section else [prefix + name]
-    return keys
+def flatten(config: BaseModel, mode: Literal["json", "python"] = "json") -> dict[str, Any]:
+    """Dotted key -> value in the order of the model, as YAML knows values (lists for tuples) or as Python does."""
+    leaves = Schema(type(config)).leaves
+    flat: dict[str, Any] = {}
+
+    def walk(values: Mapping[str, Any], prefix: str) -> None:
+        for name, value in values.items():
+            if prefix + name not in leaves and isinstance(value, Mapping):
+                walk(value, f"{prefix}{name}.")
+            else:
+                flat[prefix + name] = value
+
+    walk(config.model_dump(mode=mode), "")
+    return flat
 
 
-def _section(annotation: Any) -> type[BaseModel] | None:
-    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+def preset_names(presets_dir: Path) -> list[str]:
+    return sorted(path.stem for path in presets_dir.glob("*.yaml"))
 
 
-def _section_at(model: type[BaseModel], key: str) -> type[BaseModel] | None:
-    """The section that a dotted key names, or None for a value or an unknown key."""
-    found: type[BaseModel] | None = model
-    for name in key.split("."):
-        field = found.model_fields.get(name) if found else None
-        found = _section(field.annotation) if field else None
-    return found
+class _Settings:
+    """The merged raw values on their way to the model, and the source of each."""
 
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        self.data: dict[str, Any] = {}
+        self._sources: dict[str, str] = {}
 
-def _show(value: Any) -> str:
-    return yaml.safe_dump(value, default_flow_style=True, width=10_000).removesuffix("\n...\n").strip()
+    def merge(self, node: yaml.MappingNode, prefix: str, source_of: Callable[[yaml.Node], str]) -> None:
+        """Put the values of a section's mapping over what is there."""
+        for key_node, value_node in node.value:
+            where = source_of(key_node)
+            name = key_node.value if isinstance(key_node, yaml.ScalarNode) else "[...]"
+            key = f"{prefix}{name}"
+            if "." in name:
+                raise UserError(f"{where}: {name!r} is no key; keys stand without dots, indented below their section")
+            if key in self.schema.sections:
+                self._put_section(key, value_node, source_of, where)
+            elif key in self.schema.leaves:
+                self._put(key, construct(value_node, where, key), where)
+            else:
+                raise UserError(f"{where}: unknown key {key!r}.{self.schema.hint(key)}")
 
-
-def _leaves(values: Mapping[str, Any], model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in values.items():
-        field = model.model_fields.get(name)
-        section = _section(field.annotation) if field else None
-        if section and isinstance(value, Mapping):
-            yield from _leaves(value, section, f"{prefix}{name}.")
+    def override(self, text: str) -> None:
+        """Apply one `dotted.key=value` of the command line."""
+        key, sign, raw = (part.strip() for part in text.partition("="))
+        if not sign or not key:
+            raise UserError(f"{COMMAND_LINE}: {text!r} has no '='; expected key=value")
+        where, leaf = f"{COMMAND_LINE}: {text}", self.schema.leaf_above(key)
+        if leaf is None and key not in self.schema.sections:
+            raise UserError(f"{where}: unknown key {key!r}.{self.schema.hint(key)}")
+        if leaf is not None and leaf != key and not self.schema.takes_mapping(leaf):
+            raise UserError(f"{where}: {leaf} is a value and has no keys of its own; expected {leaf}=VALUE")
+        node = compose(raw, where)
+        if node is None:
+            raise UserError(f"{where}: the value is missing; {key}=null means none and {key}=\"''\" empty text")
+        if leaf is None:
+            self._put_section(key, node, lambda _: COMMAND_LINE, COMMAND_LINE)
         else:
-            yield prefix + name, value
+            self._put(key, construct(node, COMMAND_LINE, key), COMMAND_LINE)
+
+    def _put_section(self, key: str, node: yaml.Node, source_of: Callable[[yaml.Node], str], where: str) -> None:
+        if isinstance(node, yaml.MappingNode):
+            self.ensure_section(key)
+            self.merge(node, f"{key}.", source_of)
+            return
+        value = construct(node, where, key)
+        if value is not None or not self.schema.sections[key]:
+            keys = ", ".join(self.schema.keys_of(key))
+            raise UserError(f"{where}: {key} = {_show(value)}: {key} is a section; expected one of its keys: {keys}")
+        self._put(key, None, where)
+
+    def ensure_section(self, key: str) -> None:
+        if not isinstance(self.value(key), dict):
+            self._put(key, {}, None)
+
+    def _put(self, key: str, value: object, source: str | None) -> None:
+        *parents, name = key.split(".")
+        level = self.data
+        for parent in parents:
+            if not isinstance(level.get(parent), dict):
+                level[parent] = {}
+            level = level[parent]
+        level[name] = value
+        if source is not None:
+            self._sources[self.schema.leaf_above(key) or key] = source
+
+    def value(self, key: str) -> Any:
+        level: Any = self.data
+        for part in key.split("."):
+            level = level.get(part) if isinstance(level, dict) else None
+        return level
+
+    def source(self, key: str) -> str:
+        return self._sources.get(key, DEFAULT)
 
 
-# ---- files
+def _in_file(label: str) -> Callable[[yaml.Node], str]:
+    return lambda node: f"{label}:{node.start_mark.line + 1}"
 
 
-def _read_chain(model: type[BaseModel], presets_dir: Path, name: str, seen: tuple[Path, ...]) -> Settings:
-    path = _find(presets_dir, name)
-    if path in seen:
-        raise UserError(f"{path.name}: extends itself by way of {' -> '.join(p.name for p in (*seen, path))}")
-    root = _compose(path)
-    settings: Settings = {}
-    for key_node, value_node in root.value:
-        if key_node.value == EXTENDS:
-            settings = _read_chain(model, presets_dir, value_node.value, (*seen, path))
-    _collect(model, path, root, "", settings)
-    return settings
+def _read_chain(name: str, presets_dir: Path) -> list[tuple[str, yaml.MappingNode]]:
+    """(label, content without `extends`) of each file that `name` is made of, base first."""
+    path, where = _find(name, Path(), presets_dir, COMMAND_LINE), ""
+    labels: dict[Path, str] = {}
+    chain: list[tuple[str, yaml.MappingNode]] = []
+    while True:
+        label = path.name if path.parent == presets_dir else str(path)
+        if path.resolve() in labels:
+            raise UserError(f"{where}: extends goes in a circle: {' extends '.join([*labels.values(), label])}")
+        labels[path.resolve()] = label
+        node = read_mapping(path, label)
+        chain.insert(0, (label, node))
+        base = next((pair for pair in node.value if pair[0].value == "extends"), None)
+        if base is None:
+            return chain
+        node.value.remove(base)
+        where = _in_file(label)(base[1])
+        if not isinstance(base[1], yaml.ScalarNode) or not base[1].value:
+            raise UserError(f"{where}: extends: expected one preset's name or a .yaml path")
+        path = _find(base[1].value, path.parent, presets_dir, f"{where}: extends")
 
 
-def _find(presets_dir: Path, name: str) -> Path:
-    if name.endswith((".yaml", ".yml")) or "/" in name:
-        path = Path(name)
-        if not path.is_file():
-            raise UserError(f"configuration file {name!r} does not exist")
+def _find(name: str, folder: Path, presets_dir: Path, where: str) -> Path:
+    """The file of a preset's name or of a path, which is relative to `folder`."""
+    names = preset_names(presets_dir)
+    if name in names:
+        return presets_dir / f"{name}.yaml"
+    path = folder / Path(name).expanduser()
+    if path.is_file():
         return path
-    path = presets_dir / f"{name}.yaml"
-    if not path.is_file():
-        names = preset_names(presets_dir)
-        raise UserError(
-            f"no preset {name!r}; expected one of {', '.join(names)} or a .yaml file.{did_you_mean(name, names)}"
-        )
-    return path
+    presets = f" The presets are: {', '.join(names) or 'none'}"
+    if path.is_dir():
+        raise UserError(f"{where}: {name!r} is a folder; expected a preset's name or a .yaml file.{presets}")
+    if path.suffix not in (".yaml", ".yml") and "/" not in name:
+        raise UserError(f"{where}: unknown preset {name!r}.{did_you_mean(name, names)}{presets}")
+    beside = [str(found) for found in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+    hint = did_you_mean(path.stem, names, 0.8) or did_you_mean(str(path), beside)
+    raise UserError(f"{where}: no such file: {name!r}.{hint}{presets}")
 
 
-def _compose(path: Path) -> yaml.MappingNode:
-    try:
-        root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 text (byte {error.start})") from None
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else "?"
-        raise UserError(f"{path}:{line}: not valid YAML ({error.problem})") from None
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path}: can't be read ({error})") from None
-    if not isinstance(root, yaml.MappingNode):
-        raise UserError(f"{path}: expected settings as `section:` with `key: value` lines below it")
-    return root
+def _show(value: object) -> str:
+    return repr(value) if isinstance(value, str) else dump(value, flow=True)
 
 
-def _collect(model: type[BaseModel], path: Path, node: yaml.MappingNode, prefix: str, settings: Settings) -> None:
-    seen: set[str] = set()
-    for key_node, value_node in node.value:
-        name, source = str(key_node.value), f"{path.name}:{key_node.start_mark.line + 1}"
-        if not prefix and name == EXTENDS:
-            continue
-        if name in seen:
-            raise UserError(f"{source}: {prefix + name} is set twice")
-        seen.add(name)
-        if _section_at(model, prefix + name) and isinstance(value_node, yaml.MappingNode):
-            _collect(model, path, value_node, f"{prefix}{name}.", settings)
-        else:
-            _set(settings, model, prefix + name, _Value(_construct(value_node), source))
-
-
-def _construct(node: yaml.Node) -> Any:
-    loader = yaml.SafeLoader("")
-    try:
-        return loader.construct_document(node)
-    finally:
-        loader.dispose()
-
-
-def _parse_override(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals or not key:
-        raise UserError(f"{COMMAND_LINE}: {text!r} is no override; expected section.key=value")
-    try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise UserError(f"{COMMAND_LINE}: {key} = {value!r} is not a valid YAML value") from None
-
-
-# ---- checking
-
-
-def _set(settings: Settings, model: type[BaseModel], key: str, value: _Value) -> None:
-    """Record a value whose key is known; a free-form mapping (env.kwargs) also takes deeper keys."""
-    valid = valid_keys(model)
-    if key in valid:
-        settings[key] = value
-        return
-    parent = next((k for k in valid if key.startswith(k + ".") and _is_mapping(model, k)), None)
-    if parent:
-        before = settings[parent].value if parent in settings else {}
-        settings[parent] = _Value({**before, key[len(parent) + 1 :]: value.value}, value.source)
-        return
-    if _section_at(model, key):
-        keys = ", ".join(k for k in valid if k.startswith(key + "."))
-        raise UserError(f"{value.source}: {key} = {value.value!r}: {key} is a section; expected one of its keys: {keys}")
-    raise UserError(f"{value.source}: unknown setting {key!r}.{_nearest(key, valid)}")
-
-
-def _is_mapping(model: type[BaseModel], key: str) -> bool:
-    *sections, name = key.split(".")
-    parent = _section_at(model, ".".join(sections)) if sections else model
-    return parent is not None and str(parent.model_fields[name].annotation).startswith("dict")
-
-
-def _nearest(key: str, valid: list[str]) -> str:
-    """The nearest dotted key; a key without its section is looked for in every section first."""
-    same_name = [k for k in valid if k.rsplit(".", 1)[-1] == key]
-    return f" Did you mean {same_name[0]!r}?" if same_name else did_you_mean(key, valid)
-
-
-def _validate(model: type[Model], settings: Settings) -> Model:
-    nested: dict[str, Any] = {}
-    for key, value in settings.items():
-        *sections, name = key.split(".")
-        inner = nested
-        for section in sections:
-            inner = inner.setdefault(section, {})
-        inner[name] = value.value
-    try:
-        return model.model_validate(nested)
-    except ValidationError as error:
-        raise UserError(_explain(error, settings)) from None
-
-
-def _explain(error: ValidationError, settings: Settings) -> str:
-    """The first mistake, in words: source, key, value, what was expected."""
-    first = error.errors()[0]
-    parts = [str(p) for p in first["loc"]]
-    # A union's branches and a list's positions follow the key in pydantic's location.
-    key = next((".".join(parts[:n]) for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in settings), None)
-    if key is None:
-        where = ".".join(parts)
-        if first["type"] == "missing":
-            return f"{where} is missing; give it in the file or as {where}=..."
+def _in_words(error: ValidationError, settings: _Settings, top: str) -> str:
+    """The first mistake that pydantic found, in plain words, with its place."""
+    schema, details = settings.schema, error.errors(include_url=False)
+    first = details[0]
+    key = schema.key_of(first["loc"])
+    if first["type"] == "missing":
+        about = schema.descriptions.get(key) or "a value"
+        return f"{top}: {key} is not set and has no default; expected {key}=VALUE: {about}"
+    if key not in schema.leaves:
         message = first["msg"].removeprefix("Value error, ")
-        return f"{where}: {message}" if where else message
-    same = [e for e in error.errors() if ".".join(str(p) for p in e["loc"]).startswith(key)]
-    expected = " or ".join(dict.fromkeys(_expected(e) for e in same))
-    hint = ""
-    if isinstance(first.get("input"), str):
-        allowed = [v for e in same for v in _literals(e)]
-        hint = did_you_mean(first["input"], allowed) if allowed else ""
-    value = settings[key]
-    return f"{value.source}: {key} = {value.value!r}; expected {expected}.{hint}"
-
-
-def _literals(error: Any) -> list[str]:
-    text = error.get("ctx", {}).get("expected", "") if error["type"] == "literal_error" else ""
-    return [part.strip(" '") for part in text.replace(" or ", ",").split(",") if part.strip()]
+        places = [f"{leaf} from {settings.source(leaf)}" for leaf in schema.named_in(message, key)]
+        return f"{key or top}: {message}" + (f" ({', '.join(places)})" if places else "")
+    # A union reports each of its members: they are alternatives of one expectation.
+    same = [d for d in details if schema.key_of(d["loc"]) == key]
+    item = next((f"item {part + 1} " for part in first["loc"] if isinstance(part, int)), "")
+    expected = [*dict.fromkeys(_expected(d) for d in same), *(["null"] if schema.takes_null(key) else [])]
+    allowed = [word.strip("',") for d in same for word in str(d.get("ctx", {}).get("expected", "")).split()]
+    hint = did_you_mean(str(first["input"]), allowed)
+    place = f"{settings.source(key)}: {key} = {_show(settings.value(key))}"
+    return f"{place}: expected {item}{' or '.join(expected)}{'.' if hint else ''}{hint}"
 
 
 _WORDS = {
-    "int_parsing": "a whole number",
-    "int_type": "a whole number",
-    "int_from_float": "a whole number",
-    "float_parsing": "a number",
-    "float_type": "a number",
-    "bool_parsing": "true or false",
-    "bool_type": "true or false",
-    "string_type": "text",
-    "none_required": "null",
-    "tuple_type": "a list",
-    "list_type": "a list",
-    "dict_type": "a mapping",
-    "model_type": "a section of keys",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "tuple": "a list such as [1, 2]",
+    "list": "a list such as [1, 2]",
+    "dict": "a mapping",
+    "string": "text",
+    "none": "null",
+}
+_BOUNDS = {
+    "greater_than": "more than",
+    "greater_than_equal": "at least",
+    "less_than": "less than",
+    "less_than_equal": "at most",
 }
 
 
-def _expected(error: Any) -> str:
-    kind = error["type"]
-    if kind in _WORDS:
-        return _WORDS[kind]
-    if kind == "literal_error":
-        return f"one of {', '.join(_literals(error))}"
-    return str(error["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
+def _expected(detail: Mapping[str, Any]) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind in _BOUNDS:
+        return f"{_BOUNDS[kind]} {next(iter(context.values()))}"
+    if kind in ("literal_error", "enum"):
+        return str(context["expected"])
+    if kind == "string_type" and isinstance(detail["input"], int | float):
+        return f"text: put it in quotes, '\"{detail['input']}\"'"
+    if kind.endswith(("_type", "_parsing", "_from_float", "_required")) and kind.partition("_")[0] in _WORDS:
+        return _WORDS[kind.partition("_")[0]]
+    return str(detail["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
+
+
+def _refuse_odd_number(key: str, raw: object, value: object, source: str) -> None:
+    """Pydantic takes true for 1 and knows nan and inf; in a setting each of them is a slip."""
+    if isinstance(raw, bool) and not isinstance(value, bool):
+        raise UserError(f"{source}: {key} = {_show(raw)}: expected a number, not true or false")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UserError(f"{source}: {key} = {raw}: expected a finite number")

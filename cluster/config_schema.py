@@ -63,6 +63,12 @@ class Schema:
         """The keys directly in a section ('' for the top), sections too."""
         return [k for k in (*self.leaves, *self.sections) if k.rpartition(".")[0] == section]
 
+    def named_in(self, message: str, section: str) -> list[str]:
+        """The leaves of a section ('' for all) that a validator's message mentions, with or without the section."""
+        words = {word.strip(",:;.()'\"") for word in message.split()}
+        prefix = f"{section}." if section else ""
+        return [k for k in self.leaves if k.startswith(prefix) and (k in words or k.removeprefix(prefix) in words)]
+
     def hint(self, key: str) -> str:
         """' Did you mean X?' with the nearest of all dotted keys, or the keys of the section when none is near."""
         near = self._nearest(key)

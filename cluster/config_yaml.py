@@ -60,13 +60,14 @@ def compose(text: str, where: str) -> yaml.Node | None:
     try:
         node = loader.get_single_node()
     except yaml.YAMLError as error:
-        raise UserError(f"{where}{_in_words(error)}") from None
+        raise UserError(f"{where}{_in_words(error, text)}") from None
     finally:
         loader.dispose()  # type: ignore[no-untyped-call]
     if node is not None:
         for key, first in _duplicates(node, set()):
-            line = f":{key.start_mark.line + 1}" if "\n" in text else ""
-            raise UserError(f"{where}{line}: {key.value!r} is set twice, first on line {first.start_mark.line + 1}")
+            lines = (first.start_mark.line + 1, key.start_mark.line + 1)
+            place, before = (f":{lines[1]}", f", first on line {lines[0]}") if "\n" in text else ("", "")
+            raise UserError(f"{where}{place}: {key.value!r} is set twice{before}")
     return node
 
 
@@ -96,10 +97,10 @@ def construct(node: yaml.Node, where: str, key: str) -> Any:
         raise UserError(f"{where}: {key}: no plain value: {reason}") from None
 
 
-def _in_words(error: yaml.YAMLError) -> str:
+def _in_words(error: yaml.YAMLError, text: str) -> str:
     mark = getattr(error, "problem_mark", None)
     reason = getattr(error, "problem", None) or str(error).splitlines()[0]
-    line = f":{mark.line + 1}" if mark is not None else ""
+    line = f":{mark.line + 1}" if mark is not None and "\n" in text else ""
     return f"{line}: not valid YAML: {reason} (text with special characters needs quotes)"
 
 

@@ -47,7 +47,7 @@ def _make_new(runs_dir: Path, stem: str) -> Path:
 
 
 def open_run(path: str | Path) -> Path:
-    """The folder of an earlier run. UserError, with the nearest run's name, when it is missing or has no config.yaml."""
+    """The folder of an earlier run. UserError, with the nearest name, when it is missing or lacks config.yaml."""
     run = Path(path).expanduser()
     if (run / CONFIG_FILE).is_file():
         return run

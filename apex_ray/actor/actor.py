@@ -10,7 +10,7 @@ from apex_ray.actor.epsilon import epsilon_greedy
 from apex_ray.actor.nstep import NStepWindow
 from apex_ray.actor.variable_client import VariableClient
 from apex_ray.envs.base import VectorEnv
-from apex_ray.types import AnyArray, Chunk, EpisodeEnd, FloatArray
+from apex_ray.types import AnyArray, BoolArray, Chunk, EpisodeEnd, FloatArray
 
 QFunction = Callable[[AnyArray], FloatArray]  # observations [E, S, *F] -> Q-values float32 [E, A]
 
@@ -70,7 +70,7 @@ class Actor:
         self._observations = step.observations
         self._count(step.rewards, step.terminated | step.truncated, step.first)
 
-    def _count(self, rewards: AnyArray, ended: AnyArray, first: AnyArray) -> None:
+    def _count(self, rewards: FloatArray, ended: BoolArray, first: BoolArray) -> None:
         self.steps += len(first)
         self._returns += rewards
         self._lengths += 1

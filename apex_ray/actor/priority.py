@@ -7,6 +7,7 @@ import numpy as np
 from apex_ray.td import PRIORITY_FLOOR, RESET, td_target
 from apex_ray.types import ByteArray, Float64Array, FloatArray, IntArray
 
+
 def initial_priorities(
     q_values: FloatArray,
     actions: IntArray,
@@ -20,11 +21,14 @@ def initial_priorities(
     Args:
         q_values: float32 [E, T + n, A], of each position when it was visited.
         actions: int64 [E, T].
-        returns: float32 [E, T]; discounts: float32 [E, T]; steps: uint8 [E, T], from `td.n_step_returns`.
+        returns: float32 [E, T], from `td.n_step_returns`, as are
+        discounts: float32 [E, T], and
+        steps: uint8 [E, T].
         kinds: uint8 [E, T]; RESET positions are no transitions.
 
     Returns:
         float64 [E, T]: at least PRIORITY_FLOOR for a transition, exactly 0 for an autoreset step.
+
     """
     horizon = actions.shape[1]
     taken = np.take_along_axis(q_values[:, :horizon], actions[..., None], axis=2)[..., 0]

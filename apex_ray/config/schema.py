@@ -27,7 +27,9 @@ class EnvConfig(Section):
     noop_max: int = Field(30, ge=0, description="Atari: up to this many no-ops after a reset")
     sticky_actions: float = Field(0.0, ge=0, le=1, description="Atari: probability of repeating the last action")
     fire_reset: bool = Field(True, description="Atari: press FIRE after a reset where the game waits for it")
-    terminal_on_life_loss: bool = Field(False, description="training only: a lost life ends the n-step window with value 0")
+    terminal_on_life_loss: bool = Field(
+        False, description="training only: a lost life ends the n-step window with value 0"
+    )
     max_episode_frames: PositiveInt = Field(108_000, description="time limit (truncation), 30 minutes of play")
     full_action_space: bool = Field(False, description="Atari: all 18 actions instead of the game's own")
     import_modules: tuple[str, ...] = Field((), description="modules to import first, which register environments")
@@ -127,10 +129,14 @@ class CheckpointConfig(Section):
 
 
 class ClusterConfig(Section):
-    address: str | None = Field(None, description="null: Ray embedded in this process; auto, host:port or ray://host:port")
+    address: str | None = Field(
+        None, description="null: Ray embedded in this process; auto, host:port or ray://host:port"
+    )
     max_restarts: int = Field(3, ge=0, description="lost actor processes replaced per run before it ends with an error")
     dashboard: bool = Field(False, description="start Ray's dashboard with an embedded Ray")
-    object_store_bytes: PositiveInt | None = Field(None, description="embedded Ray's shared memory; null: what chunks and batches need")
+    object_store_bytes: PositiveInt | None = Field(
+        None, description="embedded Ray's shared memory; null: what chunks and batches need"
+    )
 
 
 class ReportConfig(Section):
@@ -161,9 +167,13 @@ class ApexConfig(Section):
     def _consistent(self) -> ApexConfig:
         r, b = self.replay, self.learner.batch_size
         if b > r.capacity_transitions:
-            raise ValueError(f"learner.batch_size {b} is larger than replay.capacity_transitions {r.capacity_transitions}")
+            raise ValueError(
+                f"learner.batch_size {b} is larger than replay.capacity_transitions {r.capacity_transitions}"
+            )
         if b > r.min_transitions:
-            raise ValueError(f"learner.batch_size {b} is larger than replay.min_transitions {r.min_transitions}: raise it")
+            raise ValueError(
+                f"learner.batch_size {b} is larger than replay.min_transitions {r.min_transitions}: raise it"
+            )
         if r.min_transitions > r.capacity_transitions // 2:
             raise ValueError(
                 f"replay.min_transitions {r.min_transitions} must be at most half of "

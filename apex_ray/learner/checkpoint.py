@@ -1,7 +1,8 @@
 """Checkpoints: folders written whole, then renamed. Nothing is unpickled when they are read.
 
-    checkpoints/update-000012000/   online.safetensors target.safetensors optimizer.pt counters.json config.yaml metrics.jsonl
-    checkpoints/best/               online.safetensors counters.json: the weights of the best evaluation
+checkpoints/update-000012000/  online.safetensors target.safetensors optimizer.pt counters.json config.yaml
+                               metrics.jsonl
+checkpoints/best/              online.safetensors counters.json: the weights of the best evaluation
 """
 
 from __future__ import annotations
@@ -104,7 +105,7 @@ def find(run: Path, which: str) -> Path:
         which = "latest"
     if which == "latest":
         if not numbered:
-            raise UserError(f"{folder}: no checkpoint; expected update-* folders (was the run stopped before the first?)")
+            raise UserError(f"{folder}: no checkpoint; expected update-* folders (did it stop before the first?)")
         return numbered[-1]
     if not (folder / which).is_dir():
         names = [BEST, "latest", *(p.name for p in numbered)]

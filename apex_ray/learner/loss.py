@@ -23,6 +23,7 @@ def split_states(frames: Tensor, steps: Tensor, stack: int) -> tuple[Tensor, Ten
 
     Returns:
         states frames[:, :S] and bootstrap states frames[b, m : m + S], both [B, S, *F].
+
     """
     positions = steps[:, None] + torch.arange(stack, device=frames.device)
     rows = torch.arange(len(frames), device=frames.device)[:, None]
@@ -30,8 +31,14 @@ def split_states(frames: Tensor, steps: Tensor, stack: int) -> tuple[Tensor, Ten
 
 
 def td_errors(
-    online: QNet, target: QNet, states: Tensor, actions: Tensor, returns: Tensor, discounts: Tensor,
-    next_states: Tensor, double_q: bool,
+    online: QNet,
+    target: QNet,
+    states: Tensor,
+    actions: Tensor,
+    returns: Tensor,
+    discounts: Tensor,
+    next_states: Tensor,
+    double_q: bool,
 ) -> tuple[Tensor, Tensor]:
     """(target - Q(s, a), Q(s, a)), both float [B]; gradients flow through Q(s, a) only.
 

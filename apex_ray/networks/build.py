@@ -32,7 +32,8 @@ def build_network(spec: EnvSpec, config: NetworkConfig, seed: int | None = None)
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        return QNetwork(spec, config).to(memory_format=torch.channels_last)
+        network = QNetwork(spec, config)
+        return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def to_arrays(network: nn.Module) -> dict[str, AnyArray]:

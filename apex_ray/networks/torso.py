@@ -31,7 +31,7 @@ class ConvTorso(nn.Module):
         batch, *_, height, width = observations.shape
         images = observations.reshape(batch, -1, height, width)
         # Dtype follows the parameters, so that a float64 network can be checked against a reference.
-        images = images.to(self.layers[0].weight.dtype, memory_format=torch.channels_last)
+        images = images.to(next(self.parameters()).dtype, memory_format=torch.channels_last)
         return self.layers(images * (1.0 / 255.0))  # type: ignore[no-any-return]
 
 

@@ -24,8 +24,8 @@ def check_memory(config: ApexConfig, sizes: Sizes) -> None:
     if sizes.replay_bytes > limit:
         fits = int(config.replay.capacity_transitions * limit / sizes.replay_bytes) // 1000 * 1000
         raise UserError(
-            f"replay.capacity_transitions = {config.replay.capacity_transitions} needs {sizes.replay_bytes / 2**30:.1f} "
-            f"GiB and {limit / 2**30:.1f} GiB may be used; at most {fits} fit"
+            f"replay.capacity_transitions = {config.replay.capacity_transitions} needs "
+            f"{sizes.replay_bytes / 2**30:.1f} GiB and {limit / 2**30:.1f} GiB may be used; at most {fits} fit"
         )
 
 
@@ -62,11 +62,11 @@ def connected(config: ApexConfig, sizes: Sizes) -> Iterator[bool]:
                 f"ray://host:port, or null for a Ray of this run's own"
             ) from None
     try:
-        have = ray.cluster_resources()
+        have = ray.cluster_resources()  # type: ignore[no-untyped-call]
         if wanted > have.get("CPU", 0):
             raise UserError(
-                f"the cluster has {have.get('CPU', 0):g} CPUs and this run needs {wanted} (actors.count = {sizes.actors} "
-                f"x {sizes.actor_threads}, learner {sizes.learner_threads}); lower actors.count"
+                f"the cluster has {have.get('CPU', 0):g} CPUs and this run needs {wanted} (actors.count = "
+                f"{sizes.actors} x {sizes.actor_threads}, learner {sizes.learner_threads}); lower actors.count"
             )
         yield _learner_gpu(config, have.get("GPU", 0))
     finally:

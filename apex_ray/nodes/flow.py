@@ -10,6 +10,10 @@ import ray
 from ray import ObjectRef
 
 
+# Ray's type stubs don't know concurrency groups or options given ahead of the class.
+remote: Any = ray.remote
+
+
 class CallWindow:
     """At most `limit` calls in flight. Reserving room waits for the oldest and raises what it raised."""
 

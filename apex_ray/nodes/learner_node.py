@@ -1,4 +1,4 @@
-"""The learner as a Ray actor: batches asked for ahead, priorities sent back, weights published, checkpoints on request."""
+"""The learner as a Ray actor: batches asked for ahead, priorities back, weights out, checkpoints on request."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class BatchSource:
         shares = (np.asarray(self._masses) / sum(self._masses)).tolist()
         counts = sharding.allocate(self._batch_size, self._masses, self._rng)
         fair = self._batch_size // len(self._shards)
-        calls = [(i, s.sample.remote(int(c), fair)) for i, (s, c) in enumerate(zip(self._shards, counts)) if c]
+        calls = [(i, self._shards[i].sample.remote(int(c), fair)) for i, c in enumerate(counts) if c]
         self._asked.append((shares, calls))
 
     def poll(self) -> Batch | None:
@@ -69,7 +69,7 @@ class BatchSource:
 
 
 class LearnerNode:
-    """`run` has a thread of its own; other methods (group `control`) hand it requests that it serves between updates."""
+    """`run` has a thread of its own; those of group `control` hand it requests, served between updates."""
 
     def __init__(self, config: ApexConfig, spec: EnvSpec, sizes: Sizes, run: Path) -> None:
         self._config, self._spec, self._sizes, self._run = config, spec, sizes, run

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,15 +33,15 @@ from apex_ray.learner.checkpoint import Counters
 from apex_ray.nodes import learner_node, replay_node
 from apex_ray.nodes.actor_node import ActorNode
 from apex_ray.nodes.evaluator_node import EvaluatorNode
-from apex_ray.nodes.flow import LatestCall
+from apex_ray.nodes.flow import LatestCall, remote
 from apex_ray.nodes.learner_node import LearnerNode
 from apex_ray.nodes.metrics_node import MetricsNode
 from apex_ray.nodes.replay_node import ReplayNode
 from apex_ray.nodes.supervise import Supervisor, Watched, as_user_error
 from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.parts import Sizes
+from apex_ray.replay.saving import replay_file
 from apex_ray.types import EnvSpec, EvaluationResult
-from cluster.errors import UserError
 
 NO_RESTART: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0}
 
@@ -72,14 +73,14 @@ class Program:
     def start(self, resume: bool) -> None:
         """Start every node and its loop. UserError when one can't be built."""
         config, spec, sizes = self._config, self._spec, self._sizes
-        replay = ray.remote(num_cpus=0, concurrency_groups=replay_node.GROUPS, **NO_RESTART)(ReplayNode)
-        learner = ray.remote(
+        replay = remote(num_cpus=0, concurrency_groups=replay_node.GROUPS, **NO_RESTART)(ReplayNode)
+        learner = remote(
             num_cpus=sizes.learner_threads,
             num_gpus=1 if self._gpu else 0,
             concurrency_groups=learner_node.GROUPS,
             **NO_RESTART,
         )(LearnerNode)
-        light = ray.remote(num_cpus=0, **NO_RESTART)
+        light = remote(num_cpus=0, **NO_RESTART)
         learning = learner.remote(config, spec, sizes, self._run)
         try:
             self.counters = c = ray.get(learning.prepare.remote(resume))
@@ -103,12 +104,12 @@ class Program:
         self._supervisor.watch(call, Watched("the learner", None))
         for index in range(sizes.actors):
             self._supervisor.watch(
-                self._start_actor(index), Watched(f"actor {index}", lambda i=index: self._start_actor(i))
+                self._start_actor(index), Watched(f"actor {index}", partial(self._start_actor, index))
             )
 
     def _start_actor(self, index: int) -> ObjectRef[Any]:
         nodes = self._nodes
-        actor = ray.remote(num_cpus=self._sizes.actor_threads, **NO_RESTART)(ActorNode)
+        actor = remote(num_cpus=self._sizes.actor_threads, **NO_RESTART)(ActorNode)
         handle = actor.remote(self._config, self._spec, self._sizes, index, self._incarnations)
         self._incarnations += 1
         call: ObjectRef[Any] = handle.run.remote(nodes.shards, nodes.weights, nodes.metrics)
@@ -143,9 +144,10 @@ class Program:
     def poll_evaluation(self) -> EvaluationResult | None:
         """The result, once, when it is there. UserError when playing failed."""
         try:
-            return self._evaluation.poll()[1]
+            result: EvaluationResult | None = self._evaluation.poll()[1]
         except ray.exceptions.RayError as error:
             raise as_user_error("the evaluator", error, self._run) from None
+        return result
 
     @property
     def evaluating(self) -> bool:
@@ -162,17 +164,13 @@ class Program:
         return saved
 
     def save_replay(self) -> None:
-        ray.get([s.save.remote(self._replay_file(i)) for i, s in enumerate(self._nodes.shards)])
+        ray.get([s.save.remote(replay_file(self._run, i)) for i, s in enumerate(self._nodes.shards)])
 
     def _load_replay(self) -> None:
-        files = [self._replay_file(i) for i in range(len(self._nodes.shards))]
+        files = [replay_file(self._run, i) for i in range(len(self._nodes.shards))]
         if not all(f.exists() for f in files):
             return
         try:
             ray.get([s.load.remote(f) for s, f in zip(self._nodes.shards, files, strict=True)])
         except ray.exceptions.RayTaskError as error:
-            raise UserError(f"{files[0]}: {error.cause}; delete it to resume with an empty replay") from None
-
-    def _replay_file(self, shard: int) -> Path:
-        return self._run / f"replay-{shard}.safetensors"
-
+            raise as_user_error("replay", error, self._run) from None

@@ -6,13 +6,12 @@ import threading
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import ray
-from safetensors.numpy import load_file, save_file
 
 from apex_ray.config.schema import ApexConfig
 from apex_ray.parts import Sizes, build_limiter, build_replay
 from apex_ray.replay.memory import Sample
+from apex_ray.replay.saving import load_replay, save_replay
 from apex_ray.types import Chunk, EnvSpec, PriorityUpdate
 
 
@@ -80,20 +79,13 @@ class ReplayNode:
 
     @ray.method(concurrency_group="stats")
     def save(self, path: Path) -> None:
-        """Everything stored, as one safetensors file that appears whole."""
         with self._changed:
-            counters = np.asarray([self._limiter.inserted, self._limiter.sampled], np.int64)
-            temporary = path.with_suffix(".tmp")
-            save_file({**self._memory.state_arrays(), "limiter": counters}, temporary)
-            temporary.replace(path)
+            save_replay(path, self._memory, self._limiter)
 
     @ray.method(concurrency_group="stats")
     def load(self, path: Path) -> None:
-        """What `save` wrote. ValueError where it does not fit this configuration."""
-        state = load_file(path)
         with self._changed:
-            self._memory.load_state_arrays(state)
-            self._limiter.inserted, self._limiter.sampled = (int(x) for x in state["limiter"])
+            load_replay(path, self._memory, self._limiter)
             self._changed.notify_all()
 
 

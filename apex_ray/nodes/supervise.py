@@ -58,7 +58,8 @@ def _last_place(text: str) -> str:
 
 class Supervisor:
     """Watches the endless calls of all nodes. A mistake in configuration, environment or code ends the run at once;
-    only a lost process is replaced, and no more than `max_restarts` times in a run."""
+    only a lost process is replaced, and no more than `max_restarts` times in a run.
+    """
 
     def __init__(self, run: Path, max_restarts: int, on_event: Callable[[str], None]) -> None:
         self._run, self._max_restarts, self._on_event = run, max_restarts, on_event

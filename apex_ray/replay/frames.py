@@ -27,7 +27,7 @@ def _gather(frames, slots, ages, horizon, stack, window, out):  # type: ignore[n
 
 
 class FrameStore:
-    """Preallocated frames of `segments` segments. Pages are touched as they are filled, so an unfilled store is cheap."""
+    """Preallocated frames of `segments` segments. Pages are touched as they fill, so an unfilled store is cheap."""
 
     def __init__(
         self, segments: int, horizon: int, stack: int, n_step: int, frame_shape: tuple[int, ...], dtype: str

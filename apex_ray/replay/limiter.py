@@ -1,4 +1,4 @@
-"""Keeps the number of samples per inserted transition near a ratio, as Reverb's rate limiter does (Cassirer et al. 2021)."""
+"""Keeps samples per inserted transition near a ratio, as Reverb's rate limiter does (Cassirer et al. 2021)."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class Limiter:
         needed = max(largest_insert, int(batch_size / samples_per_insert) + 1)
         if tolerance_transitions < needed:
             raise UserError(
-                f"replay.insert_tolerance_transitions = {tolerance_transitions} would deadlock: one chunk brings up to "
-                f"{largest_insert} transitions and one batch of {batch_size} uses up {batch_size / samples_per_insert:g}"
+                f"replay.insert_tolerance_transitions = {tolerance_transitions} would deadlock: one chunk "
+                f"brings up to {largest_insert} transitions and one batch of {batch_size} uses up {batch_size / samples_per_insert:g}"
                 f" at samples_per_insert {samples_per_insert:g}; expected at least {needed}"
             )
 

@@ -1,4 +1,4 @@
-"""Prioritised replay in one process: chunks in, batches out, priorities back (Schaul et al. 2016; Horgan et al. 2018)."""
+"""Prioritised replay in one process: chunks in, samples out, priorities back (Schaul et al. 2016)."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,7 @@ def merge(samples: Sequence[tuple[int, float, Sample]], size: int, beta: float) 
 
     P(i) is the shard's probability times i's share of that shard's mass: exact even when the masses that the shards
     were chosen by are a little out of date.
+
     """
     probability = [share * s.masses / s.total_mass for _, share, s in samples]
     weights = importance_weights(_join(probability), size, beta)
@@ -45,7 +47,7 @@ def merge(samples: Sequence[tuple[int, float, Sample]], size: int, beta: float) 
     )
 
 
-def _join(arrays):  # type: ignore[no-untyped-def]
+def _join(arrays: list[Any]) -> Any:
     """Concatenated, without a copy when there is one alone."""
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 

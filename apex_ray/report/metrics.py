@@ -33,7 +33,7 @@ class Metric(NamedTuple):
     meaning: str
 
 
-_BAND_PLACES = ("the greediest quarter", "the second greediest quarter", "the third quarter", "the most exploring quarter")
+_QUARTERS = ("the greediest", "the second greediest", "the second most exploring", "the most exploring")
 
 METRICS: dict[str, Metric] = {
     "time_s": Metric("progress", "s", "training time so far; goes on where a resumed run left off"),
@@ -47,7 +47,9 @@ METRICS: dict[str, Metric] = {
     "replay_transitions": Metric("replay", "transitions", "transitions that can be sampled now, all shards"),
     "replay_fill": Metric("replay", "0 to 1", "part of replay's capacity in use"),
     "replay_bytes": Metric("replay", "bytes", "memory that replay has reserved, all shards"),
-    "replay_ratio": Metric("replay", "samples/transition", "samples drawn per transition inserted since learning began"),
+    "replay_ratio": Metric(
+        "replay", "samples/insert", "samples drawn per transition inserted since learning could start"
+    ),
     "stale_priorities": Metric("replay", "priorities", "updates dropped because their slot was overwritten, so far"),
     "policy_age_updates": Metric(
         "learner", "updates", "learner updates between the weights that actors use (mean over actors) and the newest"
@@ -55,9 +57,11 @@ METRICS: dict[str, Metric] = {
     "weights_version": Metric("learner", "updates", "newest weights that an actor uses: the update they come from"),
     "learner_wait_s": Metric("learner", "s", "time the learner waited for batches, since the last row"),
     "learner_wait_fraction": Metric("learner", "0 to 1", "part of its time that the learner waited for batches"),
-    "actor_wait_fraction": Metric("learner", "0 to 1", "part of their time that actors waited for replay to take chunks"),
-    "loss": Metric("learning", "-", "weighted TD loss, mean over the updates since the last row"),
-    "td_error": Metric("learning", "clipped reward", "mean |TD error| of the sampled transitions, since the last row"),
+    "actor_wait_fraction": Metric("learner", "0 to 1", "part of their time that actors waited for replay to store"),
+    "loss": Metric("learning", "-", "loss with importance weights, mean over the updates since the last row"),
+    "td_error": Metric(
+        "learning", "clipped reward", "mean absolute TD error of sampled transitions since the last row"
+    ),
     "q_mean": Metric("learning", "clipped reward", "mean Q-value of the actions in the batches, since the last row"),
     "grad_norm": Metric("learning", "-", "global gradient norm before clipping, mean since the last row"),
     "episode_return": Metric(
@@ -66,14 +70,14 @@ METRICS: dict[str, Metric] = {
     "episode_length_steps": Metric("returns", "steps", f"mean length of the last {EPISODES_KEPT} training episodes"),
     **{
         f"episode_return_band_{band}": Metric(
-            "returns", "game score", f"the same for the episodes of {place} of the epsilon ladder only"
+            "returns", "game score", f"`episode_return` of {quarter} quarter of the epsilon ladder"
         )
-        for band, place in enumerate(_BAND_PLACES)
+        for band, quarter in enumerate(_QUARTERS)
     },
     "evaluation_return": Metric("returns", "game score", "mean return of the last evaluation"),
     "evaluation_best": Metric("returns", "game score", "best evaluation so far"),
     "evaluation_human_normalised": Metric(
-        "returns", "0 to 1", "last evaluation on the scale random play = 0, human = 1; the 57 Atari games only"
+        "returns", "ratio", "last evaluation on the scale random play = 0, human = 1; the 57 Atari games only"
     ),
     "actors_alive": Metric("system", "processes", "actor processes running"),
     "restarts": Metric("system", "restarts", "lost actor processes that were replaced, so far"),
@@ -267,18 +271,18 @@ def reference() -> str:
         [
             "# Metrics",
             "",
-            "<!-- Written by `python -m apex_ray.report.metrics > docs/metrics.md`; change METRICS there, not this. -->",
+            "<!-- Written by `python -m apex_ray.report.metrics > docs/metrics.md`: change METRICS, not this page. -->",
             "",
-            "A row every `report.every_s` seconds goes to `metrics.jsonl` in the run's folder, one JSON object a line, and",
-            "to `tensorboard/` there, with `frames` as the step. A metric not yet known is missing or null.",
+            "A row every `report.every_s` seconds goes to `metrics.jsonl` in the run's folder, one JSON object a line,",
+            "and to `tensorboard/` there, with `frames` as the step. A metric not yet known is missing or null.",
             "",
             "| metric | unit | meaning |",
             "|---|---|---|",
             *table,
             "",
             "Each evaluation is a line of `evaluations.csv`: " + ", ".join(f"`{c}`" for c in EVALUATION_COLUMNS) + ".",
-            "`wall_s` is the training time and `frames` the frames at which the weights, those of update `version`, were",
-            "evaluated; `mean` to `max` are of the returns of its `episodes` full episodes, unclipped.",
+            "`wall_s` is the training time, `frames` the frames acted in when it began, and `version` the update whose",
+            "weights played; `mean` to `max` are of the unclipped returns of its `episodes` full episodes.",
             "",
         ]
     )

@@ -5,8 +5,8 @@ Ray maps its object store into every process, so summed resident sizes (RSS) cou
 - a process: its proportional set size without shared memory, from /proc/<pid>/smaps_rollup (Pss - Pss_Shmem): the
   resident pages it has alone, and of pages shared with n processes (program files, memory copied on fork) 1/n;
 - shared memory, once, under the key SHARED_MEMORY: the larger of the /dev/shm files that the processes hold open (as
-  allocated now, each counted once; Ray's store is one, and it keeps pages of processes that have ended) and of what they
-  map (Pss_Shmem, which also sees shared memory without an open file).
+  allocated now, each counted once; Ray's store is one, and keeps pages whose process has ended) and of what they map
+  (Pss_Shmem, which also sees shared memory without an open file).
 
 Swapped-out pages and GPU memory are not in it. Without smaps_rollup (macOS): the unique set size, or else RSS, that
 psutil gives, and no shared memory.
@@ -19,7 +19,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-import psutil
+import psutil  # type: ignore[import-untyped]
 
 SHARED_MEMORY = 0  # no process has this id
 COLUMNS = ("time_s", "process", "pid", "resident_bytes")
@@ -28,7 +28,7 @@ _PROC = Path("/proc")
 
 
 def resident_bytes(pids: Iterable[int]) -> dict[int, int]:
-    """Bytes by process id, and by SHARED_MEMORY; their sum is what `pids` hold. Processes that are gone are left out."""
+    """Bytes by process id, and by SHARED_MEMORY; their sum is what `pids` hold. Ended processes are left out."""
     sizes: dict[int, int] = {}
     mapped, files = 0, {}
     for pid in pids:

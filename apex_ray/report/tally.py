@@ -57,7 +57,13 @@ class Tally:
     """Totals of a run and the newest values. Not thread-safe: its owner calls it from one thread."""
 
     def __init__(
-        self, epsilons: FloatArray, frame_skip: int, time_s: float = 0.0, frames: int = 0, updates: int = 0, episodes: int = 0
+        self,
+        epsilons: FloatArray,
+        frame_skip: int,
+        time_s: float = 0.0,
+        frames: int = 0,
+        updates: int = 0,
+        episodes: int = 0,
     ) -> None:
         self._frame_skip = frame_skip
         self._started = time.monotonic() - time_s
@@ -109,9 +115,10 @@ class Tally:
             **self._returns.means(),
         }
         if self._versions:
-            versions = list(self._versions.values())
+            versions = [max(v, 0) for v in self._versions.values()]
             row["weights_version"] = max(versions)
-            row["policy_age_updates"] = self.updates - float(np.mean([max(v, 0) for v in versions]))
+            # Actors can have reported newer weights than the learner's last report knows of.
+            row["policy_age_updates"] = max(self.updates, *versions) - float(np.mean(versions))
         for name, (waited, elapsed) in (("actor", self._actor_wait), ("learner", self._learner_wait)):
             if elapsed:
                 row[f"{name}_wait_fraction"] = min(waited / elapsed, 1.0)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.video.stream import VideoStream
 
 from apex_ray.types import ByteArray
 from cluster.errors import UserError
@@ -58,6 +59,7 @@ def _encode(frames: Sequence[ByteArray], path: Path, rate: Fraction, encoder: st
     down, right = height % 2, width % 2
     with av.open(str(path.absolute()), "w", format="mp4", options={"movflags": "faststart"}) as container:
         stream = container.add_stream(encoder, rate=rate, options=ENCODERS[encoder])
+        assert isinstance(stream, VideoStream)  # ENCODERS has nothing else
         stream.width, stream.height, stream.pix_fmt = width + right, height + down, "yuv420p"
         # The evaluator shares the machine with the actors: encoding takes one core, not all.
         stream.codec_context.thread_count = 1

@@ -1,0 +1,209 @@
+"""The console script `apex-ray`: train, config, evaluate, record.
+
+Torch and Ray are imported inside the commands that need them: `apex-ray config` and every mistake answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+from tyro.conf import Positional, arg, subcommand
+
+from apex_ray.config.load import load, load_run_config, presets
+from cluster.config import format_resolved, to_yaml
+from cluster.errors import UserError, did_you_mean
+from cluster.runs import create_run, open_run
+
+if TYPE_CHECKING:
+    from apex_ray.types import EvaluationResult
+
+EXIT_MISTAKE = 2
+EXIT_INTERRUPTED = 130
+DESCRIPTION = "Ape-X DQN on Ray. `apex-ray config PRESET` lists every setting; --version prints the version."
+
+Words = Annotated[Positional[tuple[str, ...]], arg(metavar="[PRESET] [KEY=VALUE ...]", help_behavior_hint="")]
+Overrides = Annotated[Positional[tuple[str, ...]], arg(metavar="[KEY=VALUE ...]", help_behavior_hint="")]
+Run = Annotated[Positional[str], arg(metavar="RUN")]
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train an agent, or go on with a run."""
+
+    words: Words = ()
+    """a preset's name or .yaml file, then settings such as actors.count=8"""
+    resume: Annotated[str, arg(metavar="RUN", help_behavior_hint="")] = ""
+    """folder of a run to go on with, instead of a preset"""
+
+    def __call__(self) -> int:
+        preset, overrides = _split(self.words)
+        if self.resume:
+            if preset is not None:
+                raise UserError(
+                    f"command line: preset {preset!r} and --resume exclude each other; a run keeps the settings it "
+                    f"was started with, give only those to change as key=value"
+                )
+            run = open_run(self.resume)
+            config = load_run_config(run, overrides).config
+        else:
+            if preset is None:
+                raise UserError(f"command line: no preset; expected one of {', '.join(presets())}, or --resume RUN")
+            config = load(preset, overrides).config
+            run = create_run(config.runs_dir, config.name, to_yaml(config))
+        print(f"run folder: {run}", flush=True)
+        from apex_ray.train import train
+
+        return train(config, run, bool(self.resume))
+
+
+@dataclass(frozen=True)
+class Config:
+    """Print every setting of a preset and where it comes from."""
+
+    words: Words = ()
+    """a preset's name or .yaml file, then settings such as actors.count=8"""
+
+    def __call__(self) -> int:
+        preset, overrides = _split(self.words)
+        if preset is None:
+            raise UserError(f"command line: no preset; expected one of {', '.join(presets())} or a .yaml file")
+        print(format_resolved(load(preset, overrides)))
+        return 0
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Play full episodes with a run's weights and print their returns."""
+
+    run: Run
+    """the run's folder"""
+    overrides: Overrides = ()
+    """settings that differ from the run's"""
+    episodes: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
+    """how many; default: the run's evaluation.episodes"""
+    checkpoint: Annotated[str, arg(metavar="best|latest")] = "best"
+    """which weights; also a folder's name under checkpoints/"""
+
+    def __call__(self) -> int:
+        if self.episodes is not None and self.episodes < 1:
+            raise UserError(f"command line: --episodes {self.episodes}: expected at least 1")
+        config = load_run_config(self.run, self.overrides).config
+        from apex_ray.evaluate import evaluate_run
+
+        _report(evaluate_run(open_run(self.run), config, self.checkpoint, self.episodes, None))
+        return 0
+
+
+@dataclass(frozen=True)
+class Record:
+    """Write a video of one episode played with a run's weights."""
+
+    run: Run
+    """the run's folder"""
+    overrides: Overrides = ()
+    """settings that differ from the run's"""
+    out: Annotated[str, arg(metavar="FILE.mp4", help_behavior_hint="")] = ""
+    """where to; default: RUN/videos/CHECKPOINT.mp4"""
+    checkpoint: Annotated[str, arg(metavar="best|latest")] = "best"
+    """which weights; also a folder's name under checkpoints/"""
+    episodes: Annotated[int, arg(metavar="N")] = 1
+    """episodes to play; the best of them is kept"""
+
+    def __call__(self) -> int:
+        if self.episodes < 1:
+            raise UserError(f"command line: --episodes {self.episodes}: expected at least 1")
+        config = load_run_config(self.run, self.overrides).config
+        run = open_run(self.run)
+        video = Path(self.out).expanduser() if self.out else run / "videos" / f"{self.checkpoint}.mp4"
+        if video.suffix != ".mp4":
+            raise UserError(f"command line: --out {str(video)!r}: expected a file name that ends in .mp4")
+        try:
+            video.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"command line: --out {str(video)!r}: cannot be written: {error.strerror}") from None
+        from apex_ray.evaluate import evaluate_run
+
+        _report(evaluate_run(run, config, self.checkpoint, self.episodes, video))
+        return 0
+
+
+Command = (
+    Annotated[Train, subcommand("train")]
+    | Annotated[Config, subcommand("config")]
+    | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Record, subcommand("record")]
+)
+COMMANDS = ("train", "config", "evaluate", "record")
+
+
+def _split(words: Sequence[str]) -> tuple[str | None, Sequence[str]]:
+    """The preset, if the first word is one, and the overrides."""
+    if words and "=" not in words[0]:
+        return words[0], words[1:]
+    return None, words
+
+
+def _report(result: EvaluationResult) -> None:
+    import numpy as np
+
+    returns = np.asarray(result.returns)
+    print(f"weights of update {result.updates:,}, {result.frames:,} frames")
+    print(
+        f"return: mean {returns.mean():.2f}, std {returns.std():.2f}, min {returns.min():.2f}, "
+        f"max {returns.max():.2f} of {len(returns)} episodes"
+    )
+    if result.human_normalised is not None:
+        print(f"human-normalised: {result.human_normalised:.1%}")
+    if result.video is not None:
+        print(f"video: {result.video}")
+
+
+def _version() -> str:
+    try:
+        return version("apex-ray")
+    except PackageNotFoundError:  # run from a source folder
+        return "unknown (not installed)"
+
+
+def _options_last(words: Sequence[str]) -> list[str]:
+    """`--option value` pairs after the positional words: tyro wants the words of one argument side by side."""
+    plain: list[str] = []
+    options: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if not word.startswith("-"):
+            plain.append(word)
+            continue
+        options.append(word)
+        if "=" not in word and word not in ("-h", "--help"):
+            options += [value for value in [next(rest, None)] if value is not None]
+    return plain + options
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, 2 for a mistake that the user can mend, 130 for Ctrl-C."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words == ["--version"]:
+        print(f"apex-ray {_version()}")
+        return 0
+    try:
+        if words and not words[0].startswith("-") and words[0] not in COMMANDS:
+            hint = did_you_mean(words[0], COMMANDS)
+            raise UserError(f"no command {words[0]!r}; expected one of {', '.join(COMMANDS)}.{hint}")
+        command = tyro.cli(Command, prog="apex-ray", description=DESCRIPTION, args=_options_last(words))  # type: ignore[arg-type]
+        return int(command())
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_MISTAKE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,222 @@
+"""What a run shows while it trains: a live table in a terminal, plain lines anywhere else."""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TextIO
+
+import rich.box
+import rich.console
+from rich.console import Group
+from rich.live import Live
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from apex_ray.actor.epsilon import epsilon_ladder
+from apex_ray.config.schema import ApexConfig, StopConfig
+from apex_ray.report.metrics import ReturnsByBand
+
+UNKNOWN = "-"
+
+
+class Console:
+    """A context manager; `update` shows a row of metrics, `event` a line that stays. Leaving restores the terminal.
+
+    In a terminal the table is drawn anew with each row. Elsewhere (a file, a pipe, Kubernetes' log) one line is printed
+    every `report.line_every_s` seconds of training. `terminal` overrides what `stream` says of itself.
+    """
+
+    def __init__(
+        self, title: str, run: Path, config: ApexConfig, stream: TextIO | None = None, terminal: bool | None = None
+    ) -> None:
+        self._title, self._run, self._config = title, run, config
+        self._stream = stream or sys.stdout
+        if terminal is None:
+            terminal = self._stream.isatty() and os.environ.get("TERM") != "dumb"
+        self._bands = _band_ranges(config)
+        self._row: Mapping[str, float] = {}
+        self._started, self._offset_s = time.monotonic(), 0.0
+        self._line_at = -math.inf
+        self._live: Live | None = None
+        if terminal:
+            console = rich.console.Console(file=self._stream, force_terminal=True, highlight=False, markup=False)
+            # Drawn only when there is something new: no thread that could draw over an error message.
+            self._live = Live(console=console, auto_refresh=False, get_renderable=self._render)
+
+    def __enter__(self) -> Console:
+        if self._live is not None:
+            self._live.start(refresh=True)
+        else:
+            self._print(f"{clock(self._time_s)} {self._title}")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if self._live is not None:
+            self._live.stop()
+        elif self._row.get("time_s", self._line_at) > self._line_at and kind is None:  # not yet printed
+            self._print(plain_line(self._row, self._config.stop))
+
+    @property
+    def _time_s(self) -> float:
+        return time.monotonic() - self._started + self._offset_s
+
+    def update(self, row: Mapping[str, float]) -> None:
+        """Show a row of metrics, named as in METRICS; what it lacks shows as '-'."""
+        self._row = dict(row)
+        now = row.get("time_s", self._time_s)
+        self._offset_s += now - self._time_s  # a resumed run's time began earlier
+        if self._live is not None:
+            self._live.refresh()
+        elif now - self._line_at >= self._config.report.line_every_s:
+            self._line_at = now
+            self._print(plain_line(row, self._config.stop))
+
+    def event(self, text: str) -> None:
+        """Print a line that stays: a checkpoint, an actor started anew, an evaluation."""
+        line = f"{clock(self._time_s)} {text}"
+        if self._live is not None:
+            self._live.console.print(Text(line), soft_wrap=True)
+        else:
+            self._print(line)
+
+    def _print(self, line: str) -> None:
+        print(line, file=self._stream, flush=True)
+
+    def _render(self) -> Panel:
+        row, left = self._row, left_s(self._row, self._config.stop)
+        elapsed = clock(row.get("time_s", math.nan))
+        return Panel(
+            Group(self._counters(), "", self._returns()),
+            title=Text(self._title, style="bold"),
+            subtitle=Text(f"elapsed {elapsed}   left {clock(left)}"),
+            box=rich.box.ROUNDED,
+        )
+
+    def _counters(self) -> Table:
+        table = _table()
+        columns = {"acting": _acting(self._row), "replay": _replay(self._row), "learning": _learning(self._row)}
+        for name in columns:
+            table.add_column(name, header_style="bold cyan", ratio=1)
+        table.add_row(*(_pairs(values) for values in columns.values()))
+        return table
+
+    def _returns(self) -> Table:
+        """Training returns, overall and by epsilon, and evaluation scores."""
+        row = self._row
+        values = {"training\nmean of 100": number(row, "episode_return", ",.1f")}
+        for band, epsilons in enumerate(self._bands):
+            if epsilons is not None:
+                low, high = epsilons
+                values[f"eps {low:.1g}\nto {high:.1g}"] = number(row, f"episode_return_band_{band}", ",.1f")
+        values["eval\nlast"] = number(row, "evaluation_return", ",.1f")
+        values["eval\nbest"] = number(row, "evaluation_best", ",.1f")
+        table = _table()
+        for name in values:
+            table.add_column(Text(name, justify="right"), header_style="bold cyan", justify="right", no_wrap=True)
+        table.add_row(*values.values())
+        return table
+
+
+def _acting(row: Mapping[str, float]) -> dict[str, str]:
+    actors, lost = number(row, "actors_alive", ",.0f"), row.get("restarts", 0)
+    return {
+        "frames": number(row, "frames", ",.0f"),
+        "frames/s": number(row, "frames_per_s", ",.0f"),
+        "episodes": number(row, "episodes", ",.0f"),
+        "actors": f"{actors} ({lost:.0f} replaced)" if lost else actors,
+        "waiting": number(row, "actor_wait_fraction", ".0%"),
+    }
+
+
+def _replay(row: Mapping[str, float]) -> dict[str, str]:
+    gib = row.get("resident_bytes", math.nan) / 2**30
+    return {
+        "transitions": number(row, "replay_transitions", ",.0f"),
+        "fill": number(row, "replay_fill", ".0%"),
+        "ratio": number(row, "replay_ratio", ".2f"),
+        "stale": number(row, "stale_priorities", ",.0f"),
+        "memory": f"{gib:.1f} GiB" if math.isfinite(gib) else UNKNOWN,
+    }
+
+
+def _learning(row: Mapping[str, float]) -> dict[str, str]:
+    return {
+        "updates": number(row, "updates", ",.0f"),
+        "updates/s": number(row, "updates_per_s", ",.1f"),
+        "policy age": number(row, "policy_age_updates", ",.0f"),
+        "waiting": number(row, "learner_wait_fraction", ".0%"),
+        "loss": number(row, "loss", ".3g"),
+    }
+
+
+def _table() -> Table:
+    return Table(box=rich.box.SIMPLE_HEAD, expand=True, padding=(0, 1), pad_edge=False, show_edge=False)
+
+
+def _pairs(values: Mapping[str, str]) -> Table:
+    grid = Table.grid(expand=True, padding=(0, 1))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(justify="right", no_wrap=True)
+    for name, value in values.items():
+        grid.add_row(name, value)
+    return grid
+
+
+def plain_line(row: Mapping[str, float], stop: StopConfig) -> str:
+    """One row as a line of `name value` pairs, in an order that never changes."""
+    return (
+        f"{clock(row.get('time_s', math.nan))}"
+        f" frames {number(row, 'frames', ',.0f')} ({number(row, 'frames_per_s', ',.0f')}/s)"
+        f" updates {number(row, 'updates', ',.0f')} ({number(row, 'updates_per_s', ',.1f')}/s)"
+        f" replay {number(row, 'replay_fill', '.0%')}"
+        f" ratio {number(row, 'replay_ratio', '.2f')}"
+        f" age {number(row, 'policy_age_updates', ',.0f')}"
+        f" wait {number(row, 'learner_wait_fraction', '.0%')}"
+        f" return {number(row, 'episode_return', '.1f')}"
+        f" eval {number(row, 'evaluation_return', '.1f')} (best {number(row, 'evaluation_best', '.1f')})"
+        f" left {clock(left_s(row, stop))}"
+    )
+
+
+def number(row: Mapping[str, float], name: str, form: str) -> str:
+    """The value in that format, '-' when it isn't known."""
+    value = row.get(name)
+    return UNKNOWN if value is None or not math.isfinite(value) else format(value, form)
+
+
+def clock(seconds: float) -> str:
+    """hh:mm:ss; hours go on above 99. '-' for a time that isn't known."""
+    if not math.isfinite(seconds):
+        return UNKNOWN
+    minutes, s = divmod(max(int(seconds), 0), 60)
+    return f"{minutes // 60:02d}:{minutes % 60:02d}:{s:02d}"
+
+
+def left_s(row: Mapping[str, float], stop: StopConfig) -> float:
+    """Seconds to the nearest of the stop limits at the present rates; nan when none is set or no rate is known."""
+    limits = [
+        (stop.after_s, row.get("time_s"), 1.0),
+        (stop.after_frames, row.get("frames"), row.get("frames_per_s")),
+        (stop.after_updates, row.get("updates"), row.get("updates_per_s")),
+    ]
+    known = [
+        max(limit - reached, 0) / rate
+        for limit, reached, rate in limits
+        if limit is not None and reached is not None and rate is not None and rate > 0
+    ]
+    return min(known, default=math.nan)
+
+
+def _band_ranges(config: ApexConfig) -> list[tuple[float, float] | None]:
+    """Smallest and largest epsilon of each band, greediest first."""
+    a = config.actors
+    # On a cluster `auto` may come to more, which moves the ends of the quarters only little.
+    actors = max((os.cpu_count() or 1) - 1, 1) if a.count == "auto" else a.count
+    return ReturnsByBand(epsilon_ladder(actors * a.envs_per_actor, a.epsilon_base, a.epsilon_alpha)).ranges()

@@ -1,0 +1,220 @@
+"""Pictures of a run from the files it wrote; empty, partial or missing files give an empty picture, not an error."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
+
+from apex_ray.report.metrics import NUM_BANDS
+
+Row = dict[str, float]
+
+EVALUATION_COLOUR = "#b8322a"
+BAND_COLOURS = ("#1f4e79", "#4a86b8", "#86b3d6", "#bcd6ea")  # dark is greedy
+BAND_NAMES = ("greediest quarter of ε", "second quarter", "third quarter", "most exploring quarter")
+PROCESS_COLOURS = ("#1f4e79", "#d98324", "#3c8d5a", "#8a5aa8", "#c45a7a", "#5aa7b5", "#a39a3c", "#8c6d5a", "#9aa3ab")
+MAX_PROCESSES = len(PROCESS_COLOURS) - 1  # the last colour is for all others
+
+
+def learning_curve(run: Path) -> Path:
+    """Write run/learning_curve.png and return its path.
+
+    Evaluations (mean, band from worst to best episode) and training returns by epsilon band, against training time on
+    the left and frames on the right.
+    """
+    evaluations = _resumed(_read_csv(run / "evaluations.csv"), "wall_s")
+    rows = _resumed(_read_jsonl(run / "metrics.jsonl"), "time_s")
+    figure, (by_time, by_frames) = _figure(2, (11.5, 4.6))
+    _draw_curve(by_time, rows, evaluations, lambda r: r["time_s"] / 60, lambda r: r["wall_s"] / 60)
+    _draw_curve(by_frames, rows, evaluations, lambda r: r["frames"], lambda r: r["frames"])
+    by_time.set(xlabel="training time (minutes)", ylabel="episode return (game score)")
+    by_frames.set(xlabel="emulator frames")
+    by_frames.xaxis.set_major_formatter(EngFormatter())
+    by_frames.sharey(by_time)
+    handles, labels = by_time.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    figure.suptitle(f"Learning curve: {run.resolve().name}")
+    return _save(figure, run / "learning_curve.png")
+
+
+def memory_plot(csv: Path, out: Path) -> Path:
+    """Write to `out` what a CSV time_s,process,pid,resident_bytes says: MiB by process, stacked, and the total.
+
+    Processes of one name are added up; the smallest go together once there are more names than colours.
+    """
+    samples = _memory_samples(csv)
+    names = dict.fromkeys(name for _, sample in samples for name in sample)
+    count = {name: max(len(sample.get(name, ())) for _, sample in samples) for name in names}
+    table = {name: np.array([sum(sample.get(name, ())) for _, sample in samples]) / 2**20 for name in names}
+    table = _largest(table, MAX_PROCESSES)
+    figure, (axes,) = _figure(1, (9.5, 5.2))
+    if samples:
+        minutes = np.array([time_s for time_s, _ in samples]) / 60
+        labels = [f"{name} ({count[name]})" if count.get(name, 1) > 1 else name for name in table]
+        colours = PROCESS_COLOURS[: len(table)]
+        axes.stackplot(minutes, *table.values(), labels=labels, colors=colours, alpha=0.75, linewidth=0)
+        total = np.sum(list(table.values()), axis=0)
+        axes.plot(minutes, total, color="black", linewidth=1.4, label="total")
+        axes.annotate(
+            f"{total[-1]:,.0f} MiB", (minutes[-1], total[-1]), (-4, 6), textcoords="offset points", ha="right"
+        )
+        handles, labels = axes.get_legend_handles_labels()
+        figure.legend(handles[::-1], labels[::-1], loc="outside right upper", frameon=False)
+        axes.margins(x=0)
+        axes.set_ylim(0, float(total.max()) * 1.12 or 1.0)
+        if len(minutes) == 1:  # one sample has no width
+            axes.set_xlim(minutes[0] - 0.5, minutes[0] + 0.5)
+    else:
+        _say_empty(axes)
+    axes.yaxis.set_major_formatter("{x:,.0f}")
+    axes.set(xlabel="training time (minutes)", ylabel="memory (MiB)", title="Memory by process, shared memory once")
+    return _save(figure, out)
+
+
+def _draw_curve(
+    axes: Axes,
+    rows: Sequence[Row],
+    evaluations: Sequence[Row],
+    row_x: Callable[[Row], float],
+    evaluation_x: Callable[[Row], float],
+) -> None:
+    drawn = False
+    for band in range(NUM_BANDS):
+        name = f"episode_return_band_{band}"
+        known = [r for r in rows if name in r and "frames" in r]
+        if known:
+            drawn = True
+            x, y = [row_x(r) for r in known], [r[name] for r in known]
+            label = f"training, {BAND_NAMES[band]}"
+            axes.plot(x, y, color=BAND_COLOURS[band], linewidth=1.3, label=label, zorder=2 + NUM_BANDS - band)
+    known = [r for r in evaluations if {"frames", "mean", "min", "max"} <= r.keys()]
+    if known:
+        drawn = True
+        x = [evaluation_x(r) for r in known]
+        low, high = [r["min"] for r in known], [r["max"] for r in known]
+        axes.fill_between(
+            x, low, high, color=EVALUATION_COLOUR, alpha=0.15, linewidth=0, label="evaluation, worst to best episode"
+        )
+        mean = [r["mean"] for r in known]
+        axes.plot(x, mean, "o-", color=EVALUATION_COLOUR, linewidth=2, markersize=4, label="evaluation, mean", zorder=9)
+    if not drawn:
+        _say_empty(axes)
+
+
+def _figure(panels: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+    # Not pyplot: that would keep every figure, and choose a backend that may want a screen.
+    figure = Figure(figsize=size, dpi=130, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = [figure.add_subplot(1, panels, i + 1) for i in range(panels)]
+    for a in axes:
+        a.grid(True, color="#dddddd", linewidth=0.6)
+        a.set_axisbelow(True)
+        a.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _say_empty(axes: Axes) -> None:
+    axes.text(0.5, 0.5, "no data yet", transform=axes.transAxes, ha="center", va="center", color="#888888")
+    axes.set(xticks=[], yticks=[])
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    """Through a temporary name: a viewer never sees half a picture."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        figure.savefig(partial, format="png")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return path
+
+
+def _largest(table: dict[str, np.ndarray], keep: int) -> dict[str, np.ndarray]:
+    """The `keep` names with the highest peaks, largest first, and the sum of the rest as "others"."""
+    ranked = sorted(table.items(), key=lambda item: -item[1].max(initial=0.0))
+    kept = dict(ranked[:keep])
+    if rest := [series for _, series in ranked[keep:]]:
+        kept["others"] = np.sum(rest, axis=0)
+    return kept
+
+
+def _resumed(rows: Iterable[Row], time_name: str) -> list[Row]:
+    """Rows in order of time. A run resumed from a checkpoint repeats a stretch: its later account counts."""
+    kept: list[Row] = []
+    for row in rows:
+        if time_name not in row:
+            continue
+        while kept and kept[-1][time_name] >= row[time_name]:
+            kept.pop()
+        kept.append(row)
+    return kept
+
+
+def _memory_samples(path: Path) -> list[tuple[float, dict[str, list[float]]]]:
+    """(time_s, bytes of each process by name) in order of time; of a stretch told twice the later account."""
+    samples: list[tuple[float, dict[str, list[float]]]] = []
+    for row, name in _read_named_csv(path):
+        if not {"time_s", "resident_bytes"} <= row.keys():
+            continue
+        if not samples or samples[-1][0] != row["time_s"]:
+            while samples and samples[-1][0] >= row["time_s"]:
+                samples.pop()
+            samples.append((row["time_s"], defaultdict(list)))
+        samples[-1][1][name].append(row["resident_bytes"])
+    return samples
+
+
+def _read_jsonl(path: Path) -> list[Row]:
+    rows: list[Row] = []
+    for line in _lines(path):
+        try:
+            values = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(values, dict):
+            rows.append({k: v for k, v in values.items() if isinstance(v, int | float) and math.isfinite(v)})
+    return rows
+
+
+def _read_csv(path: Path) -> list[Row]:
+    return [row for row, _ in _read_named_csv(path)]
+
+
+def _read_named_csv(path: Path) -> list[tuple[Row, str]]:
+    """The numbers of each line by column, and its `process`; a line without all of its fields is left out."""
+    rows: list[tuple[Row, str]] = []
+    for fields in csv.DictReader(_lines(path)):
+        if None in fields or None in fields.values():
+            continue
+        row: Row = {}
+        for name, text in fields.items():
+            try:
+                value = float(text)
+            except ValueError:
+                continue
+            if math.isfinite(value):
+                row[name] = value
+        rows.append((row, fields.get("process", "")))
+    return rows
+
+
+def _lines(path: Path) -> list[str]:
+    """Whole lines only: one without a newline may be half a number."""
+    try:
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    except FileNotFoundError:
+        return []
+    return [line for line in lines if line.endswith("\n")]

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+import torch
+
+from apex_ray.config.schema import NetworkConfig
+from apex_ray.networks.build import Inference, build_network, from_arrays, to_arrays
+from apex_ray.types import EnvSpec
+
+ATARI = EnvSpec("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
+VECTOR = EnvSpec("CartPole-v1", (4,), "float32", 1, 2, 1)
+COLOUR = EnvSpec("colour", (3, 40, 36), "uint8", 2, 5, 1)
+
+
+def test_the_nature_network_has_the_papers_size():
+    # conv 8,224 + 32,832 + 36,928; two heads of 3,136 x 512 (+ 512) and their outputs 513 and 6 x 513
+    expected = 8_224 + 32_832 + 36_928 + 2 * (3_136 * 512 + 512) + 513 + 6 * 513
+    assert sum(p.numel() for p in build_network(ATARI, NetworkConfig()).parameters()) == expected == 3_293_863
+
+
+@pytest.mark.parametrize("spec", [ATARI, VECTOR, COLOUR])
+@pytest.mark.parametrize("dueling", [True, False])
+def test_q_values_of_every_kind_of_observation(spec, dueling):
+    network = Inference(build_network(spec, NetworkConfig(dueling=dueling, hidden=16), seed=0))
+    rng = np.random.default_rng(0)
+    observations = rng.integers(0, 255, (3, spec.stack, *spec.frame_shape)).astype(spec.frame_dtype)
+    together = network(observations)
+    assert together.shape == (3, spec.num_actions) and together.dtype == np.float32
+    np.testing.assert_allclose(network(observations[1:2])[0], together[1], rtol=1e-4, atol=1e-5)
+    changed = observations.copy()
+    changed[0, 0] = 0  # the oldest frame matters too
+    assert not np.allclose(network(changed)[0], together[0])
+
+
+def test_dueling_advantages_are_centred():
+    network = build_network(VECTOR, NetworkConfig(), seed=1)
+    features = torch.randn(7, 128)
+    torch.testing.assert_close(network.head(features).mean(1), network.head.value(features)[:, 0], rtol=1e-4, atol=1e-5)
+
+
+def test_images_are_scaled_to_one():
+    network = build_network(ATARI, NetworkConfig(), seed=1)
+    white = torch.full((1, 4, 84, 84), 255, dtype=torch.uint8)
+    first = network.torso.layers[0]
+    expected = first.weight.sum((1, 2, 3)) + first.bias
+    torch.testing.assert_close(first(white.float() / 255)[0, :, 0, 0], expected, rtol=1e-3, atol=1e-4)
+    scaled = network.torso.layers(white.float() / 255)
+    torch.testing.assert_close(network.torso(white), scaled, rtol=1e-4, atol=1e-5)
+
+
+def test_seeds_give_the_same_network_and_leave_torchs_own_generator_alone():
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    a, b = (to_arrays(build_network(VECTOR, NetworkConfig(), seed=9)) for _ in range(2))
+    assert torch.equal(torch.rand(3), expected)
+    assert all(np.array_equal(a[k], b[k]) for k in a)
+    assert not np.array_equal(
+        a["head.value.0.weight"], to_arrays(build_network(VECTOR, NetworkConfig(), seed=8))["head.value.0.weight"]
+    )
+
+
+def test_weights_travel_as_arrays():
+    a, b = build_network(ATARI, NetworkConfig(), seed=1), build_network(ATARI, NetworkConfig(), seed=2)
+    arrays = to_arrays(a)
+    for array in arrays.values():
+        array.setflags(write=False)  # as they come out of shared memory
+    from_arrays(b, arrays)
+    assert all(np.array_equal(v, arrays[k]) for k, v in to_arrays(b).items())
+    with pytest.raises(RuntimeError, match=r"head\.value\.0\.weight"):
+        from_arrays(b, {k: v for k, v in arrays.items() if k != "head.value.0.weight"})

@@ -1,0 +1,272 @@
+"""Real Ray: the same transitions as the serial run, whole short runs, and what happens when something breaks."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+import ray
+from apex_ray.envs.make import probe
+
+from apex_ray.evaluate import evaluate_run
+from apex_ray.learner.checkpoint import load_checkpoint
+from apex_ray.nodes import replay_node
+from apex_ray.nodes.actor_node import ActorNode
+from apex_ray.nodes.learner_node import BatchSource
+from apex_ray.nodes.metrics_node import MetricsNode
+from apex_ray.nodes.replay_node import ReplayNode
+from apex_ray.nodes.weights_node import WeightsNode
+from apex_ray.parts import resolve_sizes
+from apex_ray.serial import SerialProgram
+from apex_ray.train import train
+from cluster.config import to_yaml
+from cluster.errors import UserError
+from cluster.runs import create_run
+from tests.apex_ray.runs import cartpole
+
+
+@pytest.fixture
+def cluster():
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=2**28)
+    yield
+    ray.shutdown()
+
+
+def segments_of(arrays, count):
+    """What replay stored, a key per segment in order."""
+    per = len(arrays["actions"]) // len(arrays["valid"])
+    names = ("actions", "returns", "discounts", "steps", "ages", "masses")
+    return [
+        (arrays["frames"][i].tobytes(), *(arrays[k][i * per : (i + 1) * per].tobytes() for k in names))
+        for i in range(count)
+    ]
+
+
+def serial_replay(config, chunks, tmp_path):
+    spec = probe(config.env)
+    program = SerialProgram(config, spec, resolve_sizes(config, spec), tmp_path)
+    order = []
+    insert = program.insert
+
+    def note(chunk):
+        order.extend((chunk.actor, e, chunk.sequence) for e in range(len(chunk.actions)))
+        insert(chunk)
+
+    program.insert = note
+    program.start(resume=False)
+    while len(order) < chunks * config.actors.envs_per_actor:
+        program.step()
+    return program, order
+
+
+def test_ray_and_serial_feed_the_learner_the_same(cluster, tmp_path):
+    """Two actors on Ray store exactly the streams of the serial run, in order; one actor gives identical batches."""
+    for actors in (2, 1):
+        config = cartpole(
+            actors={"count": actors}, replay={"min_transitions": 2_000, "samples_per_insert": None}, seed=11
+        )
+        spec = probe(config.env)
+        sizes = resolve_sizes(config, spec)
+        remote = ray.remote(num_cpus=0, concurrency_groups=replay_node.GROUPS)(ReplayNode)
+        shard = remote.remote(config, spec, sizes, 0)
+        weights = ray.remote(num_cpus=0)(WeightsNode).remote()
+        metrics = ray.remote(num_cpus=0)(MetricsNode).remote(np.ones(6), 1, {})
+        nodes = [ray.remote(num_cpus=0)(ActorNode).remote(config, spec, sizes, i, 0) for i in range(actors)]
+        for node in nodes:
+            node.run.remote([shard], weights, metrics)
+        while ray.get(shard.stats.remote()).inserted < 600:
+            time.sleep(0.02)
+        for node in nodes:
+            ray.kill(node)
+        path = tmp_path / f"{actors}.safetensors"
+        ray.get(shard.save.remote(path))
+        from safetensors.numpy import load_file
+
+        stored = load_file(path)
+        written = int(np.count_nonzero(stored["generations"]))
+        assert stored["generations"].max() == 1, "nothing was overwritten, so all of it can be compared"
+        program, order = serial_replay(config, written * 2, tmp_path)
+        names = dict(zip(segments_of(program._memory.state_arrays(), len(order)), order, strict=True))
+        found = [names[s] for s in segments_of(stored, written)]  # KeyError: a segment the serial run never made
+        for actor in range(actors):
+            for e in range(3):
+                sequence = [s for a, i, s in found if (a, i) == (actor, e)]
+                assert sequence == list(range(len(sequence))), "a stream's chunks were lost, doubled or reordered"
+        if actors == 1:
+            program, _ = serial_replay(config, written // 3, tmp_path)
+            ray.get(shard.load.remote(path))
+            program._limiter.inserted = int(stored["limiter"][0])
+            config = config.model_copy(update={"replay": config.replay.model_copy(update={"min_transitions": 200})})
+            fresh = remote.remote(config, spec, sizes, 0)
+            ray.get(fresh.load.remote(path))
+            source = BatchSource([fresh], config)
+            for _ in range(3):
+                batch = None
+                while batch is None:
+                    batch = source.poll()
+                expected = program.sample()
+                for name in vars(expected):
+                    np.testing.assert_array_equal(getattr(batch, name), getattr(expected, name), err_msg=name)
+
+
+def new_run(tmp_path, config):
+    return create_run(tmp_path, config.name, to_yaml(config))
+
+
+def test_a_whole_run_and_its_folder(tmp_path):
+    config = cartpole(
+        stop={"after_updates": 300}, evaluation={"every_s": 2.0, "video": True}, checkpoint={"every_s": 2.0}
+    )
+    run = new_run(tmp_path, config)
+    assert train(config, run, resume=False) == 0
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    last = rows[-1]
+    assert last["updates"] >= 300 and last["frames"] > 0 and last["actors_alive"] == 2 and last["restarts"] == 0
+    assert all(r["policy_age_updates"] >= 0 for r in rows if "policy_age_updates" in r)
+    assert last["replay_ratio"] == pytest.approx(4.0, rel=0.35)
+    assert (run / "learning_curve.png").stat().st_size > 5_000
+    assert (run / "videos" / "best.mp4").stat().st_size > 1_000
+    assert list((run / "tensorboard").glob("events*"))
+    saved = load_checkpoint(run)
+    assert saved.counters.updates >= 300 and saved.counters.generation == 1
+    result = evaluate_run(run, config, "best", 3, None)
+    assert len(result.returns) == 3
+    # going on: counters continue
+    further = config.model_copy(update={"stop": config.stop.model_copy(update={"after_updates": 600})})
+    assert train(further, run, resume=True) == 0
+    again = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert len(again) > len(rows)
+    assert all(r["updates"] >= saved.counters.updates for r in again[len(rows) :])
+    times = [r["time_s"] for r in again]
+    assert times == sorted(times) and load_checkpoint(run).counters.generation == 2
+
+
+@pytest.mark.parametrize(
+    ("env", "message"),
+    [
+        ({"id": "apex-tests/Raises-v0"}, r"actor \d failed: RuntimeError: boom at step 7 .*fakes\.py:\d+"),
+        ({"id": "apex-tests/RaisesOnReset-v0"}, "RaisesOnReset"),
+    ],
+)
+def test_an_environment_that_raises_ends_the_run_with_its_own_error(tmp_path, env, message):
+    config = cartpole(env={**env, "import_modules": ["tests.fakes"]})
+    started = time.monotonic()
+    with pytest.raises(UserError, match=message):
+        train(config, new_run(tmp_path, config), resume=False)
+    assert not ray.is_initialized()
+    assert time.monotonic() - started < 60
+
+
+def worker(name):
+    """Processes of this test's Ray whose title says `name`."""
+    family = psutil.Process().children(recursive=True)
+    return [p for p in family if any(name in part for part in p.cmdline()[:1])]
+
+
+def test_a_lost_actor_is_replaced_and_a_crash_loop_ends_the_run(tmp_path):
+    config = cartpole(cluster={"max_restarts": 1}, stop={"after_s": 60.0})
+    run = new_run(tmp_path, config)
+    import threading
+
+    killed = []
+
+    def kill():
+        deadline = time.monotonic() + 50
+        while len(killed) < 2 and time.monotonic() < deadline:
+            time.sleep(0.5)
+            rows = (run / "metrics.jsonl").read_text().splitlines() if (run / "metrics.jsonl").exists() else []
+            if rows and json.loads(rows[-1])["updates"] > 20 and json.loads(rows[-1])["restarts"] == len(killed):
+                victims = [p for p in worker("ActorNode.run") if p.pid not in killed]
+                if len(victims) == 2:
+                    killed.append(victims[0].pid)
+                    victims[0].kill()
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    with pytest.raises(UserError, match=r"actor \d lost its process .*max_restarts = 1.*--resume"):
+        train(config, run, resume=False)
+    thread.join()
+    assert len(killed) == 2
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert max(r["restarts"] for r in rows) == 1
+    assert load_checkpoint(run).counters.updates > 20, "what was learned is kept"
+
+
+@pytest.mark.parametrize("name", ["ReplayNode", "LearnerNode.run"])
+def test_a_lost_replay_or_learner_ends_the_run_and_says_how_to_go_on(tmp_path, name):
+    config = cartpole(stop={"after_s": 60.0}, checkpoint={"every_s": 1.0})
+    run = new_run(tmp_path, config)
+    import threading
+
+    def kill():
+        deadline = time.monotonic() + 50
+        while time.monotonic() < deadline:
+            time.sleep(0.3)
+            if list((run / "checkpoints").glob("update-*")):
+                for process in worker(name):
+                    process.kill()
+                return
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    with pytest.raises(UserError, match=r"lost its process.*--resume"):
+        train(config, run, resume=False)
+    thread.join()
+    assert load_checkpoint(run)
+
+
+def test_ctrl_c_stops_with_a_checkpoint_and_resume_goes_on(tmp_path):
+    command = [sys.executable, "-m", "apex_ray"]
+    overrides = ["actors.count=1", f"runs_dir={tmp_path}", "replay.min_transitions=200", "evaluation.video=false"]
+    process = subprocess.Popen(
+        [*command, "train", "cartpole", *overrides, "report.every_s=0.5"],
+        stdout=subprocess.PIPE,
+        text=True,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    run, deadline = None, time.monotonic() + 90
+    while time.monotonic() < deadline:
+        time.sleep(0.5)
+        run = next(iter(tmp_path.glob("*/metrics.jsonl")), None)
+        if run and any(json.loads(line)["updates"] > 5 for line in run.read_text().splitlines()):
+            break
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output
+    updates = load_checkpoint(run.parent).counters.updates
+    assert updates > 5
+    done = subprocess.run(
+        [
+            *command,
+            "train",
+            "--resume",
+            str(run.parent),
+            f"stop.after_updates={updates + 50}",
+            "evaluation.final=false",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert load_checkpoint(run.parent).counters.updates >= updates + 50
+
+
+def test_learner_node_refuses_a_damaged_checkpoint(tmp_path):
+    config = cartpole(stop={"after_updates": 20}, evaluation={"final": False})
+    run = new_run(tmp_path, config)
+    train(config, run, resume=False)
+    path = next((run / "checkpoints").glob("update-*"))
+    for name in ("online.safetensors", "optimizer.pt"):
+        whole = (path / name).read_bytes()
+        (path / name).write_bytes(whole[: len(whole) // 2])
+        with pytest.raises(UserError, match=rf"checkpoint .*{path.name} is damaged"):
+            train(config, run, resume=True)
+        (path / name).write_bytes(whole)

@@ -1,0 +1,174 @@
+"""Replay under random chunks, samples and updates, and its samples against the frames that went in."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import chisquare
+
+from apex_ray.replay import shards
+from apex_ray.replay.memory import PrioritizedReplay
+from apex_ray.types import Chunk, EnvSpec, PriorityUpdate
+
+STACK, N, HORIZON = 3, 2, 4
+SPEC = EnvSpec("fake", (2,), "float32", STACK, 5, 1)
+
+
+def make_chunk(first, streams=2, rng=None, horizon=HORIZON, spec=SPEC):
+    """A chunk whose frames hold (stream, running number); position t of a stream is number first + t."""
+    rng = rng or np.random.default_rng(first)
+    length = horizon + spec.stack - 1 + N
+    frames = np.zeros((streams, length, *spec.frame_shape), spec.frame_dtype)
+    numbers = first - (spec.stack - 1) + np.arange(length)
+    for e in range(streams):
+        frames[e, :, 0], frames[e, :, 1] = e + 1, numbers
+    priorities = rng.random((streams, horizon)) + 0.01
+    priorities[rng.random((streams, horizon)) < 0.15] = 0.0  # autoreset steps
+    return Chunk(
+        frames=frames,
+        actions=np.tile(numbers[spec.stack - 1 : spec.stack - 1 + horizon] % 5, (streams, 1)).astype(np.int64),
+        returns=rng.random((streams, horizon)).astype(np.float32),
+        discounts=rng.random((streams, horizon)).astype(np.float32),
+        steps=np.full((streams, horizon), N, np.uint8),
+        ages=rng.integers(0, spec.stack, (streams, horizon)).astype(np.uint8),
+        priorities=priorities,
+    )
+
+
+def replay(capacity=40, alpha=0.6, seed=0):
+    return PrioritizedReplay(SPEC, capacity, HORIZON, N, alpha, seed)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_random_operations_keep_it_valid(data):
+    memory, pending, first = replay(capacity=data.draw(st.integers(4, 60))), [], 0
+    for _ in range(data.draw(st.integers(1, 12))):
+        action = data.draw(st.sampled_from(["add", "sample", "update"]))
+        if action == "add":
+            memory.add(make_chunk(first, streams=data.draw(st.integers(1, 3))))
+            first += HORIZON
+        elif action == "sample" and memory.total_mass > 0:
+            pending.append(memory.sample(data.draw(st.integers(1, 9))))
+        elif action == "update" and pending:
+            sample = pending.pop(0)
+            new = np.random.default_rng(first).random(len(sample.slots)) * 10
+            memory.update_priorities(PriorityUpdate(sample.slots, sample.generations, new))
+        memory.check_valid()
+        assert memory.size <= memory.capacity
+
+
+def test_samples_are_the_transitions_that_went_in():
+    memory = replay(capacity=1000)
+    chunks = [make_chunk(first) for first in range(0, 40, HORIZON)]
+    for chunk in chunks:
+        memory.add(chunk)
+    sample = memory.sample(500)
+    for b in range(500):
+        stream, number = (int(x) for x in sample.frames[b, STACK - 1])
+        chunk, t, e = chunks[number // HORIZON], number % HORIZON, stream - 1
+        assert chunk.priorities[e, t] > 0, "an autoreset step was sampled"
+        assert sample.returns[b] == chunk.returns[e, t] and sample.discounts[b] == chunk.discounts[e, t]
+        assert sample.actions[b] == chunk.actions[e, t] and sample.steps[b] == chunk.steps[e, t]
+        age = int(chunk.ages[e, t])
+        for k in range(STACK + N):
+            back = STACK - 1 - k
+            expected = (0, 0) if back > age else (stream, number - back)
+            assert tuple(sample.frames[b, k]) == expected, f"frame {k} of a state of age {age}"
+
+
+def test_the_oldest_go_first_and_size_counts_what_is_there():
+    memory = replay(capacity=3 * HORIZON)
+    for i in range(5):
+        memory.add(make_chunk(i * HORIZON, streams=1))
+    numbers = memory.sample(300).frames[:, STACK - 1, 1]
+    assert set(np.unique(numbers)) <= set(range(2 * HORIZON, 5 * HORIZON))
+    assert numbers.min() < 3 * HORIZON, "the oldest kept chunk is never sampled"
+    assert memory.size == sum(make_chunk(i * HORIZON, 1).num_transitions for i in (2, 3, 4))
+
+
+def test_a_stale_priority_is_dropped_and_counted():
+    memory = replay(capacity=2 * HORIZON)
+    memory.add(make_chunk(0, streams=1))
+    old = memory.sample(20)
+    memory.add(make_chunk(4, streams=1))
+    memory.add(make_chunk(8, streams=1))  # overwrites what was sampled
+    before = memory.total_mass
+    memory.update_priorities(PriorityUpdate(old.slots, old.generations, np.full(20, 1e6)))
+    assert memory.total_mass == before and memory.stale_updates == 20
+    new = memory.sample(20)
+    memory.update_priorities(PriorityUpdate(new.slots, new.generations, np.full(20, 1e6)))
+    assert memory.total_mass > before and memory.stale_updates == 20
+
+
+@pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
+def test_probability_is_priority_to_the_alpha(alpha):
+    memory = replay(capacity=40, alpha=alpha)
+    chunks = [make_chunk(i * HORIZON) for i in range(5)]
+    for chunk in chunks:
+        memory.add(chunk)
+    priorities = np.concatenate([c.priorities[e] for c in chunks for e in range(2)])
+    exact = np.where(priorities > 0, priorities**alpha, 0.0)
+    exact /= exact.sum()
+    sample = memory.sample(100_000)
+    counts = np.bincount(sample.slots, minlength=len(exact))
+    assert not counts[exact == 0].any()
+    assert chisquare(counts[exact > 0], 100_000 * exact[exact > 0]).pvalue > 1e-3
+    np.testing.assert_allclose(sample.masses / sample.total_mass, exact[sample.slots], rtol=1e-9)
+
+
+def test_shards_sample_as_one_replay_would():
+    """Chi-square over the joint distribution, and weights as one replay would have given them."""
+    rng = np.random.default_rng(3)
+    memories, chunks = [replay(seed=s) for s in (1, 2)], []
+    for i in range(6):
+        chunk = make_chunk(i * HORIZON)
+        chunk.priorities *= 1 + 5 * (i % 2)  # the second shard has far more mass
+        memories[i % 2].add(chunk)
+        chunks.append(chunk)
+    masses = [m.total_mass for m in memories]
+    size, beta, batch = sum(m.size for m in memories), 0.4, 200
+    one = replay(capacity=80)
+    for i in (0, 2, 4, 1, 3, 5):
+        one.add(chunks[i])
+    exact = one._tree.get(np.arange(48)) / one.total_mass
+    counts = np.zeros(48)
+    for _ in range(500):
+        shares = np.array(masses) / sum(masses)
+        taken = shards.allocate(batch, masses, rng)
+        drawn = [(s, shares[s], memories[s].sample(int(c))) for s, c in enumerate(taken) if c]
+        merged = shards.merge(drawn, size, beta)
+        slot = merged.slots % shards.SHARD_STRIDE + 24 * (merged.slots // shards.SHARD_STRIDE)
+        np.add.at(counts, slot, 1)
+        expected = (size * exact[slot]) ** -beta
+        np.testing.assert_allclose(merged.weights, expected / expected.max(), rtol=1e-5)
+    assert chisquare(counts[exact > 0], counts.sum() * exact[exact > 0]).pvalue > 1e-3
+    updates = shards.split(merged.slots, merged.generations, np.arange(batch, dtype=float))
+    assert sorted(updates) == [0, 1] and sum(len(u.slots) for u in updates.values()) == batch
+    for shard, update in updates.items():
+        mine = merged.slots // shards.SHARD_STRIDE == shard
+        np.testing.assert_array_equal(update.slots, merged.slots[mine] % shards.SHARD_STRIDE)
+        np.testing.assert_array_equal(update.priorities, np.flatnonzero(mine))
+
+
+def test_saved_and_loaded_goes_on_alike():
+    memory = replay()
+    for i in range(4):
+        memory.add(make_chunk(i * HORIZON))
+    other = replay()
+    other.load_state_arrays({k: v.copy() for k, v in memory.state_arrays().items()})
+    other.check_valid()
+    a, b = memory.sample(50), other.sample(50)
+    np.testing.assert_array_equal(a.frames, b.frames)
+    np.testing.assert_array_equal(a.masses, b.masses)
+    with pytest.raises(ValueError, match="does not fit"):
+        replay(capacity=80).load_state_arrays(memory.state_arrays())
+
+
+def test_bytes_needed_is_what_is_allocated():
+    spec = EnvSpec("atari", (84, 84), "uint8", 4, 6, 4)
+    memory = PrioritizedReplay(spec, 5_000, 100, 3, 0.6, 0)
+    actual = sum(v.nbytes for v in memory.state_arrays().values()) + memory._tree.nbytes
+    actual -= memory.capacity * 8 + 16  # the copied masses and the cursor are not stored
+    assert PrioritizedReplay.bytes_needed(spec, 5_000, 100, 3) == actual
+    assert actual / 5_000 < 7_600

@@ -1,0 +1,155 @@
+"""The command line: each mistake is one clear message and exit code 2, without a traceback or a heavy import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from apex_ray.cli import main
+from apex_ray.config.load import load
+from apex_ray.types import EvaluationResult
+from cluster.config import to_yaml
+from cluster.errors import UserError
+from cluster.runs import create_run
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return create_run("runs", "pong", to_yaml(load("pong").config))
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """What the command line asked of training and evaluation, which do not run here."""
+    made: list[Any] = []
+
+    def train(config: Any, run: Path, resume: bool) -> int:
+        made.append((config, run, resume))
+        return 0
+
+    def evaluate_run(run: Path, config: Any, checkpoint: str, episodes: int | None, video: Path | None) -> Any:
+        made.append((run, config, checkpoint, episodes, video))
+        return EvaluationResult(7, 1234, 0, [1.0, 3.0], [1, 1], human_normalised=0.5, video=video and str(video))
+
+    monkeypatch.setitem(sys.modules, "apex_ray.train", types.SimpleNamespace(train=train))
+    monkeypatch.setitem(sys.modules, "apex_ray.evaluate", types.SimpleNamespace(evaluate_run=evaluate_run))
+    return made
+
+
+@pytest.mark.parametrize(
+    ("line", "parts"),
+    [
+        ("train pogn", ["unknown preset 'pogn'", "Did you mean 'pong'?"]),
+        ("train", ["no preset", "cartpole", "--resume RUN"]),
+        ("train actors.count=8", ["no preset"]),
+        ("train pong lerner.batch_size=8", ["command line", "Did you mean 'learner.batch_size'?"]),
+        ("train pong batch_size=8", ["Did you mean 'learner.batch_size'?"]),
+        ("train pong actors.count=many", ["actors.count = 'many'", "a whole number or 'auto'"]),
+        ("train pong learner.optimizer=adan", ["Did you mean 'adam'?"]),
+        ("train pong actors", ["'actors' has no '='"]),
+        ("train pong runs_dir=/proc/x", ["runs folder '/proc/x'", "cannot be written"]),
+        ("train pong replay.min_transitions=150000", ["replay.min_transitions from command line"]),
+        ("train missing.yaml", ["no such file: 'missing.yaml'"]),
+        ("train pong --resume {run}", ["'pong' and --resume exclude each other"]),
+        ("train --resume {run}x", ["does not exist", "Did you mean '{run}'?"]),
+        ("train --resume {run} env.di=x", ["Did you mean 'env.id'?"]),
+        ("config", ["no preset"]),
+        ("config pong network=3", ["network is a section"]),
+        ("evaluate {run}x", ["Did you mean '{run}'?"]),
+        ("evaluate runs", ["no run folder"]),
+        ("evaluate {run} --episodes 0", ["--episodes 0", "at least 1"]),
+        ("evaluate {run} evaluation.episode=3", ["Did you mean 'evaluation.episodes'?"]),
+        ("record {run}x", ["Did you mean '{run}'?"]),
+        ("record {run} --out film.gif", ["'film.gif'", ".mp4"]),
+        ("record {run} --out /proc/x/film.mp4", ["cannot be written"]),
+        ("trian pong", ["no command 'trian'", "Did you mean 'train'?"]),
+    ],
+)
+def test_mistake(run: Path, calls: list[Any], capsys: pytest.CaptureFixture[str], line: str, parts: list[str]) -> None:
+    assert main(line.format(run=run).split()) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("error: ") and err.count("\n") == 1 and "Traceback" not in err
+    assert [part for part in parts if part.format(run=run) not in err] == [], err
+    assert out == "" and calls == []
+
+
+@pytest.mark.parametrize("line", ["", "train pong --bogus 3", "evaluate", "evaluate x --episodes many"])
+def test_misuse_of_options_exits_2(capsys: pytest.CaptureFixture[str], line: str) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(line.split())
+    assert caught.value.code == 2
+    out, err = capsys.readouterr()
+    assert err and "Traceback" not in err + out
+
+
+def test_train_makes_a_run_folder_and_prints_it(
+    run: Path, calls: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["train", "pong", "actors.count=8", "name=mine"]) == 0
+    [(config, folder, resume)] = calls
+    assert config == load("pong", ["actors.count=8", "name=mine"]).config and not resume
+    assert folder.name.startswith("mine-") and str(folder) in capsys.readouterr().out
+    assert (folder / "config.yaml").read_text() == to_yaml(config)
+
+
+@pytest.mark.parametrize("line", ["--resume {run} stop.after_s=9 seed=4", "stop.after_s=9 --resume {run} seed=4"])
+def test_resume_takes_overrides_on_either_side(run: Path, calls: list[Any], line: str) -> None:
+    assert main(["train", *line.format(run=run).split()]) == 0
+    [(config, folder, resume)] = calls
+    assert (config.stop.after_s, config.seed, config.name) == (9.0, 4, "pong")
+    assert folder == run and resume
+
+
+def test_evaluate_and_record_report(run: Path, calls: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(run), "--episodes", "3", "evaluation.epsilon=0", "--checkpoint=latest"]) == 0
+    assert main(["record", str(run), "--out", "film.mp4"]) == 0
+    first, second = calls
+    assert first[0] == run and first[2:] == ("latest", 3, None) and first[1].evaluation.epsilon == 0
+    assert second[2:] == ("best", 1, Path("film.mp4"))
+    out = capsys.readouterr().out
+    for part in ("mean 2.00, std 1.00, min 1.00, max 3.00 of 2 episodes", "human-normalised: 50.0%", "video: film.mp4"):
+        assert part in out
+
+
+def test_config_prints_values_and_sources(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config", "pong", "learner.learning_rate=1e-3"]) == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["learner.learning_rate", "=", "0.001", "#", "command", "line"] in lines
+    assert any(line[0] == "td.discount" and line[-1].startswith("atari_paper.yaml:") for line in lines)
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("apex-ray ")
+
+
+@pytest.mark.parametrize(("error", "code"), [(KeyboardInterrupt(), 130), (UserError("no such game"), 2)])
+def test_what_training_raises(
+    run: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: BaseException,
+    code: int,
+) -> None:
+    def train(*_: object) -> int:
+        raise error
+
+    monkeypatch.setitem(sys.modules, "apex_ray.train", types.SimpleNamespace(train=train))
+    assert main(["train", "pong"]) == code
+    err = capsys.readouterr().err
+    assert "Traceback" not in err and ("no such game" in err) == (code == 2)
+
+
+def test_config_imports_neither_torch_nor_ray() -> None:
+    program = (
+        "import sys; from apex_ray.cli import main; code = main(['config', 'pong']);"
+        "heavy = {'torch', 'ray', 'gymnasium'} & set(sys.modules); sys.exit(repr(heavy) if heavy else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")

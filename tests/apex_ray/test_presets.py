@@ -1,0 +1,116 @@
+"""Every preset loads, round-trips and explains each of its keys; atari_paper is the paper."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from apex_ray.config.load import PRESETS, load, load_run_config, presets
+from apex_ray.config.schema import ApexConfig
+from cluster.config import load_config, to_yaml
+from cluster.runs import create_run
+
+# Horgan et al. 2018: sections 3.1, 4.1 and the appendix on the Atari implementation.
+PAPER = {
+    "env.frame_skip": 4,
+    "env.frame_stack": 4,
+    "env.image_size": 84,
+    "env.noop_max": 30,
+    "env.max_episode_frames": 50_000,
+    "env.terminal_on_life_loss": False,
+    "td.n_step": 3,
+    "td.discount": 0.99,
+    "td.reward_clip": 1.0,
+    "td.double_q": True,
+    "network.conv_channels": (32, 64, 64),
+    "network.conv_kernels": (8, 4, 3),
+    "network.conv_strides": (4, 2, 1),
+    "network.hidden": 512,
+    "network.dueling": True,
+    "actors.count": 360,
+    "actors.envs_per_actor": 1,
+    "actors.epsilon_base": 0.4,
+    "actors.epsilon_alpha": 7.0,
+    "actors.chunk_transitions": 50,
+    "actors.weights_every_steps": 400 // 4,
+    "replay.capacity_transitions": 2_000_000,
+    "replay.min_transitions": 50_000,
+    "replay.alpha": 0.6,
+    "replay.beta": 0.4,
+    "replay.samples_per_insert": None,
+    "learner.batch_size": 512,
+    "learner.optimizer": "rmsprop",
+    "learner.learning_rate": 0.00025 / 4,
+    "learner.rmsprop_decay": 0.95,
+    "learner.epsilon": 1.5e-7,
+    "learner.max_grad_norm": 40.0,
+    "learner.huber_delta": None,
+    "learner.target_every_updates": 2_500,
+    "learner.prefetch_batches": 16,
+}
+
+
+def test_the_presets_are_these() -> None:
+    assert presets() == ["atari", "atari_paper", "cartpole", "gym", "pong"]
+
+
+@pytest.mark.parametrize("name", presets())
+def test_preset_loads_and_round_trips(name: str, tmp_path: Path) -> None:
+    config = load(name).config
+    run = create_run(tmp_path, config.name, to_yaml(config))
+    assert load_run_config(run).config == config
+    assert load_run_config(run, ["seed=77"]).config.seed == 77
+
+
+@pytest.mark.parametrize("name", presets())
+def test_every_key_has_a_comment(name: str) -> None:
+    path = PRESETS / f"{name}.yaml"
+    lines = path.read_text().splitlines()
+    bare = [line for line, above in _leaf_lines(yaml.compose(path.read_text()), lines) if "#" not in line + above]
+    assert bare == []
+    assert lines[0].startswith("# ")
+    assert [line for line in lines if len(line) > 120] == []
+
+
+def _leaf_lines(node: yaml.MappingNode, lines: list[str]) -> list[tuple[str, str]]:
+    """(line, the line above if it is a comment) of every key that holds a value."""
+    found = []
+    for key, value in node.value:
+        number = key.start_mark.line
+        if isinstance(value, yaml.MappingNode) and value.value:
+            found += _leaf_lines(value, lines)
+        else:
+            above = lines[number - 1] if number else ""
+            found.append((lines[number], above if above.strip().startswith("#") else ""))
+    return found
+
+
+def test_atari_paper_is_the_paper() -> None:
+    config = load("atari_paper").config
+    ours = {}
+    for key in PAPER:
+        section, name = key.split(".")
+        ours[key] = getattr(getattr(config, section), name)
+    assert ours == PAPER
+
+
+def test_atari_paper_writes_every_key_down() -> None:
+    loaded = load("atari_paper")
+    assert [key for key, source in loaded.sources.items() if source == "default"] == []
+
+
+def test_atari_presets_keep_the_algorithm_of_the_paper() -> None:
+    paper = load("atari_paper").config
+    for name in ("atari", "pong"):
+        config = load(name).config
+        assert config.td == paper.td
+        assert (config.replay.alpha, config.replay.beta) == (0.6, 0.4)
+        assert (config.actors.epsilon_base, config.actors.epsilon_alpha) == (0.4, 7.0)
+
+
+def test_gym_takes_any_environment() -> None:
+    loaded = load_config(ApexConfig, PRESETS, "gym", ["env.id=LunarLander-v3", "env.kwargs.gravity=-5"])
+    assert loaded.config.env.id == "LunarLander-v3"
+    assert loaded.config.env.kwargs == {"gravity": -5}
