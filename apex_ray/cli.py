@@ -16,9 +16,9 @@ import tyro
 from tyro.conf import Positional, arg, subcommand
 
 from apex_ray.config.load import load, load_run_config, presets
-from cluster.config import format_resolved, to_yaml
+from cluster.config import format_resolved
 from cluster.errors import UserError, did_you_mean
-from cluster.runs import create_run, open_run
+from cluster.runs import open_run
 
 if TYPE_CHECKING:
     from apex_ray.types import EvaluationResult
@@ -43,23 +43,22 @@ class Train:
 
     def __call__(self) -> int:
         preset, overrides = _split(self.words)
+        run: Path | None
         if self.resume:
             if preset is not None:
                 raise UserError(
                     f"command line: preset {preset!r} and --resume exclude each other; a run keeps the settings it "
                     f"was started with, give only those to change as key=value"
                 )
-            run = open_run(self.resume)
-            config = load_run_config(run, overrides).config
+            folder = open_run(self.resume)
+            run, config = folder, load_run_config(folder, overrides).config
         else:
             if preset is None:
                 raise UserError(f"command line: no preset; expected one of {', '.join(presets())}, or --resume RUN")
-            config = load(preset, overrides).config
-            run = create_run(config.runs_dir, config.name, to_yaml(config))
-        print(f"run folder: {run}", flush=True)
-        from apex_ray.train import train
+            run, config = None, load(preset, overrides).config
+        from apex_ray.training import train
 
-        return train(config, run, bool(self.resume))
+        return EXIT_INTERRUPTED if train(config, run, bool(self.resume)).interrupted else 0
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ class Evaluate:
         if self.episodes is not None and self.episodes < 1:
             raise UserError(f"command line: --episodes {self.episodes}: expected at least 1")
         config = load_run_config(self.run, self.overrides).config
-        from apex_ray.evaluate import evaluate_run
+        from apex_ray.evaluation import evaluate_run
 
         _report(evaluate_run(open_run(self.run), config, self.checkpoint, self.episodes, None))
         return 0
@@ -127,7 +126,7 @@ class Record:
             video.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise UserError(f"command line: --out {str(video)!r}: cannot be written: {error.strerror}") from None
-        from apex_ray.evaluate import evaluate_run
+        from apex_ray.evaluation import evaluate_run
 
         _report(evaluate_run(run, config, self.checkpoint, self.episodes, video))
         return 0
@@ -196,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if words and not words[0].startswith("-") and words[0] not in COMMANDS:
             hint = did_you_mean(words[0], COMMANDS)
             raise UserError(f"no command {words[0]!r}; expected one of {', '.join(COMMANDS)}.{hint}")
-        command = tyro.cli(Command, prog="apex-ray", description=DESCRIPTION, args=_options_last(words))  # type: ignore[arg-type]
+        command = tyro.cli(Command, prog="apex-ray", description=DESCRIPTION, args=_options_last(words))
         return int(command())
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

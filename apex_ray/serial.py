@@ -7,14 +7,13 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-import torch
-
 from apex_ray.actor.epsilon import epsilon_ladder
 from apex_ray.config.schema import ApexConfig
-from apex_ray.evaluate import BestKeeper
+from apex_ray.evaluation import BestKeeper
 from apex_ray.learner.checkpoint import Counters, load_checkpoint, save_checkpoint
 from apex_ray.learner.learner import Learner
 from apex_ray.parts import Sizes, build_actor, build_limiter, build_replay
+from apex_ray.process import prepare_process
 from apex_ray.replay import shards as sharding
 from apex_ray.replay.saving import load_replay, replay_file, save_replay
 from apex_ray.report.tally import ActorReport, LearnerReport, Tally, UpdateMeans
@@ -54,7 +53,7 @@ class SerialProgram:
     def start(self, resume: bool) -> None:
         """Build the parts, from the newest checkpoint when resuming. UserError where it does not read."""
         config, spec, sizes = self._config, self._spec, self._sizes
-        torch.set_num_threads(sizes.learner_threads)
+        prepare_process(sizes.learner_threads)
         self._learner = Learner(spec, config)
         if resume:
             saved = load_checkpoint(self._run)

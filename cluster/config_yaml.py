@@ -62,7 +62,7 @@ def compose(text: str, where: str) -> yaml.Node | None:
     except yaml.YAMLError as error:
         raise UserError(f"{where}{_in_words(error, text)}") from None
     finally:
-        loader.dispose()  # type: ignore[no-untyped-call]
+        loader.dispose()
     if node is not None:
         for key, first in _duplicates(node, set()):
             lines = (first.start_mark.line + 1, key.start_mark.line + 1)

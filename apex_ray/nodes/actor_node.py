@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import torch
-
 from apex_ray.config.schema import ApexConfig
 from apex_ray.nodes.flow import CallWindow, LatestCall
 from apex_ray.nodes.weights_node import RemoteSource
 from apex_ray.parts import Sizes, build_actor
+from apex_ray.process import prepare_process
 from apex_ray.report.tally import ActorReport
 from apex_ray.types import EnvSpec
 
@@ -24,7 +23,7 @@ class ActorNode:
 
     def run(self, shards: list[Any], weights: Any, metrics: Any) -> None:
         """Act until killed. Raises whatever the environment or a shard raised."""
-        torch.set_num_threads(self._sizes.actor_threads)
+        prepare_process(self._sizes.actor_threads)
         actor = build_actor(
             self._config, self._spec, self._index, self._sizes.actors, RemoteSource(weights), self._generation
         )

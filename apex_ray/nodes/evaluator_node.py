@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
-import torch
 
 from apex_ray.config.schema import ApexConfig
-from apex_ray.evaluate import BestKeeper
+from apex_ray.evaluation import BestKeeper
 from apex_ray.learner.checkpoint import Counters
 from apex_ray.nodes.weights_node import fetch
+from apex_ray.process import prepare_process
 from apex_ray.types import EnvSpec, EvaluationResult
 
 
 class EvaluatorNode:
     def __init__(self, config: ApexConfig, spec: EnvSpec, run: Path, best: float | None) -> None:
-        self._make = lambda: BestKeeper(config, spec, run, best)
+        self._make = partial(BestKeeper, config, spec, run, best)
         self._keeper: BestKeeper | None = None
 
     def evaluate(self, weights: Any, counters: Counters) -> EvaluationResult | None:
@@ -26,6 +27,6 @@ class EvaluatorNode:
         if newest is None:
             return None
         if self._keeper is None:  # not in __init__, whose errors Ray would wrap as a lost process
-            torch.set_num_threads(1)
+            prepare_process(threads=1)
             self._keeper = self._make()
         return self._keeper.evaluate(newest, counters)

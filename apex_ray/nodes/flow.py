@@ -9,7 +9,6 @@ from typing import Any
 import ray
 from ray import ObjectRef
 
-
 # Ray's type stubs don't know concurrency groups or options given ahead of the class.
 remote: Any = ray.remote
 
@@ -47,9 +46,9 @@ class LatestCall:
     def start(self, call: ObjectRef[Any]) -> None:
         self._call = call
 
-    def poll(self) -> tuple[bool, Any]:
-        """(True, result) once when the call has ended, else (False, None). Raises what it raised."""
+    def poll(self) -> Any:
+        """The result, once, when the call has ended; None before and after. Raises what it raised."""
         if self._call is None or not ray.wait([self._call], timeout=0)[0]:
-            return False, None
+            return None
         call, self._call = self._call, None
-        return True, ray.get(call)
+        return ray.get(call)

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import ray
-import torch
 from ray import ObjectRef
 
 from apex_ray.config.schema import ApexConfig
@@ -21,6 +20,7 @@ from apex_ray.learner.checkpoint import Counters, load_checkpoint, save_checkpoi
 from apex_ray.learner.learner import Learner
 from apex_ray.nodes.flow import CallWindow, LatestCall
 from apex_ray.parts import Sizes
+from apex_ray.process import prepare_process
 from apex_ray.replay import shards as sharding
 from apex_ray.report.tally import LearnerReport, UpdateMeans
 from apex_ray.types import Batch, EnvSpec
@@ -78,7 +78,7 @@ class LearnerNode:
 
     def prepare(self, resume: bool) -> Counters:
         """Build the networks, from the newest checkpoint when resuming."""
-        torch.set_num_threads(self._sizes.learner_threads)
+        prepare_process(self._sizes.learner_threads)
         self._learner = Learner(self._spec, self._config)
         if not resume:
             return Counters()
@@ -90,7 +90,7 @@ class LearnerNode:
         """Learn until stopped. Raises whatever an update or a shard raised."""
         assert self._learner is not None, "prepare() comes first"
         learner, config = self._learner, self._config.learner
-        torch.set_num_threads(self._sizes.learner_threads)  # OpenMP's setting belongs to the thread that runs
+        prepare_process(self._sizes.learner_threads)
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         batches = BatchSource(shards, self._config)
         priorities = CallWindow(2 * len(shards))

@@ -144,7 +144,7 @@ class Program:
     def poll_evaluation(self) -> EvaluationResult | None:
         """The result, once, when it is there. UserError when playing failed."""
         try:
-            result: EvaluationResult | None = self._evaluation.poll()[1]
+            result: EvaluationResult | None = self._evaluation.poll()
         except ray.exceptions.RayError as error:
             raise as_user_error("the evaluator", error, self._run) from None
         return result

@@ -40,8 +40,7 @@ class RemoteSource:
             self._call.start(self._node.latest.remote(newer_than))
 
     def poll(self) -> Weights | None:
-        _, answer = self._call.poll()
-        return fetch(answer)
+        return fetch(self._call.poll())
 
 
 def fetch(answer: tuple[int, list[ObjectRef[Any]]] | None) -> Weights | None:

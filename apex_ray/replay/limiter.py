@@ -28,10 +28,11 @@ class Limiter:
         # Both sides would wait for each other if a drift existed that is too high to insert and too low to sample.
         needed = max(largest_insert, int(batch_size / samples_per_insert) + 1)
         if tolerance_transitions < needed:
+            per_batch = batch_size / samples_per_insert
             raise UserError(
                 f"replay.insert_tolerance_transitions = {tolerance_transitions} would deadlock: one chunk "
-                f"brings up to {largest_insert} transitions and one batch of {batch_size} uses up {batch_size / samples_per_insert:g}"
-                f" at samples_per_insert {samples_per_insert:g}; expected at least {needed}"
+                f"brings up to {largest_insert} transitions and one batch of {batch_size} uses up {per_batch:g} at "
+                f"samples_per_insert {samples_per_insert:g}; expected at least {needed}"
             )
 
     @property

@@ -19,7 +19,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]
+import psutil
 
 SHARED_MEMORY = 0  # no process has this id
 COLUMNS = ("time_s", "process", "pid", "resident_bytes")
@@ -101,10 +101,19 @@ def _family() -> dict[int, str]:
     family = {me.pid: "driver"}
     for child in me.children(recursive=True):
         try:
-            title = (child.cmdline() or [""])[0]
-            # Ray titles a worker "ray::ActorNode.run", or "ray::IDLE": the class names it for good.
-            ray_name = title.removeprefix("ray::").split(".")[0].split(" ")[0]
-            family[child.pid] = ray_name if title.startswith("ray::") else child.name()
+            family[child.pid] = _name(child.cmdline()) or child.name()
         except psutil.Error:
             continue
     return family
+
+
+def _name(command: list[str]) -> str | None:
+    """What a Ray process is by its command line; None for others.
+
+    Workers title themselves "ray::ActorNode.run" while in a method and "ray::ActorNode" or "ray::IDLE" otherwise: the
+    class stays. Ray's own services are scripts, such as .../ray/_private/log_monitor.py.
+    """
+    if command and command[0].startswith("ray::"):
+        return command[0].removeprefix("ray::").split(".")[0].split(" ")[0]
+    scripts = [Path(part).stem for part in command if part.endswith(".py") and "/ray/" in part]
+    return scripts[0] if scripts else None

@@ -3,39 +3,46 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import av
 import numpy as np
 from av.video.stream import VideoStream
 
-from apex_ray.types import ByteArray
+from apex_ray.types import AnyArray
 from cluster.errors import UserError
 
 # The first that this build of av has: H.264 plays everywhere, MPEG-4 part 2 in most players.
 ENCODERS: dict[str, dict[str, str]] = {"libx264": {"crf": "18", "preset": "veryfast"}, "mpeg4": {"qscale": "3"}}
 
 
-def write_video(frames: Sequence[ByteArray], path: Path, fps: float) -> None:
+def write_video(frames: Iterable[AnyArray], path: Path, fps: float) -> None:
     """Write RGB frames, uint8 [H, W, 3] all of one size, to `path` as mp4; it appears when it is whole.
+
+    Frames are encoded one by one as they come, so a generator of a long episode needs little memory.
 
     Odd sizes get a row or column more, as H.264 takes even ones only. UserError for no frames, for a path that can't be
     written and where av has no encoder; ValueError for frames of another form.
     """
-    if not frames:
+    coming = iter(frames)
+    first = next(coming, None)
+    if first is None:
         raise UserError(f"no frames to write to {path}")
-    shape = frames[0].shape
-    for i, frame in enumerate(frames):
-        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or frame.shape != shape:
-            raise ValueError(f"frame {i} is {frame.dtype} {list(frame.shape)}, not uint8 {[*shape[:2], 3]}")
     encoder = _encoder()
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            _encode(frames, partial, Fraction(fps).limit_denominator(1000), encoder)
+            _encode(
+                _checked(chain([first], coming), first.shape),
+                first.shape,
+                partial,
+                Fraction(fps).limit_denominator(1000),
+                encoder,
+            )
             partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
@@ -54,8 +61,16 @@ def _encoder() -> str:
     raise UserError(f"this build of av has none of the video encoders {', '.join(ENCODERS)}: reinstall av with pip")
 
 
-def _encode(frames: Sequence[ByteArray], path: Path, rate: Fraction, encoder: str) -> None:
-    height, width, _ = frames[0].shape
+def _checked(frames: Iterable[AnyArray], shape: tuple[int, ...]) -> Iterable[AnyArray]:
+    """The same frames; ValueError at the first that is no RGB picture of the first one's size."""
+    for i, frame in enumerate(frames):
+        if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3 or frame.shape != shape:
+            raise ValueError(f"frame {i} is {frame.dtype} {list(frame.shape)}, not uint8 {[*shape[:2], 3]}")
+        yield frame
+
+
+def _encode(frames: Iterable[AnyArray], shape: tuple[int, ...], path: Path, rate: Fraction, encoder: str) -> None:
+    height, width = shape[:2]
     down, right = height % 2, width % 2
     with av.open(str(path.absolute()), "w", format="mp4", options={"movflags": "faststart"}) as container:
         stream = container.add_stream(encoder, rate=rate, options=ENCODERS[encoder])
@@ -65,5 +80,7 @@ def _encode(frames: Sequence[ByteArray], path: Path, rate: Fraction, encoder: st
         stream.codec_context.thread_count = 1
         for frame in frames:
             padded = np.pad(frame, ((0, down), (0, right), (0, 0)), mode="edge")
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(padded, format="rgb24")))
+            container.mux(
+                stream.encode(av.VideoFrame.from_ndarray(padded.astype(np.uint8, copy=False), format="rgb24"))
+            )
         container.mux(stream.encode())

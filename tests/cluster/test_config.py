@@ -162,6 +162,7 @@ def test_format_resolved_is_one_aligned_line_a_key(presets: Path) -> None:
         ("batchsize=3", ["Did you mean 'learner.batch_size'?"]),
         ("actors.batch_size=3", ["Did you mean 'learner.batch_size'?"]),
         ("threads=3", ["'env.threads' or 'actors.threads'"]),
+        ("thread=3", ["'env.threads' or 'actors.threads'"]),
         ("actor.threads=3", ["Did you mean 'actors.threads'?"]),
         ("learnr={}", ["Did you mean 'learner'?"]),
         ("xyzzy=3", ["unknown key 'xyzzy'", "name, env, learner, actors"]),
@@ -202,7 +203,7 @@ def test_mistakes_in_overrides(presets: Path, override: str, parts: list[str]) -
 @pytest.mark.parametrize(
     ("content", "parts"),
     [
-        (b"learner:\n  batch_size: abc\n", ["bad.yaml:2: learner.batch_size = 'abc'", "a whole number"]),
+        (b"extends: base\nlearner:\n  batch_size: abc\n", ["bad.yaml:3: learner.batch_size = 'abc'", "a whole number"]),
         (b"name: x\nlerner:\n  batch_size: 1\n", ["bad.yaml:2: unknown key 'lerner'", "'learner'"]),
         (b"learner:\n  batchsize: 1\n", ["bad.yaml:2", "'learner.batch_size'"]),
         (b"learner: 3\n", ["bad.yaml:1", "learner is a section"]),

@@ -50,7 +50,7 @@ def test_open_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no run folder.*It holds runs.*" + run.name):
         open_run(tmp_path)
     (tmp_path / "pong-empty").mkdir()
-    with pytest.raises(UserError, match="no config.yaml"):
+    with pytest.raises(UserError, match=r"no config\.yaml"):
         open_run(tmp_path / "pong-empty")
     with pytest.raises(UserError, match="is a file"):
         open_run(run / "config.yaml")

@@ -11,9 +11,9 @@ import numpy as np
 import psutil
 import pytest
 import ray
-from apex_ray.envs.make import probe
 
-from apex_ray.evaluate import evaluate_run
+from apex_ray.envs.make import probe
+from apex_ray.evaluation import evaluate_run
 from apex_ray.learner.checkpoint import load_checkpoint
 from apex_ray.nodes import replay_node
 from apex_ray.nodes.actor_node import ActorNode
@@ -23,7 +23,7 @@ from apex_ray.nodes.replay_node import ReplayNode
 from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.parts import resolve_sizes
 from apex_ray.serial import SerialProgram
-from apex_ray.train import train
+from apex_ray.training import train
 from cluster.config import to_yaml
 from cluster.errors import UserError
 from cluster.runs import create_run
@@ -47,7 +47,7 @@ def segments_of(arrays, count):
     ]
 
 
-def serial_replay(config, chunks, tmp_path):
+def serial_replay(config, segments, tmp_path):
     spec = probe(config.env)
     program = SerialProgram(config, spec, resolve_sizes(config, spec), tmp_path)
     order = []
@@ -59,7 +59,7 @@ def serial_replay(config, chunks, tmp_path):
 
     program.insert = note
     program.start(resume=False)
-    while len(order) < chunks * config.actors.envs_per_actor:
+    while len(order) < segments:
         program.step()
     return program, order
 
@@ -68,7 +68,9 @@ def test_ray_and_serial_feed_the_learner_the_same(cluster, tmp_path):
     """Two actors on Ray store exactly the streams of the serial run, in order; one actor gives identical batches."""
     for actors in (2, 1):
         config = cartpole(
-            actors={"count": actors}, replay={"min_transitions": 2_000, "samples_per_insert": None}, seed=11
+            actors={"count": actors},
+            replay={"capacity_transitions": 400_000, "min_transitions": 200_000, "samples_per_insert": None},
+            seed=11,
         )
         spec = probe(config.env)
         sizes = resolve_sizes(config, spec)
@@ -90,7 +92,7 @@ def test_ray_and_serial_feed_the_learner_the_same(cluster, tmp_path):
         stored = load_file(path)
         written = int(np.count_nonzero(stored["generations"]))
         assert stored["generations"].max() == 1, "nothing was overwritten, so all of it can be compared"
-        program, order = serial_replay(config, written * 2, tmp_path)
+        program, order = serial_replay(config, written * actors, tmp_path)
         names = dict(zip(segments_of(program._memory.state_arrays(), len(order)), order, strict=True))
         found = [names[s] for s in segments_of(stored, written)]  # KeyError: a segment the serial run never made
         for actor in range(actors):
@@ -98,7 +100,7 @@ def test_ray_and_serial_feed_the_learner_the_same(cluster, tmp_path):
                 sequence = [s for a, i, s in found if (a, i) == (actor, e)]
                 assert sequence == list(range(len(sequence))), "a stream's chunks were lost, doubled or reordered"
         if actors == 1:
-            program, _ = serial_replay(config, written // 3, tmp_path)
+            program, _ = serial_replay(config, written, tmp_path)
             ray.get(shard.load.remote(path))
             program._limiter.inserted = int(stored["limiter"][0])
             config = config.model_copy(update={"replay": config.replay.model_copy(update={"min_transitions": 200})})
@@ -123,7 +125,8 @@ def test_a_whole_run_and_its_folder(tmp_path):
         stop={"after_updates": 300}, evaluation={"every_s": 2.0, "video": True}, checkpoint={"every_s": 2.0}
     )
     run = new_run(tmp_path, config)
-    assert train(config, run, resume=False) == 0
+    outcome = train(config, run, resume=False)
+    assert not outcome.interrupted and outcome.run == run and "after_updates" in outcome.reason
     rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     last = rows[-1]
     assert last["updates"] >= 300 and last["frames"] > 0 and last["actors_alive"] == 2 and last["restarts"] == 0
@@ -138,7 +141,7 @@ def test_a_whole_run_and_its_folder(tmp_path):
     assert len(result.returns) == 3
     # going on: counters continue
     further = config.model_copy(update={"stop": config.stop.model_copy(update={"after_updates": 600})})
-    assert train(further, run, resume=True) == 0
+    train(further, run, resume=True)
     again = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert len(again) > len(rows)
     assert all(r["updates"] >= saved.counters.updates for r in again[len(rows) :])

@@ -13,9 +13,10 @@ def test_the_57_games_by_the_names_ale_gives_them() -> None:
 
 
 def test_the_figures_by_their_sums_and_known_pairs() -> None:
-    # Sums of the two columns as published: a digit changed by accident shows.
-    assert sum(random for random, _ in ATARI_SCORES.values()) == pytest.approx(45571.0)
-    assert sum(human for _, human in ATARI_SCORES.values()) == pytest.approx(819176.3)
+    # Sums of the columns of DQN Zoo's atari_data.py (commit 45061f4), compared figure by figure when this was written:
+    # a digit changed by accident shows.
+    assert sum(random for random, _ in ATARI_SCORES.values()) == pytest.approx(50864.9, abs=0.05)
+    assert sum(human for _, human in ATARI_SCORES.values()) == pytest.approx(606494.2, abs=0.05)
     assert ATARI_SCORES["Pong"] == (-20.7, 14.6)
     assert all(human > random for random, human in ATARI_SCORES.values())
 

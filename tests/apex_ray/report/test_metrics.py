@@ -2,10 +2,11 @@ import csv
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 
 from apex_ray.actor.epsilon import actor_epsilons, epsilon_ladder
 from apex_ray.report.metrics import EVALUATION_COLUMNS, METRICS, MetricsWriter, Rates, ReturnsByBand, reference
@@ -19,7 +20,7 @@ def rows_of(run: Path) -> list[dict[str, float | None]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def row(time_s: float, frames: int, **more: float) -> dict[str, float]:
+def row(time_s: float, frames: Any, **more: Any) -> dict[str, float]:
     return {"time_s": time_s, "frames": frames, **more}
 
 

@@ -17,13 +17,21 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures as drawn, to look into."""
     drawn: list[Figure] = []
     save = plots._save
-    monkeypatch.setattr(plots, "_save", lambda figure, path: drawn.append(figure) or save(figure, path))
+
+    def keep(figure: Figure, path: Path) -> Path:
+        drawn.append(figure)
+        return save(figure, path)
+
+    monkeypatch.setattr(plots, "_save", keep)
     return drawn
 
 
 def lines_of(figure: Figure, panel: int) -> dict[str, tuple[list[float], list[float]]]:
     lines = figure.axes[panel].get_lines()
-    return {str(line.get_label()): (list(line.get_xdata()), list(line.get_ydata())) for line in lines}
+    return {
+        str(line.get_label()): (np.asarray(line.get_xdata()).tolist(), np.asarray(line.get_ydata()).tolist())
+        for line in lines
+    }
 
 
 def test_learning_curve_draws_both_files_on_both_axes(tmp_path: Path, figures: list[Figure]) -> None:

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from apex_ray.report import process_memory
-from apex_ray.report.process_memory import COLUMNS, SHARED_MEMORY, MemoryLog, resident_bytes
+from apex_ray.report.process_memory import COLUMNS, SHARED_MEMORY, MemoryLog, _name, resident_bytes
 
 MIB = 2**20
 pytestmark = pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux")
@@ -92,3 +92,17 @@ def test_the_log_has_this_process_and_its_children(tmp_path: Path) -> None:
     assert second[process.pid][1] > 64 * MIB
     third = [int(size) for time_s, _, _, size in lines[1:] if time_s == "3.0"]
     assert sum(third) == log.total_bytes
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        (["ray::ActorNode.run", "", ""], "ActorNode"),
+        (["ray::IDLE"], "IDLE"),
+        (["/venv/bin/python", "-u", "/venv/site-packages/ray/_private/log_monitor.py", "--x"], "log_monitor"),
+        (["/usr/bin/ffmpeg", "x.py"], None),
+        ([], None),
+    ],
+)
+def test_a_ray_process_is_named_by_what_it_does(command: list[str], name: str | None) -> None:
+    assert _name(command) == name

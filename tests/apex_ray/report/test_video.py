@@ -18,6 +18,7 @@ def read(path: Path) -> tuple[list[np.ndarray], float, str]:
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         images = [f.to_ndarray(format="rgb24") for f in container.decode(stream)]
+        assert stream.average_rate is not None
         return images, float(stream.average_rate), stream.codec_context.name
 
 

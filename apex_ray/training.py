@@ -11,16 +11,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
-from apex_ray.envs.make import probe
-
 from apex_ray.config.schema import ApexConfig
-from apex_ray.learner.checkpoint import Counters
-from apex_ray.parts import resolve_sizes
+from apex_ray.envs.make import probe
+from apex_ray.learner.checkpoint import Counters, load_checkpoint
+from apex_ray.parts import build_limiter, resolve_sizes
 from apex_ray.report.console import Console
 from apex_ray.report.metrics import MetricsWriter
 from apex_ray.report.plots import learning_curve
 from apex_ray.report.process_memory import MemoryLog
 from apex_ray.types import EvaluationResult
+from cluster.config import to_yaml
+from cluster.runs import create_run
 
 WATCH_S = 1.0
 MEMORY_EVERY_S = 10.0
@@ -43,13 +44,36 @@ class System(Protocol):
     def save_replay(self) -> None: ...
 
 
-def train(config: ApexConfig, run: Path, resume: bool) -> int:
-    """Train until a limit of `config.stop`, Ctrl-C or an error; returns the process's exit code (0, or 130 for Ctrl-C).
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended."""
 
-    Raises UserError for everything a user can mend, after saving what can be saved.
+    run: Path  # its folder
+    reason: str
+    interrupted: bool  # by Ctrl-C or SIGTERM
+    last_return: float | None  # mean of the last evaluation, unclipped
+    best_return: float | None  # of the best
+
+
+def train(config: ApexConfig, run: Path | None = None, resume: bool = False) -> Outcome:
+    """Train until a limit of `config.stop`, Ctrl-C or an error.
+
+    Args:
+        config: all settings.
+        run: the run folder; None makes a new one under `config.runs_dir`.
+        resume: go on from the newest checkpoint in `run`.
+
+    Raises UserError for everything a user can mend, after saving what can be saved. What can be found out before Ray
+    starts is.
+
     """
     spec = probe(config.env)
     sizes = resolve_sizes(config, spec)
+    build_limiter(config, sizes)
+    if resume and run is not None:
+        load_checkpoint(run)
+    if run is None:
+        run = create_run(config.runs_dir, config.name, to_yaml(config))
     title = f"{config.name}: {config.env.id}"
     with Console(title, run, config) as console, _system(config, spec, sizes, run, console.event) as system:
         console.event(
@@ -126,7 +150,7 @@ class Run:
         self._last: float | None = None
         self._memory = MemoryLog(run / "memory.csv") if config.cluster.address is None else None
 
-    def until_stopped(self) -> int:
+    def until_stopped(self) -> Outcome:
         try:
             reason = self._loop()
         except Exception:
@@ -143,7 +167,7 @@ class Run:
         self._console.event(f"learning curve {learning_curve(self._run)}")
         if self._last is not None:
             self._console.event(f"evaluation: last {self._last:.2f}, best {self._best:.2f}")
-        return 130 if self._interrupted() else 0
+        return Outcome(self._run, reason, self._interrupted(), self._last, self._best)
 
     def _loop(self) -> str:
         config, now = self._config, time.monotonic()

@@ -1,0 +1,27 @@
+"""Ape-X DQN on Ray: distributed prioritised replay that can be run, scaled and trusted.
+
+The names below are imported when they are first used, so that `import apex_ray` loads neither torch nor Ray.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "ApexConfig": "apex_ray.config.schema",
+    "evaluate": "apex_ray.evaluation:evaluate_run",
+    "load_config": "apex_ray.config.load:load",
+    "load_policy": "apex_ray.evaluation",
+    "train": "apex_ray.training",
+}
+__all__ = ["ApexConfig", "evaluate", "load_config", "load_policy", "train"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'apex_ray' has no attribute {name!r}")
+    module, _, attribute = _HOMES[name].partition(":")
+    return getattr(importlib.import_module(module), attribute or name)

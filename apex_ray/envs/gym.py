@@ -1,0 +1,99 @@
+"""Any Gymnasium environment with Discrete actions and Box observations, E copies stepped in this process."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from apex_ray.config.schema import EnvConfig
+from apex_ray.types import AnyArray, ByteArray, EnvSpec, IntArray, Step
+from cluster.errors import UserError
+
+
+def frame_format(env_id: str, space: spaces.Space[Any]) -> tuple[tuple[int, ...], str]:
+    """(frame shape, dtype) that an observation space becomes. UserError for one that is not supported."""
+    if isinstance(space, spaces.Box):
+        shape = space.shape
+        if len(shape) == 1:
+            return shape, "float32"
+        if len(shape) == 2 and space.dtype == np.uint8:
+            return shape, "uint8"
+        if len(shape) == 3 and space.dtype == np.uint8:
+            height, width, colours = shape
+            return (height, width) if colours == 1 else (colours, height, width), "uint8"
+    raise UserError(
+        f"env.id = {env_id!r} has observations {space}; expected a Box: a vector, or a uint8 image [H, W] or [H, W, C]"
+    )
+
+
+class GymEnvs:
+    """Observations [E, S, *F] in one array that `recv` fills anew. Vectors become float32 frames, images stay uint8."""
+
+    def __init__(self, config: EnvConfig, num_envs: int, render: bool = False) -> None:
+        mode = "rgb_array" if render else None
+        self._envs = [gymnasium.make(config.id, render_mode=mode, **config.kwargs) for _ in range(num_envs)]
+        actions = self._envs[0].action_space
+        if not isinstance(actions, spaces.Discrete):
+            raise UserError(f"env.id = {config.id!r} has actions {actions}; expected Discrete")
+        shape, dtype = frame_format(config.id, self._envs[0].observation_space)
+        self._first_action = int(actions.start)
+        self.num_envs = num_envs
+        self.spec = EnvSpec(config.id, shape, dtype, config.frame_stack, int(actions.n), frame_skip=1)
+        self._observations = np.zeros((num_envs, config.frame_stack, *shape), dtype)
+        self._ended = np.zeros(num_envs, bool)
+        self._actions: IntArray | None = None
+
+    def _frame(self, observation: AnyArray) -> AnyArray:
+        """An environment's observation as a frame [*F]: colours first, a lone colour dropped."""
+        if observation.ndim == 3:
+            return observation[:, :, 0] if observation.shape[2] == 1 else np.moveaxis(observation, 2, 0)
+        return observation
+
+    def _begin(self, index: int, seed: int | None) -> None:
+        observation, _ = self._envs[index].reset(seed=seed)
+        self._observations[index] = 0
+        self._observations[index, -1] = self._frame(observation)
+
+    def reset(self, seed: int) -> AnyArray:
+        for e in range(self.num_envs):
+            self._begin(e, seed + e)
+        self._ended[:] = False
+        return self._observations
+
+    def send(self, actions: IntArray) -> None:
+        if self._actions is not None:
+            raise RuntimeError("send() twice without recv()")
+        self._actions = actions
+
+    def recv(self) -> Step:
+        if self._actions is None:
+            raise RuntimeError("recv() without send()")
+        first, count = self._ended.copy(), self.num_envs
+        rewards = np.zeros(count, np.float32)
+        terminated, truncated = np.zeros(count, bool), np.zeros(count, bool)
+        for e in range(count):
+            if first[e]:
+                self._begin(e, None)
+                continue
+            action = int(self._actions[e]) + self._first_action
+            observation, reward, ended, cut, _ = self._envs[e].step(action)
+            self._observations[e, :-1] = self._observations[e, 1:]
+            self._observations[e, -1] = self._frame(observation)
+            rewards[e], terminated[e], truncated[e] = float(reward), ended, cut and not ended
+        self._actions = None
+        self._ended = terminated | truncated
+        return Step(self._observations, rewards, terminated, truncated, np.zeros(count, bool), first)
+
+    def render(self, index: int) -> ByteArray:
+        """The environment's own picture. UserError when it draws none."""
+        picture: Any = self._envs[index].render()
+        if not isinstance(picture, np.ndarray):
+            raise UserError(f"env.id = {self.spec.env_id!r} draws no pictures; set evaluation.video=false")
+        return picture.astype(np.uint8)
+
+    def close(self) -> None:
+        for env in self._envs:
+            env.close()

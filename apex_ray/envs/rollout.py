@@ -1,0 +1,77 @@
+"""Full episodes of a fixed policy, and the pictures of one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from apex_ray.envs.base import VectorEnv
+from apex_ray.types import AnyArray, FloatArray, Step
+
+QFunction = Callable[[AnyArray], FloatArray]  # observations [E, S, *F] -> Q-values [E, A]
+
+
+@dataclass
+class Episodes:
+    returns: list[float] = field(default_factory=list)  # unclipped, in the order in which the episodes ended
+    lengths_steps: list[int] = field(default_factory=list)
+    best: tuple[int, int] = (0, 0)  # (environment, its how manieth episode) of the highest return
+
+
+def _steps(envs: VectorEnv, q_function: QFunction, epsilon: float, seed: int) -> Iterator[Step]:
+    """Endless epsilon-greedy play, the same every time for the same policy and seed."""
+    rng = np.random.default_rng(seed)
+    observations = envs.reset(seed)
+    while True:
+        q_values = q_function(observations)
+        explore = rng.random(envs.num_envs) < epsilon
+        random_actions = rng.integers(q_values.shape[1], size=envs.num_envs)
+        envs.send(np.where(explore, random_actions, q_values.argmax(1)))
+        step = envs.recv()
+        observations = step.observations
+        yield step
+
+
+def play_episodes(envs: VectorEnv, q_function: QFunction, episodes: int, epsilon: float, seed: int) -> Episodes:
+    """Play exactly `episodes` whole episodes.
+
+    Each environment has its quota from the start: taking whichever episodes end first would favour short ones.
+    """
+    count = envs.num_envs
+    quota = np.full(count, episodes // count) + (np.arange(count) < episodes % count)
+    played, returns, lengths = np.zeros(count, np.int64), np.zeros(count), np.zeros(count, np.int64)
+    out = Episodes()
+    for step in _steps(envs, q_function, epsilon, seed):
+        returns += step.rewards
+        lengths += 1
+        returns[step.first], lengths[step.first] = 0.0, 0
+        for e in np.flatnonzero((step.terminated | step.truncated) & (played < quota)):
+            if returns[e] > max(out.returns, default=-np.inf):
+                out.best = (int(e), int(played[e]))
+            out.returns.append(float(returns[e]))
+            out.lengths_steps.append(int(lengths[e]))
+            played[e] += 1
+        if (played == quota).all():
+            break
+    return out
+
+
+def replay_episode(
+    envs: VectorEnv, q_function: QFunction, epsilon: float, seed: int, episode: tuple[int, int]
+) -> Iterator[AnyArray]:
+    """Play again with the same seed and give the pictures [H, W, 3] uint8 of one episode as it goes.
+
+    Playing twice costs less than keeping the pictures of every episode that might turn out the best: those of eight
+    Atari games of half an hour are tens of gigabytes.
+    """
+    index, wanted = episode
+    ended = 0
+    for step in _steps(envs, q_function, epsilon, seed):
+        if ended == wanted:
+            yield envs.render(index)
+        if step.terminated[index] or step.truncated[index]:
+            ended += 1
+            if ended > wanted:
+                return
