@@ -12,12 +12,11 @@ from apex_ray.config.load import load_run_config
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.make import make_envs, probe
 from apex_ray.envs.rollout import play_episodes, replay_episode
-from apex_ray.learner.checkpoint import Counters, load_policy_weights, save_best
+from apex_ray.learner.checkpoint import Counters, find, load_policy_weights, misfit, save_best
 from apex_ray.networks.build import Inference, build_network
 from apex_ray.report.atari_scores import human_normalised
 from apex_ray.report.video import write_video
 from apex_ray.types import AnyArray, EnvSpec, EvaluationResult, IntArray, Weights
-from cluster.errors import UserError
 from cluster.runs import open_run
 
 # Evaluation environments never share a seed with training: they start far from any actor's.
@@ -90,10 +89,7 @@ def evaluate_run(
     except RuntimeError as error:
         if "state_dict" not in str(error):
             raise
-        raise UserError(
-            f"checkpoint {checkpoint!r} of {run} does not fit the configured network or environment "
-            f"({config.env.id}): {str(error).splitlines()[-1].strip()}"
-        ) from None
+        raise misfit(find(run, checkpoint), config.env.id, error) from None
     if video is not None:
         evaluator.film_best(video)
         result.video = str(video)

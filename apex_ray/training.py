@@ -11,10 +11,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from apex_ray import preflight
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.make import probe
-from apex_ray.learner.checkpoint import Counters, load_checkpoint
-from apex_ray.parts import build_limiter, resolve_sizes
+from apex_ray.learner.checkpoint import Counters
+from apex_ray.parts import resolve_sizes
 from apex_ray.report.console import Console
 from apex_ray.report.metrics import MetricsWriter
 from apex_ray.report.plots import learning_curve
@@ -69,9 +70,7 @@ def train(config: ApexConfig, run: Path | None = None, resume: bool = False) -> 
     """
     spec = probe(config.env)
     sizes = resolve_sizes(config, spec)
-    build_limiter(config, sizes)
-    if resume and run is not None:
-        load_checkpoint(run)
+    preflight.check(config, spec, sizes, run if resume else None)
     if run is None:
         run = create_run(config.runs_dir, config.name, to_yaml(config))
     title = f"{config.name}: {config.env.id}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import ale_py
@@ -24,26 +25,37 @@ def games() -> dict[str, str]:
 
 
 def rom_name(env_id: str) -> str:
-    """The ROM of an ALE id. UserError for an id that is none, or when ale-py lacks the ROM's file."""
+    """The ROM of an ALE id. UserError for an id that is none, or when the ROM's file is missing or damaged."""
     known = games()
     if env_id not in known:
         raise UserError(f"env.id = {env_id!r} is no game of ale-py's {len(known)}.{did_you_mean(env_id, known)}")
     name = known[env_id]
-    path = roms.get_rom_path(name)
-    if path is None or not Path(path).is_file():
-        expected = Path(roms.__file__).parent / f"{name}.bin"
-        raise UserError(f"env.id = {env_id!r}: its ROM is missing; expected {expected} (pip install ale-py brings it)")
+    folder = Path(os.environ.get("ALE_ROMS_DIR") or Path(roms.__file__).parent)
+    try:
+        roms.get_rom_path(name)
+    except OSError as error:
+        raise UserError(
+            f"env.id = {env_id!r}: its ROM can't be read; expected the file {folder / f'{name}.bin'}, which ale-py "
+            f"brings unless ALE_ROMS_DIR names another folder ({error})"
+        ) from error
     return name
 
 
 class AtariEnvs:
-    """E games in ALE's own threads. Observations [E, S, 84, 84] uint8, a fresh array for each step.
+    """E games in `threads` threads of ALE's own. Observations [E, S, image_size, image_size] uint8.
 
-    A reset plays up to `noop_max` no-ops. Rewards are unclipped: clipping belongs to the learning target. A lost life
-    is reported beside the game's own end and never resets the game.
+    Each step brings a fresh array, which ALE does not write again: it may be kept without a copy. A reset plays up to
+    `noop_max` no-ops. Rewards are unclipped: clipping belongs to the learning target. A lost life is reported beside
+    the game's own end and never resets the game. The time limit counts emulator frames after the no-ops, so that a
+    truncated episode has max_episode_frames / frame_skip steps.
     """
 
     def __init__(self, config: EnvConfig, num_envs: int, threads: int = 1) -> None:
+        if config.kwargs:
+            raise UserError(
+                f"env.kwargs = {config.kwargs} has no effect on {config.id!r}: kwargs go to gymnasium.make, and ALE's "
+                "vector environment is set by the keys of env (frame_skip, sticky_actions, ...)"
+            )
         self._ale = AtariVectorEnv(
             rom_name(config.id),
             num_envs,
@@ -59,6 +71,7 @@ class AtariEnvs:
             use_fire_reset=config.fire_reset,
             reward_clipping=False,
             episodic_life=False,
+            life_loss_info=False,
         )
         self.num_envs = num_envs
         self.spec = EnvSpec(
@@ -71,7 +84,7 @@ class AtariEnvs:
         )
         self._ended = np.zeros(num_envs, bool)
         self._lives = np.zeros(num_envs, np.int64)
-        self._newest: AnyArray = np.zeros((num_envs, 1, 1, 1), np.uint8)
+        self._newest: ByteArray = np.zeros((num_envs, 1, 1, 1), np.uint8)  # the observations last returned
 
     def reset(self, seed: int) -> AnyArray:
         # ALE takes 31-bit seeds; environment e gets seed + e.
@@ -81,6 +94,9 @@ class AtariEnvs:
         return self._newest
 
     def send(self, actions: IntArray) -> None:
+        # ALE waits forever for a thread that met an action outside its set (seen with ale-py 0.12.1).
+        if actions.min() < 0 or actions.max() >= self.spec.num_actions:
+            raise ValueError(f"actions {actions} outside 0..{self.spec.num_actions - 1} of {self.spec.env_id}")
         self._ale.send(actions)
 
     def recv(self) -> Step:
@@ -92,7 +108,7 @@ class AtariEnvs:
 
     def render(self, index: int) -> ByteArray:
         """The newest frame as the agent sees it, enlarged four times: ALE's vector environment has no colours."""
-        gray = self._newest[index, -1].astype(np.uint8).repeat(4, axis=0).repeat(4, axis=1)
+        gray: ByteArray = self._newest[index, -1].repeat(4, axis=0).repeat(4, axis=1)
         return np.repeat(gray[:, :, None], 3, axis=2)
 
     def close(self) -> None:

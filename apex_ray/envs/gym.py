@@ -21,20 +21,27 @@ def frame_format(env_id: str, space: spaces.Space[Any]) -> tuple[tuple[int, ...]
             return shape, "float32"
         if len(shape) == 2 and space.dtype == np.uint8:
             return shape, "uint8"
-        if len(shape) == 3 and space.dtype == np.uint8:
+        # Colours are the last axis and few; (4, 84, 84) is a stack of frames, which would be read as 84 colours.
+        if len(shape) == 3 and space.dtype == np.uint8 and shape[2] <= min(shape[:2]):
             height, width, colours = shape
             return (height, width) if colours == 1 else (colours, height, width), "uint8"
     raise UserError(
-        f"env.id = {env_id!r} has observations {space}; expected a Box: a vector, or a uint8 image [H, W] or [H, W, C]"
+        f"env.id = {env_id!r} has observations {space}; expected a Box: a vector [D], or a uint8 image [H, W] or "
+        "[H, W, C] with C colours (env.frame_stack stacks frames, so the environment should not)"
     )
 
 
 class GymEnvs:
-    """Observations [E, S, *F] in one array that `recv` fills anew. Vectors become float32 frames, images stay uint8."""
+    """E copies, stepped one after the other. Vectors become float32 frames (D,), images stay uint8.
+
+    Gray images are frames (H, W), colour images (C, H, W). The observations [E, S, *F] are one array that each
+    `recv` overwrites: copy what must last longer. Actions count from 0 whatever the environment's own first one is.
+    Gymnasium's time limit is a truncation; where the environment has none, `max_episode_frames` is one. What an
+    environment raises in reset or step is not caught.
+    """
 
     def __init__(self, config: EnvConfig, num_envs: int, render: bool = False) -> None:
-        mode = "rgb_array" if render else None
-        self._envs = [gymnasium.make(config.id, render_mode=mode, **config.kwargs) for _ in range(num_envs)]
+        self._envs = [_make(config, render) for _ in range(num_envs)]
         actions = self._envs[0].action_space
         if not isinstance(actions, spaces.Discrete):
             raise UserError(f"env.id = {config.id!r} has actions {actions}; expected Discrete")
@@ -46,7 +53,8 @@ class GymEnvs:
         self._ended = np.zeros(num_envs, bool)
         self._actions: IntArray | None = None
 
-    def _frame(self, observation: AnyArray) -> AnyArray:
+    @staticmethod
+    def _frame(observation: AnyArray) -> AnyArray:
         """An environment's observation as a frame [*F]: colours first, a lone colour dropped."""
         if observation.ndim == 3:
             return observation[:, :, 0] if observation.shape[2] == 1 else np.moveaxis(observation, 2, 0)
@@ -61,6 +69,7 @@ class GymEnvs:
         for e in range(self.num_envs):
             self._begin(e, seed + e)
         self._ended[:] = False
+        self._actions = None
         return self._observations
 
     def send(self, actions: IntArray) -> None:
@@ -78,8 +87,10 @@ class GymEnvs:
             if first[e]:
                 self._begin(e, None)
                 continue
-            action = int(self._actions[e]) + self._first_action
-            observation, reward, ended, cut, _ = self._envs[e].step(action)
+            action = int(self._actions[e])
+            if not 0 <= action < self.spec.num_actions:
+                raise ValueError(f"action {action} outside 0..{self.spec.num_actions - 1} of {self.spec.env_id}")
+            observation, reward, ended, cut, _ = self._envs[e].step(action + self._first_action)
             self._observations[e, :-1] = self._observations[e, 1:]
             self._observations[e, -1] = self._frame(observation)
             rewards[e], terminated[e], truncated[e] = float(reward), ended, cut and not ended
@@ -91,9 +102,31 @@ class GymEnvs:
         """The environment's own picture. UserError when it draws none."""
         picture: Any = self._envs[index].render()
         if not isinstance(picture, np.ndarray):
-            raise UserError(f"env.id = {self.spec.env_id!r} draws no pictures; set evaluation.video=false")
+            raise UserError(_no_pictures(self.spec.env_id))
         return picture.astype(np.uint8)
 
     def close(self) -> None:
         for env in self._envs:
             env.close()
+
+
+def _make(config: EnvConfig, render: bool) -> gymnasium.Env[Any, Any]:
+    """One environment. UserError when pictures are asked of one that draws none."""
+    kwargs = dict(config.kwargs)
+    if gymnasium.spec(config.id).max_episode_steps is None:
+        kwargs.setdefault("max_episode_steps", config.max_episode_frames)
+    if not render:  # render_mode is not named then: an environment need not take it
+        return gymnasium.make(config.id, **kwargs)
+    try:
+        env = gymnasium.make(config.id, **{**kwargs, "render_mode": "rgb_array"})
+    except TypeError as error:
+        if "render_mode" not in str(error):
+            raise
+        raise UserError(_no_pictures(config.id)) from error
+    if "rgb_array" not in env.metadata.get("render_modes", []):
+        raise UserError(_no_pictures(config.id))
+    return env
+
+
+def _no_pictures(env_id: str) -> str:
+    return f"env.id = {env_id!r} draws no pictures (render_mode 'rgb_array'); set evaluation.video=false"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 
 import ale_py
@@ -19,38 +20,56 @@ from cluster.errors import UserError, did_you_mean
 def make_envs(config: EnvConfig, num_envs: int, threads: int = 1, render: bool = False) -> VectorEnv:
     """`num_envs` environments stepped together. UserError for an id or a module that is not there.
 
-    `threads` are ALE's; other environments are stepped one after the other. With `render`, pictures can be had.
+    `threads` are ALE's; other environments are stepped one after the other. `render` must be set where pictures will
+    be asked for.
     """
     for module in config.import_modules:
         try:
             importlib.import_module(module)
         except ModuleNotFoundError as error:
-            raise UserError(f"env.import_modules: no module {module!r} ({error})") from None
+            raise UserError(f"env.import_modules: no module {module!r} ({error})") from error
     if config.id.startswith(atari.PREFIX):
         return atari.AtariEnvs(config, num_envs, threads)
     gymnasium.register_envs(ale_py)
-    if config.id not in gymnasium.registry:
+    spec = gymnasium.registry.get(config.id)
+    if spec is None:
         raise UserError(f"env.id = {config.id!r} is not registered with Gymnasium.{_nearest(config.id)}")
+    if _is_old_atari(config.id, spec):
+        # Gymnasium's old ids give raw colour screens at their own frame skip: not what is meant by playing Atari.
+        raise UserError(f"env.id = {config.id!r} is an old Atari id without preprocessing.{_nearest(config.id)}")
     return GymEnvs(config, num_envs, render)
 
 
 def _nearest(env_id: str) -> str:
-    """The nearest id; a bare or old game name ('Pong', 'PongNoFrameskip-v4') means ALE's."""
-    game = env_id.split("-")[0].removesuffix("NoFrameskip").removesuffix("Deterministic").lower()
+    """The nearest id, namespaces aside. A bare or old game name ('Pong-v5', 'PongNoFrameskip-v4') means ALE's."""
+    name = env_id.split("/")[-1]
+    game = name.split("-")[0].removesuffix("NoFrameskip").removesuffix("Deterministic").lower()
     for known in atari.games():
         if known[len(atari.PREFIX) :].split("-")[0].lower() == game:
             return f" Did you mean {known!r}?"
-    return did_you_mean(env_id, gymnasium.registry)
+    usable = {k: k.split("/")[-1] for k, s in gymnasium.registry.items() if not _is_old_atari(k, s)}
+    # The whole id first, then without namespaces: 'Countin-v0' is far from 'somebody/Counting-v0' but for those.
+    whole = did_you_mean(env_id, usable, cutoff=0.8)
+    bare = difflib.get_close_matches(name, usable.values(), n=1)
+    if whole or not bare:
+        return whole
+    return f" Did you mean {next(k for k, v in usable.items() if v == bare[0])!r}?"
+
+
+def _is_old_atari(env_id: str, spec: gymnasium.envs.registration.EnvSpec) -> bool:
+    return str(spec.entry_point).startswith("ale_py") and not env_id.startswith(atari.PREFIX)
 
 
 def probe(config: EnvConfig) -> EnvSpec:
     """Make one environment, take one step, close it: what the run needs to know, or a UserError within seconds."""
     try:
         envs = make_envs(config, 1)
-        envs.reset(0)
-        envs.send(np.zeros(1, np.int64))
-        envs.recv()
-        envs.close()
+        try:
+            envs.reset(0)
+            envs.send(np.zeros(1, np.int64))
+            envs.recv()
+        finally:
+            envs.close()
     except UserError:
         raise
     except Exception as error:

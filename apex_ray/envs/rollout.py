@@ -21,21 +21,22 @@ class Episodes:
 
 
 def _steps(envs: VectorEnv, q_function: QFunction, epsilon: float, seed: int) -> Iterator[Step]:
-    """Endless epsilon-greedy play, the same every time for the same policy and seed."""
+    """Endless epsilon-greedy play, the same every time for the same policy and seed. The first step is the reset."""
     rng = np.random.default_rng(seed)
-    observations = envs.reset(seed)
+    count = envs.num_envs
+    nothing = np.zeros(count, bool)
+    step = Step(envs.reset(seed), np.zeros(count, np.float32), nothing, nothing, nothing, first=np.ones(count, bool))
     while True:
-        q_values = q_function(observations)
-        explore = rng.random(envs.num_envs) < epsilon
-        random_actions = rng.integers(q_values.shape[1], size=envs.num_envs)
+        yield step
+        q_values = q_function(step.observations)
+        explore = rng.random(count) < epsilon
+        random_actions = rng.integers(q_values.shape[1], size=count)
         envs.send(np.where(explore, random_actions, q_values.argmax(1)))
         step = envs.recv()
-        observations = step.observations
-        yield step
 
 
 def play_episodes(envs: VectorEnv, q_function: QFunction, episodes: int, epsilon: float, seed: int) -> Episodes:
-    """Play exactly `episodes` whole episodes.
+    """Play exactly `episodes` whole episodes and return their unclipped returns.
 
     Each environment has its quota from the start: taking whichever episodes end first would favour short ones.
     """
@@ -62,6 +63,9 @@ def replay_episode(
     envs: VectorEnv, q_function: QFunction, epsilon: float, seed: int, episode: tuple[int, int]
 ) -> Iterator[AnyArray]:
     """Play again with the same seed and give the pictures [H, W, 3] uint8 of one episode as it goes.
+
+    `envs`, `q_function` and `epsilon` as for `play_episodes`; `episode` is its `Episodes.best`. The environments must
+    be reproducible by seed, else it is another episode of the same policy.
 
     Playing twice costs less than keeping the pictures of every episode that might turn out the best: those of eight
     Atari games of half an hour are tens of gigabytes.

@@ -97,6 +97,14 @@ def load_policy_weights(run: Path, which: str) -> tuple[dict[str, AnyArray], Cou
         return load_file(path / "online.safetensors"), _read_counters(path)
 
 
+def misfit(checkpoint: Path, env_id: str, error: RuntimeError) -> UserError:
+    """The mistake of loading weights into a network they were not made for."""
+    return UserError(
+        f"checkpoint {checkpoint} does not fit the configured network or environment ({env_id}): "
+        f"{str(error).splitlines()[-1].strip()}"
+    )
+
+
 def find(run: Path, which: str) -> Path:
     """The folder that `which` names; `best` falls back to the latest when no evaluation has been made yet."""
     folder = run / "checkpoints"

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from apex_ray.config.schema import NetworkConfig
 from apex_ray.types import EnvSpec
+from cluster.errors import UserError
 
 
 class ConvTorso(nn.Module):
@@ -22,7 +23,7 @@ class ConvTorso(nn.Module):
             in_channels = channels
             height, width = ((x - kernel) // stride + 1 for x in (height, width))
             if min(height, width) < 1:
-                raise ValueError(f"network: frames of {size} are too small for kernels {config.conv_kernels}")
+                raise UserError(f"network: frames of {size} are too small for kernels {config.conv_kernels}")
         self.layers = nn.Sequential(*layers, nn.Flatten())
         self.num_features = in_channels * height * width
 
@@ -57,7 +58,7 @@ def build_torso(spec: EnvSpec, config: NetworkConfig) -> ConvTorso | MlpTorso:
         kind = "mlp" if len(spec.frame_shape) == 1 else "conv"
     if kind == "conv":
         if len(spec.frame_shape) == 1:
-            raise ValueError(f"network.torso is conv, but {spec.env_id} has vectors of {spec.frame_shape[0]} numbers")
+            raise UserError(f"network.torso is conv, but {spec.env_id} has vectors of {spec.frame_shape[0]} numbers")
         *colours, height, width = spec.frame_shape
         return ConvTorso(spec.stack * (colours[0] if colours else 1), (height, width), config)
     num_inputs = spec.stack

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import psutil
 import ray
 import torch
 
@@ -16,17 +16,7 @@ from apex_ray.parts import Sizes
 from cluster.errors import UserError
 
 MIN_OBJECT_STORE_BYTES = 256 * 2**20
-
-
-def check_memory(config: ApexConfig, sizes: Sizes) -> None:
-    """Refuse a replay that this machine (or `replay.max_bytes`) has no room for. UserError."""
-    limit = config.replay.max_bytes or int(0.8 * psutil.virtual_memory().available)
-    if sizes.replay_bytes > limit:
-        fits = int(config.replay.capacity_transitions * limit / sizes.replay_bytes) // 1000 * 1000
-        raise UserError(
-            f"replay.capacity_transitions = {config.replay.capacity_transitions} needs "
-            f"{sizes.replay_bytes / 2**30:.1f} GiB and {limit / 2**30:.1f} GiB may be used; at most {fits} fit"
-        )
+CONNECT_TIMEOUT_S = 10.0
 
 
 def object_store_bytes(config: ApexConfig, sizes: Sizes) -> int:
@@ -42,7 +32,6 @@ def connected(config: ApexConfig, sizes: Sizes) -> Iterator[bool]:
     cluster, wanted = config.cluster, sizes.actors * sizes.actor_threads + sizes.learner_threads
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if cluster.address is None:
-        check_memory(config, sizes)
         ray.init(
             address="local",
             # More actors than cores is the user's choice on one machine; Ray would leave them pending for ever.
@@ -53,14 +42,11 @@ def connected(config: ApexConfig, sizes: Sizes) -> Iterator[bool]:
             logging_level=logging.ERROR,
         )
     else:
+        _check_reachable(cluster.address)
         try:
             ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, RuntimeError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise UserError(
-                f"cluster.address = {cluster.address!r} can't be reached ({reason}); expected auto, host:port, "
-                f"ray://host:port, or null for a Ray of this run's own"
-            ) from None
+            raise _unreachable(cluster.address, str(error).strip().splitlines()[0]) from None
     try:
         have = ray.cluster_resources()  # type: ignore[no-untyped-call]
         if wanted > have.get("CPU", 0):
@@ -71,6 +57,26 @@ def connected(config: ApexConfig, sizes: Sizes) -> Iterator[bool]:
         yield _learner_gpu(config, have.get("GPU", 0))
     finally:
         ray.shutdown()
+
+
+def _check_reachable(address: str) -> None:
+    """Ray waits minutes for a head that is not there; a connection refused or not made in seconds says so at once."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if address == "auto":
+        return
+    if not host or not port.isdigit():
+        raise _unreachable(address, "no host:port")
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise _unreachable(address, error.strerror or str(error)) from None
+
+
+def _unreachable(address: str, reason: str) -> UserError:
+    return UserError(
+        f"cluster.address = {address!r} can't be reached ({reason}); expected auto, host:port, ray://host:port, or "
+        "null for a Ray of this run's own"
+    )
 
 
 def _learner_gpu(config: ApexConfig, gpus: float) -> bool:

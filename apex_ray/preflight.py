@@ -1,0 +1,41 @@
+"""What can be found wrong with a run before any process starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import psutil
+
+from apex_ray.config.schema import ApexConfig
+from apex_ray.learner.checkpoint import load_checkpoint, misfit
+from apex_ray.learner.learner import resolve_device
+from apex_ray.networks.build import build_network, from_arrays
+from apex_ray.parts import Sizes, build_limiter
+from apex_ray.types import EnvSpec
+from cluster.errors import UserError
+
+
+def check(config: ApexConfig, spec: EnvSpec, sizes: Sizes, resume_from: Path | None) -> None:
+    """Raise UserError for settings that can't work together, on this machine, or with the run to go on from."""
+    build_limiter(config, sizes)
+    network = build_network(spec, config.network)
+    if config.cluster.address is None:
+        resolve_device(config.learner.device)
+        check_memory(config, sizes)
+    if resume_from is not None:
+        saved = load_checkpoint(resume_from)
+        try:
+            from_arrays(network, saved.online)
+        except RuntimeError as error:
+            raise misfit(saved.path, config.env.id, error) from None
+
+
+def check_memory(config: ApexConfig, sizes: Sizes) -> None:
+    """Refuse a replay that this machine (or `replay.max_bytes`) has no room for."""
+    limit = config.replay.max_bytes or int(0.8 * psutil.virtual_memory().available)
+    if sizes.replay_bytes > limit:
+        fits = int(config.replay.capacity_transitions * limit / sizes.replay_bytes) // 1000 * 1000
+        raise UserError(
+            f"replay.capacity_transitions = {config.replay.capacity_transitions} needs "
+            f"{sizes.replay_bytes / 2**30:.2f} GiB and {limit / 2**30:.2f} GiB may be used; at most {fits} fit"
+        )

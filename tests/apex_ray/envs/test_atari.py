@@ -1,0 +1,167 @@
+"""Real games: what AtariEnvs adds to ALE, and what it must set explicitly. The contract itself is in test_make.py."""
+
+import ale_py
+import numpy as np
+import psutil
+import pytest
+
+from apex_ray.config.schema import EnvConfig
+from apex_ray.envs.atari import AtariEnvs, games, rom_name
+from cluster.errors import UserError
+
+
+def make(game, num_envs=2, threads=1, **settings):
+    return AtariEnvs(EnvConfig(id=f"ALE/{game}-v5", **settings), num_envs, threads)
+
+
+def steps(envs, count, seed=1, actions_seed=0):
+    """`count` steps of random actions."""
+    rng = np.random.default_rng(actions_seed)
+    envs.reset(seed)
+    for _ in range(count):
+        envs.send(rng.integers(envs.spec.num_actions, size=envs.num_envs))
+        yield envs.recv()
+
+
+def test_breakout_loses_four_lives_before_it_ends():
+    envs = make("Breakout", num_envs=1)
+    lost, terminated = 0, False
+    for step in steps(envs, 1500):
+        lost += int(step.life_lost[0])
+        if step.terminated[0]:
+            terminated = True
+            break
+        assert not step.truncated[0] and not step.first[0], "a lost life must not end the episode"
+    assert terminated and lost == 4, "five lives: four are lost before the last, which ends the game"
+
+
+def test_lives_given_back_at_a_new_episode_are_no_loss():
+    """An episode cut by the time limit with fewer lives, then five again, then fewer: only real drops count."""
+    envs = make("Breakout", max_episode_frames=320)
+    losses_at_first = truncations = losses = 0
+    for step in steps(envs, 300):
+        losses_at_first += int((step.life_lost & step.first).sum())
+        truncations += int(step.truncated.sum())
+        losses += int(step.life_lost.sum())
+    assert truncations >= 4 and losses > 4 and losses_at_first == 0
+
+
+def test_rewards_are_unclipped():
+    rewards = np.concatenate([s.rewards for s in steps(make("MsPacman"), 150)])
+    assert rewards.dtype == np.float32 and rewards.max() >= 10
+
+
+def test_the_time_limit_truncates_after_its_frames_without_the_noops():
+    envs = make("Pong", num_envs=3, max_episode_frames=200)
+    ends = {t: s for t, s in enumerate(steps(envs, 102), start=1) if (s.terminated | s.truncated).any()}
+    assert sorted(ends) == [50, 101], "50 steps, one to start anew, 50 more"
+    assert all(s.truncated.all() and not s.terminated.any() for s in ends.values())
+
+
+def test_frame_skip_sets_the_steps_of_a_time_limit():
+    envs = make("Pong", num_envs=1, max_episode_frames=200, frame_skip=2)
+    assert envs.spec.frame_skip == 2
+    assert [t for t, s in enumerate(steps(envs, 110), start=1) if s.truncated[0]] == [100]
+
+
+def test_sticky_actions_are_what_the_configuration_says():
+    """The ids of ale-py register 0.25, its vector environment defaults to 0: only an explicit value is certain."""
+
+    def last(sticky, actions_seed):
+        *_, step = steps(make("Pong", num_envs=1, sticky_actions=sticky), 40, actions_seed=actions_seed)
+        return step.observations
+
+    assert not np.array_equal(last(0.0, 1), last(0.0, 2))
+    np.testing.assert_array_equal(last(1.0, 1), last(1.0, 2), "every action repeats the last: choices change nothing")
+    assert not np.array_equal(last(0.25, 1), last(0.0, 1))
+
+
+def test_without_noops_all_starts_are_equal():
+    starts = make("Pong", num_envs=4, noop_max=0).reset(3)
+    assert all(np.array_equal(starts[0], s) for s in starts)
+    starts = make("Pong", num_envs=4).reset(3)
+    assert not all(np.array_equal(starts[0], s) for s in starts)
+
+
+def test_settings_reach_the_spec():
+    spec = make("Breakout", image_size=64, frame_stack=2, full_action_space=True).spec
+    assert (spec.frame_shape, spec.stack, spec.num_actions, spec.frame_skip) == ((64, 64), 2, 18, 4)
+    assert make("Breakout", image_size=64, frame_stack=2).reset(0).shape == (2, 2, 64, 64)
+
+
+def test_threads_are_as_many_as_asked():
+    process = psutil.Process()
+
+    def started(threads):
+        before = process.num_threads()
+        envs = make("Pong", num_envs=4, threads=threads)
+        envs.reset(0)
+        return process.num_threads() - before, envs
+
+    (one, first), (three, second) = started(1), started(3)
+    assert (one, three) == (1, 3)
+    assert first.num_envs == second.num_envs  # both are alive until here, so that their threads are
+
+
+def test_observations_may_be_kept():
+    """Docstring's promise: ALE gives a fresh array for each step."""
+    kept = [(s.observations, s.observations.copy()) for s in steps(make("Pong"), 30)]
+    assert all(np.array_equal(a, b) for a, b in kept)
+
+
+def test_the_picture_is_the_newest_frame_enlarged():
+    envs = make("Pong")
+    *_, step = steps(envs, 5)
+    picture = envs.render(1)
+    assert picture.shape == (336, 336, 3) and picture.dtype == np.uint8
+    for colour in range(3):
+        np.testing.assert_array_equal(picture[::4, ::4, colour], step.observations[1, -1])
+        np.testing.assert_array_equal(picture[3::4, 3::4, colour], step.observations[1, -1])
+
+
+def test_an_action_out_of_range_is_an_error_instead_of_a_hang():
+    envs = make("Breakout")
+    envs.reset(0)
+    for wrong in (4, -1):
+        with pytest.raises(ValueError, match=r"outside 0..3 of ALE/Breakout-v5"):
+            envs.send(np.array([0, wrong]))
+    envs.send(np.array([0, 3]))
+    assert envs.recv().rewards.shape == (2,)
+
+
+@pytest.mark.parametrize("seed", [0, 2**31 - 1, 2**40])
+def test_any_seed_is_taken(seed):
+    envs = make("Pong")
+    np.testing.assert_array_equal(envs.reset(seed), envs.reset(seed))
+
+
+def test_every_game_has_its_rom():
+    assert rom_name("ALE/MsPacman-v5") == "ms_pacman"
+    assert len(games()) > 90 and all(rom_name(game) for game in games())
+
+
+def test_an_unknown_game_names_the_nearest():
+    with pytest.raises(UserError, match=r"'ALE/Brekout-v5' is no game .* Did you mean 'ALE/Breakout-v5'"):
+        make("Brekout")
+
+
+def test_a_missing_rom_says_which_file_was_expected(tmp_path, monkeypatch):
+    monkeypatch.setenv("ALE_ROMS_DIR", str(tmp_path))
+    with pytest.raises(UserError, match=f"ALE/Pong-v5.*expected the file {tmp_path}/pong.bin"):
+        make("Pong")
+    (tmp_path / "pong.bin").write_bytes(b"not a game")
+    with pytest.raises(UserError, match=f"{tmp_path}/pong.bin.*hash"):
+        make("Pong")
+    monkeypatch.setenv("ALE_ROMS_DIR", str(tmp_path / "nowhere"))
+    with pytest.raises(UserError, match=r"nowhere/pong.bin"):
+        make("Pong")
+
+
+def test_kwargs_that_would_be_ignored_are_refused():
+    with pytest.raises(UserError, match=r"env.kwargs = .*frameskip.* no effect"):
+        make("Pong", kwargs={"frameskip": 2})
+
+
+def test_the_installed_ale_is_the_one_these_facts_were_seen_with():
+    """Autoreset, zero frames and lives are ALE's behaviour, not its promise: look again when this fails."""
+    assert ale_py.__version__.startswith("0.12.")

@@ -1,0 +1,128 @@
+"""Episodes of a fixed policy: exactly as many as asked, without favour for short ones, and filmed by playing again."""
+
+import numpy as np
+import pytest
+
+from apex_ray.config.schema import EnvConfig
+from apex_ray.envs.make import make_envs
+from apex_ray.envs.rollout import play_episodes, replay_episode
+from tests.fakes import CountingEnvs, Episode, Mark, decode, reward_of
+
+SHORT, LONG = Episode(2), Episode(20, "truncated")
+
+
+def prefers(action, num_actions=3):
+    return lambda observations: np.eye(num_actions, dtype=np.float32)[[action] * len(observations)]
+
+
+def returns_of(env, lengths):
+    """The return of each episode of these lengths, one after the other: its first frame brings no reward."""
+    counter, returns = 1, []
+    for length in lengths:
+        returns.append(sum(reward_of(env, counter + t) for t in range(1, length + 1)))
+        counter += length + 1
+    return returns
+
+
+def test_short_episodes_are_not_favoured():
+    """Six episodes: taking the first six to end would give five short ones and at most one long one."""
+    played = play_episodes(CountingEnvs([[SHORT], [LONG]]), prefers(0), 6, 0.0, seed=1)
+    assert sorted(played.lengths_steps) == [2, 2, 2, 20, 20, 20]
+
+
+@pytest.mark.parametrize("episodes", [1, 2, 3, 5, 7])
+def test_exactly_as_many_as_asked(episodes):
+    played = play_episodes(CountingEnvs([[SHORT], [LONG], [Episode(3)]]), prefers(0), episodes, 0.0, seed=1)
+    assert len(played.returns) == len(played.lengths_steps) == episodes
+    quotas = [sum(length == n for length in played.lengths_steps) for n in (2, 20, 3)]
+    assert max(quotas) - min(quotas) <= 1
+
+
+def test_returns_are_unclipped_sums_of_whole_episodes():
+    lengths = [4, 1, 9]
+    script = [Episode(4), Episode(1, "truncated"), Episode(9, lives_lost_at=(3, 5))]
+    played = play_episodes(CountingEnvs([script, script]), prefers(0), 6, 0.0, seed=1)
+    assert played.lengths_steps == [4, 4, 1, 1, 9, 9]
+    assert played.returns[::2] == returns_of(0, lengths) and played.returns[1::2] == returns_of(1, lengths)
+    assert max(abs(r) for r in played.returns) > 1
+
+
+def test_epsilon_zero_is_greedy_and_epsilon_one_is_uniform():
+    envs = CountingEnvs([[LONG]] * 10)
+    play_episodes(envs, prefers(2), 20, 0.0, seed=1)
+    assert {a for step in envs.actions for a in step} == {2}
+    play_episodes(envs, prefers(2), 20, 1.0, seed=1)
+    counts = np.bincount(np.ravel(envs.actions), minlength=3) / np.size(envs.actions)
+    np.testing.assert_allclose(counts, 1 / 3, atol=0.09)  # 410 draws: 0.09 is four standard deviations
+
+
+def test_a_seed_gives_the_same_actions():
+    def actions(seed):
+        envs = CountingEnvs([[LONG]] * 2)
+        play_episodes(envs, prefers(1), 2, 0.5, seed)
+        assert envs.seeds == [seed]
+        return envs.actions
+
+    assert actions(4) == actions(4) != actions(5)
+
+
+def test_the_policy_sees_each_observation_once():
+    seen = []
+
+    def policy(observations):
+        seen.append([decode(f) for f in observations[:, -1]])
+        return prefers(0)(observations)
+
+    play_episodes(CountingEnvs([[SHORT]]), policy, 2, 0.0, seed=1)
+    expected = [Mark(0, 0, 0, 1), Mark(0, 0, 1, 2), Mark(0, 0, 2, 3), Mark(0, 1, 0, 4), Mark(0, 1, 1, 5)]
+    assert [marks[0] for marks in seen] == expected
+
+
+def test_the_best_episode_is_filmed_and_no_other():
+    """Several environments and episodes; the pictures carry their mark, so that they name the episode themselves."""
+    scripts = [[Episode(3), Episode(6)], [Episode(2), Episode(5), Episode(8)]]
+    envs = CountingEnvs(scripts)
+    played = play_episodes(envs, prefers(0), 6, 0.3, seed=7)
+    per_env = [returns_of(0, [3, 6, 3]), returns_of(1, [2, 5, 8])]
+    best = max((r, e, i) for e, returns in enumerate(per_env) for i, r in enumerate(returns))
+    assert played.best == best[1:] and best[0] == max(played.returns)
+    before = envs.actions
+    marks = [decode(p[:, :, 0]) for p in replay_episode(envs, prefers(0), 0.3, 7, played.best)]
+    assert {(m.env, m.episode) for m in marks} == {played.best}
+    assert marks[-1].step == [[3, 6, 3], [2, 5, 8]][best[1]][best[2]], "up to the last step"
+    assert [m.counter for m in marks] == list(range(marks[0].counter, marks[0].counter + len(marks)))
+    assert envs.actions == before[: len(envs.actions)], "the same actions as when it was played"
+
+
+@pytest.mark.parametrize("episode", [0, 1, 2])
+def test_a_film_runs_from_the_first_observation_to_the_last(episode):
+    envs = CountingEnvs([[Episode(3), Episode(6)]])
+    marks = [decode(p[:, :, 0]) for p in replay_episode(envs, prefers(0), 0.0, 1, (0, episode))]
+    assert [m.step for m in marks] == list(range([3, 6, 3][episode] + 1))
+
+
+def test_atari_is_the_same_game_when_played_again():
+    """Filming by replay stands on this: ALE with sticky actions, random actions and several episodes an environment."""
+    config = EnvConfig(id="ALE/Breakout-v5", max_episode_frames=160, sticky_actions=0.25)
+    envs = make_envs(config, 2)
+
+    def policy(observations):
+        return np.float32(observations[:, -1].reshape(2, 4, -1).sum(2) % 101)  # any function of the picture
+
+    def play():
+        last = []
+
+        def watch(observations):
+            last.append(observations.copy())
+            return policy(observations)
+
+        return play_episodes(envs, watch, 4, 0.2, seed=3), last
+
+    (once, frames), (again, frames_again) = play(), play()
+    assert once == again and all(np.array_equal(a, b) for a, b in zip(frames, frames_again, strict=True))
+    e, index = once.best
+    pictures = list(replay_episode(envs, policy, 0.2, 3, (e, index)))
+    start = 41 * index  # 40 steps an episode, one to start anew
+    assert len(pictures) == 41
+    for picture, frame in zip(pictures, frames[start:], strict=False):
+        np.testing.assert_array_equal(picture[::4, ::4, 0], frame[e, -1])

@@ -1,0 +1,52 @@
+"""Every command in the README is one that exists, with settings that are valid."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from apex_ray.cli import COMMANDS, main
+from apex_ray.config.load import load
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
+LINES = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines()]
+COMMAND_LINES = [line for line in LINES if line.startswith("apex-ray ")]
+MAKE_TARGETS = sorted({line.split()[1] for line in LINES if line.startswith("make ")})
+
+
+def test_there_are_commands_to_check():
+    assert len(COMMAND_LINES) >= 9 and "train" in MAKE_TARGETS and "test" in MAKE_TARGETS
+
+
+@pytest.mark.parametrize("line", COMMAND_LINES)
+def test_an_apex_ray_command(line, capsys):
+    _, command, *words = shlex.split(line)
+    assert command in COMMANDS
+    if words[0].startswith("runs/") or "--resume" in words:
+        # there is no such run here: what matters is that nothing else is wrong
+        assert main([command, *words]) == 2
+        assert "does not exist; expected the folder of an earlier run" in capsys.readouterr().err
+    else:
+        load(words[0], words[1:])
+
+
+@pytest.mark.parametrize("target", MAKE_TARGETS)
+def test_a_make_target(target):
+    done = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_python_example_names_what_exists():
+    import apex_ray
+
+    for name in re.findall(r"from apex_ray import (.*)", README)[0].split(", "):
+        assert getattr(apex_ray, name)
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(((?!http)[^)#]+)", README))))
+def test_a_linked_file_exists(path):
+    assert (ROOT / path).exists()
