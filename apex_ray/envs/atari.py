@@ -113,3 +113,4 @@ class AtariEnvs:
 
     def close(self) -> None:
         self._ale.close()
+        vars(self._ale).pop("ale", None)  # ALE's threads end with this object, not with close()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import queue
+import threading
 import time
 import warnings
 from collections import deque
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ from apex_ray.report.tally import LearnerReport, UpdateMeans
 from apex_ray.types import Batch, EnvSpec
 
 REPORT_EVERY_S = 1.0
-POLL_S = 0.05  # how long a wait for a batch may keep a checkpoint request waiting
+POLL_S = 0.5  # of waiting for a batch, after which metrics are reported all the same
 
 
 class BatchSource:
@@ -69,11 +68,12 @@ class BatchSource:
 
 
 class LearnerNode:
-    """`run` has a thread of its own; those of group `control` hand it requests, served between updates."""
+    """`run` has a thread of its own; `save` (group `control`) works beside it, and after it when it has failed."""
 
     def __init__(self, config: ApexConfig, spec: EnvSpec, sizes: Sizes, run: Path) -> None:
-        self._config, self._spec, self._sizes, self._run = config, spec, sizes, run
-        self._requests: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._config, self._spec, self._sizes, self._run_folder = config, spec, sizes, run
+        # Held during an update and free while the next batch comes, which leaves a checkpoint its turn.
+        self._updating = threading.Lock()
         self._learner: Learner | None = None
 
     def prepare(self, resume: bool) -> Counters:
@@ -82,7 +82,7 @@ class LearnerNode:
         self._learner = Learner(self._spec, self._config)
         if not resume:
             return Counters()
-        saved = load_checkpoint(self._run)
+        saved = load_checkpoint(self._run_folder)
         self._learner.load_state(saved.online, saved.target, saved.optimizer, saved.counters.updates)
         return saved.counters
 
@@ -97,12 +97,12 @@ class LearnerNode:
         reporter = _Reporter(metrics, learner.updates)
         self._publish(weights)
         while True:
-            self._serve_requests()
             batch = batches.poll()
             if batch is None:
                 reporter.maybe(learner.updates, batches.waited_s)
                 continue
-            errors, stats = learner.update(batch)
+            with self._updating:
+                errors, stats = learner.update(batch)
             for shard, update in sharding.split(batch.slots, batch.generations, errors).items():
                 priorities.reserve()
                 priorities.add(shards[shard].update_priorities.remote(update))
@@ -117,29 +117,14 @@ class LearnerNode:
         # Waiting for the holder bounds the versions alive; it takes well under a millisecond.
         ray.get(weights.publish.remote(newest.version, [ray.put(newest.params)]))
 
-    def _serve_requests(self) -> None:
-        while not self._requests.empty():
-            self._requests.get()()
-
     @ray.method(concurrency_group="control")
     def save(self, counters: Counters) -> tuple[Path, int]:
         """Write a checkpoint between two updates; `counters.updates` is filled in here. Returns (folder, updates)."""
-        done: queue.SimpleQueue[tuple[Path, int] | Exception] = queue.SimpleQueue()
-
-        def write() -> None:
-            assert self._learner is not None
-            try:
-                mine = replace(counters, updates=self._learner.updates)
-                keep = self._config.checkpoint.keep
-                done.put((save_checkpoint(self._run, mine, *self._learner.state(), keep), mine.updates))
-            except Exception as error:  # it belongs to the caller, not to the loop that serves the request
-                done.put(error)
-
-        self._requests.put(write)
-        result = done.get()
-        if isinstance(result, Exception):
-            raise result
-        return result
+        assert self._learner is not None, "prepare() comes first"
+        with self._updating:
+            mine = replace(counters, updates=self._learner.updates)
+            keep = self._config.checkpoint.keep
+            return save_checkpoint(self._run_folder, mine, *self._learner.state(), keep), mine.updates
 
 
 class _Reporter:

@@ -35,15 +35,16 @@ def test_breakout_loses_four_lives_before_it_ends():
     assert terminated and lost == 4, "five lives: four are lost before the last, which ends the game"
 
 
-def test_lives_given_back_at_a_new_episode_are_no_loss():
-    """An episode cut by the time limit with fewer lives, then five again, then fewer: only real drops count."""
-    envs = make("Breakout", max_episode_frames=320)
-    losses_at_first = truncations = losses = 0
-    for step in steps(envs, 300):
-        losses_at_first += int((step.life_lost & step.first).sum())
-        truncations += int(step.truncated.sum())
-        losses += int(step.life_lost.sum())
-    assert truncations >= 4 and losses > 4 and losses_at_first == 0
+def test_fewer_lives_at_a_new_episode_are_no_loss():
+    """As when a life goes during the no-ops after an episode that was cut with all its lives."""
+    envs = make("Breakout", max_episode_frames=40)
+    cut = 0
+    for step in steps(envs, 25):
+        assert not step.life_lost[step.first].any()
+        if step.truncated.all():
+            cut += 1
+            envs._lives = envs._lives + 9
+    assert cut == 2
 
 
 def test_rewards_are_unclipped():
@@ -105,7 +106,10 @@ def test_threads_are_as_many_as_asked():
 
     (one, first), (two, second) = started(1), started(2)
     assert (one, two) == (1, min(2, psutil.cpu_count())), "ALE starts no more threads than there are cores"
-    assert first.num_envs == second.num_envs  # both are alive until here, so that their threads are
+    before = process.num_threads()
+    first.close()
+    second.close()
+    assert process.num_threads() == before - one - two, "close() must end them"
 
 
 def test_observations_may_be_kept():
@@ -134,10 +138,10 @@ def test_an_action_out_of_range_is_an_error_instead_of_a_hang():
     assert envs.recv().rewards.shape == (2,)
 
 
-@pytest.mark.parametrize("seed", [0, 2**31 - 1, 2**40])
-def test_any_seed_is_taken(seed):
-    envs = make("Pong")
-    np.testing.assert_array_equal(envs.reset(seed), envs.reset(seed))
+def test_any_seed_is_taken():
+    envs = make("Breakout", num_envs=1, noop_max=0)
+    for seed in (0, 2**31 - 1, 2**40):
+        assert envs.reset(seed).any()
 
 
 def test_every_game_has_its_rom():

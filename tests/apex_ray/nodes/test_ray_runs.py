@@ -200,7 +200,7 @@ def test_a_lost_actor_is_replaced_and_a_crash_loop_ends_the_run(tmp_path):
     assert load_checkpoint(run).counters.updates > 20, "what was learned is kept"
 
 
-@pytest.mark.parametrize("name", ["ReplayNode", "LearnerNode.run"])
+@pytest.mark.parametrize("name", ["ReplayNode", "LearnerNode"])
 def test_a_lost_replay_or_learner_ends_the_run_and_says_how_to_go_on(tmp_path, name):
     config = cartpole(stop={"after_s": 60.0}, checkpoint={"every_s": 1.0})
     run = new_run(tmp_path, config)
