@@ -16,6 +16,7 @@ from apex_ray.parts import Sizes, build_actor, build_limiter, build_replay
 from apex_ray.process import prepare_process
 from apex_ray.replay import shards as sharding
 from apex_ray.replay.saving import load_replay, replay_file, save_replay
+from apex_ray.report.failure import describe
 from apex_ray.report.tally import ActorReport, LearnerReport, Tally, UpdateMeans
 from apex_ray.types import Batch, Chunk, EnvSpec, EvaluationResult, Weights
 
@@ -114,8 +115,11 @@ class SerialProgram:
     def watch(self, timeout_s: float) -> None:
         """Run for that long."""
         until = time.monotonic() + timeout_s
-        while time.monotonic() < until:
-            self.step()
+        try:
+            while time.monotonic() < until:
+                self.step()
+        except Exception as error:  # the environment's, or a part's: for the user it ends the run all the same
+            raise describe("the serial run", error, self._run) from error
 
     def row(self) -> dict[str, float]:
         for i, actor in enumerate(self._actors):
@@ -127,6 +131,7 @@ class SerialProgram:
         return self._tally.row() | {
             "replay_transitions": memory.size,
             "replay_fill": memory.size / memory.capacity,
+            "replay_bytes": self._sizes.replay_bytes,
             "replay_ratio": self._limiter.ratio,
             "stale_priorities": memory.stale_updates,
             "actors_alive": len(self._actors),

@@ -147,6 +147,7 @@ class Run:
         self._counters = replace(system.counters, generation=system.counters.generation + 1)
         self._best = system.counters.best_return
         self._last: float | None = None
+        self._human: float | None = None
         self._memory = MemoryLog(run / "memory.csv") if config.cluster.address is None else None
 
     def until_stopped(self) -> Outcome:
@@ -191,6 +192,8 @@ class Run:
         row = self._system.row()
         if self._last is not None and self._best is not None:
             row |= {"evaluation_return": self._last, "evaluation_best": self._best}
+        if self._human is not None:
+            row["evaluation_human_normalised"] = self._human
         if self._memory is not None and self._memory.total_bytes:
             row["resident_bytes"] = self._memory.total_bytes
         self._counters = replace(
@@ -207,7 +210,7 @@ class Run:
         result = self._system.poll_evaluation()
         if result is None:
             return
-        self._last = result.mean_return
+        self._last, self._human = result.mean_return, result.human_normalised
         if self._best is None or self._last > self._best:
             self._best = self._last
         self._counters = replace(self._counters, best_return=self._best)

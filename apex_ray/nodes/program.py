@@ -67,6 +67,7 @@ class Program:
         self._supervisor = Supervisor(run, config.cluster.max_restarts, on_event)
         self._evaluation = LatestCall()
         self._incarnations = 0
+        self._best_return: float | None = None
         self._actors: dict[int, Any] = {}
         self.counters = Counters()
 
@@ -86,7 +87,7 @@ class Program:
             self.counters = c = ray.get(learning.prepare.remote(resume))
         except ray.exceptions.RayTaskError as error:
             raise as_user_error("the learner", error, self._run) from None
-        self._incarnations = c.generation
+        self._incarnations, self._best_return = c.generation, c.best_return
         ladder = epsilon_ladder(
             sizes.actors * config.actors.envs_per_actor, config.actors.epsilon_base, config.actors.epsilon_alpha
         )
@@ -96,7 +97,7 @@ class Program:
             weights=light(WeightsNode).remote(),
             metrics=light(MetricsNode).remote(ladder, spec.frame_skip, progress),
             learner=learning,
-            evaluator=light(EvaluatorNode).remote(config, spec, self._run, c.best_return),
+            evaluator=self._start_evaluator(),
         )
         if resume:
             self._load_replay()
@@ -106,6 +107,10 @@ class Program:
             self._supervisor.watch(
                 self._start_actor(index), Watched(f"actor {index}", partial(self._start_actor, index))
             )
+
+    def _start_evaluator(self) -> Any:
+        evaluator = remote(num_cpus=0, **NO_RESTART)(EvaluatorNode)
+        return evaluator.remote(self._config, self._spec, self._run, self._best_return)
 
     def _start_actor(self, index: int) -> ObjectRef[Any]:
         nodes = self._nodes
@@ -124,12 +129,14 @@ class Program:
         """All metrics now."""
         nodes = self._nodes
         row: dict[str, float]
-        row, *stats = ray.get([nodes.metrics.row.remote(), *(s.stats.remote() for s in nodes.shards)])
+        row, *stats = self._get([nodes.metrics.row.remote(), *(s.stats.remote() for s in nodes.shards)])
+        capacity = sum(s.capacity for s in stats)
         inserted, sampled = sum(s.inserted for s in stats), sum(s.sampled for s in stats)
         row |= {
             "replay_transitions": sum(s.transitions for s in stats),
-            "replay_fill": sum(s.transitions for s in stats) / sum(s.capacity for s in stats),
+            "replay_fill": sum(s.transitions for s in stats) / capacity,
             "replay_ratio": sampled / max(inserted - self._config.replay.min_transitions, 1) if sampled else 0.0,
+            "replay_bytes": self._sizes.replay_bytes,
             "stale_priorities": sum(s.stale_updates for s in stats),
             "actors_alive": sum(n.startswith("actor ") for n in self._supervisor.names),
             "restarts": self._supervisor.restarts,
@@ -145,8 +152,14 @@ class Program:
         """The result, once, when it is there. UserError when playing failed."""
         try:
             result: EvaluationResult | None = self._evaluation.poll()
+        except ray.exceptions.RayActorError as error:
+            self._supervisor.spend_restart("the evaluator", error)
+            self._nodes.evaluator = self._start_evaluator()
+            return None
         except ray.exceptions.RayError as error:
             raise as_user_error("the evaluator", error, self._run) from None
+        if result is not None:
+            self._best_return = max(result.mean_return, self._best_return or result.mean_return)
         return result
 
     @property
@@ -160,17 +173,22 @@ class Program:
 
     def save(self, counters: Counters) -> tuple[Path, int]:
         """Write a checkpoint between two updates: (folder, updates)."""
-        saved: tuple[Path, int] = ray.get(self._nodes.learner.save.remote(counters))
+        saved: tuple[Path, int] = self._get(self._nodes.learner.save.remote(counters))
         return saved
 
     def save_replay(self) -> None:
-        ray.get([s.save.remote(replay_file(self._run, i)) for i, s in enumerate(self._nodes.shards)])
+        self._get([s.save.remote(replay_file(self._run, i)) for i, s in enumerate(self._nodes.shards)])
 
     def _load_replay(self) -> None:
         files = [replay_file(self._run, i) for i in range(len(self._nodes.shards))]
         if not all(f.exists() for f in files):
             return
+        self._get([s.load.remote(f) for s, f in zip(self._nodes.shards, files, strict=True)])
+
+    def _get(self, calls: Any) -> Any:
+        """Results of calls to nodes; a failure becomes one UserError, the supervisor's own when it knows the reason."""
         try:
-            ray.get([s.load.remote(f) for s, f in zip(self._nodes.shards, files, strict=True)])
-        except ray.exceptions.RayTaskError as error:
-            raise as_user_error("replay", error, self._run) from None
+            return ray.get(calls)
+        except ray.exceptions.RayError as error:
+            self._supervisor.check(timeout_s=5.0)
+            raise as_user_error("a node", error, self._run) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import ray
 from ray import ObjectRef
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
+from apex_ray.report.failure import describe
 from cluster.errors import UserError
 
 
@@ -30,30 +30,9 @@ def root_cause(error: BaseException) -> BaseException:
     return error
 
 
-def place(error: BaseException) -> str:
-    """' (file:line)' of the innermost frame, when the exception still carries its traceback."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
-
-
 def as_user_error(name: str, error: BaseException, run: Path) -> UserError:
-    """One clear message for an error that ends the run; the whole traceback goes to a file in the run folder."""
-    cause = root_cause(error)
-    if isinstance(cause, UserError):
-        return UserError(str(cause))
-    report = run / "error.txt"
-    report.write_text("".join(traceback.format_exception(error)))
-    where = place(cause) or _last_place(str(error))
-    return UserError(f"{name} failed: {type(cause).__name__}: {cause}{where}; the whole traceback is in {report}")
-
-
-def _last_place(text: str) -> str:
-    """The innermost 'File "x", line n' of a traceback that only survived as text."""
-    lines = [line.strip() for line in text.splitlines() if line.strip().startswith("File ")]
-    if not lines:
-        return ""
-    file, line, *_ = lines[-1].split(", ")
-    return f" ({file.removeprefix('File ').strip(chr(34))}:{line.removeprefix('line ')})"
+    """The one message for an error that ends the run."""
+    return describe(name, root_cause(error), run, error)
 
 
 class Supervisor:
@@ -99,14 +78,18 @@ class Supervisor:
                 f"{lost} lost its process ({_short(error)}); go on from the last checkpoint with "
                 f"apex-ray train --resume {self._run}"
             )
+        self.spend_restart(watched.name, error)
+        self.watch(watched.restart(), watched)
+
+    def spend_restart(self, name: str, error: BaseException) -> None:
+        """Count one lost process against the budget. UserError when it is used up."""
         self.restarts += 1
         if self.restarts > self._max_restarts:
             raise UserError(
-                f"{watched.name} lost its process ({_short(error)}), and cluster.max_restarts = {self._max_restarts} "
+                f"{name} lost its process ({_short(error)}), and cluster.max_restarts = {self._max_restarts} "
                 f"are used up; go on with apex-ray train --resume {self._run}"
             )
-        self._on_event(f"{watched.name} lost its process, restart {self.restarts} of {self._max_restarts}")
-        self.watch(watched.restart(), watched)
+        self._on_event(f"{name} lost its process, restart {self.restarts} of {self._max_restarts}")
 
 
 def _short(error: BaseException) -> str:

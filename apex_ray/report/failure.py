@@ -1,0 +1,36 @@
+"""Turns an exception that ends a run into one message for its user, and a file with the rest."""
+
+from __future__ import annotations
+
+import traceback
+from pathlib import Path
+
+from cluster.errors import UserError
+
+
+def describe(who: str, cause: BaseException, run: Path, whole: BaseException | None = None) -> UserError:
+    """Who failed, of what, where; the traceback (of `whole`, if it tells more) goes to error.txt in the run folder.
+
+    A UserError is passed on as it is.
+    """
+    if isinstance(cause, UserError):
+        return UserError(str(cause))
+    report = run / "error.txt"
+    report.write_text("".join(traceback.format_exception(whole or cause)))
+    where = _place(cause) or _place_in_text(str(whole or cause))
+    return UserError(f"{who} failed: {type(cause).__name__}: {cause}{where}; the whole traceback is in {report}")
+
+
+def _place(error: BaseException) -> str:
+    """' (file:line)' of the innermost frame, when the exception still carries its traceback."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+
+
+def _place_in_text(text: str) -> str:
+    """The innermost 'File "x", line n' of a traceback that only survived as text, as it does between processes."""
+    lines = [line.strip() for line in text.splitlines() if line.strip().startswith("File ")]
+    if not lines:
+        return ""
+    file, line, *_ = lines[-1].split(", ")
+    return f" ({file.removeprefix('File ').strip(chr(34))}:{line.removeprefix('line ')})"
