@@ -1,6 +1,5 @@
 """Mistakes that need the real environment or files to be found: one clear message, exit code 2, before Ray starts."""
 
-import time
 from pathlib import Path
 
 import numpy as np
@@ -40,13 +39,11 @@ from cluster.runs import create_run
 )
 def test_one_clear_message(words, parts, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    started = time.monotonic()
     assert main(["train", *words.split()]) == 2
     error = capsys.readouterr().err
     assert error.count("error: ") == 1 and "Traceback" not in error
     for part in parts:
         assert part in error
-    assert time.monotonic() - started < 60
     if "can't be reached" not in error:
         assert not Path("runs").exists(), "nothing is left behind"
 

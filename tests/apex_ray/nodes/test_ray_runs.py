@@ -158,11 +158,9 @@ def test_a_whole_run_and_its_folder(tmp_path):
 )
 def test_an_environment_that_raises_ends_the_run_with_its_own_error(tmp_path, env, message):
     config = cartpole(env={**env, "import_modules": ["tests.fakes"]})
-    started = time.monotonic()
     with pytest.raises(UserError, match=message):
         train(config, new_run(tmp_path, config), resume=False)
     assert not ray.is_initialized()
-    assert time.monotonic() - started < 60
 
 
 def worker(name):
