@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 import time
@@ -34,8 +35,8 @@ def fixed_batch(size: int) -> Batch:
     )
 
 
-def measure(preset: str, batch_size: int, keep: bool, seconds: float = 4.0) -> float:
-    """Updates a second on one thread of this process."""
+def measure(preset: str, batch_size: int, keep: bool, seconds: float = 4.0) -> tuple[float, float]:
+    """(updates a second, page faults an update) on one thread of this process."""
     torch.set_num_threads(1)
     if keep:
         keep_freed_memory()
@@ -43,24 +44,28 @@ def measure(preset: str, batch_size: int, keep: bool, seconds: float = 4.0) -> f
     learner, batch = Learner(SPEC, config), fixed_batch(batch_size)
     for _ in range(3):
         learner.update(batch)
-    done, started = 0, time.perf_counter()
+    done, started, faults = 0, time.perf_counter(), _page_faults()
     while time.perf_counter() - started < seconds:
         learner.update(batch)
         done += 1
-    return done / (time.perf_counter() - started)
+    return done / (time.perf_counter() - started), (_page_faults() - faults) / done
+
+
+def _page_faults() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 def main() -> None:
     """Each setting in a process of its own: the allocator's can't be taken back."""
-    figures = {}
+    figures, faults = {}, {}
     for preset, size in (("pong", 32), ("atari", 32), ("atari", 512)):
         for keep in (False, True):
-            call = f"import benchmarks.learner_speed as b; print(b.measure({preset!r}, {size}, {keep}))"
+            call = f"import benchmarks.learner_speed as b; print(list(b.measure({preset!r}, {size}, {keep})))"
             done = subprocess.run([sys.executable, "-c", call], cwd=ROOT, capture_output=True, text=True, check=True)
             name = f"{preset} preset, batch {size}, {'freed memory kept' if keep else 'as glibc does'}"
-            figures[name] = json.loads(done.stdout)
+            figures[name], faults[name] = json.loads(done.stdout)
     show("learner, one thread", "updates/s", figures, "pong preset, batch 32, as glibc does")
-    write(ROOT / "results" / "bench" / "learner.json", figures)
+    write(ROOT / "results" / "bench" / "learner.json", {"updates_per_s": figures, "page_faults_per_update": faults})
 
 
 if __name__ == "__main__":
