@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from apex_ray.envs.make import make_envs
-
 from apex_ray.actor.actor import Actor
 from apex_ray.actor.epsilon import actor_epsilons
 from apex_ray.actor.nstep import NStepWindow
 from apex_ray.actor.variable_client import VariableClient, VariableSource
 from apex_ray.config.schema import ApexConfig
+from apex_ray.envs.make import make_envs
 from apex_ray.networks.build import Inference, build_network
 from apex_ray.replay.limiter import Limiter
 from apex_ray.replay.memory import PrioritizedReplay

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from apex_ray.envs.make import probe
 
+from apex_ray.envs.make import probe
 from apex_ray.parts import resolve_sizes
 from apex_ray.serial import SerialProgram
 from tests.apex_ray.runs import cartpole
