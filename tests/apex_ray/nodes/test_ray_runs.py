@@ -1,5 +1,6 @@
 """Real Ray: the same transitions as the serial run, whole short runs, and what happens when something breaks."""
 
+import contextlib
 import json
 import os
 import signal
@@ -131,7 +132,7 @@ def test_a_whole_run_and_its_folder(tmp_path):
     run = new_run(tmp_path, config)
     outcome = train(config, run, resume=False)
     assert not outcome.interrupted and outcome.run == run and "after_updates" in outcome.reason
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rows = rows_of(run)
     last = rows[-1]
     assert last["updates"] >= 300 and last["frames"] > 0 and last["actors_alive"] == 2 and last["restarts"] == 0
     assert all(r["policy_age_updates"] >= 0 for r in rows if "policy_age_updates" in r)
@@ -146,7 +147,7 @@ def test_a_whole_run_and_its_folder(tmp_path):
     # going on: counters continue
     further = config.model_copy(update={"stop": config.stop.model_copy(update={"after_updates": 600})})
     train(further, run, resume=True)
-    again = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    again = rows_of(run)
     assert len(again) > len(rows)
     assert all(r["updates"] >= saved.counters.updates for r in again[len(rows) :])
     times = [r["time_s"] for r in again]
@@ -169,8 +170,19 @@ def test_an_environment_that_raises_ends_the_run_with_its_own_error(tmp_path, en
 
 def worker(name):
     """Processes of this test's Ray whose title says `name`."""
-    family = psutil.Process().children(recursive=True)
-    return [p for p in family if any(name in part for part in p.cmdline()[:1])]
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if any(name in part for part in process.cmdline()[:1]):
+                found.append(process)
+    return found
+
+
+def rows_of(run):
+    """The metric rows so far, without one that is being written."""
+    path = run / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
 
 
 def test_a_lost_actor_is_replaced_and_a_crash_loop_ends_the_run(tmp_path):
@@ -181,8 +193,8 @@ def test_a_lost_actor_is_replaced_and_a_crash_loop_ends_the_run(tmp_path):
     def kill():
         while len(killed) < 2 and not over.is_set():
             time.sleep(0.2)
-            rows = (run / "metrics.jsonl").read_text().splitlines() if (run / "metrics.jsonl").exists() else []
-            if rows and json.loads(rows[-1])["updates"] > 20 and json.loads(rows[-1])["restarts"] == len(killed):
+            rows = rows_of(run)
+            if rows and rows[-1]["updates"] > 20 and rows[-1]["restarts"] == len(killed):
                 victims = [p for p in worker("ActorNode.run") if p.pid not in killed]
                 if len(victims) == 2:
                     killed.append(victims[0].pid)
@@ -195,7 +207,7 @@ def test_a_lost_actor_is_replaced_and_a_crash_loop_ends_the_run(tmp_path):
     over.set()
     thread.join()
     assert len(killed) == 2
-    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rows = rows_of(run)
     assert max(r["restarts"] for r in rows) == 1
     assert load_checkpoint(run).counters.updates > 20, "what was learned is kept"
 
@@ -236,21 +248,21 @@ def test_ctrl_c_stops_with_a_checkpoint_and_resume_goes_on(tmp_path):
     run = None
     while process.poll() is None:
         time.sleep(0.2)
-        run = next(iter(tmp_path.glob("*/metrics.jsonl")), None)
-        if run and any(json.loads(line)["updates"] > 5 for line in run.read_text().splitlines()):
+        run = next(tmp_path.glob("*"), None)
+        if run and any(row["updates"] > 5 for row in rows_of(run)):
             break
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to every process of the group
     output, _ = process.communicate()
     assert process.returncode == 130, output
     assert "Traceback" not in output
-    updates = load_checkpoint(run.parent).counters.updates
+    updates = load_checkpoint(run).counters.updates
     assert updates > 5
     done = subprocess.run(
         [
             *command,
             "train",
             "--resume",
-            str(run.parent),
+            str(run),
             f"stop.after_updates={updates + 50}",
             "evaluation.final=false",
         ],
@@ -259,4 +271,4 @@ def test_ctrl_c_stops_with_a_checkpoint_and_resume_goes_on(tmp_path):
         timeout=250,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert load_checkpoint(run.parent).counters.updates >= updates + 50
+    assert load_checkpoint(run).counters.updates >= updates + 50
