@@ -17,6 +17,8 @@ from apex_ray.replay.memory import PrioritizedReplay
 from apex_ray.types import EnvSpec
 from cluster.errors import UserError
 
+MAX_LEARNER_THREADS = 8  # of one update; more only wait for each other at the sizes of these networks
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -34,13 +36,11 @@ class Sizes:
 def resolve_sizes(config: ApexConfig, spec: EnvSpec, cores: int | None = None) -> Sizes:
     """Sizes of a run on a machine with `cores` (default: this one's). UserError where settings conflict."""
     cores = cores or len(os.sched_getaffinity(0))
-    actors = max(cores - 1, 1) if config.actors.count == "auto" else config.actors.count
-    used = actors * config.actors.threads
-    threads = max(cores - used, 1) if config.learner.threads == "auto" else config.learner.threads
     horizon, envs, n = config.actors.chunk_transitions, config.actors.envs_per_actor, config.td.n_step
+    chunk = horizon * envs
+    actors, threads = _share(config, cores, chunk)
     if n > horizon:
         raise UserError(f"td.n_step = {n} is larger than actors.chunk_transitions = {horizon}; expected at most that")
-    chunk = horizon * envs
     capacity = config.replay.capacity_transitions // config.replay.shards
     if capacity < 2 * chunk * -(-actors // config.replay.shards):
         raise UserError(
@@ -59,6 +59,18 @@ def resolve_sizes(config: ApexConfig, spec: EnvSpec, cores: int | None = None) -
         batch_bytes=config.learner.batch_size * sample,
         replay_bytes=config.replay.shards * PrioritizedReplay.bytes_needed(spec, capacity, horizon, n),
     )
+
+
+def _share(config: ApexConfig, cores: int, chunk_transitions: int) -> tuple[int, int]:
+    """(actors, learner threads) on that many cores: a quarter for the learner, up to 8, the rest for actors."""
+    count, wanted = config.actors.count, config.learner.threads
+    threads = min(max(cores // 4, 1), MAX_LEARNER_THREADS) if wanted == "auto" else wanted
+    if count == "auto":
+        room = config.replay.capacity_transitions // (2 * chunk_transitions)
+        return max(min((cores - threads) // config.actors.threads, room), 1), threads
+    if wanted == "auto":
+        threads = min(max(cores - count * config.actors.threads, 1), MAX_LEARNER_THREADS)
+    return count, threads
 
 
 def build_actor(

@@ -62,7 +62,9 @@ class NetworkConfig(Section):
 
 
 class ActorsConfig(Section):
-    count: PositiveInt | Literal["auto"] = Field("auto", description="actor processes; auto: cores - 1, at least 1")
+    count: PositiveInt | Literal["auto"] = Field(
+        "auto", description="actor processes; auto: the cores that the learner leaves"
+    )
     envs_per_actor: PositiveInt = Field(16, description="environments stepped together by one actor")
     epsilon_base: float = Field(0.4, gt=0, lt=1, description="epsilon of environment 0 of the ladder (Horgan: 0.4)")
     epsilon_alpha: float = Field(7.0, ge=0, description="spread of the ladder (Horgan: 7)")
@@ -101,7 +103,9 @@ class LearnerConfig(Section):
     device: str = Field("auto", description="auto: cuda when there is one, else cpu; or cpu, cuda, cuda:1")
     bf16: bool = Field(False, description="autocast to bfloat16")
     compile: bool = Field(False, description="torch.compile the update; costs 10 to 60 s at the start")
-    threads: PositiveInt | Literal["auto"] = Field("auto", description="CPU threads; auto: cores - actors, at least 1")
+    threads: PositiveInt | Literal["auto"] = Field(
+        "auto", description="CPU threads; auto: a quarter of the cores, 1 to 8"
+    )
 
 
 class EvaluationConfig(Section):

@@ -1,0 +1,49 @@
+"""What `auto` comes to, and settings that contradict each other."""
+
+import pytest
+
+from apex_ray.config.load import load
+from apex_ray.parts import resolve_sizes
+from apex_ray.types import EnvSpec
+from cluster.errors import UserError
+
+PONG = EnvSpec("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
+
+
+@pytest.mark.parametrize(
+    ("cores", "overrides", "actors", "threads"),
+    [
+        (1, [], 1, 1),
+        (2, [], 1, 1),
+        (4, [], 3, 1),
+        (16, [], 12, 4),
+        (128, [], 62, 8),  # replay of 400,000 has room for two chunks of 3,200 from 62 actors
+        (16, ["actors.count=4"], 4, 8),
+        (8, ["actors.count=30"], 30, 1),
+        (16, ["learner.threads=2"], 14, 2),
+        (16, ["actors.threads=2"], 6, 4),
+    ],
+)
+def test_the_cores_are_shared_out(cores, overrides, actors, threads):
+    sizes = resolve_sizes(load("pong", overrides).config, PONG, cores)
+    assert (sizes.actors, sizes.learner_threads) == (actors, threads)
+
+
+@pytest.mark.parametrize("preset", ["pong", "atari"])
+def test_the_preset_fits_any_machine(preset):
+    for cores in (1, 2, 3, 8, 64, 512):
+        resolve_sizes(load(preset).config, PONG, cores)
+
+
+def test_bytes_by_hand():
+    config = load("pong", ["actors.envs_per_actor=2", "actors.chunk_transitions=10"]).config
+    sizes = resolve_sizes(config, PONG, 2)
+    # frames of 7,056 bytes: 10 + 3 before + 3 after for each of 2 streams; 26 bytes a transition beside them
+    assert sizes.chunk_bytes == 2 * 16 * 7_056 + 20 * 26
+    assert sizes.batch_bytes == 32 * (7 * 7_056 + 42)
+    assert sizes.chunk_transitions == 20
+
+
+def test_shards_share_the_capacity():
+    with pytest.raises(UserError, match="holds less than two chunks"):
+        resolve_sizes(load("pong", ["replay.capacity_transitions=25000", "actors.count=8"]).config, PONG, 16)
