@@ -31,6 +31,8 @@ def connected(config: ApexConfig, sizes: Sizes) -> Iterator[bool]:
     """Ray, initialised; yields whether the learner gets a GPU. An embedded Ray ends with the run."""
     cluster, wanted = config.cluster, sizes.actors * sizes.actor_threads + sizes.learner_threads
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray starts workers at nice 15, so that its own services and every other process preempt the learner all the time.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     if cluster.address is None:
         ray.init(
             address="local",
