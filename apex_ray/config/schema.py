@@ -101,7 +101,9 @@ class LearnerConfig(Section):
     publish_every_updates: PositiveInt = Field(50, description="updates between new weights for the actors")
     prefetch_batches: PositiveInt = Field(3, description="batches asked of replay ahead of use")
     device: str = Field("auto", description="auto: cuda when there is one, else cpu; or cpu, cuda, cuda:1")
-    bf16: bool = Field(False, description="autocast to bfloat16")
+    bf16: bool | Literal["auto"] = Field(
+        False, description="autocast to bfloat16; auto: where the device multiplies it in hardware"
+    )
     compile: bool = Field(False, description="torch.compile the update; costs 10 to 60 s at the start")
     threads: PositiveInt | Literal["auto"] = Field(
         "auto", description="CPU threads; auto: a quarter of the cores, 1 to 8"

@@ -29,6 +29,16 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether the device has units that multiply bfloat16 matrices: tensor cores, or a CPU's AMX tiles.
+
+    Without them bfloat16 saves memory traffic at best; on a CPU it is slower than float32.
+    """
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+
+
 def build_optimizer(parameters: list[Tensor], config: LearnerConfig, device: torch.device) -> torch.optim.Optimizer:
     if config.optimizer == "adam":
         return torch.optim.Adam(parameters, config.learning_rate, eps=config.epsilon, fused=True)
@@ -57,6 +67,8 @@ class Learner:
         self.target.load_state_dict(self.online.state_dict())
         self.optimizer = build_optimizer(list(self.online.parameters()), config.learner, self.device)
         self.updates = 0
+        bf16 = config.learner.bf16
+        self._bf16 = multiplies_bf16(self.device) if bf16 == "auto" else bf16
         self._errors = torch.compile(td_errors) if config.learner.compile else td_errors
 
     def update(self, batch: Batch) -> tuple[Float64Array, UpdateStats]:
@@ -65,7 +77,7 @@ class Learner:
             batch.frames, batch.steps, batch.actions, batch.returns, batch.discounts, batch.weights
         )
         states, next_states = split_states(frames, steps.long(), self._stack)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._config.bf16):
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
             errors, taken = self._errors(
                 self.online, self.target, states, actions, returns, discounts, next_states, self._double_q
             )

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 
+class FullPrecisionLinear(nn.Linear):
+    """A linear layer in its parameters' own dtype, also under autocast.
+
+    The values of a state's actions differ by less than bfloat16's step (1/256 of the value), so the last layer adds up
+    in float32.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input.to(self.weight.dtype))
+
+
 def _head(num_features: int, hidden: int, num_outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(num_features, hidden), nn.ReLU(), nn.Linear(hidden, num_outputs))
+    return nn.Sequential(nn.Linear(num_features, hidden), nn.ReLU(), FullPrecisionLinear(hidden, num_outputs))
 
 
 class DuelingHead(nn.Module):
