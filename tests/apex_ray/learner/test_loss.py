@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from apex_ray.config.schema import ApexConfig, EnvConfig, LearnerConfig, NetworkConfig, TdConfig
-from apex_ray.learner.learner import Learner, resolve_device
+from apex_ray.learner.learner import Learner, multiplies_bf16, resolve_device
 from apex_ray.learner.loss import split_states, td_errors, weighted_loss
 from apex_ray.types import Batch, EnvSpec
 from cluster.errors import UserError
@@ -140,6 +140,15 @@ def test_bf16_is_close_to_float32():
     batch = make_batch(np.random.default_rng(4))
     plain = Learner(SPEC, make_config()).update(batch)[0]
     np.testing.assert_allclose(Learner(SPEC, make_config(bf16=True)).update(batch)[0], plain, atol=0.05)
+
+
+@pytest.mark.parametrize("amx", [True, False])
+def test_bf16_auto_asks_the_device(monkeypatch, amx):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": amx})
+    assert multiplies_bf16(torch.device("cpu")) is amx
+    batch = make_batch(np.random.default_rng(6))
+    expected = Learner(SPEC, make_config(bf16=amx)).update(batch)[0]
+    np.testing.assert_array_equal(Learner(SPEC, make_config(bf16="auto")).update(batch)[0], expected)
 
 
 def test_the_state_goes_on_where_it_was():

@@ -4,6 +4,7 @@ import torch
 
 from apex_ray.config.schema import NetworkConfig
 from apex_ray.networks.build import Inference, build_network, from_arrays, to_arrays
+from apex_ray.networks.dueling import FullPrecisionLinear
 from apex_ray.types import EnvSpec
 
 ATARI = EnvSpec("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
@@ -35,6 +36,17 @@ def test_dueling_advantages_are_centred():
     network = build_network(VECTOR, NetworkConfig(), seed=1)
     features = torch.randn(7, 128)
     torch.testing.assert_close(network.head(features).mean(1), network.head.value(features)[:, 0], rtol=1e-4, atol=1e-5)
+
+
+def test_values_add_up_in_float32_under_autocast():
+    """A constant beyond bfloat16's 8 bits survives; rounded to bfloat16, 100.05 is 100."""
+    layer = FullPrecisionLinear(3, 1)
+    with torch.no_grad():
+        layer.weight.copy_(torch.tensor([[100.05, 0.0, 0.0]]))
+        layer.bias.zero_()
+    with torch.autocast("cpu", torch.bfloat16):
+        value = layer(torch.ones(1, 3, dtype=torch.bfloat16))
+    assert value.dtype == torch.float32 and value.item() == pytest.approx(100.05, abs=1e-4)
 
 
 def test_images_are_scaled_to_one():
