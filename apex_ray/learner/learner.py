@@ -35,7 +35,7 @@ def multiplies_bf16(device: torch.device) -> bool:
     Without them bfloat16 saves memory traffic at best; on a CPU it is slower than float32.
     """
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16", False))
 
 

@@ -63,7 +63,7 @@ def test_lost_processes_are_replaced_until_the_budget_is_used_up(tmp_path):
         supervisor.check(timeout_s=1.0)
     assert events == ["actor 0 lost its process, restart 1 of 1"] and supervisor.names == ["actor 0"]
     ray.kill(nodes[1])
-    with pytest.raises(UserError, match="actor 0 lost its process .*max_restarts = 1 are used up.*--resume"):
+    with pytest.raises(UserError, match=r"actor 0 lost its process .*max_restarts = 1 are used up.*--resume"):
         until_it_ends(supervisor)
     assert len(nodes) == 2
 
@@ -73,7 +73,7 @@ def test_a_lost_node_that_others_need_ends_the_run_and_is_named(tmp_path):
     shard = Node.remote()
     supervisor.watch(Node.remote().ask.remote(shard), Watched("learner", restart=lambda: pytest.fail("restarted")))
     ray.kill(shard)
-    with pytest.raises(UserError, match="a node that learner talks to lost its process .*--resume"):
+    with pytest.raises(UserError, match=r"a node that learner talks to lost its process .*--resume"):
         until_it_ends(supervisor)
 
 
