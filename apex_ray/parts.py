@@ -25,7 +25,7 @@ class Sizes:
     """What `auto` came to, and what follows from the configuration by arithmetic."""
 
     actors: int
-    actor_threads: int
+    actor_cpus: int  # of one actor process
     learner_threads: int
     chunk_transitions: int  # of one chunk, all streams together
     chunk_bytes: int
@@ -36,23 +36,25 @@ class Sizes:
 def resolve_sizes(config: ApexConfig, spec: EnvSpec, cores: int | None = None) -> Sizes:
     """Sizes of a run on a machine with `cores` (default: this one's). UserError where settings conflict."""
     cores = cores or len(os.sched_getaffinity(0))
-    horizon, envs, n = config.actors.chunk_transitions, config.actors.envs_per_actor, config.td.n_step
+    horizon, n = config.actors.chunk_transitions, config.td.n_step
+    envs = config.actors.envs_per_actor // config.actors.groups
     chunk = horizon * envs
     actors, threads = _share(config, cores, chunk)
     if n > horizon:
         raise UserError(f"td.n_step = {n} is larger than actors.chunk_transitions = {horizon}; expected at most that")
     capacity = config.replay.capacity_transitions // config.replay.shards
-    if capacity < 2 * chunk * -(-actors // config.replay.shards):
+    if capacity < 2 * chunk * -(-actors * config.actors.groups // config.replay.shards):
         raise UserError(
             f"replay.capacity_transitions = {config.replay.capacity_transitions} holds less than two chunks of each "
-            f"actor ({actors} actors x {envs} environments x {horizon} steps = {actors * chunk}); raise it, or lower "
+            f"actor ({actors} actors x {config.actors.envs_per_actor} environments x {horizon} steps = "
+            f"{actors * config.actors.groups * chunk}); raise it, or lower "
             f"actors.chunk_transitions or actors.envs_per_actor"
         )
     frames = (horizon + spec.stack - 1 + n) * envs * spec.frame_bytes
     sample = (spec.stack + n) * spec.frame_bytes + 42
     return Sizes(
         actors=actors,
-        actor_threads=config.actors.threads,
+        actor_cpus=_actor_cpus(config),
         learner_threads=threads,
         chunk_transitions=chunk,
         chunk_bytes=frames + chunk * 26,
@@ -66,37 +68,51 @@ def _share(config: ApexConfig, cores: int, chunk_transitions: int) -> tuple[int,
     count, wanted = config.actors.count, config.learner.threads
     threads = min(max(cores // 4, 1), MAX_LEARNER_THREADS) if wanted == "auto" else wanted
     if count == "auto":
-        room = config.replay.capacity_transitions // (2 * chunk_transitions)
-        return max(min((cores - threads) // config.actors.threads, room), 1), threads
+        room = config.replay.capacity_transitions // (2 * chunk_transitions * config.actors.groups)
+        return max(min((cores - threads) // _actor_cpus(config), room), 1), threads
     if wanted == "auto":
-        threads = min(max(cores - count * config.actors.threads, 1), MAX_LEARNER_THREADS)
+        threads = min(max(cores - count * _actor_cpus(config), 1), MAX_LEARNER_THREADS)
     return count, threads
 
 
-def build_actor(
-    config: ApexConfig, spec: EnvSpec, index: int, num_actors: int, source: VariableSource, generation: int = 0
-) -> Actor:
-    """Actor `index` of `num_actors`. `generation` counts resumptions and restarts, so that seeds are not replayed."""
+def _actor_cpus(config: ApexConfig) -> int:
+    """Cores that an actor process keeps busy: emulation and inference take turns, or with groups run side by side."""
+    return config.actors.threads * (1 if config.actors.groups == 1 else 2)
+
+
+def build_actors(
+    config: ApexConfig, spec: EnvSpec, process: int, num_processes: int, source: VariableSource, generation: int = 0
+) -> list[Actor]:
+    """The actors of one process, one for each group of its environments, with one network between them.
+
+    `generation` counts resumptions and restarts, so that seeds are not replayed.
+    """
     a = config.actors
+    num_envs, num_actors = a.envs_per_actor // a.groups, num_processes * a.groups
     network = Inference(build_network(spec, config.network, seed=config.seed))
-    window = NStepWindow(
-        spec,
-        a.envs_per_actor,
-        a.chunk_transitions,
-        config.td.n_step,
-        config.td.discount,
-        config.td.reward_clip,
-        config.env.terminal_on_life_loss,
-    )
-    return Actor(
-        index,
-        make_envs(config.env, a.envs_per_actor, a.threads),
-        network,
-        window,
-        actor_epsilons(index, num_actors, a.envs_per_actor, a.epsilon_base, a.epsilon_alpha),
-        VariableClient(source, a.weights_every_steps, lambda w: network.load(w.params)),
-        seed=config.seed + 1_000_003 * generation,
-    )
+    variables = VariableClient(source, a.weights_every_steps * a.groups, lambda w: network.load(w.params))
+
+    def build(index: int) -> Actor:
+        window = NStepWindow(
+            spec,
+            num_envs,
+            a.chunk_transitions,
+            config.td.n_step,
+            config.td.discount,
+            config.td.reward_clip,
+            config.env.terminal_on_life_loss,
+        )
+        return Actor(
+            index,
+            make_envs(config.env, num_envs, a.threads),
+            network,
+            window,
+            actor_epsilons(index, num_actors, num_envs, a.epsilon_base, a.epsilon_alpha),
+            variables,
+            seed=config.seed + 1_000_003 * generation,
+        )
+
+    return [build(process * a.groups + group) for group in range(a.groups)]
 
 
 def build_replay(config: ApexConfig, spec: EnvSpec, shard: int = 0) -> PrioritizedReplay:

@@ -7,7 +7,7 @@ import numpy as np
 from apex_ray.config.load import load
 from apex_ray.envs.make import make_envs
 from apex_ray.networks.build import Inference, build_network
-from apex_ray.parts import build_actor
+from apex_ray.parts import build_actors
 from apex_ray.process import prepare_process
 from apex_ray.types import Weights
 from benchmarks.machine import ROOT, write
@@ -28,7 +28,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     observations = envs.reset(0)
     inference = Inference(build_network(envs.spec, config.network, seed=0))
-    actor = build_actor(config, envs.spec, 0, 1, NoWeights())
+    actor = build_actors(config, envs.spec, 0, 1, NoWeights())[0]
 
     def emulator() -> int:
         envs.send(rng.integers(envs.spec.num_actions, size=32))

@@ -71,7 +71,16 @@ class ActorsConfig(Section):
     chunk_transitions: PositiveInt = Field(50, description="steps of each environment sent at a time (Horgan: 50)")
     weights_every_steps: PositiveInt = Field(100, description="steps of an environment between fetches (400 frames)")
     chunks_in_flight: PositiveInt = Field(2, description="chunks sent and not yet stored, at most")
-    threads: PositiveInt = Field(1, description="threads an actor uses for emulation and inference")
+    groups: PositiveInt = Field(
+        1, description="groups of an actor's environments; with 2, one emulates while the network acts for the other"
+    )
+    threads: PositiveInt = Field(1, description="threads an actor uses for emulation, and for inference")
+
+    @model_validator(mode="after")
+    def _groups_are_equal(self) -> ActorsConfig:
+        if self.envs_per_actor % self.groups:
+            raise ValueError("envs_per_actor must be a multiple of groups")
+        return self
 
 
 class ReplayConfig(Section):

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from apex_ray.actor.actor import Actor
 from apex_ray.config.schema import ApexConfig
 from apex_ray.nodes.flow import CallWindow, LatestCall
 from apex_ray.nodes.weights_node import RemoteSource
-from apex_ray.parts import Sizes, build_actor
+from apex_ray.parts import Sizes, build_actors
 from apex_ray.process import prepare_process
 from apex_ray.report.tally import ActorReport
 from apex_ray.types import EnvSpec
@@ -23,35 +24,44 @@ class ActorNode:
 
     def run(self, shards: list[Any], weights: Any, metrics: Any) -> None:
         """Act until killed. Raises whatever the environment or a shard raised."""
-        prepare_process(self._sizes.actor_threads)
-        actor = build_actor(
+        settings = self._config.actors
+        prepare_process(settings.threads)
+        actors = build_actors(
             self._config, self._spec, self._index, self._sizes.actors, RemoteSource(weights), self._generation
         )
-        window = CallWindow(self._config.actors.chunks_in_flight)
-        report, reported_s, reported_steps, waited_s = LatestCall(), time.monotonic(), 0, 0.0
-        while True:
+        window = CallWindow(settings.chunks_in_flight * settings.groups)
+
+        def start_step(actor: Actor) -> None:
             chunk = actor.start_step()
             if chunk is not None:
                 window.reserve()
                 # Shards take turns; the chunk is serialised by this call, so the window's arrays are free after it.
-                window.add(shards[(self._index + chunk.sequence) % len(shards)].add.remote(chunk))
-            actor.finish_step()
+                window.add(shards[(chunk.actor + chunk.sequence) % len(shards)].add.remote(chunk))
+
+        report, reported_s, reported_steps, waited_s = LatestCall(), time.monotonic(), 0, 0.0
+        for actor in actors:
+            start_step(actor)
+        while True:
+            for actor in actors:  # the other groups' environments go on emulating meanwhile
+                actor.finish_step()
+                start_step(actor)
             now = time.monotonic()
             if now - reported_s < REPORT_EVERY_S:
                 continue
             report.poll()
             if report.busy:
                 continue  # metrics lag behind: episodes wait here and nothing queues up there
+            steps = sum(actor.steps for actor in actors)
             report.start(
                 metrics.actor.remote(
                     ActorReport(
                         self._index,
-                        actor.steps - reported_steps,
-                        actor.version,
+                        steps - reported_steps,
+                        actors[0].version,
                         window.waited_s - waited_s,
                         now - reported_s,
-                        actor.ended_episodes(),
+                        [episode for actor in actors for episode in actor.ended_episodes()],
                     )
                 )
             )
-            reported_s, reported_steps, waited_s = now, actor.steps, window.waited_s
+            reported_s, reported_steps, waited_s = now, steps, window.waited_s

@@ -21,7 +21,7 @@ CONNECT_TIMEOUT_S = 10.0
 
 def object_store_bytes(config: ApexConfig, sizes: Sizes) -> int:
     """Room for every chunk and batch that can be in flight at once, and as much again for what Ray frees late."""
-    chunks = sizes.actors * (config.actors.chunks_in_flight + 1) * sizes.chunk_bytes
+    chunks = sizes.actors * config.actors.groups * (config.actors.chunks_in_flight + 1) * sizes.chunk_bytes
     batches = (config.learner.prefetch_batches + 2) * sizes.batch_bytes
     return max(2 * (chunks + batches), MIN_OBJECT_STORE_BYTES)
 
@@ -29,7 +29,7 @@ def object_store_bytes(config: ApexConfig, sizes: Sizes) -> int:
 @contextmanager
 def connected(config: ApexConfig, sizes: Sizes) -> Iterator[bool]:
     """Ray, initialised; yields whether the learner gets a GPU. An embedded Ray ends with the run."""
-    cluster, wanted = config.cluster, sizes.actors * sizes.actor_threads + sizes.learner_threads
+    cluster, wanted = config.cluster, sizes.actors * sizes.actor_cpus + sizes.learner_threads
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray starts workers at nice 15, so that its own services and every other process preempt the learner all the time.
     os.environ.setdefault("RAY_worker_niceness", "0")
@@ -54,7 +54,7 @@ def connected(config: ApexConfig, sizes: Sizes) -> Iterator[bool]:
         if wanted > have.get("CPU", 0):
             raise UserError(
                 f"the cluster has {have.get('CPU', 0):g} CPUs and this run needs {wanted} (actors.count = "
-                f"{sizes.actors} x {sizes.actor_threads}, learner {sizes.learner_threads}); lower actors.count"
+                f"{sizes.actors} x {sizes.actor_cpus}, learner {sizes.learner_threads}); lower actors.count"
             )
         yield _learner_gpu(config, have.get("GPU", 0))
     finally:

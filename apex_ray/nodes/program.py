@@ -114,7 +114,7 @@ class Program:
 
     def _start_actor(self, index: int) -> ObjectRef[Any]:
         nodes = self._nodes
-        actor = remote(num_cpus=self._sizes.actor_threads, **NO_RESTART)(ActorNode)
+        actor = remote(num_cpus=self._sizes.actor_cpus, **NO_RESTART)(ActorNode)
         handle = actor.remote(self._config, self._spec, self._sizes, index, self._incarnations)
         self._incarnations += 1
         call: ObjectRef[Any] = handle.run.remote(nodes.shards, nodes.weights, nodes.metrics)

@@ -26,6 +26,7 @@ from cluster.runs import create_run
         ("cartpole replay.insert_tolerance_transitions=3", ["insert_tolerance_transitions = 3 would deadlock"]),
         ("cartpole actors.chunk_transitions=2", ["td.n_step = 3", "actors.chunk_transitions = 2"]),
         ("cartpole actors.envs_per_actor=5000", ["holds less than two chunks"]),
+        ("cartpole actors.groups=3", ["envs_per_actor must be a multiple of groups", "command line"]),
         ("pong replay.capacity_transitions=2000000000", ["needs", "GiB", "at most", "fit"]),
         ("pong replay.max_bytes=1000000", ["at most", "fit"]),
         ("cartpole learner.device=cuda:7", ["learner.device = 'cuda:7'"]),

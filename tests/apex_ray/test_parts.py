@@ -22,6 +22,7 @@ PONG = EnvSpec("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
         (8, ["actors.count=30"], 30, 1),
         (16, ["learner.threads=2"], 14, 2),
         (16, ["actors.threads=2"], 6, 4),
+        (16, ["actors.groups=2"], 6, 4),
     ],
 )
 def test_the_cores_are_shared_out(cores, overrides, actors, threads):
@@ -40,7 +41,7 @@ def test_bytes_by_hand():
     sizes = resolve_sizes(config, PONG, 2)
     # frames of 7,056 bytes: 10 + 3 before + 3 after for each of 2 streams; 26 bytes a transition beside them
     assert sizes.chunk_bytes == 2 * 16 * 7_056 + 20 * 26
-    assert sizes.batch_bytes == 32 * (7 * 7_056 + 42)
+    assert sizes.batch_bytes == 64 * (7 * 7_056 + 42)
     assert sizes.chunk_transitions == 20
 
 

@@ -70,10 +70,13 @@ def serial_replay(config, segments, tmp_path):
 
 
 def test_ray_and_serial_feed_the_learner_the_same(cluster, tmp_path):
-    """Two actors on Ray store exactly the streams of the serial run, in order; one actor gives identical batches."""
-    for actors in (2, 1):
+    """Two actors on Ray store exactly the streams of the serial run, in order, and so do two groups of environments in
+    one process; one actor gives identical batches.
+    """
+    for processes, groups in ((2, 1), (1, 2), (1, 1)):
+        actors = processes * groups
         config = cartpole(
-            actors={"count": actors},
+            actors={"count": processes, "groups": groups, "envs_per_actor": 3 * groups},
             replay={"capacity_transitions": 400_000, "min_transitions": 200_000, "samples_per_insert": None},
             seed=11,
         )
@@ -83,21 +86,22 @@ def test_ray_and_serial_feed_the_learner_the_same(cluster, tmp_path):
         shard = remote.remote(config, spec, sizes, 0)
         weights = ray.remote(num_cpus=0)(WeightsNode).remote()
         metrics = ray.remote(num_cpus=0)(MetricsNode).remote(np.ones(6), 1, {})
-        nodes = [ray.remote(num_cpus=0)(ActorNode).remote(config, spec, sizes, i, 0) for i in range(actors)]
+        nodes = [ray.remote(num_cpus=0)(ActorNode).remote(config, spec, sizes, i, 0) for i in range(processes)]
         for node in nodes:
             node.run.remote([shard], weights, metrics)
         while ray.get(shard.stats.remote()).inserted < 600:
             time.sleep(0.02)
         for node in nodes:
             ray.kill(node)
-        path = tmp_path / f"{actors}.safetensors"
+        path = tmp_path / f"{processes}-{groups}.safetensors"
         ray.get(shard.save.remote(path))
         from safetensors.numpy import load_file
 
         stored = load_file(path)
         written = int(np.count_nonzero(stored["generations"]))
         assert stored["generations"].max() == 1, "nothing was overwritten, so all of it can be compared"
-        program, order = serial_replay(config, written * actors, tmp_path)
+        plain = config.model_copy(update={"actors": cartpole(actors={"count": actors}).actors})
+        program, order = serial_replay(plain, written * actors, tmp_path)
         names = dict(zip(segments_of(program._memory.state_arrays(), len(order)), order, strict=True))
         found = [names[s] for s in segments_of(stored, written)]  # KeyError: a segment the serial run never made
         for actor in range(actors):
