@@ -1,6 +1,8 @@
-"""One actor process on one thread: its agent steps a second beside the bare emulator and bare inference."""
+"""One actor process: its agent steps a second beside the bare emulator, bare inference and other ways to step Pong."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import numpy as np
 
@@ -11,7 +13,10 @@ from apex_ray.parts import build_actors
 from apex_ray.process import prepare_process
 from apex_ray.types import Weights
 from benchmarks.machine import ROOT, write
+from benchmarks.peer import ask, figures_and_reasons
 from benchmarks.table import rates, show
+
+ENVS = 32
 
 
 class NoWeights:
@@ -20,34 +25,60 @@ class NoWeights:
         return None
 
 
+def actor_loop(groups: int) -> Callable[[], int]:
+    """The loop of nodes/actor_node.py, chunks made and dropped; one round over all environments a call."""
+    config = load("atari", [f"actors.envs_per_actor={ENVS}", f"actors.groups={groups}"]).config
+    envs = make_envs(config.env, 1)
+    actors = build_actors(config, envs.spec, 0, 1, NoWeights())
+    envs.close()
+    for actor in actors:
+        actor.start_step()
+
+    def step() -> int:
+        for actor in actors:
+            actor.finish_step()
+            actor.start_step()
+        return ENVS
+
+    return step
+
+
 def main() -> None:
     """The Nature network (3.29 M parameters) on Pong, 32 environments."""
     prepare_process(threads=1)
-    config = load("atari", ["env.id=ALE/Pong-v5", "actors.envs_per_actor=32"]).config
-    envs = make_envs(config.env, 32)
+    config = load("atari").config
+    envs = make_envs(config.env, ENVS)
     rng = np.random.default_rng(0)
     observations = envs.reset(0)
     inference = Inference(build_network(envs.spec, config.network, seed=0))
-    actor = build_actors(config, envs.spec, 0, 1, NoWeights())[0]
 
     def emulator() -> int:
-        envs.send(rng.integers(envs.spec.num_actions, size=32))
+        envs.send(rng.integers(envs.spec.num_actions, size=ENVS))
         envs.recv()
-        return 32
+        return ENVS
 
     def bare_inference() -> int:
         inference(observations)
-        return 32
+        return ENVS
 
-    def whole_actor() -> int:
-        actor.start_step()
-        actor.finish_step()
-        return 32
-
-    figures = rates({"emulator alone": emulator, "inference alone": bare_inference, "actor": whole_actor})
-    figures["emulator and inference in turn"] = 1 / (1 / figures["emulator alone"] + 1 / figures["inference alone"])
-    show("actor, one thread", "agent steps/s", figures, "emulator and inference in turn")
-    write(ROOT / "results" / "bench" / "actor.json", figures)
+    figures = rates(
+        {
+            "emulator alone": emulator,
+            "inference alone": bare_inference,
+            "actor, in turn on one core": actor_loop(groups=1),
+            "actor, two groups overlapped on two cores": actor_loop(groups=2),
+        }
+    )
+    limit = "emulator and inference in turn"
+    figures[limit] = 1 / (1 / figures["emulator alone"] + 1 / figures["inference alone"])
+    peers, reasons = figures_and_reasons(ask("actors"))
+    show("actor process", "agent steps/s", figures | peers, limit)
+    for name, reason in reasons.items():
+        print(f"{name}: {reason}")
+    write(
+        ROOT / "results" / "bench" / "actor.json",
+        {"agent_steps_per_s": figures, "peers_agent_steps_per_s": peers, "peers_not_measured": reasons},
+    )
 
 
 if __name__ == "__main__":

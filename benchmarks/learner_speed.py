@@ -1,4 +1,4 @@
-"""Updates a second of the learner on a fixed batch, with and without the allocator's settings (apex_ray/process.py)."""
+"""Updates a second of the learner on a fixed batch: what the allocator's settings, bfloat16 and torch.compile bring."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from benchmarks.machine import ROOT, write
 from benchmarks.table import show
 
 SPEC = EnvSpec("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
+PLAIN = "as glibc does"
 
 
 def fixed_batch(size: int) -> Batch:
@@ -35,13 +36,13 @@ def fixed_batch(size: int) -> Batch:
     )
 
 
-def measure(preset: str, batch_size: int, keep: bool, seconds: float = 4.0) -> tuple[float, float]:
+def measure(preset: str, overrides: list[str], keep: bool = True, seconds: float = 5.0) -> tuple[float, float]:
     """(updates a second, page faults an update) on one thread of this process."""
     torch.set_num_threads(1)
     if keep:
         keep_freed_memory()
-    config = load(preset, [f"learner.batch_size={batch_size}"]).config
-    learner, batch = Learner(SPEC, config), fixed_batch(batch_size)
+    config = load(preset, overrides).config
+    learner, batch = Learner(SPEC, config), fixed_batch(config.learner.batch_size)
     for _ in range(3):
         learner.update(batch)
     done, started, faults = 0, time.perf_counter(), _page_faults()
@@ -55,16 +56,28 @@ def _page_faults() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
+def in_a_process(preset: str, overrides: list[str], keep: bool = True) -> tuple[float, float]:
+    """`measure` in a process of its own: the allocator's settings can't be taken back."""
+    call = f"import benchmarks.learner_speed as b; print(list(b.measure({preset!r}, {overrides!r}, {keep})))"
+    done = subprocess.run([sys.executable, "-c", call], cwd=ROOT, capture_output=True, text=True, check=True)
+    rate, faults = json.loads(done.stdout.splitlines()[-1])
+    return rate, faults
+
+
 def main() -> None:
-    """Each setting in a process of its own: the allocator's can't be taken back."""
-    figures, faults = {}, {}
-    for preset, size in (("pong", 32), ("atari", 32), ("atari", 512)):
-        for keep in (False, True):
-            call = f"import benchmarks.learner_speed as b; print(list(b.measure({preset!r}, {size}, {keep})))"
-            done = subprocess.run([sys.executable, "-c", call], cwd=ROOT, capture_output=True, text=True, check=True)
-            name = f"{preset} preset, batch {size}, {'freed memory kept' if keep else 'as glibc does'}"
-            figures[name], faults[name] = json.loads(done.stdout)
-    show("learner, one thread", "updates/s", figures, "pong preset, batch 32, as glibc does")
+    settings = {"float32": (False, False), "bf16": (True, False), "compiled": (False, True), "both": (True, True)}
+    figures: dict[str, dict[str, float]] = {}
+    faults: dict[str, dict[str, float]] = {}
+    for preset in ("pong", "atari"):
+        rates, pages = figures.setdefault(preset, {}), faults.setdefault(preset, {})
+        off = ["learner.bf16=false", "learner.compile=false"]
+        rates[PLAIN], pages[PLAIN] = in_a_process(preset, off, keep=False)
+        for name, (bf16, compiled) in settings.items():
+            overrides = [f"learner.bf16={str(bf16).lower()}", f"learner.compile={str(compiled).lower()}"]
+            label = f"freed memory kept, {name}"
+            rates[label], pages[label] = in_a_process(preset, overrides)
+        batch = load(preset).config.learner.batch_size
+        show(f"learner, {preset} preset, batch {batch}, one thread", "updates/s", rates, PLAIN)
     write(ROOT / "results" / "bench" / "learner.json", {"updates_per_s": figures, "page_faults_per_update": faults})
 
 

@@ -1,15 +1,28 @@
-"""Replay in process on one thread: transitions a second beside memcpy of the same bytes."""
+"""Replay on one thread in process, and through its process into the learner's, beside memcpy and other replays."""
 
 from __future__ import annotations
 
-import numpy as np
+import time
 
+import numpy as np
+import psutil
+import ray
+
+from apex_ray.config.load import load
+from apex_ray.nodes import replay_node
+from apex_ray.nodes.flow import remote
+from apex_ray.nodes.learner_node import BatchSource
+from apex_ray.nodes.replay_node import ReplayNode
+from apex_ray.parts import resolve_sizes
+from apex_ray.process import keep_freed_memory
 from apex_ray.replay.memory import PrioritizedReplay
 from apex_ray.types import Chunk, EnvSpec, PriorityUpdate
 from benchmarks.machine import ROOT, write
+from benchmarks.peer import ask, figures_and_reasons
 from benchmarks.table import rates, show
 
-BATCH, CAPACITY, HORIZON, STREAMS, N = 512, 100_000, 100, 16, 3
+BATCH, CAPACITY, HORIZON, STREAMS, N = 512, 500_000, 100, 16, 3
+PEERS_CAPACITY = 100_000
 SPEC = EnvSpec("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
 
 
@@ -26,13 +39,15 @@ def make_chunk(rng: np.random.Generator) -> Chunk:
     )
 
 
-def main() -> None:
-    """84x84 frames, stacks of 4, n = 3: what memcpy moves is the same S + n frames a transition."""
+def in_process() -> tuple[dict[str, float], float]:
+    """(transitions a second, resident bytes a transition of a full replay of 500,000)."""
     rng = np.random.default_rng(0)
-    memory = PrioritizedReplay(SPEC, CAPACITY, HORIZON, N, alpha=0.6, seed=0)
     chunks = [make_chunk(rng) for _ in range(4)]
+    before = psutil.Process().memory_info().rss
+    memory = PrioritizedReplay(SPEC, CAPACITY, HORIZON, N, alpha=0.6, seed=0)
     for i in range(CAPACITY // (HORIZON * STREAMS) + 1):
         memory.add(chunks[i % 4])
+    resident = (psutil.Process().memory_info().rss - before) / memory.size
     source = memory._store.all.reshape(-1)
     size = BATCH * (SPEC.stack + N) * SPEC.frame_bytes
     turn = iter(range(10**9))
@@ -54,9 +69,59 @@ def main() -> None:
     def insert() -> int:
         return memory.add(chunks[next(turn) % 4])
 
-    figures = rates({"memcpy": memcpy, "sample": sample, "sample and update": sample_and_update, "insert": insert})
-    show("replay, batch 512, one thread", "transitions/s", figures, "memcpy")
-    write(ROOT / "results" / "bench" / "replay.json", figures)
+    works = {"memcpy": memcpy, "sample": sample, "sample and update": sample_and_update, "insert": insert}
+    return rates(works), resident
+
+
+def into_the_learner(shards: int, seconds: float = 5.0) -> float:
+    """Batches of 512 a second that arrive in this process from replay processes that hold 40,000 transitions."""
+    config = load("atari", ["replay.capacity_transitions=40000", f"replay.shards={shards}", "actors.count=1"]).config
+    sizes = resolve_sizes(config, SPEC)
+    store = 4 * config.learner.prefetch_batches * sizes.batch_bytes + 8 * sizes.chunk_bytes
+    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=store)
+    try:
+        node = remote(num_cpus=0, concurrency_groups=replay_node.GROUPS)(ReplayNode)
+        nodes = [node.remote(config, SPEC, sizes, i) for i in range(shards)]
+        rng = np.random.default_rng(0)
+        for i in range(config.replay.min_transitions // (HORIZON * STREAMS) + shards):
+            ray.get(nodes[i % shards].add.remote(make_chunk(rng)))
+        source, done, started = BatchSource(nodes, config), 0, 0.0
+        while not done or time.perf_counter() - started < seconds:
+            if source.poll() is None:
+                continue
+            started = started or time.perf_counter()  # from the first batch on
+            done += 1
+        return (done - 1) / (time.perf_counter() - started)
+    finally:
+        ray.shutdown()
+
+
+def main() -> None:
+    """84x84 frames, stacks of 4, n = 3: what memcpy moves is the same S + n = 7 frames a transition."""
+    keep_freed_memory()
+    figures, resident = in_process()
+    peers: dict[str, float] = {}
+    reasons: dict[str, str] = {}
+    for what in ("sample", "sample-and-update", "insert"):
+        measured, failed = figures_and_reasons(ask("replay", str(PEERS_CAPACITY), what))
+        peers |= {f"{name}: {what}": value for name, value in measured.items()}
+        reasons |= failed
+    show("replay, batch 512, one thread", "transitions/s", figures | peers, "memcpy")
+    remote_rates = {f"{shards} shard(s)": into_the_learner(shards) for shards in (1, 2)}
+    show("replay process to learner process", "batches of 512 a second", remote_rates, "1 shard(s)")
+    print(f"resident bytes a transition, {CAPACITY:,} of them: {resident:,.0f}")
+    for name, reason in reasons.items():
+        print(f"{name}: {reason}")
+    write(
+        ROOT / "results" / "bench" / "replay.json",
+        {
+            "transitions_per_s": figures,
+            "peers_transitions_per_s": peers,
+            "peers_not_measured": reasons,
+            "batches_per_s_into_learner": remote_rates,
+            "resident_bytes_per_transition": resident,
+        },
+    )
 
 
 if __name__ == "__main__":
