@@ -89,7 +89,7 @@ def build_actors(
     """
     a = config.actors
     num_envs, num_actors = a.envs_per_actor // a.groups, num_processes * a.groups
-    network = Inference(build_network(spec, config.network, seed=config.seed))
+    network = Inference(build_network(spec, config.network, seed=config.seed), a.bf16)
     variables = VariableClient(source, a.weights_every_steps * a.groups, lambda w: network.load(w.params))
 
     def build(index: int) -> Actor:

@@ -50,7 +50,7 @@ class NetworkConfig(Section):
     conv_channels: tuple[PositiveInt, ...] = (32, 64, 64)
     conv_kernels: tuple[PositiveInt, ...] = (8, 4, 3)
     conv_strides: tuple[PositiveInt, ...] = (4, 2, 1)
-    mlp_layers: tuple[PositiveInt, ...] = (128, 128)
+    mlp_layers: tuple[PositiveInt, ...] = Field((128, 128), min_length=1)
     hidden: PositiveInt = Field(512, description="width of each head's hidden layer")
     dueling: bool = Field(True, description="separate value and advantage heads (Wang et al. 2016)")
 
@@ -75,6 +75,9 @@ class ActorsConfig(Section):
         1, description="groups of an actor's environments; with 2, one emulates while the network acts for the other"
     )
     threads: PositiveInt = Field(1, description="threads an actor uses for emulation, and for inference")
+    bf16: bool | Literal["auto"] = Field(
+        False, description="choose actions in bfloat16; auto: where the CPU multiplies it in hardware"
+    )
 
     @model_validator(mode="after")
     def _groups_are_equal(self) -> ActorsConfig:

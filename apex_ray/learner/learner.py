@@ -11,7 +11,7 @@ from torch import Tensor
 
 from apex_ray.config.schema import ApexConfig, LearnerConfig
 from apex_ray.learner.loss import split_states, td_errors, weighted_loss
-from apex_ray.networks.build import build_network, from_arrays, to_arrays
+from apex_ray.networks.build import build_network, from_arrays, multiplies_bf16, to_arrays
 from apex_ray.types import AnyArray, Batch, EnvSpec, Float64Array, Weights
 from cluster.errors import UserError
 
@@ -27,16 +27,6 @@ def resolve_device(name: str) -> torch.device:
         reason = str(error).splitlines()[0]
         raise UserError(f"learner.device = {name!r} can't be used ({reason}); expected auto, cpu or cuda[:N]") from None
     return device
-
-
-def multiplies_bf16(device: torch.device) -> bool:
-    """Whether the device has units that multiply bfloat16 matrices: tensor cores, or a CPU's AMX tiles.
-
-    Without them bfloat16 saves memory traffic at best; on a CPU it is slower than float32.
-    """
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16", False))
 
 
 def build_optimizer(parameters: list[Tensor], config: LearnerConfig, device: torch.device) -> torch.optim.Optimizer:

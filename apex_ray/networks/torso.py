@@ -48,7 +48,8 @@ class MlpTorso(nn.Module):
 
     def forward(self, observations: Tensor) -> Tensor:
         """[B, S, D] -> [B, features]."""
-        return self.layers(observations.flatten(1).float())  # type: ignore[no-any-return]
+        inputs = observations.flatten(1).to(next(self.parameters()).dtype)
+        return self.layers(inputs)  # type: ignore[no-any-return]
 
 
 def build_torso(spec: EnvSpec, config: NetworkConfig) -> ConvTorso | MlpTorso:

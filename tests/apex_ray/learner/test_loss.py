@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from apex_ray.config.schema import ApexConfig, EnvConfig, LearnerConfig, NetworkConfig, TdConfig
-from apex_ray.learner.learner import Learner, multiplies_bf16, resolve_device
+from apex_ray.learner.learner import Learner, resolve_device
 from apex_ray.learner.loss import split_states, td_errors, weighted_loss
+from apex_ray.networks.build import multiplies_bf16
 from apex_ray.types import Batch, EnvSpec
 from cluster.errors import UserError
 

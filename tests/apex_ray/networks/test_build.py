@@ -49,6 +49,22 @@ def test_values_add_up_in_float32_under_autocast():
     assert value.dtype == torch.float32 and value.item() == pytest.approx(100.05, abs=1e-4)
 
 
+@pytest.mark.parametrize("spec", [ATARI, VECTOR])
+def test_inference_in_bf16_is_close_and_takes_float32_weights(spec):
+    newest = build_network(spec, NetworkConfig(hidden=32), seed=5)
+    plain, short = (Inference(build_network(spec, NetworkConfig(hidden=32), seed=6), bf16) for bf16 in (False, True))
+    dtypes = {p.dtype for p in short.network.parameters()}
+    assert dtypes == {torch.bfloat16, torch.float32}, "all but the last layers are short"
+    rng = np.random.default_rng(0)
+    observations = (rng.random((8, spec.stack, *spec.frame_shape)) * 255).astype(spec.frame_dtype)
+    before = short(observations)
+    for inference in (plain, short):
+        inference.load(to_arrays(newest))
+    expected, values = plain(observations), short(observations)
+    assert values.dtype == np.float32 and not np.allclose(values, before)
+    assert 0 < np.abs(values - expected).max() < 0.02 * np.abs(expected).max()
+
+
 def test_images_are_scaled_to_one():
     network = build_network(ATARI, NetworkConfig(), seed=1)
     white = torch.full((1, 4, 84, 84), 255, dtype=torch.uint8)
