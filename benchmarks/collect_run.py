@@ -1,7 +1,7 @@
-"""Turns a finished run folder into a result to commit: python -m benchmarks.collect_run RUN results/NAME
+"""Turns a finished run folder into a result to commit: python -m benchmarks.collect_run RUN results/NAME [COMMIT]
 
 Copies settings, evaluations, learning curve and metrics (thinned), plots the memory of all processes, plays 20 full
-episodes with the best weights, and writes what was measured where as result.json.
+episodes with the best weights, and writes what was measured where as result.json. COMMIT is the one it was trained at, when that is not this one.
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ import numpy as np
 from apex_ray.config.load import load_run_config
 from apex_ray.evaluation import evaluate_run
 from apex_ray.report.plots import learning_curve, memory_plot
-from benchmarks.machine import write
+from benchmarks.machine import facts, write
+from cluster.config import to_yaml
 from cluster.runs import open_run
 
 ROWS_KEPT = 300
 
 
-def collect(run: Path, out: Path) -> None:
+def collect(run: Path, out: Path, commit: str | None) -> None:
     out.mkdir(parents=True, exist_ok=True)
     config = load_run_config(run).config
     learning_curve(run)
-    for name in ("config.yaml", "evaluations.csv", "learning_curve.png"):
+    for name in ("evaluations.csv", "learning_curve.png"):
         shutil.copy(run / name, out / name)
+    (out / "config.yaml").write_text(to_yaml(config.model_copy(update={"runs_dir": "runs"})))
     lines = (run / "metrics.jsonl").read_text().splitlines()
     kept = lines[:: max(len(lines) // ROWS_KEPT, 1)]
     (out / "metrics.jsonl").write_text("\n".join([*kept, lines[-1]]) + "\n")
@@ -39,6 +41,7 @@ def collect(run: Path, out: Path) -> None:
         "env": config.env.id,
         "seed": config.seed,
         "train_command": f"apex-ray train {config.name} seed={config.seed}",
+        "trained_at_commit": commit or facts()["commit"],
         "training_s": last["time_s"],
         "frames": last["frames"],
         "updates": last["updates"],
@@ -78,4 +81,4 @@ def _resident(run: Path) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    collect(open_run(sys.argv[1]), Path(sys.argv[2]))
+    collect(open_run(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] if len(sys.argv) > 3 else None)

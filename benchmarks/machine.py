@@ -19,7 +19,7 @@ def facts() -> dict[str, Any]:
     """Machine, commit, versions and command, to stand beside every result."""
     cpu = next((x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")), ": unknown")
     commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    dirty = subprocess.run(["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True)
+    dirty = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no"], cwd=ROOT, capture_output=True, text=True)
     return {
         "cpu": cpu.split(":")[1].strip(),
         "cores": psutil.cpu_count(),
@@ -28,7 +28,7 @@ def facts() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "versions": {name: version(name) for name in ("torch", "ray", "ale-py", "numpy", "numba", "gymnasium")},
         "commit": (commit.stdout.strip() or "unknown") + (" with changes" if dirty.stdout.strip() else ""),
-        "command": " ".join(["python", *sys.orig_argv[1:]]),
+        "command": " ".join(["python", *(Path(a).name if Path(a).is_absolute() else a for a in sys.orig_argv[1:])]),
     }
 
 
