@@ -1,7 +1,8 @@
 """Turns a finished run folder into a result to commit: python -m benchmarks.collect_run RUN results/NAME [COMMIT]
 
 Copies settings, evaluations, learning curve and metrics (thinned), plots the memory of all processes, plays 20 full
-episodes with the best weights, and writes what was measured where as result.json. COMMIT is the one it was trained at, when that is not this one.
+episodes with the best weights, and writes what was measured where as result.json. COMMIT is the one it was trained at,
+when that is not this one.
 """
 
 from __future__ import annotations
