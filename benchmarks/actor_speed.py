@@ -51,6 +51,7 @@ def main() -> None:
     rng = np.random.default_rng(0)
     observations = envs.reset(0)
     inference = Inference(build_network(envs.spec, config.network, seed=0))
+    as_configured = Inference(build_network(envs.spec, config.network, seed=0), config.actors.bf16)
 
     def emulator() -> int:
         envs.send(rng.integers(envs.spec.num_actions, size=ENVS))
@@ -61,16 +62,22 @@ def main() -> None:
         inference(observations)
         return ENVS
 
+    def bare_inference_as_configured() -> int:
+        as_configured(observations)
+        return ENVS
+
     figures = rates(
         {
             "emulator alone": emulator,
-            "inference alone": bare_inference,
+            "inference alone, float32": bare_inference,
+            "inference alone, as the preset has it": bare_inference_as_configured,
             "actor, in turn on one core": actor_loop(groups=1),
             "actor, two groups overlapped on two cores": actor_loop(groups=2),
         }
     )
-    limit = "emulator and inference in turn"
-    figures[limit] = 1 / (1 / figures["emulator alone"] + 1 / figures["inference alone"])
+    for name in ("float32", "as the preset has it"):
+        limit = f"emulator and inference in turn, {name}"
+        figures[limit] = 1 / (1 / figures["emulator alone"] + 1 / figures[f"inference alone, {name}"])
     peers, reasons = figures_and_reasons(ask("actors"))
     show("actor process", "agent steps/s", figures | peers, limit)
     for name, reason in reasons.items():

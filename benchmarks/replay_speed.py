@@ -75,7 +75,8 @@ def in_process() -> tuple[dict[str, float], float]:
 
 def into_the_learner(shards: int, seconds: float = 5.0) -> float:
     """Batches of 512 a second that arrive in this process from replay processes that hold 40,000 transitions."""
-    config = load("atari", ["replay.capacity_transitions=40000", f"replay.shards={shards}", "actors.count=1"]).config
+    settings = ["replay.capacity_transitions=80000", "replay.min_transitions=40000", f"replay.shards={shards}"]
+    config = load("atari", [*settings, "actors.count=1"]).config
     sizes = resolve_sizes(config, SPEC)
     store = 4 * config.learner.prefetch_batches * sizes.batch_bytes + 8 * sizes.chunk_bytes
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=store)
