@@ -7,23 +7,19 @@ a sample is one contiguous copy of S + n frames. See docs/decisions/0001.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit, types
-from numba.core import cgutils
-from numba.extending import intrinsic
+from numba import njit
 
+from apex_ray.replay.intrinsics import memcpy, prefetch
 from apex_ray.types import AnyArray, ByteArray, IntArray
 
+PAGE_BYTES = 4096
 
-@intrinsic
-def _memcpy(_context, target, source, count):  # type: ignore[no-untyped-def]
-    """The C library's memcpy between two addresses, in bytes: five times the speed of numba's own array assignment."""
 
-    def generate(_, builder, __, arguments):  # type: ignore[no-untyped-def]
-        *addresses, count = arguments
-        pointers = (builder.inttoptr(address, cgutils.voidptr_t) for address in addresses)
-        cgutils.raw_memcpy(builder, *pointers, count, 1)  # type: ignore[no-untyped-call,call-arg]
-
-    return types.void(types.uintp, types.uintp, types.intp), generate
+@njit(nogil=True, cache=True)
+def _address(frames, slot, horizon):  # type: ignore[no-untyped-def]
+    """Where the window of a slot begins."""
+    first = (slot // horizon) * frames.shape[1] + slot % horizon
+    return frames.ctypes.data + first * frames.shape[2]
 
 
 @njit(nogil=True, cache=True)
@@ -32,13 +28,14 @@ def _gather(frames, slots, ages, horizon, stack, window, out):  # type: ignore[n
 
     frames [segments, T + S - 1 + n, bytes], out [B, S + n, bytes], both uint8 and contiguous.
     """
-    frame_bytes = frames.shape[2]
-    size = window * frame_bytes
+    size = window * frames.shape[2]
     for b in range(len(slots)):
-        segment = slots[b] // horizon
-        offset = slots[b] % horizon
-        first = (segment * frames.shape[1] + offset) * frame_bytes
-        _memcpy(out.ctypes.data + b * size, frames.ctypes.data + first, size)  # type: ignore[call-arg]
+        if b + 1 < len(slots):
+            # A line of each of the next window's pages: where they are is looked up while this window is copied.
+            after = _address(frames, slots[b + 1], horizon)
+            for page in range(0, size, PAGE_BYTES):
+                prefetch(after + page)  # type: ignore[call-arg]
+        memcpy(out.ctypes.data + b * size, _address(frames, slots[b], horizon), size)  # type: ignore[call-arg]
         for k in range(stack - 1 - ages[b]):
             out[b, k] = 0
 
