@@ -20,7 +20,10 @@ def facts() -> dict[str, Any]:
     cpu = next((x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")), ": unknown")
     commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True)
     dirty = subprocess.run(
-        ["git", "status", "--porcelain", "--untracked-files=no"], cwd=ROOT, capture_output=True, text=True
+        ["git", "status", "--porcelain", "--untracked-files=no", "--", ".", ":!results"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
     )
     return {
         "cpu": cpu.split(":")[1].strip(),
