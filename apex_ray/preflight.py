@@ -8,7 +8,7 @@ import psutil
 
 from apex_ray.config.schema import ApexConfig
 from apex_ray.learner.checkpoint import load_checkpoint, misfit
-from apex_ray.learner.learner import resolve_device
+from apex_ray.learner.hardware import resolve_compile, resolve_device
 from apex_ray.networks.build import build_network, from_arrays
 from apex_ray.parts import Sizes, build_limiter
 from apex_ray.types import EnvSpec
@@ -20,7 +20,7 @@ def check(config: ApexConfig, spec: EnvSpec, sizes: Sizes, resume_from: Path | N
     build_limiter(config, sizes)
     network = build_network(spec, config.network)
     if config.cluster.address is None:
-        resolve_device(config.learner.device)
+        resolve_compile(config.learner.compile, resolve_device(config.learner.device))
         check_memory(config, sizes)
     if resume_from is not None:
         saved = load_checkpoint(resume_from)

@@ -116,7 +116,9 @@ class LearnerConfig(Section):
     bf16: bool | Literal["auto"] = Field(
         False, description="autocast to bfloat16; auto: where the device multiplies it in hardware"
     )
-    compile: bool = Field(False, description="torch.compile the update; costs 10 to 60 s at the start")
+    compile: bool | Literal["auto"] = Field(
+        False, description="torch.compile the update, 10 to 60 s at the start; auto: where there is a compiler"
+    )
     threads: PositiveInt | Literal["auto"] = Field(
         "auto", description="CPU threads; auto: a quarter of the cores, 1 to 8"
     )

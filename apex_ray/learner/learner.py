@@ -10,23 +10,11 @@ import torch
 from torch import Tensor
 
 from apex_ray.config.schema import ApexConfig, LearnerConfig
+from apex_ray.learner.hardware import resolve_compile, resolve_device
 from apex_ray.learner.loss import split_states, td_errors, weighted_loss
 from apex_ray.networks.build import build_network, from_arrays, multiplies_bf16, to_arrays
 from apex_ray.types import AnyArray, Batch, EnvSpec, Float64Array, Weights
 from cluster.errors import UserError
-
-
-def resolve_device(name: str) -> torch.device:
-    """The device a name means; `auto` is CUDA where there is one. UserError for one that is not there."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"learner.device = {name!r} can't be used ({reason}); expected auto, cpu or cuda[:N]") from None
-    return device
 
 
 def build_optimizer(parameters: list[Tensor], config: LearnerConfig, device: torch.device) -> torch.optim.Optimizer:
@@ -57,15 +45,36 @@ class Learner:
         self.target.load_state_dict(self.online.state_dict())
         self.optimizer = build_optimizer(list(self.online.parameters()), config.learner, self.device)
         self.updates = 0
+        self._results = torch.empty(0)  # of the update under way
+        cuda = self.device.type == "cuda"
+        self._copies = torch.cuda.Stream(self.device) if cuda else None  # type: ignore[no-untyped-call]
         bf16 = config.learner.bf16
         self._bf16 = multiplies_bf16(self.device) if bf16 == "auto" else bf16
-        self._errors = torch.compile(td_errors) if config.learner.compile else td_errors
+        self._errors = torch.compile(td_errors) if resolve_compile(config.learner.compile, self.device) else td_errors
 
     def update(self, batch: Batch) -> tuple[Float64Array, UpdateStats]:
         """One gradient step; returns |TD errors| float64 [B] (before the step) and statistics."""
-        frames, steps, actions, returns, discounts, weights = self._to_device(
-            batch.frames, batch.steps, batch.actions, batch.returns, batch.discounts, batch.weights
-        )
+        self.start_update(self.stage(batch))
+        return self.finish_update()
+
+    def stage(self, batch: Batch) -> list[Tensor]:
+        """A batch on its way to the device. From pinned memory and on a stream of its own, beside a running update."""
+        arrays = (batch.frames, batch.steps, batch.actions, batch.returns, batch.discounts, batch.weights)
+        # Arrays out of shared memory are read-only; torch only warns about that, and nothing here writes to them.
+        tensors = [torch.as_tensor(a) for a in arrays]
+        if self._copies is None:
+            return tensors
+        with torch.cuda.stream(self._copies):
+            return [t.pin_memory().to(self.device, non_blocking=True) for t in tensors]
+
+    def start_update(self, staged: list[Tensor]) -> None:
+        """Launch one gradient step on what `stage` gave. A GPU works on while the caller does something else."""
+        if self._copies is not None:
+            current = torch.cuda.current_stream(self.device)
+            current.wait_stream(self._copies)
+            for tensor in staged:
+                tensor.record_stream(current)  # its memory is not to be reused before this stream is done with it
+        frames, steps, actions, returns, discounts, weights = staged
         states, next_states = split_states(frames, steps.long(), self._stack)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
             errors, taken = self._errors(
@@ -84,17 +93,17 @@ class Learner:
         absolute = errors.detach().abs()
         # One transfer for everything that goes back to the CPU.
         summary = torch.stack([loss.detach(), absolute.mean(), taken.detach().mean(), grad_norm])
-        values = torch.cat([summary, absolute]).double().cpu().numpy()
+        self._results = torch.cat([summary, absolute])
+
+    def finish_update(self) -> tuple[Float64Array, UpdateStats]:
+        """Wait for the step; returns |TD errors| float64 [B] from before it and statistics. UserError if not finite."""
+        values = self._results.double().cpu().numpy()
         if not np.isfinite(values).all():
             raise UserError(
                 f"learning diverged at update {self.updates}: the loss is {values[0]}; lower learner.learning_rate "
                 f"({self._config.learning_rate:g}) or set td.reward_clip"
             )
         return values[4:], UpdateStats(*(float(v) for v in values[:4]))
-
-    def _to_device(self, *arrays: AnyArray) -> list[Tensor]:
-        # Arrays out of shared memory are read-only; torch only warns about that, and nothing here writes to them.
-        return [torch.as_tensor(a).to(self.device, non_blocking=True) for a in arrays]
 
     def weights(self) -> Weights:
         """The online network's parameters; their version is the number of updates."""

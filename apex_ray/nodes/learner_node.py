@@ -47,14 +47,14 @@ class BatchSource:
         calls = [(i, self._shards[i].sample.remote(int(c), fair)) for i, c in enumerate(counts) if c]
         self._asked.append((shares, calls))
 
-    def poll(self) -> Batch | None:
-        """The next batch, or None when it has not come within POLL_S."""
+    def poll(self, timeout_s: float = POLL_S) -> Batch | None:
+        """The next batch, or None when it has not come within that time."""
         while len(self._asked) < self._ahead:
             self._ask()
         shares, calls = self._asked[0]
         references = [call for _, call in calls]
         started = time.monotonic()
-        ready, _ = ray.wait(references, num_returns=len(references), timeout=POLL_S)
+        ready, _ = ray.wait(references, num_returns=len(references), timeout=timeout_s)
         if len(ready) < len(references):
             self.waited_s += time.monotonic() - started
             return None
@@ -96,13 +96,21 @@ class LearnerNode:
         priorities = CallWindow(2 * len(shards))
         reporter = _Reporter(metrics, learner.updates)
         self._publish(weights)
+        batch, staged = None, []
         while True:
-            batch = batches.poll()
             if batch is None:
-                reporter.maybe(learner.updates, batches.waited_s)
-                continue
+                batch = batches.poll()
+                if batch is None:
+                    reporter.maybe(learner.updates, batches.waited_s)
+                    continue
+                staged = learner.stage(batch)
             with self._updating:
-                errors, stats = learner.update(batch)
+                learner.start_update(staged)
+                # A GPU is at work now: what is ready already goes to it meanwhile.
+                following = batches.poll(timeout_s=0.0)
+                if following is not None:
+                    staged = learner.stage(following)
+                errors, stats = learner.finish_update()
             for shard, update in sharding.split(batch.slots, batch.generations, errors).items():
                 priorities.reserve()
                 priorities.add(shards[shard].update_priorities.remote(update))
@@ -110,6 +118,7 @@ class LearnerNode:
                 self._publish(weights)
             reporter.means.add(**vars(stats), samples=len(batch.actions))
             reporter.maybe(learner.updates, batches.waited_s)
+            batch = following
 
     def _publish(self, weights: Any) -> None:
         assert self._learner is not None

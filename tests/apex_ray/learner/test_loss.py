@@ -1,11 +1,15 @@
 """Targets and losses by hand, and one whole update against an independent NumPy reference."""
 
+import sys
+import sysconfig
+
 import numpy as np
 import pytest
 import torch
 
 from apex_ray.config.schema import ApexConfig, EnvConfig, LearnerConfig, NetworkConfig, TdConfig
-from apex_ray.learner.learner import Learner, resolve_device
+from apex_ray.learner.hardware import missing_for_compile, resolve_compile, resolve_device
+from apex_ray.learner.learner import Learner
 from apex_ray.learner.loss import split_states, td_errors, weighted_loss
 from apex_ray.networks.build import multiplies_bf16
 from apex_ray.types import Batch, EnvSpec
@@ -143,6 +147,28 @@ def test_bf16_is_close_to_float32():
     np.testing.assert_allclose(Learner(SPEC, make_config(bf16=True)).update(batch)[0], plain, atol=0.05)
 
 
+@pytest.mark.skipif(missing_for_compile(torch.device("cpu")) is not None, reason="no compiler on this machine")
+def test_a_compiled_update_is_the_same():
+    batch = make_batch(np.random.default_rng(8))
+    plain, compiled = Learner(SPEC, make_config()), Learner(SPEC, make_config(compile=True))
+    for _ in range(2):
+        expected, found = plain.update(batch)[0], compiled.update(batch)[0]
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_compile_needs_a_compiler(monkeypatch):
+    cpu = torch.device("cpu")
+    assert resolve_compile(False, cpu) is False
+    monkeypatch.setenv("CXX", "/no/such/compiler")
+    assert "no C++ compiler /no/such/compiler" in missing_for_compile(cpu)
+    assert resolve_compile("auto", cpu) is False
+    with pytest.raises(UserError, match=r"learner.compile = true, but there is no C\+\+ compiler"):
+        Learner(SPEC, make_config(compile=True))
+    monkeypatch.setenv("CXX", sys.executable)  # any program that is there
+    monkeypatch.setattr(sysconfig, "get_paths", lambda: {"include": "/no/such/folder"})
+    assert "no /no/such/folder/Python.h" in missing_for_compile(cpu)
+
+
 @pytest.mark.parametrize("amx", [True, False])
 def test_bf16_auto_asks_the_device(monkeypatch, amx):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": amx})
@@ -150,6 +176,22 @@ def test_bf16_auto_asks_the_device(monkeypatch, amx):
     batch = make_batch(np.random.default_rng(6))
     expected = Learner(SPEC, make_config(bf16=amx)).update(batch)[0]
     np.testing.assert_array_equal(Learner(SPEC, make_config(bf16="auto")).update(batch)[0], expected)
+
+
+def test_the_next_batch_can_be_staged_during_an_update():
+    """What the learner's loop does: it must not disturb the update under way."""
+    rng = np.random.default_rng(7)
+    first, second = make_batch(rng), make_batch(rng)
+    plain, split = Learner(SPEC, make_config()), Learner(SPEC, make_config())
+    expected = [plain.update(first), plain.update(second)]
+    split.start_update(split.stage(first))
+    staged = split.stage(second)
+    found = [split.finish_update()]
+    split.start_update(staged)
+    found.append(split.finish_update())
+    for (mine, stats), (other, reference) in zip(found, expected, strict=True):
+        np.testing.assert_array_equal(mine, other)
+        assert stats == reference
 
 
 def test_the_state_goes_on_where_it_was():
