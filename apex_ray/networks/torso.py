@@ -10,6 +10,18 @@ from apex_ray.types import EnvSpec
 from cluster.errors import UserError
 
 
+class PixelConv2d(nn.Conv2d):
+    """A convolution of bytes 0 to 255 as if they were 0 to 1: the scale goes to the weights, which are fewer."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[B, C, H, W] uint8 -> [B, filters, h, w] in the parameters' dtype, or autocast's."""
+        device = input.device.type
+        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else self.weight.dtype
+        # Bytes are brought into channels_last before they become wider, which takes a fifth of the time of doing both.
+        pixels = input.contiguous(memory_format=torch.channels_last).to(dtype)
+        return self._conv_forward(pixels, self.weight * (1.0 / 255.0), self.bias)  # type: ignore[no-any-return]
+
+
 class ConvTorso(nn.Module):
     """Nature DQN's convolutions (Mnih et al. 2015) with the sizes of the configuration, valid padding."""
 
@@ -19,7 +31,8 @@ class ConvTorso(nn.Module):
         height, width = size
         sizes = zip(config.conv_channels, config.conv_kernels, config.conv_strides, strict=True)
         for channels, kernel, stride in sizes:
-            layers += [nn.Conv2d(in_channels, channels, kernel, stride), nn.ReLU()]
+            kind = nn.Conv2d if layers else PixelConv2d
+            layers += [kind(in_channels, channels, kernel, stride), nn.ReLU()]
             in_channels = channels
             height, width = ((x - kernel) // stride + 1 for x in (height, width))
             if min(height, width) < 1:
@@ -30,10 +43,7 @@ class ConvTorso(nn.Module):
     def forward(self, observations: Tensor) -> Tensor:
         """[B, S, (C,) H, W] uint8 -> [B, features]. Stack and colours become the input channels, scaled to [0, 1]."""
         batch, *_, height, width = observations.shape
-        images = observations.reshape(batch, -1, height, width)
-        # Dtype follows the parameters, so that a float64 network can be checked against a reference.
-        images = images.to(next(self.parameters()).dtype, memory_format=torch.channels_last)
-        return self.layers(images * (1.0 / 255.0))  # type: ignore[no-any-return]
+        return self.layers(observations.reshape(batch, -1, height, width))  # type: ignore[no-any-return]
 
 
 class MlpTorso(nn.Module):

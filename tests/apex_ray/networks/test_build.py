@@ -67,12 +67,14 @@ def test_inference_in_bf16_is_close_and_takes_float32_weights(spec):
 
 def test_images_are_scaled_to_one():
     network = build_network(ATARI, NetworkConfig(), seed=1)
+    first, *others = network.torso.layers
     white = torch.full((1, 4, 84, 84), 255, dtype=torch.uint8)
-    first = network.torso.layers[0]
     expected = first.weight.sum((1, 2, 3)) + first.bias
-    torch.testing.assert_close(first(white.float() / 255)[0, :, 0, 0], expected, rtol=1e-3, atol=1e-4)
-    scaled = network.torso.layers(white.float() / 255)
-    torch.testing.assert_close(network.torso(white), scaled, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(first(white)[0, :, 0, 0], expected, rtol=1e-3, atol=1e-4)
+    pixels = torch.randint(256, (2, 4, 84, 84), dtype=torch.uint8)
+    plain = torch.nn.functional.conv2d(pixels / 255, first.weight, first.bias, first.stride)
+    torch.testing.assert_close(first(pixels), plain, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(network.torso(pixels), torch.nn.Sequential(*others)(plain), rtol=1e-4, atol=1e-5)
 
 
 def test_seeds_give_the_same_network_and_leave_torchs_own_generator_alone():
