@@ -28,7 +28,6 @@ SETTINGS = [
     "replay.capacity_transitions=100000",
     "replay.min_transitions=10000",
     "learner.threads=1",
-    "learner.bf16=auto",
     "evaluation.every_s=100000",
     "evaluation.final=false",
     "checkpoint.every_s=100000",
