@@ -22,6 +22,9 @@ BoolArray = npt.NDArray[np.bool_]
 ByteArray = npt.NDArray[np.uint8]
 AnyArray = npt.NDArray[np.generic]
 
+# A batch names slot s of replay shard i as i * SHARD_STRIDE + s, so that priorities find their way back.
+SHARD_STRIDE = 1 << 40
+
 
 @dataclass(frozen=True)
 class EnvSpec:
@@ -88,13 +91,14 @@ class Chunk:
 class Batch:
     """B sampled transitions. State t is frames[:, :S]; the bootstrap state is frames[b, steps[b] : steps[b] + S]."""
 
-    frames: AnyArray  # [B, S + n, *F]
+    frames: AnyArray  # [B, S + n, *F]; empty where the learner has replay's frames (replay.frames = learner)
     actions: IntArray  # [B]
     returns: FloatArray  # [B]
     discounts: FloatArray  # [B]
     steps: ByteArray  # [B]
+    ages: ByteArray  # [B] how much of the state's stack is real, as in Chunk
     weights: FloatArray  # [B] importance weights, largest of the batch is 1
-    slots: IntArray  # [B] where in replay they are
+    slots: IntArray  # [B] where in replay they are: shard * SHARD_STRIDE + slot
     generations: IntArray  # [B] how often that slot had been overwritten
 
     @property

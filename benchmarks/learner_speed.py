@@ -30,6 +30,7 @@ def fixed_batch(size: int) -> Batch:
         returns=rng.random(size, np.float32),
         discounts=np.full(size, 0.97, np.float32),
         steps=np.full(size, 3, np.uint8),
+        ages=np.full(size, 3, np.uint8),
         weights=np.ones(size, np.float32),
         slots=np.arange(size),
         generations=np.zeros(size, np.int64),

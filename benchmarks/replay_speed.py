@@ -10,8 +10,8 @@ import ray
 
 from apex_ray.config.load import load
 from apex_ray.nodes import replay_node
+from apex_ray.nodes.batch_source import BatchSource
 from apex_ray.nodes.flow import remote
-from apex_ray.nodes.learner_node import BatchSource
 from apex_ray.nodes.replay_node import ReplayNode
 from apex_ray.parts import resolve_sizes
 from apex_ray.process import keep_freed_memory
@@ -86,7 +86,7 @@ def into_the_learner(shards: int, seconds: float = 5.0) -> float:
         rng = np.random.default_rng(0)
         for i in range(config.replay.min_transitions // (HORIZON * STREAMS) + shards):
             ray.get(nodes[i % shards].add.remote(make_chunk(rng)))
-        source, done, started = BatchSource(nodes, config), 0, 0.0
+        source, done, started = BatchSource(nodes, config, SPEC), 0, 0.0
         while not done or time.perf_counter() - started < seconds:
             if source.poll() is None:
                 continue

@@ -97,6 +97,9 @@ class ReplayConfig(Section):
     insert_tolerance_transitions: PositiveInt | None = Field(
         None, description="how far actors may run ahead of that ratio; null: min_transitions / 10, at least two chunks"
     )
+    frames: Literal["replay", "learner"] = Field(
+        "replay", description="learner: a copy of all frames on the learner's device, so that batches are only indices"
+    )
     shards: PositiveInt = Field(1, description="replay processes that share the transitions, sampled as one")
     max_bytes: PositiveInt | None = Field(None, description="refuse to start above; null: 80% of available memory")
 
@@ -119,9 +122,18 @@ class LearnerConfig(Section):
     compile: bool | Literal["auto"] = Field(
         False, description="torch.compile the update, 10 to 60 s at the start; auto: where there is a compiler"
     )
+    cuda_graphs: bool = Field(
+        False, description="with compile on CUDA: replay recorded launches (torch.compile's reduce-overhead)"
+    )
     threads: PositiveInt | Literal["auto"] = Field(
         "auto", description="CPU threads; auto: a quarter of the cores, 1 to 8"
     )
+
+    @model_validator(mode="after")
+    def _graphs_need_compile(self) -> LearnerConfig:
+        if self.cuda_graphs and self.compile is False:
+            raise ValueError("cuda_graphs needs compile true or auto")
+        return self
 
 
 class EvaluationConfig(Section):

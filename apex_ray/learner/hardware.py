@@ -12,6 +12,7 @@ from typing import Literal
 
 import torch
 
+from apex_ray.types import AnyArray
 from cluster.errors import UserError
 
 
@@ -34,6 +35,12 @@ def resolve_compile(setting: bool | Literal["auto"], device: torch.device) -> bo
     if setting is True and missing:
         raise UserError(f"learner.compile = true, but there is {missing}; install it, or expected auto or false")
     return bool(setting) and not missing
+
+
+def page_lock(memory: AnyArray) -> None:
+    """Lock an array's pages, so that a GPU reads them by itself and beside its work. Slower transfers if it can't."""
+    pages = torch.from_numpy(memory)
+    torch.cuda.cudart().cudaHostRegister(pages.data_ptr(), memory.nbytes, 0)  # type: ignore[no-untyped-call]
 
 
 def missing_for_compile(device: torch.device) -> str | None:

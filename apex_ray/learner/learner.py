@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from apex_ray.config.schema import ApexConfig, LearnerConfig
-from apex_ray.learner.hardware import resolve_compile, resolve_device
+from apex_ray.learner.frame_mirror import FrameMirror
+from apex_ray.learner.hardware import page_lock, resolve_compile, resolve_device
 from apex_ray.learner.loss import split_states, td_errors, weighted_loss
 from apex_ray.networks.build import build_network, from_arrays, multiplies_bf16, to_arrays
-from apex_ray.types import AnyArray, Batch, EnvSpec, Float64Array, Weights
+from apex_ray.types import AnyArray, Batch, EnvSpec, Float64Array, IntArray, Weights
 from cluster.errors import UserError
 
 
@@ -37,7 +38,7 @@ class UpdateStats:
 
 class Learner:
     def __init__(self, spec: EnvSpec, config: ApexConfig) -> None:
-        self._config, self._stack = config.learner, spec.stack
+        self._settings, self._config, self._spec, self._stack = config, config.learner, spec, spec.stack
         self._double_q = config.td.double_q
         self.device = resolve_device(config.learner.device)
         self.online = build_network(spec, config.network, seed=config.seed).to(self.device)
@@ -48,9 +49,13 @@ class Learner:
         self._results = torch.empty(0)  # of the update under way
         cuda = self.device.type == "cuda"
         self._copies = torch.cuda.Stream(self.device) if cuda else None  # type: ignore[no-untyped-call]
+        self._graphs = config.learner.cuda_graphs and cuda
         bf16 = config.learner.bf16
         self._bf16 = multiplies_bf16(self.device) if bf16 == "auto" else bf16
-        self._errors = torch.compile(td_errors) if resolve_compile(config.learner.compile, self.device) else td_errors
+        self._errors = td_errors
+        if resolve_compile(config.learner.compile, self.device):
+            self._errors = torch.compile(td_errors, mode="reduce-overhead" if self._graphs else None)
+        self._mirror: FrameMirror | None = None
 
     def update(self, batch: Batch) -> tuple[Float64Array, UpdateStats]:
         """One gradient step; returns |TD errors| float64 [B] (before the step) and statistics."""
@@ -59,13 +64,33 @@ class Learner:
 
     def stage(self, batch: Batch) -> list[Tensor]:
         """A batch on its way to the device. From pinned memory and on a stream of its own, beside a running update."""
-        arrays = (batch.frames, batch.steps, batch.actions, batch.returns, batch.discounts, batch.weights)
+        arrays = (batch.steps, batch.actions, batch.returns, batch.discounts, batch.weights)
+        with torch.cuda.stream(self._copies):  # nothing where there is no such stream
+            frames = self._mirror.gather(batch.slots, batch.ages) if self._mirror else self._to_device(batch.frames)
+            return [frames, *(self._to_device(a) for a in arrays)]
+
+    def _to_device(self, array: AnyArray) -> Tensor:
         # Arrays out of shared memory are read-only; torch only warns about that, and nothing here writes to them.
-        tensors = [torch.as_tensor(a) for a in arrays]
-        if self._copies is None:
-            return tensors
+        tensor = torch.as_tensor(array)
+        return tensor if self._copies is None else tensor.pin_memory().to(self.device, non_blocking=True)
+
+    def prepare_memory(self, memory: AnyArray) -> None:
+        """Let the device read this array, which lives as long as the process, without a copy in between."""
+        if self._copies is not None:
+            page_lock(memory)
+
+    def mirror_replay(self) -> None:
+        """Make room for all of replay's frames on the device; batches then come without. UserError for too little."""
+        config = self._settings
+        horizon = config.actors.chunk_transitions
+        segments = max(config.replay.capacity_transitions // config.replay.shards // horizon, 1)
+        self._mirror = FrameMirror(self._spec, config.replay.shards, segments, horizon, config.td.n_step, self.device)
+
+    def write_frames(self, shard: int, segments: IntArray, frames: AnyArray) -> None:
+        """What replay stored in `segments` [G] of a shard: frames [G, T + S - 1 + n, *F]."""
+        assert self._mirror is not None, "mirror_replay() comes first"
         with torch.cuda.stream(self._copies):
-            return [t.pin_memory().to(self.device, non_blocking=True) for t in tensors]
+            self._mirror.write(shard, segments, frames)
 
     def start_update(self, staged: list[Tensor]) -> None:
         """Launch one gradient step on what `stage` gave. A GPU works on while the caller does something else."""
@@ -76,6 +101,8 @@ class Learner:
                 tensor.record_stream(current)  # its memory is not to be reused before this stream is done with it
         frames, steps, actions, returns, discounts, weights = staged
         states, next_states = split_states(frames, steps.long(), self._stack)
+        if self._graphs:
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
             errors, taken = self._errors(
                 self.online, self.target, states, actions, returns, discounts, next_states, self._double_q

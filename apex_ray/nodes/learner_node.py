@@ -5,66 +5,25 @@ from __future__ import annotations
 import threading
 import time
 import warnings
-from collections import deque
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import ray
-from ray import ObjectRef
 
 from apex_ray.config.schema import ApexConfig
 from apex_ray.learner.checkpoint import Counters, load_checkpoint, save_checkpoint
 from apex_ray.learner.learner import Learner
+from apex_ray.nodes.batch_source import BatchSource
 from apex_ray.nodes.flow import CallWindow, LatestCall
 from apex_ray.parts import Sizes
 from apex_ray.process import prepare_process
 from apex_ray.replay import shards as sharding
+from apex_ray.replay.memory import Fresh
 from apex_ray.report.tally import LearnerReport, UpdateMeans
-from apex_ray.types import Batch, EnvSpec
+from apex_ray.types import EnvSpec
 
 REPORT_EVERY_S = 1.0
-POLL_S = 0.5  # of waiting for a batch, after which metrics are reported all the same
-
-
-class BatchSource:
-    """Batches from all shards, a bounded number asked for ahead of use."""
-
-    def __init__(self, shards: list[Any], config: ApexConfig) -> None:
-        self._shards, self._batch_size = shards, config.learner.batch_size
-        self._beta, self._ahead = config.replay.beta, config.learner.prefetch_batches
-        self._rng = np.random.default_rng(config.seed)
-        self._masses = [1.0] * len(shards)
-        self._sizes = [0] * len(shards)
-        self._asked: deque[tuple[list[float], list[tuple[int, ObjectRef[Any]]]]] = deque()
-        self.waited_s = 0.0
-
-    def _ask(self) -> None:
-        shares = (np.asarray(self._masses) / sum(self._masses)).tolist()
-        counts = sharding.allocate(self._batch_size, self._masses, self._rng)
-        fair = self._batch_size // len(self._shards)
-        calls = [(i, self._shards[i].sample.remote(int(c), fair)) for i, c in enumerate(counts) if c]
-        self._asked.append((shares, calls))
-
-    def poll(self, timeout_s: float = POLL_S) -> Batch | None:
-        """The next batch, or None when it has not come within that time."""
-        while len(self._asked) < self._ahead:
-            self._ask()
-        shares, calls = self._asked[0]
-        references = [call for _, call in calls]
-        started = time.monotonic()
-        ready, _ = ray.wait(references, num_returns=len(references), timeout=timeout_s)
-        if len(ready) < len(references):
-            self.waited_s += time.monotonic() - started
-            return None
-        self._asked.popleft()
-        samples = ray.get(references)
-        self.waited_s += time.monotonic() - started
-        for (shard, _), sample in zip(calls, samples, strict=True):
-            self._masses[shard], self._sizes[shard] = sample.total_mass, sample.size
-        drawn = [(i, shares[i], sample) for (i, _), sample in zip(calls, samples, strict=True)]
-        return sharding.merge(drawn, max(sum(self._sizes), 1), self._beta)
 
 
 class LearnerNode:
@@ -80,6 +39,8 @@ class LearnerNode:
         """Build the networks, from the newest checkpoint when resuming."""
         prepare_process(self._sizes.learner_threads)
         self._learner = Learner(self._spec, self._config)
+        if self._config.replay.frames == "learner":
+            self._learner.mirror_replay()
         if not resume:
             return Counters()
         saved = load_checkpoint(self._run_folder)
@@ -92,7 +53,7 @@ class LearnerNode:
         learner, config = self._learner, self._config.learner
         prepare_process(self._sizes.learner_threads)
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        batches = BatchSource(shards, self._config)
+        batches = self._source(shards)
         priorities = CallWindow(2 * len(shards))
         reporter = _Reporter(metrics, learner.updates)
         self._publish(weights)
@@ -119,6 +80,17 @@ class LearnerNode:
             reporter.means.add(**vars(stats), samples=len(batch.actions))
             reporter.maybe(learner.updates, batches.waited_s)
             batch = following
+
+    def _source(self, shards: list[Any]) -> BatchSource:
+        learner = self._learner
+        assert learner is not None, "prepare() comes first"
+        if self._config.replay.frames == "replay":
+            return BatchSource(shards, self._config, self._spec, pin=learner.prepare_memory)
+
+        def mirror(shard: int, fresh: Fresh) -> None:
+            learner.write_frames(shard, fresh.segments, fresh.frames)
+
+        return BatchSource(shards, self._config, self._spec, mirror)
 
     def _publish(self, weights: Any) -> None:
         assert self._learner is not None

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 import ray
 
 from apex_ray.config.schema import ApexConfig
+from apex_ray.nodes import batch_memory
 from apex_ray.parts import Sizes, build_limiter, build_replay
 from apex_ray.replay.memory import Sample
 from apex_ray.replay.saving import load_replay, save_replay
-from apex_ray.types import Chunk, EnvSpec, PriorityUpdate
+from apex_ray.types import AnyArray, Chunk, EnvSpec, PriorityUpdate
+
+FRESH_BYTES = 32 * 2**20  # of new frames in one answer, about
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class ReplayNode:
         self._memory = build_replay(config, spec, shard)
         self._limiter = build_limiter(config, sizes)
         self._changed = threading.Condition()
+        self._batches: AnyArray | None = None
+        self._fresh_limit = max(FRESH_BYTES // self._memory.segment_bytes, 1)
 
     @ray.method(concurrency_group="insert")
     def add(self, chunk: Chunk) -> int:
@@ -50,19 +56,54 @@ class ReplayNode:
         return added
 
     @ray.method(concurrency_group="sample")
-    def sample(self, count: int, share: int) -> Sample:
-        """`count` transitions once the limiter allows `share` samples (a batch's mean share of this shard)."""
+    def sample(self, count: int, share: int, place: tuple[int, int] | None = None) -> Sample:
+        """`count` transitions once the limiter allows `share` samples (a batch's mean share of this shard).
+
+        With `place`, (slot, first row) of the memory attached to, their frames are written there and the answer holds
+        none.
+        """
+        out = None
+        if place is not None:
+            assert self._batches is not None, "attach() comes first"
+            slot, row = place
+            out = self._batches[slot, row : row + count]
         with self._changed:
-            self._changed.wait_for(lambda: self._memory.size > 0 and self._limiter.may_sample(share))
-            sample = self._memory.sample(count)
+            self._changed.wait_for(lambda: self._may_sample(share))
+            sample = self._memory.sample(count, out)
             self._limiter.sampled += count
             self._changed.notify_all()
-        return sample
+        return sample if out is None else replace(sample, frames=out[:0])
+
+    @ray.method(concurrency_group="sample")
+    def sample_mirrored(self, count: int, share: int) -> Sample:
+        """As `sample`, with the frames that the learner's mirror lacks instead of those of the transitions.
+
+        Where these are many, some of them come alone, and no transitions. Answers must be used in the order of the
+        calls: each holds what is new since the one before.
+        """
+        memory = self._memory
+        with self._changed:
+            self._changed.wait_for(lambda: memory.unsent >= self._fresh_limit or self._may_sample(share))
+            fresh = memory.take_fresh(self._fresh_limit)
+            drawn = count if not memory.unsent and self._may_sample(share) else 0
+            sample = memory.sample(drawn, frames=False)
+            self._limiter.sampled += drawn
+            self._changed.notify_all()
+        return replace(sample, fresh=fresh)
+
+    def _may_sample(self, share: int) -> bool:
+        return self._memory.size > 0 and self._limiter.may_sample(share)
 
     @ray.method(concurrency_group="update")
     def update_priorities(self, update: PriorityUpdate) -> None:
         with self._changed:
             self._memory.update_priorities(update)
+
+    @ray.method(concurrency_group="stats")
+    def attach(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> bool:
+        """Map the learner's batch memory; False where this shard is on another machine."""
+        self._batches = batch_memory.attach(path, shape, dtype)
+        return self._batches is not None
 
     @ray.method(concurrency_group="stats")
     def stats(self) -> ReplayStats:

@@ -63,11 +63,20 @@ class FrameStore:
         """A stream's frames [T + S - 1 + n, *F]."""
         self._frames[segment] = np.ascontiguousarray(frames).view(np.uint8).reshape(self._frames.shape[1:])
 
-    def gather(self, slots: IntArray, ages: ByteArray) -> AnyArray:
-        """Frames [B, S + n, *F] of slots [B], whose stacks reach back ages [B] real frames."""
-        out = np.empty((len(slots), self._window, self._frames.shape[2]), np.uint8)
-        _gather(self._frames, slots, ages, self._horizon, self._stack, self._window, out)
-        return out.view(self._dtype).reshape(len(slots), self._window, *self._shape)
+    def read(self, segments: IntArray) -> AnyArray:
+        """All frames of segments [G]: [G, T + S - 1 + n, *F]."""
+        return self._frames[segments].view(self._dtype).reshape(len(segments), self._frames.shape[1], *self._shape)
+
+    def gather(self, slots: IntArray, ages: ByteArray, out: AnyArray | None = None) -> AnyArray:
+        """Frames [B, S + n, *F] of slots [B], whose stacks reach back ages [B] real frames.
+
+        `out`: a contiguous array to write them into, instead of a new one.
+        """
+        if out is None:
+            out = np.empty((len(slots), self._window, *self._shape), self._dtype)
+        raw = out.view(np.uint8).reshape(len(slots), self._window, self._frames.shape[2])
+        _gather(self._frames, slots, ages, self._horizon, self._stack, self._window, raw)
+        return out
 
     @property
     def all(self) -> ByteArray:

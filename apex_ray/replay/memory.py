@@ -13,19 +13,29 @@ from apex_ray.types import AnyArray, ByteArray, Chunk, EnvSpec, Float64Array, Fl
 
 
 @dataclass
+class Fresh:
+    """Frames that were written since the last time somebody took them."""
+
+    segments: IntArray  # [G] where, oldest first
+    frames: AnyArray  # [G, T + S - 1 + n, *F]
+
+
+@dataclass
 class Sample:
     """B transitions drawn from one replay, with the masses that their probabilities follow from."""
 
-    frames: AnyArray  # [B, S + n, *F]
+    frames: AnyArray  # [B, S + n, *F], or empty where the caller has them
     actions: IntArray  # [B]
     returns: FloatArray  # [B]
     discounts: FloatArray  # [B]
     steps: ByteArray  # [B]
+    ages: ByteArray  # [B]
     masses: Float64Array  # [B] priority^alpha
     slots: IntArray  # [B]
     generations: IntArray  # [B]
     total_mass: float  # of the replay they came from, when they were drawn
     size: int  # its transitions
+    fresh: Fresh | None = None
 
 
 class PrioritizedReplay:
@@ -52,6 +62,7 @@ class PrioritizedReplay:
         self._generations = np.zeros(self.segments, np.int64)  # how often the segment was written
         self._valid = np.zeros(self.segments, np.int64)  # transitions in it
         self._cursor = 0
+        self._unsent = 0  # segments before the cursor that `take_fresh` has not given yet
         self.size = 0
         self.stale_updates = 0
 
@@ -90,17 +101,42 @@ class PrioritizedReplay:
         self._valid[segment] = valid
         self._generations[segment] += 1
         self._cursor = (segment + 1) % self.segments
+        self._unsent = min(self._unsent + 1, self.segments)
         return valid
 
-    def sample(self, count: int) -> Sample:
-        """`count` independent draws, probability proportional to priority^alpha. Replay must not be empty."""
+    @property
+    def segment_bytes(self) -> int:
+        """Of one segment's frames."""
+        return self._store.nbytes // self.segments
+
+    @property
+    def unsent(self) -> int:
+        """Segments that `take_fresh` has still to give."""
+        return self._unsent
+
+    def take_fresh(self, limit: int) -> Fresh:
+        """The oldest `limit` segments not given before, as they are now."""
+        count = min(limit, self._unsent)
+        segments = (self._cursor - self._unsent + np.arange(count)) % self.segments
+        self._unsent -= count
+        return Fresh(segments, self._store.read(segments))
+
+    def sample(self, count: int, out: AnyArray | None = None, frames: bool = True) -> Sample:
+        """`count` independent draws, probability proportional to priority^alpha. Replay must not be empty.
+
+        `out`: where to write their frames, a contiguous array [count, S + n, *F], instead of a new one. Without
+        `frames` there are none in the sample.
+        """
         slots = self._tree.sample(count, self._rng)
+        ages = self._ages[slots]
+        shown = count if frames else 0
         return Sample(
-            frames=self._store.gather(slots, self._ages[slots]),
+            frames=self._store.gather(slots[:shown], ages[:shown], out),
             actions=self._actions[slots].astype(np.int64),
             returns=self._returns[slots],
             discounts=self._discounts[slots],
             steps=self._steps[slots],
+            ages=ages,
             masses=self._tree.get(slots),
             slots=slots,
             generations=self._generations[slots // self._horizon],
@@ -151,3 +187,4 @@ class PrioritizedReplay:
         self._tree.set_range(0, state["masses"].astype(np.float64))
         self._cursor, self.stale_updates = (int(x) for x in state["cursor"])
         self.size = int(self._valid.sum())
+        self._unsent = int(np.count_nonzero(self._generations))

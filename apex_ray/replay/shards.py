@@ -9,10 +9,7 @@ import numpy as np
 
 from apex_ray.replay.memory import Sample
 from apex_ray.td import importance_weights
-from apex_ray.types import Batch, Float64Array, IntArray, PriorityUpdate
-
-# Slots travel as shard * SHARD_STRIDE + slot, so that priorities find their way back.
-SHARD_STRIDE = 1 << 40
+from apex_ray.types import SHARD_STRIDE, AnyArray, Batch, Float64Array, IntArray, PriorityUpdate
 
 
 def allocate(batch_size: int, masses: Sequence[float], rng: np.random.Generator) -> IntArray:
@@ -21,13 +18,16 @@ def allocate(batch_size: int, masses: Sequence[float], rng: np.random.Generator)
     return rng.multinomial(batch_size, shares / shares.sum())
 
 
-def merge(samples: Sequence[tuple[int, float, Sample]], size: int, beta: float) -> Batch:
+def merge(
+    samples: Sequence[tuple[int, float, Sample]], size: int, beta: float, frames: AnyArray | None = None
+) -> Batch:
     """One batch of samples from shards.
 
     Args:
         samples: (shard, probability with which that shard was chosen, its sample) of every shard drawn from.
         size: transitions in all shards.
         beta: of the importance weights.
+        frames: [B, S + n, *F] of all samples in this order, where they are joined already.
 
     P(i) is the shard's probability times i's share of that shard's mass: exact even when the masses that the shards
     were chosen by are a little out of date.
@@ -36,11 +36,12 @@ def merge(samples: Sequence[tuple[int, float, Sample]], size: int, beta: float) 
     probability = [share * s.masses / s.total_mass for _, share, s in samples]
     weights = importance_weights(_join(probability), size, beta)
     return Batch(
-        frames=_join([s.frames for _, _, s in samples]),
+        frames=_join([s.frames for _, _, s in samples]) if frames is None else frames,
         actions=_join([s.actions for _, _, s in samples]),
         returns=_join([s.returns for _, _, s in samples]),
         discounts=_join([s.discounts for _, _, s in samples]),
         steps=_join([s.steps for _, _, s in samples]),
+        ages=_join([s.ages for _, _, s in samples]),
         weights=weights,
         slots=_join([shard * SHARD_STRIDE + s.slots for shard, _, s in samples]),
         generations=_join([s.generations for _, _, s in samples]),

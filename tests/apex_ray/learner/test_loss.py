@@ -69,6 +69,7 @@ def make_batch(rng, size=5):
         returns=rng.normal(size=size).astype(np.float32),
         discounts=np.where(rng.random(size) < 0.3, 0, 0.9).astype(np.float32),
         steps=rng.integers(1, 3, size).astype(np.uint8),
+        ages=np.full(size, 1, np.uint8),
         weights=rng.random(size).astype(np.float32),
         slots=np.arange(size),
         generations=np.zeros(size, np.int64),

@@ -19,7 +19,7 @@ from apex_ray.evaluation import evaluate_run
 from apex_ray.learner.checkpoint import load_checkpoint
 from apex_ray.nodes import replay_node
 from apex_ray.nodes.actor_node import ActorNode
-from apex_ray.nodes.learner_node import BatchSource
+from apex_ray.nodes.batch_source import BatchSource
 from apex_ray.nodes.metrics_node import MetricsNode
 from apex_ray.nodes.replay_node import ReplayNode
 from apex_ray.nodes.weights_node import WeightsNode
@@ -115,7 +115,7 @@ def test_ray_and_serial_feed_the_learner_the_same(cluster, tmp_path):
             config = config.model_copy(update={"replay": config.replay.model_copy(update={"min_transitions": 200})})
             fresh = remote.remote(config, spec, sizes, 0)
             ray.get(fresh.load.remote(path))
-            source = BatchSource([fresh], config)
+            source = BatchSource([fresh], config, spec)
             for _ in range(3):
                 batch = None
                 while batch is None:

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
+from apex_ray.learner.frame_mirror import FrameMirror
 from apex_ray.replay import shards
 from apex_ray.replay.memory import PrioritizedReplay
 from apex_ray.types import Chunk, EnvSpec, PriorityUpdate
@@ -172,3 +174,23 @@ def test_bytes_needed_is_what_is_allocated():
     actual -= memory.capacity * 8 + 16  # the copied masses and the cursor are not stored
     assert PrioritizedReplay.bytes_needed(spec, 5_000, 100, 3) == actual
     assert actual / 5_000 < 7_600
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_a_mirror_of_fresh_frames_gives_the_same_samples(data):
+    """However inserts and `take_fresh` interleave: once nothing is unsent, the mirror holds what replay holds."""
+    memory, first = replay(capacity=data.draw(st.integers(4, 60))), 0
+    mirror = FrameMirror(SPEC, 1, memory.segments, HORIZON, N, torch.device("cpu"))
+    for _ in range(data.draw(st.integers(1, 12))):
+        if data.draw(st.booleans()):
+            memory.add(make_chunk(first, streams=data.draw(st.integers(1, 3))))
+            first += HORIZON
+        else:
+            fresh = memory.take_fresh(data.draw(st.integers(1, 5)))
+            mirror.write(0, fresh.segments, fresh.frames)
+        if not memory.unsent and memory.total_mass > 0:
+            sample = memory.sample(9, frames=False)
+            assert not len(sample.frames)
+            expected = memory._store.gather(sample.slots, sample.ages)
+            np.testing.assert_array_equal(mirror.gather(sample.slots, sample.ages).numpy(), expected)

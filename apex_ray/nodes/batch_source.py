@@ -1,0 +1,129 @@
+"""The learner's side of sampling: batches from all shards, a bounded number asked for ahead of use."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import ray
+from ray import ObjectRef
+
+from apex_ray.config.schema import ApexConfig
+from apex_ray.nodes.batch_memory import BatchMemory
+from apex_ray.replay import shards as sharding
+from apex_ray.replay.memory import Fresh, Sample
+from apex_ray.types import AnyArray, Batch, EnvSpec
+
+POLL_S = 0.5  # of waiting for a batch, after which metrics are reported all the same
+IN_USE = 2  # batches that the learner holds at once: one in an update, one on its way to the device
+
+
+class _Asked(NamedTuple):
+    """One batch under way."""
+
+    slot: int  # of the batch memory
+    shares: list[float]  # probability with which each shard was chosen
+    calls: list[tuple[int, int, ObjectRef[Any]]]  # (shard, samples asked of it, call)
+
+
+class BatchSource:
+    """Polled for batches; frames come through shared memory from shards on this machine, else in Ray's answers.
+
+    A batch's frames are valid until the batch after the next is polled for.
+    """
+
+    def __init__(
+        self,
+        shards: list[Any],
+        config: ApexConfig,
+        spec: EnvSpec,
+        mirror: Callable[[int, Fresh], None] | None = None,
+        pin: Callable[[AnyArray], None] = lambda memory: None,
+    ) -> None:
+        """`mirror` takes the frames new to a shard, where batches come without (replay.frames = learner); `pin`
+        prepares the shared memory for a device's transfers.
+        """
+        self._shards, self._batch_size = shards, config.learner.batch_size
+        self._beta, self._ahead = config.replay.beta, config.learner.prefetch_batches
+        self._mirror = mirror
+        self._rng = np.random.default_rng(config.seed)
+        self._masses = [1.0] * len(shards)
+        self._sizes = [0] * len(shards)
+        self._asked: deque[_Asked] = deque()
+        self._asks = 0
+        self._slots = self._ahead + IN_USE
+        self._here = [False] * len(shards)  # shards that write into the memory
+        self.waited_s = 0.0
+        if mirror is None:
+            self._memory = self._share_memory(spec, config.td.n_step)
+            if self._memory is not None:
+                pin(self._memory.frames)
+
+    def _share_memory(self, spec: EnvSpec, n_step: int) -> BatchMemory | None:
+        """Memory that at least one shard could map, or None."""
+        shape = (self._slots, self._batch_size, spec.stack + n_step, *spec.frame_shape)
+        try:
+            memory = BatchMemory(shape, spec.frame_dtype)
+        except OSError:
+            return None
+        try:
+            self._here = ray.get([s.attach.remote(memory.path, shape, memory.dtype) for s in self._shards])
+        finally:
+            memory.unlink()
+        return memory if any(self._here) else None
+
+    def _ask(self) -> None:
+        shares = (np.asarray(self._masses) / sum(self._masses)).tolist()
+        counts = sharding.allocate(self._batch_size, self._masses, self._rng)
+        fair = self._batch_size // len(self._shards)
+        slot, row, calls = self._asks % self._slots, 0, []
+        for i, count in enumerate(counts.tolist()):
+            if count:
+                if self._mirror is not None:
+                    call = self._shards[i].sample_mirrored.remote(count, fair)
+                else:
+                    call = self._shards[i].sample.remote(count, fair, (slot, row) if self._here[i] else None)
+                calls.append((i, count, call))
+            row += count
+        self._asked.append(_Asked(slot, shares, calls))
+        self._asks += 1
+
+    def poll(self, timeout_s: float = POLL_S) -> Batch | None:
+        """The next batch, or None when it has not come within that time."""
+        while len(self._asked) < self._ahead:
+            self._ask()
+        slot, shares, calls = self._asked[0]
+        references = [call for *_, call in calls]
+        started = time.monotonic()
+        ready, _ = ray.wait(references, num_returns=len(references), timeout=timeout_s)
+        if len(ready) < len(references):
+            self.waited_s += time.monotonic() - started
+            return None
+        self._asked.popleft()
+        samples: list[Sample] = ray.get(references)
+        self.waited_s += time.monotonic() - started
+        for (shard, _, _), sample in zip(calls, samples, strict=True):
+            self._masses[shard], self._sizes[shard] = sample.total_mass, sample.size
+        if self._mirror is not None:
+            for (shard, _, _), sample in zip(calls, samples, strict=True):
+                assert sample.fresh is not None, "the shard was told to send them"
+                self._mirror(shard, sample.fresh)
+            if any(len(s.slots) < count for (_, count, _), s in zip(calls, samples, strict=True)):
+                return None  # a shard had only new frames to send; which batches are dropped is independent of draws
+        drawn = [(shard, shares[shard], sample) for (shard, _, _), sample in zip(calls, samples, strict=True)]
+        return sharding.merge(drawn, max(sum(self._sizes), 1), self._beta, self._joined(slot, calls, samples))
+
+    def _joined(self, slot: int, calls: list[tuple[int, int, Any]], samples: list[Sample]) -> AnyArray | None:
+        """The batch's frames in shared memory, those that came in answers copied beside the rest."""
+        if self._mirror is not None or self._memory is None:
+            return None
+        frames: AnyArray = self._memory.frames[slot]
+        row = 0
+        for (shard, count, _), sample in zip(calls, samples, strict=True):
+            if not self._here[shard]:
+                frames[row : row + count] = sample.frames
+            row += count
+        return frames
