@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from apex_ray.actor.actor import Actor
+from apex_ray.actor.actor import Actor, QFunction
 from apex_ray.actor.epsilon import actor_epsilons
 from apex_ray.actor.nstep import NStepWindow
-from apex_ray.actor.variable_client import VariableClient, VariableSource
+from apex_ray.actor.variable_client import VariableClient, Variables, VariableSource
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.make import make_envs
+from apex_ray.learner.hardware import resolve_device
 from apex_ray.networks.build import Inference, build_network
 from apex_ray.replay.limiter import Limiter
 from apex_ray.replay.memory import PrioritizedReplay
@@ -27,6 +28,7 @@ class Sizes:
     actors: int
     actor_cpus: int  # of one actor process
     learner_threads: int
+    inference_cpus: int  # of central inference, 0 without
     chunk_transitions: int  # of one chunk, all streams together
     chunk_bytes: int
     batch_bytes: int
@@ -39,7 +41,8 @@ def resolve_sizes(config: ApexConfig, spec: EnvSpec, cores: int | None = None) -
     horizon, n = config.actors.chunk_transitions, config.td.n_step
     envs = config.actors.envs_per_actor // config.actors.groups
     chunk = horizon * envs
-    actors, threads = _share(config, cores, chunk)
+    inference_cpus = config.actors.threads if config.actors.inference == "central" else 0
+    actors, threads = _share(config, max(cores - inference_cpus, 1), chunk)
     if n > horizon:
         raise UserError(f"td.n_step = {n} is larger than actors.chunk_transitions = {horizon}; expected at most that")
     capacity = config.replay.capacity_transitions // config.replay.shards
@@ -56,6 +59,7 @@ def resolve_sizes(config: ApexConfig, spec: EnvSpec, cores: int | None = None) -
         actors=actors,
         actor_cpus=_actor_cpus(config),
         learner_threads=threads,
+        inference_cpus=inference_cpus,
         chunk_transitions=chunk,
         chunk_bytes=frames + chunk * 26,
         batch_bytes=config.learner.batch_size * sample,
@@ -77,20 +81,39 @@ def _share(config: ApexConfig, cores: int, chunk_transitions: int) -> tuple[int,
 
 def _actor_cpus(config: ApexConfig) -> int:
     """Cores that an actor process keeps busy: emulation and inference take turns, or with groups run side by side."""
-    return config.actors.threads * (1 if config.actors.groups == 1 else 2)
+    overlapped = config.actors.groups > 1 and config.actors.inference == "local"
+    return config.actors.threads * (2 if overlapped else 1)
+
+
+def build_inference(config: ApexConfig, spec: EnvSpec) -> Inference:
+    """The network that acts: in each actor on its own cores, or central on its device."""
+    a, device = config.actors, None
+    if a.inference == "central":
+        device = resolve_device(a.inference_device, "actors.inference_device")
+    return Inference(build_network(spec, config.network, seed=config.seed), a.bf16, device)
+
+
+def local_inference(config: ApexConfig, spec: EnvSpec, source: VariableSource) -> tuple[QFunction, Variables]:
+    """A Q-function in this process for all groups of an actor, and what keeps it up to date."""
+    network, every = build_inference(config, spec), config.actors.weights_every_steps * config.actors.groups
+    return network, VariableClient(source, every, lambda w: network.load(w.params))
 
 
 def build_actors(
-    config: ApexConfig, spec: EnvSpec, process: int, num_processes: int, source: VariableSource, generation: int = 0
+    config: ApexConfig,
+    spec: EnvSpec,
+    process: int,
+    num_processes: int,
+    inference: tuple[QFunction, Variables],
+    generation: int = 0,
 ) -> list[Actor]:
-    """The actors of one process, one for each group of its environments, with one network between them.
+    """The actors of one process, one for each group of its environments, with one Q-function between them.
 
     `generation` counts resumptions and restarts, so that seeds are not replayed.
     """
     a = config.actors
     num_envs, num_actors = a.envs_per_actor // a.groups, num_processes * a.groups
-    network = Inference(build_network(spec, config.network, seed=config.seed), a.bf16)
-    variables = VariableClient(source, a.weights_every_steps * a.groups, lambda w: network.load(w.params))
+    q_function, variables = inference
 
     def build(index: int) -> Actor:
         window = NStepWindow(
@@ -105,7 +128,7 @@ def build_actors(
         return Actor(
             index,
             make_envs(config.env, num_envs, a.threads),
-            network,
+            q_function,
             window,
             actor_epsilons(index, num_actors, num_envs, a.epsilon_base, a.epsilon_alpha),
             variables,

@@ -12,7 +12,7 @@ from apex_ray.config.schema import ApexConfig
 from apex_ray.evaluation import BestKeeper
 from apex_ray.learner.checkpoint import Counters, load_checkpoint, save_checkpoint
 from apex_ray.learner.learner import Learner
-from apex_ray.parts import Sizes, build_actors, build_limiter, build_replay
+from apex_ray.parts import Sizes, build_actors, build_limiter, build_replay, local_inference
 from apex_ray.process import prepare_process
 from apex_ray.replay import shards as sharding
 from apex_ray.replay.saving import load_replay, replay_file, save_replay
@@ -70,7 +70,12 @@ class SerialProgram:
             actor
             for i in range(sizes.actors)
             for actor in build_actors(
-                config, spec, i, sizes.actors, LearnerSource(lambda: self._published), c.generation
+                config,
+                spec,
+                i,
+                sizes.actors,
+                local_inference(config, spec, LearnerSource(lambda: self._published)),
+                c.generation,
             )
         ]
         self._steps = [0] * len(self._actors)

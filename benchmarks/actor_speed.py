@@ -9,7 +9,7 @@ import numpy as np
 from apex_ray.config.load import load
 from apex_ray.envs.make import make_envs
 from apex_ray.networks.build import Inference, build_network
-from apex_ray.parts import build_actors
+from apex_ray.parts import build_actors, local_inference
 from apex_ray.process import prepare_process
 from apex_ray.types import Weights
 from benchmarks.machine import ROOT, write
@@ -29,7 +29,7 @@ def actor_loop(groups: int) -> Callable[[], int]:
     """The loop of nodes/actor_node.py, chunks made and dropped; one round over all environments a call."""
     config = load("atari", [f"actors.envs_per_actor={ENVS}", f"actors.groups={groups}"]).config
     envs = make_envs(config.env, 1)
-    actors = build_actors(config, envs.spec, 0, 1, NoWeights())
+    actors = build_actors(config, envs.spec, 0, 1, local_inference(config, envs.spec, NoWeights()))
     envs.close()
     for actor in actors:
         actor.start_step()

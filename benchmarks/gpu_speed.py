@@ -24,21 +24,32 @@ SYSTEM = [
     "checkpoint.every_s=100000",
 ]
 
+HOW = {
+    "eager": ["learner.compile=false"],
+    "compiled": ["learner.compile=true"],
+    "CUDA graphs": ["learner.compile=true", "learner.cuda_graphs=true"],
+}
+CENTRAL = ["actors.inference=central", "actors.groups=2"]
+SYSTEMS = {
+    "frames from replay, local inference": [],
+    "frames on the GPU, local inference": ["replay.frames=learner"],
+    "frames on the GPU, central inference": ["replay.frames=learner", *CENTRAL],
+}
+
 
 def main() -> None:
     if not torch.cuda.is_available():
         print("GPU: not yet measured (this machine has none)")
         return
     loops = {}
-    for bf16 in (False, True):
-        for compiled in (False, True):
-            overrides = ["learner.device=cuda", f"learner.bf16={bf16}", f"learner.compile={compiled}"]
-            name = f"{'bf16' if bf16 else 'float32'}{', compiled' if compiled else ''}"
-            loops[name], _ = in_a_process("atari", [x.lower() for x in overrides])
-    show("learner on a GPU, batch 512, fixed batch", "updates/s", loops, "float32")
-    system = apex_ray_system(SYSTEM, SECONDS)
-    print(json.dumps(system, indent=1))
-    write(ROOT / "results" / "bench" / "gpu.json", {"learner_updates_per_s": loops, "system": system})
+    for bf16 in ("false", "true"):
+        for how, settings in HOW.items():
+            overrides = ["learner.device=cuda", f"learner.bf16={bf16}", *settings]
+            loops[f"{'bf16' if bf16 == 'true' else 'float32'}, {how}"], _ = in_a_process("atari", overrides)
+    show("learner on a GPU, batch 512, fixed batch", "updates/s", loops, "float32, eager")
+    systems = {name: apex_ray_system([*SYSTEM, *settings], SECONDS) for name, settings in SYSTEMS.items()}
+    print(json.dumps(systems, indent=1))
+    write(ROOT / "results" / "bench" / "gpu.json", {"learner_updates_per_s": loops, "systems": systems})
 
 
 if __name__ == "__main__":

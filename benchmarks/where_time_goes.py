@@ -12,7 +12,7 @@ import torch
 from apex_ray.config.load import load
 from apex_ray.envs.make import make_envs
 from apex_ray.learner.learner import Learner
-from apex_ray.parts import build_actors
+from apex_ray.parts import build_actors, local_inference
 from apex_ray.process import prepare_process
 from apex_ray.replay.memory import PrioritizedReplay
 from apex_ray.types import PriorityUpdate
@@ -63,7 +63,7 @@ def actor() -> dict[str, float]:
     """One step of 32 games with the Nature network, a chunk every hundred steps."""
     config = load("atari", [f"actors.envs_per_actor={ENVS}"]).config
     envs = make_envs(config.env, 1)
-    (one,) = build_actors(config, envs.spec, 0, 1, NoWeights())
+    (one,) = build_actors(config, envs.spec, 0, 1, local_inference(config, envs.spec, NoWeights()))
     envs.close()
     watch = Stopwatch()
     watch.around("inference", one, "_q_function")

@@ -8,7 +8,7 @@ import numpy as np
 
 from apex_ray.actor.epsilon import epsilon_greedy
 from apex_ray.actor.nstep import NStepWindow
-from apex_ray.actor.variable_client import VariableClient
+from apex_ray.actor.variable_client import Variables
 from apex_ray.envs.base import VectorEnv
 from apex_ray.types import AnyArray, BoolArray, Chunk, EpisodeEnd, FloatArray
 
@@ -25,7 +25,7 @@ class Actor:
         q_function: QFunction,
         window: NStepWindow,
         epsilons: FloatArray,
-        variables: VariableClient,
+        variables: Variables,
         seed: int,
     ) -> None:
         self._index, self._envs, self._q_function, self._window = index, envs, q_function, window

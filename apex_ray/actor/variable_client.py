@@ -20,6 +20,16 @@ class VariableSource(Protocol):
         ...
 
 
+class Variables(Protocol):
+    """What keeps an actor's Q-function up to date."""
+
+    version: int  # of the weights in use
+
+    def step(self) -> None:
+        """Called once per agent step of the vector environment."""
+        ...
+
+
 class VariableClient:
     """Asks `source` every `every_steps` steps and hands what is newer to `load`."""
 

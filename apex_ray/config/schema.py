@@ -79,6 +79,11 @@ class ActorsConfig(Section):
         False, description="choose actions in bfloat16; auto: where the CPU multiplies it in hardware"
     )
 
+    inference: Literal["local", "central"] = Field(
+        "local", description="central: one process acts for all actors, for where a GPU has time for it"
+    )
+    inference_device: str = Field("auto", description="of central inference: auto, cpu or cuda[:N]")
+
     @model_validator(mode="after")
     def _groups_are_equal(self) -> ActorsConfig:
         if self.envs_per_actor % self.groups:

@@ -16,7 +16,7 @@ from apex_ray.types import AnyArray
 from cluster.errors import UserError
 
 
-def resolve_device(name: str) -> torch.device:
+def resolve_device(name: str, setting: str = "learner.device") -> torch.device:
     """The device a name means; `auto` is CUDA where there is one. UserError for one that is not there."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -25,7 +25,7 @@ def resolve_device(name: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
-        raise UserError(f"learner.device = {name!r} can't be used ({reason}); expected auto, cpu or cuda[:N]") from None
+        raise UserError(f"{setting} = {name!r} can't be used ({reason}); expected auto, cpu or cuda[:N]") from None
     return device
 
 

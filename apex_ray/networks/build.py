@@ -61,10 +61,13 @@ def multiplies_bf16(device: torch.device) -> bool:
 class Inference:
     """A network as a function of arrays: observations [E, S, *F] -> Q-values float32 [E, A]."""
 
-    def __init__(self, network: QNetwork, bf16: bool | Literal["auto"] = False) -> None:
-        """`bf16`: hold the parameters, but for the last layers', in bfloat16; auto: where the CPU multiplies it."""
-        self.network = network.eval().requires_grad_(False)
-        if bf16 is True or (bf16 == "auto" and multiplies_bf16(torch.device("cpu"))):
+    def __init__(
+        self, network: QNetwork, bf16: bool | Literal["auto"] = False, device: torch.device | None = None
+    ) -> None:
+        """`bf16`: hold the parameters, but for the last layers', in bfloat16; auto: where the device multiplies it."""
+        self.device = device or torch.device("cpu")
+        self.network = network.eval().requires_grad_(False).to(self.device)
+        if bf16 is True or (bf16 == "auto" and multiplies_bf16(self.device)):
             network.to(torch.bfloat16)
             for module in network.modules():
                 if isinstance(module, FullPrecisionLinear):
@@ -75,4 +78,4 @@ class Inference:
 
     def __call__(self, observations: AnyArray) -> FloatArray:
         with torch.inference_mode():
-            return self.network(torch.from_numpy(observations)).numpy()  # type: ignore[no-any-return]
+            return self.network(torch.as_tensor(observations).to(self.device)).cpu().numpy()  # type: ignore[no-any-return]

@@ -8,8 +8,9 @@ from typing import Any
 from apex_ray.actor.actor import Actor
 from apex_ray.config.schema import ApexConfig
 from apex_ray.nodes.flow import CallWindow, LatestCall
+from apex_ray.nodes.inference_node import CentralInference
 from apex_ray.nodes.weights_node import RemoteSource
-from apex_ray.parts import Sizes, build_actors
+from apex_ray.parts import Sizes, build_actors, local_inference
 from apex_ray.process import prepare_process
 from apex_ray.report.tally import ActorReport
 from apex_ray.types import EnvSpec
@@ -22,13 +23,16 @@ class ActorNode:
         self._config, self._spec, self._sizes = config, spec, sizes
         self._index, self._generation = index, generation
 
-    def run(self, shards: list[Any], weights: Any, metrics: Any) -> None:
-        """Act until killed. Raises whatever the environment or a shard raised."""
+    def run(self, shards: list[Any], weights: Any, metrics: Any, central: Any = None) -> None:
+        """Act until killed. Raises whatever the environment, a shard or `central`, the inference node, raised."""
         settings = self._config.actors
         prepare_process(settings.threads)
-        actors = build_actors(
-            self._config, self._spec, self._index, self._sizes.actors, RemoteSource(weights), self._generation
-        )
+        if central is None:
+            inference = local_inference(self._config, self._spec, RemoteSource(weights))
+        else:
+            remote = CentralInference(central)
+            inference = remote, remote
+        actors = build_actors(self._config, self._spec, self._index, self._sizes.actors, inference, self._generation)
         window = CallWindow(settings.chunks_in_flight * settings.groups)
 
         def start_step(actor: Actor) -> None:

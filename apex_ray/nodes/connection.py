@@ -29,7 +29,7 @@ def object_store_bytes(config: ApexConfig, sizes: Sizes) -> int:
 @contextmanager
 def connected(config: ApexConfig, sizes: Sizes) -> Iterator[bool]:
     """Ray, initialised; yields whether the learner gets a GPU. An embedded Ray ends with the run."""
-    cluster, wanted = config.cluster, sizes.actors * sizes.actor_cpus + sizes.learner_threads
+    cluster, wanted = config.cluster, sizes.actors * sizes.actor_cpus + sizes.learner_threads + sizes.inference_cpus
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray starts workers at nice 15, so that its own services and every other process preempt the learner all the time.
     os.environ.setdefault("RAY_worker_niceness", "0")

@@ -5,6 +5,8 @@ Who waits for whom. Every queue has the bound given here; nothing else is ever w
     loop       waits for                         bound                          freed by
     actor      its chunks being stored           actors.chunks_in_flight        replay `add` returning
     actor      its environments                  one step                       emulation
+    actor      its Q-values, where inference     one request                    the inference node
+               is central
     replay     (insert thread) the limiter       one chunk, the rest queue at   learner sampling
                                                  their actors' bound
     replay     (sample thread) the limiter,      learner.prefetch_batches       actors inserting
@@ -34,6 +36,7 @@ from apex_ray.nodes import learner_node, replay_node
 from apex_ray.nodes.actor_node import ActorNode
 from apex_ray.nodes.evaluator_node import EvaluatorNode
 from apex_ray.nodes.flow import LatestCall, remote
+from apex_ray.nodes.inference_node import InferenceNode
 from apex_ray.nodes.learner_node import LearnerNode
 from apex_ray.nodes.metrics_node import MetricsNode
 from apex_ray.nodes.replay_node import ReplayNode
@@ -77,7 +80,7 @@ class Program:
         replay = remote(num_cpus=0, concurrency_groups=replay_node.GROUPS, **NO_RESTART)(ReplayNode)
         learner = remote(
             num_cpus=sizes.learner_threads,
-            num_gpus=1 if self._gpu else 0,
+            num_gpus=self._gpu_share,
             concurrency_groups=learner_node.GROUPS,
             **NO_RESTART,
         )(LearnerNode)
@@ -101,6 +104,7 @@ class Program:
         )
         if resume:
             self._load_replay()
+        self._inference = self._start_inference() if config.actors.inference == "central" else None
         call = nodes.learner.run.remote(nodes.shards, nodes.weights, nodes.metrics)
         self._supervisor.watch(call, Watched("the learner", None))
         for index in range(sizes.actors):
@@ -112,12 +116,32 @@ class Program:
         evaluator = remote(num_cpus=0, **NO_RESTART)(EvaluatorNode)
         return evaluator.remote(self._config, self._spec, self._run, self._best_return)
 
+    @property
+    def _gpu_share(self) -> float:
+        """The learner's part of a GPU: central inference has the other half where there is only one."""
+        shared = self._config.actors.inference == "central" and self._config.actors.inference_device != "cpu"
+        if not self._gpu:
+            return 0.0
+        return 0.5 if shared and ray.cluster_resources().get("GPU", 0) < 2 else 1.0  # type: ignore[no-untyped-call]
+
+    def _start_inference(self) -> Any:
+        # It holds nothing but weights: Ray may start it anew by itself and repeat what was asked of it.
+        on_gpu = self._config.actors.inference_device != "cpu"
+        inference = remote(
+            num_cpus=self._sizes.inference_cpus,
+            num_gpus=self._gpu_share if on_gpu else 0,
+            max_concurrency=2 * self._sizes.actors * self._config.actors.groups,
+            max_restarts=self._config.cluster.max_restarts,
+            max_task_retries=-1,
+        )(InferenceNode)
+        return inference.remote(self._config, self._spec, self._nodes.weights, self._sizes.inference_cpus)
+
     def _start_actor(self, index: int) -> ObjectRef[Any]:
         nodes = self._nodes
         actor = remote(num_cpus=self._sizes.actor_cpus, **NO_RESTART)(ActorNode)
         handle = actor.remote(self._config, self._spec, self._sizes, index, self._incarnations)
         self._incarnations += 1
-        call: ObjectRef[Any] = handle.run.remote(nodes.shards, nodes.weights, nodes.metrics)
+        call: ObjectRef[Any] = handle.run.remote(nodes.shards, nodes.weights, nodes.metrics, self._inference)
         self._actors[index] = handle
         return call
 

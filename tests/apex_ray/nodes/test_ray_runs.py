@@ -242,6 +242,7 @@ def test_a_lost_replay_or_learner_ends_the_run_and_says_how_to_go_on(tmp_path, n
 def test_ctrl_c_stops_with_a_checkpoint_and_resume_goes_on(tmp_path):
     command = [sys.executable, "-m", "apex_ray"]
     overrides = ["actors.count=1", f"runs_dir={tmp_path}", "replay.min_transitions=200", "evaluation.video=false"]
+    overrides += ["replay.frames=learner", "checkpoint.replay=true"]  # the learner's copy is filled anew from it
     process = subprocess.Popen(
         [*command, "train", "cartpole", *overrides, "report.every_s=0.5"],
         stdout=subprocess.PIPE,

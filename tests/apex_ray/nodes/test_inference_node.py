@@ -1,0 +1,97 @@
+"""Central inference gives every caller its own Q-values, in fewer passes than there were requests."""
+
+import asyncio
+import time
+
+import numpy as np
+import pytest
+import ray
+
+from apex_ray.envs.make import probe
+from apex_ray.networks.build import to_arrays
+from apex_ray.nodes.inference_node import InferenceNode
+from apex_ray.nodes.weights_node import WeightsNode
+from apex_ray.parts import build_inference
+from apex_ray.training import train
+from cluster.config import to_yaml
+from cluster.runs import create_run
+from tests.apex_ray.nodes.test_ray_runs import rows_of
+from tests.apex_ray.runs import cartpole
+
+pytestmark = pytest.mark.timeout(300)
+CENTRAL = {"inference": "central", "inference_device": "cpu"}
+
+
+@pytest.fixture
+def node(monkeypatch):
+    config = cartpole(actors=CENTRAL)
+    node = InferenceNode(config, probe(config.env), None, 1)
+    monkeypatch.setattr(node._variables, "step", lambda: None)
+    return node
+
+
+def test_requests_that_come_together_are_one_batch(node):
+    config = cartpole(actors=CENTRAL)
+    local, passes = build_inference(config, probe(config.env)), []
+    network = node._network
+
+    def slow(observations):
+        passes.append(len(observations))
+        time.sleep(0.05)
+        return network(observations)
+
+    node._network = slow
+    rng = np.random.default_rng(0)
+    asked = [rng.normal(size=(e, 1, 4)).astype(np.float32) for e in (3, 1, 2, 5, 3)]
+
+    async def ask():
+        return await asyncio.gather(*(node.q_values(observations) for observations in asked))
+
+    for observations, (q_values, version) in zip(asked, asyncio.run(ask()), strict=True):
+        np.testing.assert_allclose(q_values, local(observations), rtol=1e-5, atol=1e-6)
+        assert version == -1
+    assert sum(passes) == 14 and len(passes) == 1, "all five were waiting when the network was free"
+
+
+def test_a_mistake_reaches_those_who_asked_and_nobody_else(node):
+    good, bad = np.zeros((2, 1, 4), np.float32), np.zeros((2, 1, 7), np.float32)
+
+    async def ask():
+        with pytest.raises(RuntimeError):
+            await node.q_values(bad)
+        return await node.q_values(good)
+
+    q_values, _ = asyncio.run(ask())
+    assert q_values.shape == (2, 2)
+
+
+def test_it_takes_new_weights_and_a_run_learns_with_it(tmp_path):
+    config = cartpole(actors={**CENTRAL, "groups": 3}, stop={"after_updates": 150})
+    run = create_run(tmp_path, config.name, to_yaml(config))
+    outcome = train(config, run, resume=False)
+    last = rows_of(run)[-1]
+    assert "after_updates" in outcome.reason and last["actors_alive"] == 2 and last["restarts"] == 0
+    assert last["weights_version"] > 0, "actors were told of the weights that the node fetched"
+    assert not ray.is_initialized()
+
+
+def test_the_answers_change_with_the_weights():
+    config = cartpole(actors=CENTRAL)
+    spec = probe(config.env)
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=2**27)
+    try:
+        weights = ray.remote(num_cpus=0)(WeightsNode).remote()
+        node = ray.remote(num_cpus=0)(InferenceNode).remote(config, spec, weights, 1)
+        observations = np.ones((2, 1, 4), np.float32)
+        before, version = ray.get(node.q_values.remote(observations))
+        assert version == -1
+        params = {k: np.array(v) + 0.5 for k, v in to_arrays(build_inference(config, spec).network).items()}
+        ray.get(weights.publish.remote(7, [ray.put(params)]))
+        expected = build_inference(config, spec)
+        expected.load(params)
+        while version < 7:
+            after, version = ray.get(node.q_values.remote(observations))
+        np.testing.assert_allclose(after, expected(observations), rtol=1e-5, atol=1e-6)
+        assert not np.allclose(before, after)
+    finally:
+        ray.shutdown()
