@@ -11,6 +11,7 @@ from benchmarks.machine import ROOT
 
 FOLDER = ROOT / "benchmarks" / "peers"
 PYTHON = FOLDER / ".venv" / "bin" / "python"
+PYTHON_OF = {"rllib_apex": FOLDER / ".venv-apex" / "bin" / "python"}  # of a Ray of 2023, which none of the others takes
 
 
 def ask(script: str, *arguments: str) -> dict[str, Any]:
@@ -19,9 +20,10 @@ def ask(script: str, *arguments: str) -> dict[str, Any]:
     A contestant that could not run is there with the reason (a string) instead of a figure; when the environment is
     missing that is all there is.
     """
-    if not PYTHON.exists():
+    python = PYTHON_OF.get(script, PYTHON)
+    if not python.exists():
         return {"peers": "not installed: sh benchmarks/peers/install.sh"}
-    command = [str(PYTHON), str(FOLDER / f"{script}.py"), *arguments]
+    command = [str(python), str(FOLDER / f"{script}.py"), *arguments]
     # The peers run with their own packages only, and as many threads as ours: one, unless the script says otherwise.
     env = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, capture_output=True, text=True, env=env)

@@ -1,4 +1,4 @@
-"""The whole system on Pong beside RLlib's DQN, and its learner beside a bare loop: python -m benchmarks.system_speed
+"""The whole system on Pong beside RLlib's DQN and its former Ape-X, and its learner beside a bare loop: python -m benchmarks.system_speed
 
 Same network (3.29 M parameters), batch 512, prioritised replay, n = 3, double and dueling; the same cores. Each side
 runs for SECONDS, one after the other, and is measured over the second half.
@@ -94,6 +94,7 @@ def main() -> None:
     }
     table: dict[str, Any] = {"apex-ray": ours}
     table |= {f"RLlib DQN, {k}": v for k, v in peers.items()}
+    table["RLlib's Ape-X, Ray 2.8"] = ask("rllib_apex", str(SECONDS), "512")
     figures: dict[str, Any] = {"systems": table, "bare loop beside an actor, updates/s": bare}
     figures["learner in the system / bare loop"] = ours["updates/s"] / bare
     figures["ratios"] = {

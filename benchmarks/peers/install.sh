@@ -1,16 +1,25 @@
 #!/bin/sh
-# Installs the libraries that the benchmarks compare with, in an environment of their own: sh benchmarks/peers/install.sh [DIR]
-# What does not install is said so in the tables. Default folder: benchmarks/peers/.venv.
+# Installs the libraries that the benchmarks compare with, in environments of their own: sh benchmarks/peers/install.sh
+# (benchmarks/peers/.venv, and .venv-apex for RLlib's Ape-X). What does not install is said so in the tables.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
-venv=${1:-$here/.venv}
-python3 -m venv "$venv"
-"$venv/bin/pip" install --quiet --upgrade pip
-for packages in "torch==2.13.0" "ray[rllib]==2.60.0 ale-py opencv-python-headless" "envpool" "cpprb" "torchrl"; do
-    # shellcheck disable=SC2086  # several packages in one string
-    if "$venv/bin/pip" install --quiet $packages; then
-        echo "installed: $packages"
-    else
-        echo "could not install: $packages" >&2
-    fi
-done
+
+install() { # install VENV PACKAGES...: each argument one call of pip
+    venv=$here/$1
+    shift
+    python3 -m venv "$venv"
+    "$venv/bin/pip" install --quiet --upgrade pip
+    for packages in "$@"; do
+        # shellcheck disable=SC2086  # several packages in one string
+        if "$venv/bin/pip" install --quiet $packages; then
+            echo "installed: $packages"
+        else
+            echo "could not install: $packages" >&2
+        fi
+    done
+}
+
+install .venv "torch==2.13.0" "ray[rllib]==2.60.0 ale-py opencv-python-headless" "envpool" "cpprb" "torchrl"
+# Ray 2.8 is the last with Ape-X; what it depends on must be of its time.
+install .venv-apex "torch==2.13.0" \
+    "ray[rllib]==2.8.1 numpy<2 pydantic<2 setuptools<81 pyarrow<19 pandas<2.3 scipy<1.14 scikit-image<0.25 ale-py opencv-python-headless<4.11"
