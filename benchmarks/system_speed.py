@@ -1,4 +1,6 @@
-"""The whole system on Pong beside RLlib's DQN and its former Ape-X, and its learner beside a bare loop: python -m benchmarks.system_speed
+"""The whole system on Pong beside RLlib's DQN and its former Ape-X, and its learner beside a bare loop.
+
+python -m benchmarks.system_speed
 
 Same network (3.29 M parameters), batch 512, prioritised replay, n = 3, double and dueling; the same cores. Each side
 runs for SECONDS, one after the other, and is measured over the second half.

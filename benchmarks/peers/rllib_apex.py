@@ -25,7 +25,7 @@ FEATURES = 3136  # of the convolutions, which the dueling heads of 512 build on
 
 
 class Pong(gymnasium.Env):
-    """Frame skip 4, the larger of the last two screens, 84x84 gray, stacks of 4: today's gymnasium is too new for it."""
+    """Frame skip 4, the larger of the last two screens, 84x84 gray, stacks of 4: without a gymnasium of its time."""
 
     def __init__(self):
         self.ale = ale_py.ALEInterface()
