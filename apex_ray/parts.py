@@ -25,7 +25,8 @@ MAX_LEARNER_THREADS = 8  # of one update; more only wait for each other at the s
 class Sizes:
     """What `auto` came to, and what follows from the configuration by arithmetic."""
 
-    actors: int
+    actors: int  # processes, at most
+    min_actors: int  # at least
     actor_cpus: int  # of one actor process
     learner_threads: int
     inference_cpus: int  # of central inference, 0 without
@@ -42,7 +43,7 @@ def resolve_sizes(config: ApexConfig, spec: EnvSpec, cores: int | None = None) -
     envs = config.actors.envs_per_actor // config.actors.groups
     chunk = horizon * envs
     inference_cpus = config.actors.threads if config.actors.inference == "central" else 0
-    actors, threads = _share(config, max(cores - inference_cpus, 1), chunk)
+    (min_actors, actors), threads = _share(config, max(cores - inference_cpus, 1), chunk)
     if n > horizon:
         raise UserError(f"td.n_step = {n} is larger than actors.chunk_transitions = {horizon}; expected at most that")
     capacity = config.replay.capacity_transitions // config.replay.shards
@@ -57,6 +58,7 @@ def resolve_sizes(config: ApexConfig, spec: EnvSpec, cores: int | None = None) -
     sample = (spec.stack + n) * spec.frame_bytes + 42
     return Sizes(
         actors=actors,
+        min_actors=min_actors,
         actor_cpus=_actor_cpus(config),
         learner_threads=threads,
         inference_cpus=inference_cpus,
@@ -67,15 +69,15 @@ def resolve_sizes(config: ApexConfig, spec: EnvSpec, cores: int | None = None) -
     )
 
 
-def _share(config: ApexConfig, cores: int, chunk_transitions: int) -> tuple[int, int]:
-    """(actors, learner threads) on that many cores: a quarter for the learner, up to 8, the rest for actors."""
-    count, wanted = config.actors.count, config.learner.threads
+def _share(config: ApexConfig, cores: int, chunk_transitions: int) -> tuple[tuple[int, int], int]:
+    """((fewest, most) actors, learner threads) on so many cores: a quarter to the learner, up to 8, the rest to act."""
+    count, wanted = config.actors.range, config.learner.threads
     threads = min(max(cores // 4, 1), MAX_LEARNER_THREADS) if wanted == "auto" else wanted
-    if count == "auto":
+    if count is None:
         room = config.replay.capacity_transitions // (2 * chunk_transitions * config.actors.groups)
-        return max(min((cores - threads) // _actor_cpus(config), room), 1), threads
+        return (1, max(min((cores - threads) // _actor_cpus(config), room), 1)), threads
     if wanted == "auto":
-        threads = min(max(cores - count * _actor_cpus(config), 1), MAX_LEARNER_THREADS)
+        threads = min(max(cores - count[1] * _actor_cpus(config), 1), MAX_LEARNER_THREADS)
     return count, threads
 
 

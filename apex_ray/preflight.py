@@ -15,11 +15,13 @@ from apex_ray.types import EnvSpec
 from cluster.errors import UserError
 
 
-def check(config: ApexConfig, spec: EnvSpec, sizes: Sizes, resume_from: Path | None) -> None:
-    """Raise UserError for settings that can't work together, on this machine, or with the run to go on from."""
+def check(config: ApexConfig, spec: EnvSpec, sizes: Sizes, resume_from: Path | None, here: bool) -> None:
+    """Raise UserError for settings that can't work together, with the run to go on from, or, when the run's processes
+    are all to be `here`, on this machine.
+    """
     build_limiter(config, sizes)
     network = build_network(spec, config.network)
-    if config.cluster.address is None:
+    if here:
         resolve_compile(config.learner.compile, resolve_device(config.learner.device))
         check_memory(config, sizes)
     if resume_from is not None:

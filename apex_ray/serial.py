@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -145,6 +145,9 @@ class SerialProgram:
             "actors_alive": len(self._actors),
             "restarts": 0,
         }
+
+    def publish(self, row: Mapping[str, float]) -> None:
+        """Nobody scrapes a single process."""
 
     def start_evaluation(self, counters: Counters) -> None:
         """Evaluates at once: there is no other process to do it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,12 +15,12 @@ from apex_ray import preflight
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.make import probe
 from apex_ray.learner.checkpoint import Counters
-from apex_ray.parts import resolve_sizes
+from apex_ray.parts import Sizes, resolve_sizes
 from apex_ray.report.console import Console
 from apex_ray.report.metrics import MetricsWriter
 from apex_ray.report.plots import learning_curve
 from apex_ray.report.process_memory import MemoryLog
-from apex_ray.types import EvaluationResult
+from apex_ray.types import EnvSpec, EvaluationResult
 from cluster.config import to_yaml
 from cluster.runs import create_run
 
@@ -36,6 +36,7 @@ class System(Protocol):
     def start(self, resume: bool) -> None: ...
     def watch(self, timeout_s: float) -> None: ...
     def row(self) -> dict[str, float]: ...
+    def publish(self, row: Mapping[str, float]) -> None: ...
     def start_evaluation(self, counters: Counters) -> None: ...
     def poll_evaluation(self) -> EvaluationResult | None: ...
     @property
@@ -69,33 +70,59 @@ def train(config: ApexConfig, run: Path | None = None, resume: bool = False) -> 
 
     """
     spec = probe(config.env)
-    sizes = resolve_sizes(config, spec)
-    preflight.check(config, spec, sizes, run if resume else None)
-    if run is None:
-        run = create_run(config.runs_dir, config.name, to_yaml(config))
-    title = f"{config.name}: {config.env.id}"
-    with Console(title, run, config) as console, _system(config, spec, sizes, run, console.event) as system:
-        console.event(
-            f"{sizes.actors} actors x {config.actors.envs_per_actor} environments, learner on {sizes.learner_threads} "
-            f"threads, replay {sizes.replay_bytes / 2**30:.2f} GiB when full; run folder {run}"
-        )
-        system.start(resume)
-        with _signals() as interrupted, MetricsWriter(run, resume) as writer:
-            return Run(config, run, system, console, writer, interrupted).until_stopped()
+    with _place(config, spec, run if resume else None) as place:
+        if run is None:
+            run = create_run(config.runs_dir, config.name, to_yaml(config))
+        sizes, title = place.sizes, f"{config.name}: {config.env.id}"
+        with Console(title, run, config) as console:
+            few = "" if sizes.min_actors == sizes.actors else f"{sizes.min_actors} to "
+            console.event(
+                f"{few}{sizes.actors} actors x {config.actors.envs_per_actor} environments, learner on "
+                f"{sizes.learner_threads} threads, replay {sizes.replay_bytes / 2**30:.2f} GiB when full; "
+                f"run folder {run}"
+            )
+            if place.note:
+                console.event(place.note)
+            system = place.build(run, console.event)
+            system.start(resume)
+            with _signals() as interrupted, MetricsWriter(run, resume) as writer:
+                return Run(config, run, system, console, writer, interrupted, place.here).until_stopped()
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a run is going to be: its sizes there, and how to build it."""
+
+    sizes: Sizes
+    build: Callable[[Path, Callable[[str], None]], System]
+    here: bool  # all processes on this machine
+    note: str = ""
 
 
 @contextmanager
-def _system(config, spec, sizes, run, on_event) -> Iterator[System]:  # type: ignore[no-untyped-def]
+def _place(config: ApexConfig, spec: EnvSpec, resume_from: Path | None) -> Iterator[_Place]:
+    def sized(cores: int | None) -> Sizes:
+        """Everything that can be found out before a process starts; None: of this machine."""
+        sizes = resolve_sizes(config, spec, cores)
+        preflight.check(config, spec, sizes, resume_from, here=cores is None)
+        return sizes
+
     if config.mode == "serial":
         from apex_ray.serial import SerialProgram
 
-        yield SerialProgram(config, spec, sizes, run)
+        sizes = sized(None)
+        yield _Place(sizes, lambda run, on_event: SerialProgram(config, spec, sizes, run), here=True)
         return
-    from apex_ray.nodes.connection import connected
+    from apex_ray.nodes.connection import joined
     from apex_ray.nodes.program import Program
 
-    with connected(config, sizes) as gpu:
-        yield Program(config, spec, sizes, run, gpu, on_event)
+    with joined(config, sized) as site:
+        yield _Place(
+            site.sizes,
+            lambda run, on_event: Program(config, spec, site, run, on_event),
+            here=site.embedded,
+            note=site.note,
+        )
 
 
 @contextmanager
@@ -141,6 +168,7 @@ class Run:
         console: Console,
         writer: MetricsWriter,
         interrupted: Callable[[], bool],
+        here: bool,
     ) -> None:
         self._config, self._run, self._system = config, run, system
         self._console, self._writer, self._interrupted = console, writer, interrupted
@@ -148,7 +176,7 @@ class Run:
         self._best = system.counters.best_return
         self._last: float | None = None
         self._human: float | None = None
-        self._memory = MemoryLog(run / "memory.csv") if config.cluster.address is None else None
+        self._memory = MemoryLog(run / "memory.csv") if here else None
 
     def until_stopped(self) -> Outcome:
         try:
@@ -204,6 +232,7 @@ class Run:
             time_s=row["time_s"],
         )
         self._writer.write(row)
+        self._system.publish(row)
         self._console.update(row)
 
     def _finish_evaluation(self) -> None:

@@ -14,14 +14,17 @@ from pathlib import Path
 from cluster.errors import UserError, did_you_mean
 
 CONFIG_FILE = "config.yaml"
+RUNS_BASE = "APEX_RUNS_DIR"  # environment variable: the folder that relative run folders lie in
 
 
 def create_run(runs_dir: str | Path, name: str, config_yaml: str) -> Path:
     """A new folder runs_dir/name-YYYYmmdd-HHMMSS[-k] with config.yaml in it; never one that exists already.
 
-    Characters of `name` that are awkward in a path become '-'. UserError when the folder cannot be made.
+    A relative `runs_dir` lies under APEX_RUNS_DIR where that is set: a submitted job's own working directory is a copy
+    that Ray deletes. Characters of `name` that are awkward in a path become '-'. UserError when the folder can't be
+    made.
     """
-    runs_dir = Path(runs_dir).expanduser()
+    runs_dir = based(Path(runs_dir).expanduser())
     stem = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-.') or 'run'}-{datetime.now():%Y%m%d-%H%M%S}"
     try:
         runs_dir.mkdir(parents=True, exist_ok=True)
@@ -33,6 +36,14 @@ def create_run(runs_dir: str | Path, name: str, config_yaml: str) -> Path:
             f"written, give another with runs_dir=FOLDER"
         ) from None
     return run
+
+
+def based(path: Path) -> Path:
+    """`path`, under APEX_RUNS_DIR when it is relative and that is set. UserError when that is not absolute."""
+    base = Path(os.environ.get(RUNS_BASE, "")).expanduser()
+    if str(base) != "." and not base.is_absolute():
+        raise UserError(f"{RUNS_BASE} = {str(base)!r}: expected an absolute path")
+    return base / path
 
 
 def _make_new(runs_dir: Path, stem: str) -> Path:
@@ -49,6 +60,7 @@ def _make_new(runs_dir: Path, stem: str) -> Path:
 def open_run(path: str | Path) -> Path:
     """The folder of an earlier run. UserError, with the nearest name, when it is missing or lacks config.yaml."""
     run = Path(path).expanduser()
+    run = run if run.exists() else based(run)
     if (run / CONFIG_FILE).is_file():
         return run
     runs = [str(found.parent) for found in sorted(run.parent.glob(f"*/{CONFIG_FILE}"))]

@@ -6,9 +6,16 @@ Units are in the names: `_frames` emulator frames, `_steps` agent steps, `_trans
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import re
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+
+def _count_range(text: str) -> str:
+    if not re.fullmatch(r"\d+-\d+", text):
+        raise ValueError("a range such as 2-8")
+    return text
 
 
 class Section(BaseModel):
@@ -62,8 +69,10 @@ class NetworkConfig(Section):
 
 
 class ActorsConfig(Section):
-    count: PositiveInt | Literal["auto"] = Field(
-        "auto", description="actor processes; auto: the cores that the learner leaves"
+    count: PositiveInt | Literal["auto"] | Annotated[str, AfterValidator(_count_range)] = Field(
+        "auto",
+        description="actor processes; auto: the cores that the learner leaves; a range such as 2-64: start with the "
+        "smaller number, take in more as the cluster has room",
     )
     envs_per_actor: PositiveInt = Field(16, description="environments stepped together by one actor")
     epsilon_base: float = Field(0.4, gt=0, lt=1, description="epsilon of environment 0 of the ladder (Horgan: 0.4)")
@@ -84,10 +93,24 @@ class ActorsConfig(Section):
     )
     inference_device: str = Field("auto", description="of central inference: auto, cpu or cuda[:N]")
 
+    @property
+    def range(self) -> tuple[int, int] | None:
+        """(fewest, most) actors; None for auto."""
+        if self.count == "auto":
+            return None
+        if isinstance(self.count, int):
+            return self.count, self.count
+        low, _, high = self.count.partition("-")
+        return int(low), int(high)
+
     @model_validator(mode="after")
     def _groups_are_equal(self) -> ActorsConfig:
         if self.envs_per_actor % self.groups:
             raise ValueError("envs_per_actor must be a multiple of groups")
+        if self.range is not None and not 1 <= self.range[0] <= self.range[1]:
+            raise ValueError(
+                f"count {self.count} is no range; expected the smaller number first, at least 1, as in 2-8"
+            )
         return self
 
 
@@ -167,7 +190,21 @@ class CheckpointConfig(Section):
 
 class ClusterConfig(Section):
     address: str | None = Field(
-        None, description="null: Ray embedded in this process; auto, host:port or ray://host:port"
+        None,
+        description="null: RAY_ADDRESS where it is set, as in a submitted job, else Ray embedded in this process "
+        "(local: always that); auto, host:port or ray://host:port: a cluster that is there",
+    )
+    learner_labels: dict[str, str] = Field(
+        default_factory=dict, description="Ray node labels that the nodes of learner and replay must have"
+    )
+    actor_labels: dict[str, str] = Field(
+        default_factory=dict, description="Ray node labels that actors' nodes must have"
+    )
+    autoscale_s: float = Field(
+        0.0, ge=0, description="seconds to wait at the start for nodes that an autoscaler brings; 0: refuse at once"
+    )
+    shortage_s: PositiveFloat = Field(
+        600.0, description="seconds with fewer actors than actors.count asks for until the run ends with a checkpoint"
     )
     max_restarts: int = Field(3, ge=0, description="lost actor processes replaced per run before it ends with an error")
     dashboard: bool = Field(False, description="start Ray's dashboard with an embedded Ray")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import ray
+
 from apex_ray.actor.actor import Actor
 from apex_ray.config.schema import ApexConfig
 from apex_ray.nodes.flow import CallWindow, LatestCall
@@ -22,6 +24,10 @@ class ActorNode:
     def __init__(self, config: ApexConfig, spec: EnvSpec, sizes: Sizes, index: int, generation: int) -> None:
         self._config, self._spec, self._sizes = config, spec, sizes
         self._index, self._generation = index, generation
+
+    def where(self) -> str:
+        """The id of the node that this process runs on."""
+        return str(ray.get_runtime_context().get_node_id())
 
     def run(self, shards: list[Any], weights: Any, metrics: Any, central: Any = None) -> None:
         """Act until killed. Raises whatever the environment, a shard or `central`, the inference node, raised."""

@@ -1,89 +1,144 @@
-"""Ray for the length of a run: embedded in this process, or a cluster that is there already."""
+"""Where a run's processes go: Ray embedded or a cluster, whether it has room, and what is placed together."""
 
 from __future__ import annotations
 
-import logging
 import os
-import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import ray
 import torch
+from ray.util.placement_group import placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from apex_ray.config.schema import ApexConfig
+from apex_ray.demand import bundles, object_store_bytes
 from apex_ray.parts import Sizes
+from cluster.connect import Embedded, cluster_address, connected
 from cluster.errors import UserError
+from cluster.resources import Bundle, Fit, bundle_table, emptied, fit, node_table, snapshot
 
-MIN_OBJECT_STORE_BYTES = 256 * 2**20
-CONNECT_TIMEOUT_S = 10.0
+PLACEMENT_TIMEOUT_S = 60.0
+AUTOSCALER_POLL_S = 2.0
 
 
-def object_store_bytes(config: ApexConfig, sizes: Sizes) -> int:
-    """Room for every chunk and batch that can be in flight at once, and as much again for what Ray frees late."""
-    chunks = sizes.actors * config.actors.groups * (config.actors.chunks_in_flight + 1) * sizes.chunk_bytes
-    batches = (config.learner.prefetch_batches + 2) * sizes.batch_bytes
-    return max(2 * (chunks + batches), MIN_OBJECT_STORE_BYTES)
+@dataclass(frozen=True)
+class Site:
+    """A connected Ray with room for the run."""
+
+    sizes: Sizes
+    bundles: list[Bundle]  # the actors' last
+    embedded: bool
+    note: str = ""  # of what the run starts without
+
+    @property
+    def gpu(self) -> bool:
+        """Whether the learner has one."""
+        return self.bundles[0].gpus > 0
 
 
 @contextmanager
-def connected(config: ApexConfig, sizes: Sizes) -> Iterator[bool]:
-    """Ray, initialised; yields whether the learner gets a GPU. An embedded Ray ends with the run."""
-    cluster, wanted = config.cluster, sizes.actors * sizes.actor_cpus + sizes.learner_threads + sizes.inference_cpus
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Ray starts workers at nice 15, so that its own services and every other process preempt the learner all the time.
-    os.environ.setdefault("RAY_worker_niceness", "0")
-    if cluster.address is None:
-        ray.init(
-            address="local",
-            # More actors than cores is the user's choice on one machine; Ray would leave them pending for ever.
-            num_cpus=max(os.cpu_count() or 1, wanted),
-            object_store_memory=cluster.object_store_bytes or object_store_bytes(config, sizes),
-            include_dashboard=cluster.dashboard,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
-    else:
-        _check_reachable(cluster.address)
-        try:
-            ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            raise _unreachable(cluster.address, str(error).strip().splitlines()[0]) from None
-    try:
-        have = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        if wanted > have.get("CPU", 0):
-            raise UserError(
-                f"the cluster has {have.get('CPU', 0):g} CPUs and this run needs {wanted} (actors.count = "
-                f"{sizes.actors} x {sizes.actor_cpus}, learner {sizes.learner_threads}); lower actors.count"
-            )
-        yield _learner_gpu(config, have.get("GPU", 0))
-    finally:
-        ray.shutdown()
+def joined(config: ApexConfig, sized: Callable[[int | None], Sizes]) -> Iterator[Site]:
+    """Ray, initialised, with room for the run; `sized` says how large it is on so many cores (None: this machine's).
 
-
-def _check_reachable(address: str) -> None:
-    """Ray waits minutes for a head that is not there; a connection refused or not made in seconds says so at once."""
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if address == "auto":
+    An embedded Ray ends with the run. UserError when the cluster can't be reached or is too small.
+    """
+    address = cluster_address(config.cluster.address)
+    if address is None:
+        sizes = sized(None)
+        # More actors than cores is the user's choice on one machine; Ray would leave them pending for ever.
+        wanted = sizes.actors * sizes.actor_cpus + sizes.learner_threads + sizes.inference_cpus
+        store = config.cluster.object_store_bytes or object_store_bytes(config, sizes)
+        embedded = Embedded(max(os.cpu_count() or 1, wanted), store, config.cluster.dashboard)
+        with connected(None, embedded):
+            gpus = _gpus(config)
+            # One machine, whose memory was checked before: nothing is left for Ray to decide.
+            needs = [Bundle(b.name, b.cpus, b.gpus, count=b.count) for b in bundles(config, sizes, gpus)]
+            yield Site(sizes, needs, embedded=True)
         return
-    if not host or not port.isdigit():
-        raise _unreachable(address, "no host:port")
+    with connected(address, Embedded(0, 0)):
+        resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        sizes = sized(max(int(resources.get("CPU", 0)), 1))
+        needs = bundles(config, sizes, _gpus(config))
+        found = _room(needs, config.cluster.autoscale_s)
+        yield Site(sizes, needs, embedded=False, note=_note(found))
+
+
+def _room(needs: list[Bundle], autoscale_s: float) -> Fit:
+    """How the run fits, if need be after `autoscale_s` seconds of asking the autoscaler. UserError when it does not."""
+    deadline = time.monotonic() + autoscale_s
+    found = fit(needs, snapshot())
     try:
-        socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
-    except OSError as error:
-        raise _unreachable(address, error.strerror or str(error)) from None
-
-
-def _unreachable(address: str, reason: str) -> UserError:
-    return UserError(
-        f"cluster.address = {address!r} can't be reached ({reason}); expected auto, host:port, ray://host:port, or "
-        "null for a Ray of this run's own"
+        while not found.enough and time.monotonic() < deadline:
+            ask_autoscaler(needs)
+            time.sleep(AUTOSCALER_POLL_S)
+            found = fit(needs, snapshot())
+    finally:
+        if autoscale_s:
+            ask_autoscaler([])  # from here on, pending actors are the demand
+    if found.enough:
+        return found
+    scaling, idle = needs[-1], fit(needs, emptied(found.nodes))
+    others = " (others use the rest; it fits when they have ended)" if idle.enough else ""
+    most = f"; the largest that fits is actors.count={found.largest}" if _fits_with_fewer(found) else ""
+    waited = f" after {autoscale_s:g} s of waiting for the autoscaler" if autoscale_s else ""
+    raise UserError(
+        f"the run does not fit the cluster{waited}: it needs {found.missing()}{others}{most}\n"
+        f"{bundle_table(needs)}\n\n{node_table(found)}\n(actors.count asked for {scaling.count})"
     )
 
 
-def _learner_gpu(config: ApexConfig, gpus: float) -> bool:
+def _fits_with_fewer(found: Fit) -> bool:
+    return found.largest > 0 and all(found.count(b) >= b.minimum for b in found.bundles[:-1])
+
+
+def _note(found: Fit) -> str:
+    actors = found.bundles[-1]
+    if found.whole:
+        return ""
+    return f"room for {found.count(actors)} of {actors.count} actors now; the others start when nodes join"
+
+
+def ask_autoscaler(needs: list[Bundle]) -> None:
+    """Have the cluster's autoscaler, if it has one, make room for all of `needs` at once; none: take the wish back."""
+    from ray.autoscaler.sdk import request_resources
+
+    wanted = [b for b in needs for _ in range(b.count) if b.scheduled]
+    request_resources(bundles=[b.scheduled for b in wanted], bundle_label_selectors=[dict(b.labels) for b in wanted])
+
+
+class Placement:
+    """One placement group for all but the actors: learner and first shard on one node, the rest packed near it."""
+
+    def __init__(self, needs: list[Bundle]) -> None:
+        self._needs = [b for b in needs[:-1] for _ in range(b.count)]
+        # Ray refuses an empty bundle; a hundredth of a CPU stands for "anywhere".
+        amounts = [b.scheduled or {"CPU": 0.01} for b in self._needs]
+        selectors = [dict(b.labels) for b in self._needs]
+        labels = {"bundle_label_selector": selectors} if any(selectors) else {}
+        self._group: Any = placement_group(amounts, strategy="PACK", **labels)
+        try:
+            ray.get(self._group.ready(), timeout=PLACEMENT_TIMEOUT_S)
+        except ray.exceptions.GetTimeoutError:
+            raise UserError(
+                f"the cluster found no room for {', '.join(b.name for b in self._needs)} within "
+                f"{PLACEMENT_TIMEOUT_S:g} s, though there seemed to be some: another job may have taken it; start again"
+            ) from None
+
+    def of(self, name: str, nth: int = 0) -> PlacementGroupSchedulingStrategy:
+        """Where the nth bundle of that name is."""
+        index = [i for i, b in enumerate(self._needs) if b.name == name][nth]
+        return PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=index)
+
+
+def _gpus(config: ApexConfig) -> float:
+    """GPUs of the cluster. UserError when the learner is to have one and there is none."""
+    gpus = float(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
     device = config.learner.device
     if device.startswith("cuda") and not gpus:
         there = "this machine's torch sees none" if not torch.cuda.is_available() else "Ray was told of none"
         raise UserError(f"learner.device = {device!r}, but the cluster has no GPU ({there}); expected auto or cpu")
-    return gpus > 0 and device != "cpu"
+    return gpus

@@ -22,6 +22,8 @@ from apex_ray.replay import shards as sharding
 from apex_ray.replay.memory import Fresh
 from apex_ray.report.tally import LearnerReport, UpdateMeans
 from apex_ray.types import EnvSpec
+from cluster.errors import UserError
+from cluster.runs import CONFIG_FILE
 
 REPORT_EVERY_S = 1.0
 
@@ -36,7 +38,13 @@ class LearnerNode:
         self._learner: Learner | None = None
 
     def prepare(self, resume: bool) -> Counters:
-        """Build the networks, from the newest checkpoint when resuming."""
+        """Build the networks, from the newest checkpoint when resuming. UserError when the run folder isn't here."""
+        if not (self._run_folder / CONFIG_FILE).is_file():
+            raise UserError(
+                f"the run folder {self._run_folder} can't be seen on {_address()}, where the learner runs; expected "
+                "runs_dir (or APEX_RUNS_DIR) on storage that all nodes share, or cluster.learner_labels that keep the "
+                "learner where the run was started"
+            )
         prepare_process(self._sizes.learner_threads)
         self._learner = Learner(self._spec, self._config)
         if self._config.replay.frames == "learner":
@@ -129,3 +137,7 @@ class _Reporter:
 
 
 GROUPS = {"control": 1}
+
+
+def _address() -> str:
+    return str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]

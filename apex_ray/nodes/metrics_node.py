@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from apex_ray.report.metrics import EXPORTED
 from apex_ray.report.tally import ActorReport, LearnerReport, Tally
 from apex_ray.types import FloatArray
+from cluster.metrics import Exporter
 
 
 class MetricsNode:
-    def __init__(self, epsilons: FloatArray, frame_skip: int, start: dict[str, float]) -> None:
+    def __init__(self, epsilons: FloatArray, frame_skip: int, start: dict[str, float], run: str = "") -> None:
+        self._exporter = Exporter(EXPORTED, {"run": run})
         self._tally = Tally(epsilons, frame_skip, **start)  # type: ignore[arg-type]
 
     def actor(self, report: ActorReport) -> None:
@@ -15,6 +20,10 @@ class MetricsNode:
 
     def learner(self, report: LearnerReport) -> None:
         self._tally.learner(report)
+
+    def export(self, row: Mapping[str, float]) -> None:
+        """Show a row on this node's metrics port, for Prometheus."""
+        self._exporter.export(row)
 
     def row(self) -> dict[str, float]:
         """The metrics now. Means and waiting times start anew with each row, so it has one reader."""

@@ -20,7 +20,7 @@ Who waits for whom. Every queue has the bound given here; nothing else is ever w
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -34,7 +34,9 @@ from apex_ray.config.schema import ApexConfig
 from apex_ray.learner.checkpoint import Counters
 from apex_ray.nodes import learner_node, replay_node
 from apex_ray.nodes.actor_node import ActorNode
+from apex_ray.nodes.connection import Placement, Site
 from apex_ray.nodes.evaluator_node import EvaluatorNode
+from apex_ray.nodes.fleet import Fleet
 from apex_ray.nodes.flow import LatestCall, remote
 from apex_ray.nodes.inference_node import InferenceNode
 from apex_ray.nodes.learner_node import LearnerNode
@@ -42,9 +44,9 @@ from apex_ray.nodes.metrics_node import MetricsNode
 from apex_ray.nodes.replay_node import ReplayNode
 from apex_ray.nodes.supervise import Supervisor, Watched, as_user_error
 from apex_ray.nodes.weights_node import WeightsNode
-from apex_ray.parts import Sizes
 from apex_ray.replay.saving import replay_file
 from apex_ray.types import EnvSpec, EvaluationResult
+from cluster.resources import Bundle
 
 NO_RESTART: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0}
 
@@ -64,27 +66,30 @@ class Program:
     """A running system. `start`, then `watch` and `row` until done, then `save` and leave."""
 
     def __init__(
-        self, config: ApexConfig, spec: EnvSpec, sizes: Sizes, run: Path, gpu: bool, on_event: Callable[[str], None]
+        self, config: ApexConfig, spec: EnvSpec, site: Site, run: Path, on_event: Callable[[str], None]
     ) -> None:
-        self._config, self._spec, self._sizes, self._run, self._gpu = config, spec, sizes, run, gpu
+        self._config, self._spec, self._site, self._run = config, spec, site, run
+        self._sizes = site.sizes
+        self._fleet = Fleet(site.sizes.min_actors, config.cluster.shortage_s, on_event)
+        self._export = LatestCall()
         self._supervisor = Supervisor(run, config.cluster.max_restarts, on_event)
         self._evaluation = LatestCall()
         self._incarnations = 0
         self._best_return: float | None = None
-        self._actors: dict[int, Any] = {}
         self.counters = Counters()
 
     def start(self, resume: bool) -> None:
         """Start every node and its loop. UserError when one can't be built."""
         config, spec, sizes = self._config, self._spec, self._sizes
-        replay = remote(num_cpus=0, concurrency_groups=replay_node.GROUPS, **NO_RESTART)(ReplayNode)
+        self._placement = Placement(self._site.bundles)
         learner = remote(
+            name="learner",
             num_cpus=sizes.learner_threads,
             num_gpus=self._gpu_share,
             concurrency_groups=learner_node.GROUPS,
-            **NO_RESTART,
+            **self._beside_learner,
         )(LearnerNode)
-        light = remote(num_cpus=0, **NO_RESTART)
+        light = {"num_cpus": 0, **self._beside_learner}
         learning = learner.remote(config, spec, sizes, self._run)
         try:
             self.counters = c = ray.get(learning.prepare.remote(resume))
@@ -96,9 +101,11 @@ class Program:
         )
         progress = {"time_s": c.time_s, "frames": c.frames, "updates": c.updates, "episodes": c.episodes}
         self._nodes = nodes = Nodes(
-            shards=[replay.remote(config, spec, sizes, shard) for shard in range(config.replay.shards)],
-            weights=light(WeightsNode).remote(),
-            metrics=light(MetricsNode).remote(ladder, spec.frame_skip, progress),
+            shards=[self._start_shard(shard) for shard in range(config.replay.shards)],
+            weights=remote(name="weights", **light)(WeightsNode).remote(),
+            metrics=remote(name="metrics", **light)(MetricsNode).remote(
+                ladder, spec.frame_skip, progress, self._run.name
+            ),
             learner=learning,
             evaluator=self._start_evaluator(),
         )
@@ -108,13 +115,36 @@ class Program:
         call = nodes.learner.run.remote(nodes.shards, nodes.weights, nodes.metrics)
         self._supervisor.watch(call, Watched("the learner", None))
         for index in range(sizes.actors):
-            self._supervisor.watch(
-                self._start_actor(index), Watched(f"actor {index}", partial(self._start_actor, index))
+            watched = Watched(
+                f"actor {index}", partial(self._replace_actor, index), partial(self._fleet.lost_node, index)
             )
+            self._supervisor.watch(self._start_actor(index), watched)
+
+    @property
+    def _beside_learner(self) -> dict[str, Any]:
+        """Options of what runs on the learner's node."""
+        return {"scheduling_strategy": self._placement.of("learner+replay-0"), **NO_RESTART}
+
+    def _start_shard(self, shard: int) -> Any:
+        bundle = ("learner+replay-0", 0) if shard == 0 else ("replay", shard - 1)
+        replay = remote(
+            name=f"replay-{shard}",
+            num_cpus=0,
+            concurrency_groups=replay_node.GROUPS,
+            scheduling_strategy=self._placement.of(*bundle),
+            **NO_RESTART,
+        )(ReplayNode)
+        return replay.remote(self._config, self._spec, self._sizes, shard)
 
     def _start_evaluator(self) -> Any:
-        evaluator = remote(num_cpus=0, **NO_RESTART)(EvaluatorNode)
-        return evaluator.remote(self._config, self._spec, self._run, self._best_return)
+        evaluator = remote(num_cpus=0, **self._beside_learner)(EvaluatorNode)
+        handle = evaluator.options(name=f"evaluator{self._suffix}")
+        return handle.remote(self._config, self._spec, self._run, self._best_return)
+
+    @property
+    def _suffix(self) -> str:
+        """Sets a replaced process's name apart from the one before it."""
+        return f"-r{self._supervisor.restarts}" if self._supervisor.restarts else ""
 
     @property
     def _gpu_share(self) -> float:
@@ -122,14 +152,25 @@ class Program:
         shared = self._config.actors.inference == "central" and self._config.actors.inference_device != "cpu"
         if not self._gpu:
             return 0.0
-        return 0.5 if shared and ray.cluster_resources().get("GPU", 0) < 2 else 1.0  # type: ignore[no-untyped-call]
+        return 0.5 if shared and not self._inference_bundle.gpus else 1.0
+
+    @property
+    def _gpu(self) -> bool:
+        return self._site.gpu
+
+    @property
+    def _inference_bundle(self) -> Bundle:
+        return next(b for b in self._site.bundles if b.name == "inference")
 
     def _start_inference(self) -> Any:
         # It holds nothing but weights: Ray may start it anew by itself and repeat what was asked of it.
-        on_gpu = self._config.actors.inference_device != "cpu"
+        # On the learner's GPU it takes the other half of that bundle, and its CPUs wherever there are some.
+        half = self._gpu and self._gpu_share < 1
         inference = remote(
-            num_cpus=self._sizes.inference_cpus,
-            num_gpus=self._gpu_share if on_gpu else 0,
+            name="inference",
+            num_cpus=0 if half else self._sizes.inference_cpus,
+            num_gpus=0.5 if half else self._inference_bundle.gpus,
+            scheduling_strategy=self._placement.of("learner+replay-0" if half else "inference"),
             max_concurrency=2 * self._sizes.actors * self._config.actors.groups,
             max_restarts=self._config.cluster.max_restarts,
             max_task_retries=-1,
@@ -138,16 +179,27 @@ class Program:
 
     def _start_actor(self, index: int) -> ObjectRef[Any]:
         nodes = self._nodes
-        actor = remote(num_cpus=self._sizes.actor_cpus, **NO_RESTART)(ActorNode)
+        labels = self._config.cluster.actor_labels
+        actor = remote(
+            name=f"actor-{index}{f'-r{self._incarnations}' if index in self._fleet else ''}",
+            num_cpus=self._sizes.actor_cpus,
+            **({"label_selector": labels} if labels else {}),
+            **NO_RESTART,
+        )(ActorNode)
         handle = actor.remote(self._config, self._spec, self._sizes, index, self._incarnations)
         self._incarnations += 1
+        self._fleet.add(index, handle, handle.where.remote())
         call: ObjectRef[Any] = handle.run.remote(nodes.shards, nodes.weights, nodes.metrics, self._inference)
-        self._actors[index] = handle
         return call
+
+    def _replace_actor(self, index: int) -> ObjectRef[Any]:
+        self._fleet.forget(index)
+        return self._start_actor(index)
 
     def watch(self, timeout_s: float) -> None:
         """Wait that long for something to go wrong. UserError when the run can't go on."""
         self._supervisor.check(timeout_s)
+        self._fleet.check()
 
     def row(self) -> dict[str, float]:
         """All metrics now."""
@@ -162,10 +214,16 @@ class Program:
             "replay_ratio": sampled / max(inserted - self._config.replay.min_transitions, 1) if sampled else 0.0,
             "replay_bytes": self._sizes.replay_bytes,
             "stale_priorities": sum(s.stale_updates for s in stats),
-            "actors_alive": sum(n.startswith("actor ") for n in self._supervisor.names),
+            "actors_alive": self._fleet.running,
             "restarts": self._supervisor.restarts,
         }
         return row
+
+    def publish(self, row: Mapping[str, float]) -> None:
+        """Show the row to Prometheus; one that comes while the last is under way is left out."""
+        self._export.poll()
+        if not self._export.busy:
+            self._export.start(self._nodes.metrics.export.remote(dict(row)))
 
     def start_evaluation(self, counters: Counters) -> None:
         """Ask for an evaluation of the newest weights unless one is under way."""
@@ -192,8 +250,7 @@ class Program:
 
     def stop_actors(self) -> None:
         """End the actors, so that what follows has the machine for itself."""
-        for handle in self._actors.values():
-            ray.kill(handle)
+        self._fleet.kill()
 
     def save(self, counters: Counters) -> tuple[Path, int]:
         """Write a checkpoint between two updates: (folder, updates)."""

@@ -17,10 +17,11 @@ from cluster.errors import UserError
 
 @dataclass
 class Watched:
-    """A node's endless call, and how to start it anew; None where a loss can't be made good."""
+    """A node's endless call, how to start it anew (None: it can't be), and which machine it was lost with."""
 
     name: str
     restart: Callable[[], ObjectRef[Any]] | None
+    lost_node: Callable[[], str | None] = lambda: None
 
 
 def root_cause(error: BaseException) -> BaseException:
@@ -37,7 +38,8 @@ def as_user_error(name: str, error: BaseException, run: Path) -> UserError:
 
 class Supervisor:
     """Watches the endless calls of all nodes. A mistake in configuration, environment or code ends the run at once;
-    only a lost process is replaced, and no more than `max_restarts` times in a run.
+    only a lost process is replaced, and no more than `max_restarts` times in a run. One that went with its whole node
+    is not counted: nodes come and go, crash loops don't take their node along.
     """
 
     def __init__(self, run: Path, max_restarts: int, on_event: Callable[[str], None]) -> None:
@@ -47,10 +49,6 @@ class Supervisor:
 
     def watch(self, call: ObjectRef[Any], watched: Watched) -> None:
         self._watched[call] = watched
-
-    @property
-    def names(self) -> list[str]:
-        return [w.name for w in self._watched.values()]
 
     def check(self, timeout_s: float) -> None:
         """Wait up to `timeout_s` for a call to end; none should. UserError when the run can't go on."""
@@ -78,7 +76,10 @@ class Supervisor:
                 f"{lost} lost its process ({_short(error)}); go on from the last checkpoint with "
                 f"apex-ray train --resume {self._run}"
             )
-        self.spend_restart(watched.name, error)
+        if (node := watched.lost_node()) is not None:
+            self._on_event(f"{watched.name} was lost with its node {node}; it starts again where there is room")
+        else:
+            self.spend_restart(watched.name, error)
         self.watch(watched.restart(), watched)
 
     def spend_restart(self, name: str, error: BaseException) -> None:

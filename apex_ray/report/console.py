@@ -218,5 +218,5 @@ def _band_ranges(config: ApexConfig) -> list[tuple[float, float] | None]:
     """Smallest and largest epsilon of each band, greediest first."""
     a = config.actors
     # On a cluster `auto` may come to more, which moves the ends of the quarters only little.
-    actors = max((os.cpu_count() or 1) - 1, 1) if a.count == "auto" else a.count
+    actors = max((os.cpu_count() or 1) - 1, 1) if a.range is None else a.range[1]
     return ReturnsByBand(epsilon_ladder(actors * a.envs_per_actor, a.epsilon_base, a.epsilon_alpha)).ranges()

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from apex_ray.types import EpisodeEnd, EvaluationResult
 from cluster.errors import UserError, did_you_mean
+from cluster.exported import Exported
 
 NUM_BANDS = 4
 EPISODES_KEPT = 100
@@ -82,6 +83,47 @@ METRICS: dict[str, Metric] = {
     "actors_alive": Metric("system", "processes", "actor processes running"),
     "restarts": Metric("system", "restarts", "lost actor processes that were replaced, so far"),
     "resident_bytes": Metric("system", "bytes", "memory of all processes of the run, shared memory counted once"),
+}
+
+EXPORTED = {
+    "time_s": Exported("apex_training_seconds", METRICS["time_s"].meaning),
+    "frames": Exported("apex_env_frames_total", METRICS["frames"].meaning),
+    "episodes": Exported("apex_env_episodes_total", METRICS["episodes"].meaning),
+    "updates": Exported("apex_learner_updates_total", METRICS["updates"].meaning),
+    "frames_per_s": Exported("apex_env_frames_per_second", METRICS["frames_per_s"].meaning),
+    "steps_per_s": Exported("apex_env_steps_per_second", METRICS["steps_per_s"].meaning),
+    "updates_per_s": Exported("apex_learner_updates_per_second", METRICS["updates_per_s"].meaning),
+    "samples_per_s": Exported("apex_learner_transitions_per_second", METRICS["samples_per_s"].meaning),
+    "replay_transitions": Exported("apex_replay_transitions", METRICS["replay_transitions"].meaning),
+    "replay_fill": Exported("apex_replay_fill_ratio", METRICS["replay_fill"].meaning),
+    "replay_bytes": Exported("apex_replay_bytes", METRICS["replay_bytes"].meaning),
+    "replay_ratio": Exported("apex_replay_ratio", METRICS["replay_ratio"].meaning),
+    "stale_priorities": Exported("apex_replay_stale_priorities_total", METRICS["stale_priorities"].meaning),
+    "policy_age_updates": Exported("apex_policy_age_updates", METRICS["policy_age_updates"].meaning),
+    "weights_version": Exported("apex_weights_version_updates", METRICS["weights_version"].meaning),
+    "learner_wait_s": Exported("apex_learner_wait_seconds", METRICS["learner_wait_s"].meaning),
+    "learner_wait_fraction": Exported("apex_learner_wait_ratio", METRICS["learner_wait_fraction"].meaning),
+    "actor_wait_fraction": Exported("apex_actor_wait_ratio", METRICS["actor_wait_fraction"].meaning),
+    "loss": Exported("apex_learner_loss", METRICS["loss"].meaning),
+    "td_error": Exported("apex_learner_td_error", METRICS["td_error"].meaning),
+    "q_mean": Exported("apex_learner_q_mean", METRICS["q_mean"].meaning),
+    "grad_norm": Exported("apex_learner_grad_norm", METRICS["grad_norm"].meaning),
+    "episode_length_steps": Exported("apex_episode_length_steps", METRICS["episode_length_steps"].meaning),
+    "evaluation_return": Exported("apex_evaluation_return", METRICS["evaluation_return"].meaning, {"of": "last"}),
+    "evaluation_best": Exported("apex_evaluation_return", METRICS["evaluation_best"].meaning, {"of": "best"}),
+    "evaluation_human_normalised": Exported(
+        "apex_evaluation_human_normalised_ratio", METRICS["evaluation_human_normalised"].meaning
+    ),
+    "actors_alive": Exported("apex_actors_running", METRICS["actors_alive"].meaning),
+    "restarts": Exported("apex_actor_restarts_total", METRICS["restarts"].meaning),
+    "resident_bytes": Exported("apex_resident_bytes", METRICS["resident_bytes"].meaning),
+    "episode_return": Exported("apex_episode_return", METRICS["episode_return"].meaning, {"of": "all"}),
+    **{
+        f"episode_return_band_{band}": Exported(
+            "apex_episode_return", METRICS[f"episode_return_band_{band}"].meaning, {"of": f"band {band}"}
+        )
+        for band in range(NUM_BANDS)
+    },
 }
 
 
@@ -264,9 +306,15 @@ class ReturnsByBand:
         return {name: float(np.mean(returns)) for name, returns in named.items() if returns}
 
 
+def _prometheus(name: str) -> str:
+    exported = EXPORTED[name]
+    labels = ",".join(f'{key}="{value}"' for key, value in exported.labels.items())
+    return f"`{exported.prometheus}{{{labels}}}`" if labels else f"`{exported.prometheus}`"
+
+
 def reference() -> str:
     """docs/metrics.md: where metrics are written, and a table of all of them."""
-    table = [f"| `{name}` | {m.unit} | {m.meaning} |" for name, m in METRICS.items()]
+    table = [f"| `{name}` | {m.unit} | {m.meaning} | {_prometheus(name)} |" for name, m in METRICS.items()]
     return "\n".join(
         [
             "# Metrics",
@@ -276,8 +324,11 @@ def reference() -> str:
             "A row every `report.every_s` seconds goes to `metrics.jsonl` in the run's folder, one JSON object a line,",
             "and to `tensorboard/` there, with `frames` as the step. A metric not yet known is missing or null.",
             "",
-            "| metric | unit | meaning |",
-            "|---|---|---|",
+            "On Ray the row also goes to Ray's metrics port, for Prometheus, under the last column's name and with the",
+            "label `run`, the run folder's name; see [watching.md](watching.md).",
+            "",
+            "| metric | unit | meaning | Prometheus |",
+            "|---|---|---|---|",
             *table,
             "",
             "Each evaluation is a line of `evaluations.csv`: " + ", ".join(f"`{c}`" for c in EVALUATION_COLUMNS) + ".",

@@ -50,7 +50,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         ("train actors.count=8", ["no preset"]),
         ("train pong lerner.batch_size=8", ["command line", "Did you mean 'learner.batch_size'?"]),
         ("train pong batch_size=8", ["Did you mean 'learner.batch_size'?"]),
-        ("train pong actors.count=many", ["actors.count = 'many'", "a whole number or 'auto'"]),
+        ("train pong actors.count=many", ["actors.count = 'many'", "a whole number or 'auto' or a range such as 2-8"]),
         ("train pong learner.optimizer=adan", ["Did you mean 'adam'?"]),
         ("train pong actors", ["'actors' has no '='"]),
         ("train pong replay.min_transitions=250000", ["replay.min_transitions from command line"]),

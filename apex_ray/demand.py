@@ -1,0 +1,76 @@
+"""What a run asks of a cluster: its bundles, for the plan, for placement and for the autoscaler."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from apex_ray.config.load import load
+from apex_ray.config.schema import ApexConfig
+from apex_ray.envs.make import probe
+from apex_ray.parts import Sizes, resolve_sizes
+from cluster.errors import UserError
+from cluster.resources import Bundle
+
+MIN_OBJECT_STORE_BYTES = 256 * 2**20
+
+
+def bundles(config: ApexConfig, sizes: Sizes, gpus: float) -> list[Bundle]:
+    """The run's needs on a cluster with that many GPUs; the learner first, the actors, which scale, last.
+
+    The learner's bundle holds the first replay shard too, so that batches do not cross the network.
+    """
+    a, shards = config.actors, config.replay.shards
+    gpu = gpus > 0 and config.learner.device != "cpu"
+    inference_gpu = gpu and a.inference == "central" and a.inference_device != "cpu"
+    # Twice what is in flight: Ray frees late. Chunks lie at their actor and, on the way in, at their shard.
+    chunks = 2 * (a.chunks_in_flight + 1) * a.groups * sizes.chunk_bytes
+    arriving = chunks * -(-sizes.actors // shards)
+    batches = 2 * (config.learner.prefetch_batches + 2) * sizes.batch_bytes
+    labels = config.cluster.learner_labels
+    needed = [
+        Bundle(
+            "learner+replay-0",
+            cpus=sizes.learner_threads,
+            gpus=1.0 if gpu else 0.0,
+            memory_bytes=sizes.replay_bytes // shards,
+            object_store_bytes=arriving + batches,
+            labels=labels,
+        )
+    ]
+    if shards > 1:
+        shard = Bundle(
+            "replay",
+            memory_bytes=sizes.replay_bytes // shards,
+            object_store_bytes=arriving + batches // shards,
+            count=shards - 1,
+            labels=labels,
+        )
+        needed.append(shard)
+    if sizes.inference_cpus:
+        # Where there is one GPU, central inference shares the learner's.
+        own_gpu = inference_gpu and gpus >= 2
+        needed.append(Bundle("inference", cpus=sizes.inference_cpus, gpus=1.0 if own_gpu else 0.0, labels=labels))
+    actor = Bundle(
+        "actor",
+        cpus=sizes.actor_cpus,
+        object_store_bytes=chunks,
+        count=sizes.actors,
+        at_least=sizes.min_actors,
+        labels=config.cluster.actor_labels,
+    )
+    return [*needed, actor]
+
+
+def object_store_bytes(config: ApexConfig, sizes: Sizes) -> int:
+    """Shared memory of an embedded Ray, where a chunk lies only once: all that can be in flight, twice."""
+    chunks = sizes.actors * config.actors.groups * (config.actors.chunks_in_flight + 1) * sizes.chunk_bytes
+    batches = (config.learner.prefetch_batches + 2) * sizes.batch_bytes
+    return max(2 * (chunks + batches), MIN_OBJECT_STORE_BYTES)
+
+
+def plan(words: Sequence[str], cores: int | None, gpus: float) -> list[Bundle]:
+    """Bundles of `apex-ray train WORDS` on a cluster of so many cores (None: this machine) and GPUs."""
+    if not words or "=" in words[0]:
+        raise UserError("command line: no preset; expected the words of apex-ray train, such as pong actors.count=64")
+    config = load(words[0], words[1:]).config
+    return bundles(config, resolve_sizes(config, probe(config.env), cores), gpus)

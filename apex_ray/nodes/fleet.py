@@ -1,0 +1,93 @@
+"""The actor processes: which act, which wait for room on the cluster, which were lost with their node.
+
+All of them are asked of Ray at once. Those without room are pending, which is also what an autoscaler acts on, and
+start by themselves when a node joins.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray import ObjectRef
+
+from cluster.errors import UserError
+
+SETTLED_S = 10.0  # without a change before it is worth a line: starting actors come one by one
+
+
+@dataclass
+class Member:
+    """One actor process."""
+
+    handle: Any
+    placed: ObjectRef[Any]  # its node's id, known when it has started
+    node: str | None = None
+
+
+class Fleet:
+    """Knows where the actors are; counts only those that run."""
+
+    def __init__(self, minimum: int, shortage_s: float, on_event: Callable[[str], None]) -> None:
+        self._minimum, self._shortage_s, self._on_event = minimum, shortage_s, on_event
+        self._members: dict[int, Member] = {}
+        self._enough_at = self._changed_at = time.monotonic()
+        self._running = 0
+        self._told: int | None = None  # None: all, as everyone expects
+
+    def add(self, index: int, handle: Any, placed: ObjectRef[Any]) -> None:
+        """Actor `index` was asked of Ray, in place of an earlier one of that index."""
+        self._members[index] = Member(handle, placed)
+
+    def __contains__(self, index: int) -> bool:
+        return index in self._members
+
+    @property
+    def running(self) -> int:
+        return sum(member.node is not None for member in self._members.values())
+
+    def lost_node(self, index: int) -> str | None:
+        """The address of the node that actor `index` was on, when that node is gone."""
+        node = self._members[index].node
+        for known in ray.nodes():  # type: ignore[no-untyped-call]
+            if known["NodeID"] == node:
+                return None if known["Alive"] else str(known["NodeManagerAddress"])
+        return None
+
+    def forget(self, index: int) -> None:
+        """Actor `index` is gone. Should it only be out of reach, it must not come back beside its successor."""
+        ray.kill(self._members[index].handle)
+        self._members[index].node = None
+
+    def check(self) -> None:
+        """Look who has started. UserError when fewer than the minimum ran for too long."""
+        waiting = {member.placed: member for member in self._members.values() if member.node is None}
+        if waiting:
+            started, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=0)
+            for placed in started:
+                try:
+                    waiting[placed].node = ray.get(placed)
+                except ray.exceptions.RayError:
+                    continue  # its loop's call fails too, and that is answered
+        now, running, total = time.monotonic(), self.running, len(self._members)
+        if running != self._running:
+            self._running, self._changed_at = running, now
+        told = total if self._told is None else self._told
+        if running != told and (running == total or now - self._changed_at > SETTLED_S):
+            self._on_event(f"{running} of {total} actors run{'' if running == total else ', the others wait for room'}")
+            self._told = running
+        if running >= self._minimum:
+            self._enough_at = now
+        elif now - self._enough_at > self._shortage_s:
+            raise UserError(
+                f"{running} actors ran for the last {self._shortage_s:g} s (cluster.shortage_s) and actors.count asks "
+                f"for at least {self._minimum}"
+            )
+
+    def kill(self) -> None:
+        """End all of them."""
+        for member in self._members.values():
+            ray.kill(member.handle)

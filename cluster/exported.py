@@ -1,0 +1,25 @@
+"""Names under which trainers' metrics reach Prometheus. Kept apart from Ray: lists of metrics are read without it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Exported:
+    """How one column of a row is exported: its name without Ray's prefix, and fixed labels such as the epsilon band."""
+
+    name: str
+    meaning: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def total(self) -> bool:
+        """Whether it only grows: a counter."""
+        return self.name.endswith("_total")
+
+    @property
+    def prometheus(self) -> str:
+        """The name Prometheus sees."""
+        return f"ray_{self.name}"

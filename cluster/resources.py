@@ -1,0 +1,266 @@
+"""What a job needs, what a cluster has, and how the one fits onto the other: the resource plan.
+
+A job states its needs as bundles, each of which has to be on one node. `fit` places them as Ray would, so that a job
+too large for the cluster is refused with numbers instead of waiting for ever.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import ray
+
+KINDS = ("CPU", "GPU", "memory", "object_store_memory")  # Ray's names; the last two in bytes
+TOLERANCE = 1e-6  # of fractional resources
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Resources that must come from one node, `count` times; at least `at_least` of them for the job to run at all."""
+
+    name: str
+    cpus: float = 0.0
+    gpus: float = 0.0
+    memory_bytes: int = 0
+    object_store_bytes: int = 0
+    count: int = 1
+    at_least: int | None = None  # None: all
+    labels: Mapping[str, str] = field(default_factory=dict)  # Ray's label selectors: "x", "!x", "in(x,y)", "!in(x,y)"
+
+    @property
+    def needs(self) -> dict[str, float]:
+        """By Ray's names, what is not zero."""
+        amounts = (self.cpus, self.gpus, float(self.memory_bytes), float(self.object_store_bytes))
+        return {kind: amount for kind, amount in zip(KINDS, amounts, strict=True) if amount}
+
+    @property
+    def scheduled(self) -> dict[str, float]:
+        """What Ray schedules by: all but the object store, which it does not hand out."""
+        return {kind: amount for kind, amount in self.needs.items() if kind != "object_store_memory"}
+
+    @property
+    def minimum(self) -> int:
+        return self.count if self.at_least is None else self.at_least
+
+
+@dataclass(frozen=True)
+class Node:
+    """A live node of the cluster."""
+
+    id: str
+    name: str
+    free: Mapping[str, float]
+    total: Mapping[str, float]
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Where each bundle goes."""
+
+    bundles: Sequence[Bundle]
+    nodes: Sequence[Node]
+    placed: Mapping[str, Mapping[str, int]]  # bundle's name -> node's id -> how many
+    largest: int  # of the last bundle, which is the one that scales
+
+    def count(self, bundle: Bundle) -> int:
+        return sum(self.placed[bundle.name].values())
+
+    @property
+    def enough(self) -> bool:
+        """Whether the job can run, if not at full size."""
+        return all(self.count(bundle) >= bundle.minimum for bundle in self.bundles)
+
+    @property
+    def whole(self) -> bool:
+        return all(self.count(bundle) == bundle.count for bundle in self.bundles)
+
+    def missing(self) -> str:
+        """In words, the first bundle that does not fit; '' when all do."""
+        for bundle in self.bundles:
+            count = self.count(bundle)
+            if count < bundle.minimum:
+                wanted = f"{bundle.minimum} x {bundle.name}" if bundle.minimum > 1 else bundle.name
+                on = f" on a node with {_labels(bundle.labels)}" if bundle.labels else ""
+                return f"{wanted} ({describe(bundle.needs)} each{on}) but there is room for {count}"
+        return ""
+
+
+def snapshot() -> list[Node]:
+    """The nodes of the connected cluster that are alive."""
+    # Ray Client has no accessor for what is free: the question is answered on the cluster.
+    if ray.util.client.ray.is_connected():  # type: ignore[no-untyped-call]
+        return ray.get(ray.remote(num_cpus=0)(_snapshot).remote())
+    return _snapshot()
+
+
+def _snapshot() -> list[Node]:
+    from ray._private.state import available_resources_per_node
+
+    free: dict[str, Any] = available_resources_per_node()  # type: ignore[no-untyped-call]
+    return [
+        Node(
+            node["NodeID"],
+            node["NodeManagerAddress"] + (" (head)" if "node:__internal_head__" in node["Resources"] else ""),
+            {kind: free.get(node["NodeID"], {}).get(kind, 0.0) for kind in KINDS},
+            {kind: node["Resources"].get(kind, 0.0) for kind in KINDS},
+            node.get("Labels") or {},
+        )
+        for node in ray.nodes()  # type: ignore[no-untyped-call]
+        if node["Alive"]
+    ]
+
+
+def fit(bundles: Sequence[Bundle], nodes: Sequence[Node]) -> Fit:
+    """Place bundles in their order on what is free, each node's room used up before the next one's.
+
+    The first bundle takes the roomiest node that has what it needs; the others prefer nodes that are in use already, as
+    Ray's PACK strategy does. Bundles without a GPU keep away from GPU nodes while others have room.
+    """
+    free = {node.id: dict(node.free) for node in nodes}
+    used: list[str] = []
+    placed: dict[str, dict[str, int]] = {bundle.name: {} for bundle in bundles}
+
+    def place(bundle: Bundle) -> str | None:
+        able = [n for n in nodes if matches(n.labels, bundle.labels) and _holds(free[n.id], bundle.needs)]
+        if not able:
+            return None
+        best = min(
+            able,
+            key=lambda n: (
+                n.total.get("GPU", 0) > 0 and not bundle.gpus,
+                used.index(n.id) if n.id in used else len(used),
+                -free[n.id].get("CPU", 0),
+            ),
+        )
+        for kind, amount in bundle.needs.items():
+            free[best.id][kind] -= amount
+        if best.id not in used:
+            used.append(best.id)
+        return best.id
+
+    def place_all(bundle: Bundle, limit: int | None) -> dict[str, int]:
+        counts: dict[str, int] = {}
+        while (limit is None or sum(counts.values()) < limit) and (node := place(bundle)) is not None:
+            counts[node] = counts.get(node, 0) + 1
+        return counts
+
+    for bundle in bundles:
+        placed[bundle.name] = place_all(bundle, bundle.count)
+    scaling = bundles[-1]
+    largest = sum(placed[scaling.name].values())
+    if largest == scaling.count and scaling.needs:
+        largest += sum(place_all(scaling, None).values())
+    return Fit(bundles, nodes, placed, largest)
+
+
+def _holds(free: Mapping[str, float], needs: Mapping[str, float]) -> bool:
+    return all(free.get(kind, 0.0) + TOLERANCE >= amount for kind, amount in needs.items())
+
+
+def matches(labels: Mapping[str, str], selector: Mapping[str, str]) -> bool:
+    """Whether a node's labels satisfy Ray's label selector."""
+    for key, wanted in selector.items():
+        negated, value = wanted.startswith("!"), wanted.removeprefix("!")
+        listed = re.fullmatch(r"in\((.*)\)", value)
+        allowed = [v.strip() for v in listed[1].split(",")] if listed else [value]
+        if (labels.get(key) in allowed) == negated:
+            return False
+    return True
+
+
+def emptied(nodes: Sequence[Node]) -> list[Node]:
+    """The same nodes with nothing running on them."""
+    return [replace(node, free=node.total) for node in nodes]
+
+
+def bundle_table(bundles: Sequence[Bundle]) -> str:
+    """What a job needs, a line a bundle."""
+    rows = [
+        (
+            b.name,
+            _range(b),
+            f"{b.cpus:g}",
+            f"{b.gpus:g}",
+            _gib(b.memory_bytes),
+            _gib(b.object_store_bytes),
+            _labels(b.labels),
+        )
+        for b in bundles
+    ]
+    sums = [
+        sum(getattr(b, kind) * b.count for b in bundles)
+        for kind in ("cpus", "gpus", "memory_bytes", "object_store_bytes")
+    ]
+    rows.append(
+        (
+            "together",
+            str(sum(b.count for b in bundles)),
+            f"{sums[0]:g}",
+            f"{sums[1]:g}",
+            _gib(sums[2]),
+            _gib(sums[3]),
+            "",
+        )
+    )
+    return _table(("bundle", "count", "CPU", "GPU", "memory GiB", "object store GiB", "labels"), rows)
+
+
+def node_table(found: Fit) -> str:
+    """What each node has free and would run, a line a node."""
+    rows = []
+    for node in found.nodes:
+        gets = [
+            f"{count} x {name}" if found_count(found, name) > 1 else name
+            for name, counts in found.placed.items()
+            if (count := counts.get(node.id, 0))
+        ]
+        cells = [
+            _of(node.free.get(kind, 0.0), node.total.get(kind, 0.0), scale)
+            for kind, scale in zip(KINDS, (1, 1, 2**30, 2**30), strict=True)
+        ]
+        rows.append((node.name, *cells, ", ".join(gets) or "-"))
+    return _table(("node", "CPU free", "GPU free", "memory GiB free", "object store GiB free", "runs"), rows)
+
+
+def found_count(found: Fit, name: str) -> int:
+    """How many of a bundle the job wants."""
+    return next(b.count for b in found.bundles if b.name == name)
+
+
+def describe(needs: Mapping[str, float]) -> str:
+    """'1 CPU, 13.2 GiB memory'."""
+    words = []
+    for kind, amount in needs.items():
+        name = kind.replace("_memory", "").replace("_", " ")
+        words.append(f"{amount / 2**30:.2f} GiB {name}" if "memory" in kind else f"{amount:g} {name}")
+    return ", ".join(words)
+
+
+def _range(bundle: Bundle) -> str:
+    return str(bundle.count) if bundle.minimum == bundle.count else f"{bundle.minimum}-{bundle.count}"
+
+
+def _labels(labels: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in labels.items())
+
+
+def _gib(size: float) -> str:
+    return f"{size / 2**30:.2f}" if size else "-"
+
+
+def _of(free: float, total: float, scale: int) -> str:
+    if not total:
+        return "-"
+    digits = ".2f" if scale > 1 else "g"
+    return f"{format(free / scale, digits)} of {format(total / scale, digits)}"
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
+    )
