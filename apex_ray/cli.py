@@ -8,23 +8,20 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import tyro
 from tyro.conf import Positional, arg, subcommand
 
 from apex_ray.config.load import load, load_run_config, presets
+from cluster.command_line import EXIT_INTERRUPTED, run
 from cluster.config import format_resolved
-from cluster.errors import UserError, did_you_mean
+from cluster.errors import UserError
 from cluster.runs import open_run
 
 if TYPE_CHECKING:
     from apex_ray.types import EvaluationResult
 
-EXIT_MISTAKE = 2
-EXIT_INTERRUPTED = 130
 DESCRIPTION = "Ape-X DQN on Ray. `apex-ray config PRESET` lists every setting; --version prints the version."
 
 Words = Annotated[Positional[tuple[str, ...]], arg(metavar="[PRESET] [KEY=VALUE ...]", help_behavior_hint="")]
@@ -163,45 +160,9 @@ def _report(result: EvaluationResult) -> None:
         print(f"video: {result.video}")
 
 
-def _version() -> str:
-    try:
-        return version("apex-ray")
-    except PackageNotFoundError:  # run from a source folder
-        return "unknown (not installed)"
-
-
-def _options_last(words: Sequence[str]) -> list[str]:
-    """`--option value` pairs after the positional words: tyro wants the words of one argument side by side."""
-    plain: list[str] = []
-    options: list[str] = []
-    rest = iter(words)
-    for word in rest:
-        if not word.startswith("-"):
-            plain.append(word)
-            continue
-        options.append(word)
-        if "=" not in word and word not in ("-h", "--help"):
-            options += [value for value in [next(rest, None)] if value is not None]
-    return plain + options
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 2 for a mistake that the user can mend, 130 for Ctrl-C."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    if words == ["--version"]:
-        print(f"apex-ray {_version()}")
-        return 0
-    try:
-        if words and not words[0].startswith("-") and words[0] not in COMMANDS:
-            hint = did_you_mean(words[0], COMMANDS)
-            raise UserError(f"no command {words[0]!r}; expected one of {', '.join(COMMANDS)}.{hint}")
-        command = tyro.cli(Command, prog="apex-ray", description=DESCRIPTION, args=_options_last(words))
-        return int(command())
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_MISTAKE
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+    return run("apex-ray", Command, COMMANDS, DESCRIPTION, sys.argv[1:] if argv is None else argv)
 
 
 if __name__ == "__main__":

@@ -81,6 +81,8 @@ def train(config: ApexConfig, run: Path | None = None, resume: bool = False) -> 
                 f"{sizes.learner_threads} threads, replay {sizes.replay_bytes / 2**30:.2f} GiB when full; "
                 f"run folder {run}"
             )
+            dashboard = f"; dashboard http://{place.dashboard}" if place.dashboard else ""
+            console.event(f"watch with tensorboard --logdir {run / 'tensorboard'}{dashboard}")
             if place.note:
                 console.event(place.note)
             system = place.build(run, console.event)
@@ -96,6 +98,7 @@ class _Place:
     sizes: Sizes
     build: Callable[[Path, Callable[[str], None]], System]
     here: bool  # all processes on this machine
+    dashboard: str | None = None  # host:port of Ray's
     note: str = ""
 
 
@@ -121,6 +124,7 @@ def _place(config: ApexConfig, spec: EnvSpec, resume_from: Path | None) -> Itera
             site.sizes,
             lambda run, on_event: Program(config, spec, site, run, on_event),
             here=site.embedded,
+            dashboard=site.dashboard,
             note=site.note,
         )
 

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import grpc
 import ray
@@ -48,13 +49,16 @@ def cluster_address(setting: str | None) -> str | None:
 
 
 @contextmanager
-def connected(address: str | None, embedded: Embedded) -> Iterator[None]:
-    """Ray, initialised: the cluster at `address`, for None an embedded one. UserError, in seconds, when it can't be."""
+def connected(address: str | None, embedded: Embedded) -> Iterator[str | None]:
+    """Ray, initialised: the cluster at `address`, for None an embedded one; yields the dashboard's host:port, if any.
+
+    UserError, in seconds, when it can't be.
+    """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray starts workers at nice 15, so that its own services and every other process preempt the learner all the time.
     os.environ.setdefault("RAY_worker_niceness", "0")
     if address is None:
-        ray.init(
+        context = ray.init(
             address="local",
             num_cpus=embedded.num_cpus,
             object_store_memory=embedded.object_store_bytes,
@@ -63,17 +67,18 @@ def connected(address: str | None, embedded: Embedded) -> Iterator[None]:
             logging_level=logging.ERROR,
         )
     else:
-        _init(address)
+        context = _init(address)
     try:
-        yield
+        yield context.dashboard_url or None
     finally:
         ray.shutdown()
 
 
-def _init(address: str) -> None:
+def _init(address: str) -> Any:
     check(address)
+    send_token()
     try:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        return ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except ray.exceptions.AuthenticationError:
         raise _refused(address) from None
     except (ConnectionError, RuntimeError, ValueError) as error:
@@ -150,6 +155,15 @@ def token() -> str | None:
         return token_file().read_text().strip() or None
     except OSError:
         return None
+
+
+def send_token() -> None:
+    """Have Ray send the token, if there is one: by itself it does so only where RAY_AUTH_MODE says token."""
+    if token() is not None and "RAY_AUTH_MODE" not in os.environ:
+        from ray._raylet import Config  # type: ignore[attr-defined]
+
+        os.environ["RAY_AUTH_MODE"] = "token"
+        Config.initialize("")  # read once at import, so before now
 
 
 def token_file() -> Path:

@@ -206,7 +206,7 @@ def bundle_table(bundles: Sequence[Bundle]) -> str:
             "",
         )
     )
-    return _table(("bundle", "count", "CPU", "GPU", "memory GiB", "object store GiB", "labels"), rows)
+    return table(("bundle", "count", "CPU", "GPU", "memory GiB", "object store GiB", "labels"), rows)
 
 
 def node_table(found: Fit) -> str:
@@ -223,7 +223,7 @@ def node_table(found: Fit) -> str:
             for kind, scale in zip(KINDS, (1, 1, 2**30, 2**30), strict=True)
         ]
         rows.append((node.name, *cells, ", ".join(gets) or "-"))
-    return _table(("node", "CPU free", "GPU free", "memory GiB free", "object store GiB free", "runs"), rows)
+    return table(("node", "CPU free", "GPU free", "memory GiB free", "object store GiB free", "runs"), rows)
 
 
 def found_count(found: Fit, name: str) -> int:
@@ -259,7 +259,8 @@ def _of(free: float, total: float, scale: int) -> str:
     return f"{format(free / scale, digits)} of {format(total / scale, digits)}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text in aligned columns under a head."""
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     return "\n".join(
         "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]

@@ -32,6 +32,7 @@ class Site:
     sizes: Sizes
     bundles: list[Bundle]  # the actors' last
     embedded: bool
+    dashboard: str | None = None  # host:port
     note: str = ""  # of what the run starts without
 
     @property
@@ -53,18 +54,18 @@ def joined(config: ApexConfig, sized: Callable[[int | None], Sizes]) -> Iterator
         wanted = sizes.actors * sizes.actor_cpus + sizes.learner_threads + sizes.inference_cpus
         store = config.cluster.object_store_bytes or object_store_bytes(config, sizes)
         embedded = Embedded(max(os.cpu_count() or 1, wanted), store, config.cluster.dashboard)
-        with connected(None, embedded):
+        with connected(None, embedded) as dashboard:
             gpus = _gpus(config)
             # One machine, whose memory was checked before: nothing is left for Ray to decide.
             needs = [Bundle(b.name, b.cpus, b.gpus, count=b.count) for b in bundles(config, sizes, gpus)]
-            yield Site(sizes, needs, embedded=True)
+            yield Site(sizes, needs, embedded=True, dashboard=dashboard)
         return
-    with connected(address, Embedded(0, 0)):
+    with connected(address, Embedded(0, 0)) as dashboard:
         resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
         sizes = sized(max(int(resources.get("CPU", 0)), 1))
         needs = bundles(config, sizes, _gpus(config))
         found = _room(needs, config.cluster.autoscale_s)
-        yield Site(sizes, needs, embedded=False, note=_note(found))
+        yield Site(sizes, needs, embedded=False, dashboard=dashboard, note=_note(found))
 
 
 def _room(needs: list[Bundle], autoscale_s: float) -> Fit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,13 @@ from typing import Any
 
 import ray
 from ray import ObjectRef
-from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
 
 from apex_ray.report.failure import describe
 from cluster.errors import UserError
+
+# Ray sees that a killed node is gone after 15 s, and after 65 s where packets vanish: 5 checks of 10 s, 3 s apart.
+VERDICT_S = 120.0
 
 
 @dataclass
@@ -45,6 +49,7 @@ class Supervisor:
     def __init__(self, run: Path, max_restarts: int, on_event: Callable[[str], None]) -> None:
         self._run, self._max_restarts, self._on_event = run, max_restarts, on_event
         self._watched: dict[ObjectRef[Any], Watched] = {}
+        self._out_of_reach: list[tuple[Watched, BaseException, float]] = []  # and until when Ray may say why
         self.restarts = 0
 
     def watch(self, call: ObjectRef[Any], watched: Watched) -> None:
@@ -58,7 +63,21 @@ class Supervisor:
         for watched, error in sorted(failures, key=lambda f: f[0].restart is not None):
             if not isinstance(root_cause(error), RayActorError):
                 raise as_user_error(watched.name, error, self._run)
-            self._replace(watched, error)
+            if isinstance(error, ActorUnavailableError) and watched.restart is not None:
+                self._on_event(f"{watched.name} is out of reach")
+                self._out_of_reach.append((watched, error, time.monotonic() + VERDICT_S))
+            else:
+                self._replace(watched, error)
+        self._judge()
+
+    def _judge(self) -> None:
+        """Replace those out of reach whose node turned out to be lost, or of which nothing was heard for too long."""
+        waiting, self._out_of_reach = self._out_of_reach, []
+        for watched, error, until in waiting:
+            if watched.lost_node() is None and time.monotonic() < until:
+                self._out_of_reach.append((watched, error, until))
+            else:
+                self._replace(watched, error)
 
     @staticmethod
     def _outcome(call: ObjectRef[Any]) -> BaseException:

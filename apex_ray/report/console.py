@@ -170,18 +170,19 @@ def _pairs(values: Mapping[str, str]) -> Table:
 
 
 def plain_line(row: Mapping[str, float], stop: StopConfig) -> str:
-    """One row as a line of `name value` pairs, in an order that never changes."""
+    """One row as a line of `name value` pairs, in an order and of widths that stay: lines form a table."""
     return (
         f"{clock(row.get('time_s', math.nan))}"
-        f" frames {number(row, 'frames', ',.0f')} ({number(row, 'frames_per_s', ',.0f')}/s)"
-        f" updates {number(row, 'updates', ',.0f')} ({number(row, 'updates_per_s', ',.1f')}/s)"
-        f" replay {number(row, 'replay_fill', '.0%')}"
-        f" ratio {number(row, 'replay_ratio', '.2f')}"
-        f" age {number(row, 'policy_age_updates', ',.0f')}"
-        f" wait {number(row, 'learner_wait_fraction', '.0%')}"
-        f" return {number(row, 'episode_return', '.1f')}"
-        f" eval {number(row, 'evaluation_return', '.1f')} (best {number(row, 'evaluation_best', '.1f')})"
-        f" left {clock(left_s(row, stop))}"
+        f"  actors {number(row, 'actors_alive', ',.0f'):>3}"
+        f"  frames {number(row, 'frames', ',.0f'):>11} ({number(row, 'frames_per_s', ',.0f'):>6}/s)"
+        f"  updates {number(row, 'updates', ',.0f'):>9} ({number(row, 'updates_per_s', ',.1f'):>5}/s)"
+        f"  replay {number(row, 'replay_fill', '.0%'):>4}"
+        f"  ratio {number(row, 'replay_ratio', '.2f'):>5}"
+        f"  age {number(row, 'policy_age_updates', ',.0f'):>4}"
+        f"  wait {number(row, 'learner_wait_fraction', '.0%'):>4}"
+        f"  return {number(row, 'episode_return', '.1f'):>7}"
+        f"  eval {number(row, 'evaluation_return', '.1f'):>7} (best {number(row, 'evaluation_best', '.1f'):>7})"
+        f"  left {clock(left_s(row, stop))}"
     )
 
 

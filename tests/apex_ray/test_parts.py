@@ -17,7 +17,7 @@ PONG = EnvSpec("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
         (2, [], 1, 1),
         (4, [], 3, 1),
         (16, [], 12, 4),
-        (128, [], 62, 8),  # replay of 400,000 has room for two chunks of 3,200 from 62 actors
+        (128, [], 65, 8),  # replay of 420,000 has room for two chunks of 3,200 from 65 actors
         (16, ["actors.count=4"], 4, 8),
         (8, ["actors.count=30"], 30, 1),
         (16, ["learner.threads=2"], 14, 2),

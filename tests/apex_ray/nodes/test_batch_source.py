@@ -117,10 +117,11 @@ def test_a_mirror_has_the_frames_of_every_batch(cluster, tmp_path, monkeypatch, 
     mirror = FrameMirror(SPEC, shards, segments, HORIZON, N, torch.device("cpu"))
     source = BatchSource(nodes, config, SPEC, lambda shard, fresh: mirror.write(shard, fresh.segments, fresh.frames))
     ray.get([node.add.remote(chunk(rng)) for node in nodes for _ in range(8)])
+    inserts = []
     for _ in range(20):
-        for node in nodes:
-            node.add.remote(chunk(rng))
+        inserts += [node.add.remote(chunk(rng)) for node in nodes]
         next_batch(source)
+    ray.get(inserts)
     for _ in range(config.learner.prefetch_batches + 1):  # those asked for before the last insert
         batch = next_batch(source)
     assert not len(batch.frames)

@@ -38,14 +38,15 @@ def last_table(stream: io.StringIO) -> str:
 
 def test_a_plain_line() -> None:
     assert plain_line(ROW, StopConfig(after_s=100)) == (
-        "00:01:30 frames 123,456 (2,345/s) updates 1,234 (12.3/s) replay 45% ratio 1.02 age 35 wait 12% "
-        "return -20.3 eval -19.8 (best -18.8) left 00:00:10"
+        "00:01:30  actors   -  frames     123,456 ( 2,345/s)  updates     1,234 ( 12.3/s)  replay  45%"
+        "  ratio  1.02  age   35  wait  12%  return   -20.3  eval   -19.8 (best   -18.8)  left 00:00:10"
     )
 
 
 def test_a_plain_line_of_nothing_known() -> None:
     assert plain_line({"frames_per_s": math.nan}, StopConfig()) == (
-        "- frames - (-/s) updates - (-/s) replay - ratio - age - wait - return - eval - (best -) left -"
+        "-  actors   -  frames           - (     -/s)  updates         - (    -/s)  replay    -"
+        "  ratio     -  age    -  wait    -  return       -  eval       - (best       -)  left -"
     )
 
 
@@ -67,7 +68,7 @@ def test_without_a_terminal_the_last_row_is_printed_when_done(stream: io.StringI
     with Console("pong", Path("run"), config(), stream) as console:
         console.update({**ROW, "time_s": 5.0})
         console.update({**ROW, "time_s": 10.0})
-    assert stream.getvalue().splitlines()[-1].startswith("00:00:10 frames")
+    assert stream.getvalue().splitlines()[-1].startswith("00:00:10  actors")
 
 
 def test_an_events_time_goes_on_from_a_resumed_run(stream: io.StringIO) -> None:

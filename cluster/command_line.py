@@ -1,0 +1,69 @@
+"""What the console scripts have in common: words to a command, mistakes to one line and an exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, cast
+
+import tyro
+
+from cluster.errors import UserError, did_you_mean
+
+EXIT_MISTAKE = 2
+EXIT_INTERRUPTED = 130
+
+
+def run(prog: str, command: Any, names: Sequence[str], description: str, words: Sequence[str]) -> int:
+    """Parse `words` into one of the subcommands `command`, call it, and return its exit code.
+
+    0; 2 for a mistake that the user can mend, told in one line; 130 for Ctrl-C. What follows `--` is handed as it is to
+    a command with `takes_trailing`, and is a mistake for the others. Flags are written --flag or --no-flag.
+    """
+    if list(words) == ["--version"]:
+        print(f"{prog} {_version()}")
+        return 0
+    own, trailing = list(words), None
+    if "--" in own:
+        at = own.index("--")
+        own, trailing = own[:at], own[at + 1 :]
+    try:
+        if own and not own[0].startswith("-") and own[0] not in names:
+            hint = did_you_mean(own[0], names)
+            raise UserError(f"no command {own[0]!r}; expected one of {', '.join(names)}.{hint}")
+        parsed: Callable[..., int] = cast(Any, tyro.cli)(
+            command, prog=prog, description=description, args=_options_last(own)
+        )
+        if trailing is None:
+            return int(parsed())
+        if not getattr(parsed, "takes_trailing", False):
+            raise UserError(f"command line: {own[0]} takes no words after --")
+        return int(parsed(trailing))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_MISTAKE
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+
+
+def _version() -> str:
+    try:
+        return version("apex-ray")
+    except PackageNotFoundError:  # run from a source folder
+        return "unknown (not installed)"
+
+
+def _options_last(words: Sequence[str]) -> list[str]:
+    """`--option value` pairs after the positional words: tyro wants the words of one argument side by side."""
+    plain: list[str] = []
+    options: list[str] = []
+    rest = iter(words)
+    for word in rest:
+        if not word.startswith("-"):
+            plain.append(word)
+            continue
+        options.append(word)
+        if "=" not in word and word not in ("-h", "--help") and not word.startswith("--no-"):
+            options += [value for value in [next(rest, None)] if value is not None]
+    return plain + options

@@ -1,0 +1,210 @@
+"""A Ray head on this machine, with dashboard and token, to try jobs on: started, found again, and ended alone.
+
+Other Rays on the machine are left as they are, which `ray stop` would not do.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import psutil
+
+from cluster.connect import token, token_file, token_source
+from cluster.errors import UserError
+from cluster.runs import atomic_write
+
+START_TIMEOUT_S = 90.0
+STOP_TIMEOUT_S = 20.0
+JOB_STOP_WAIT_S = "60"  # how long a stopped job may take to save itself before Ray kills it
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where the head listens. The client's port must lie outside Ray's range for workers, 10002 to 19999."""
+
+    gcs: int = 6379
+    dashboard: int = 8265
+    client: int = 10001
+    metrics: int = 8090
+
+
+@dataclass(frozen=True)
+class Head:
+    """A head that `up` started."""
+
+    pid: int
+    created: float  # of the process: pids are used again
+    ports: Ports
+
+    @property
+    def dashboard(self) -> str:
+        return f"http://127.0.0.1:{self.ports.dashboard}"
+
+    @property
+    def session(self) -> Path:
+        """Ray's folder of logs and boards, as the command lines of the head's processes name it."""
+        for child in self.process.children(recursive=True) if self.process else []:
+            if found := re.search(r"(/\S*/session_[^/\s]+)/", " ".join(child.cmdline())):
+                return Path(found[1])
+        raise UserError(f"the head at {self.dashboard} has no session folder: it is ending")
+
+    @property
+    def process(self) -> psutil.Process | None:
+        """None when it has ended."""
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.created) < 1 and process.status() != psutil.STATUS_ZOMBIE
+            return process if same else None
+        except psutil.NoSuchProcess:
+            return None
+
+
+def state_folder() -> Path:
+    base = os.environ.get("XDG_STATE_HOME") or "~/.local/state"
+    return Path(base).expanduser() / "apex-ray"
+
+
+def running_head() -> Head | None:
+    """The head of an earlier `up`, if it still runs."""
+    try:
+        stored = json.loads((state_folder() / "head.json").read_text())
+        head = Head(stored["pid"], stored["created"], Ports(**stored["ports"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return head if head.process else None
+
+
+def up(ports: Ports, cpus: int | None, object_store_bytes: int | None) -> Head:
+    """Start a head and wait until it takes jobs. UserError when one of `up` runs already, or Ray won't start."""
+    if (head := running_head()) is not None:
+        raise UserError(f"a head runs already at {head.dashboard} (process {head.pid}); end it with apex-cluster down")
+    created = ensure_token()
+    if created:
+        print(f"token written to {created}")
+    folder = state_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    log = folder / "head.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            _command(ports, cpus, object_store_bytes),
+            env=_environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    head = Head(process.pid, psutil.Process(process.pid).create_time(), ports)
+    atomic_write(folder / "head.json", json.dumps(asdict(head)).encode())
+    try:
+        _wait(head, process, log)
+    except BaseException:
+        down(head)
+        raise
+    return head
+
+
+def ensure_token() -> Path | None:
+    """Have a token where Ray looks for it, readable by this user alone; the file when it had to be made."""
+    if token() is not None:
+        return None
+    if os.environ.get("RAY_AUTH_MODE", "").lower() == "disabled":
+        raise UserError("RAY_AUTH_MODE = 'disabled': expected token; whoever reaches an open head can run any code")
+    path = token_file()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(secrets.token_hex(32))
+    except OSError as error:
+        raise UserError(f"token file {token_source()!r} cannot be written: {error.strerror}") from None
+    return path
+
+
+def _command(ports: Ports, cpus: int | None, object_store_bytes: int | None) -> list[str]:
+    options = {
+        "--port": ports.gcs,
+        "--dashboard-port": ports.dashboard,
+        "--ray-client-server-port": ports.client,
+        "--metrics-export-port": ports.metrics,
+        "--num-cpus": cpus,
+        "--object-store-memory": object_store_bytes,
+    }
+    given = [f"{name}={value}" for name, value in options.items() if value is not None]
+    # The dashboard is for this machine alone. Ray's other ports listen on every interface, and ask for the token.
+    here = ["--head", "--block", "--dashboard-host=127.0.0.1"]
+    return [sys.executable, "-m", "ray.scripts.scripts", "start", *here, *given]
+
+
+def _environment() -> dict[str, str]:
+    return {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_JOB_STOP_WAIT_TIME_S": JOB_STOP_WAIT_S,
+        **os.environ,
+        "RAY_AUTH_MODE": "token",
+        # Ray starts workers at nice 15, so that every other process preempts the learner.
+        "RAY_worker_niceness": "0",
+        # Jobs find the same apex-ray as this command.
+        "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
+    }
+
+
+def _wait(head: Head, process: subprocess.Popen[bytes], log: Path) -> None:
+    from cluster.dashboard import get
+
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        if process.poll() is not None:
+            said = _last_words(log.read_text(errors="replace").splitlines())
+            raise UserError(f"Ray did not start: {said} (all of it in {log})")
+        try:
+            if get(head.dashboard, "/api/version"):
+                return
+        except UserError:
+            if time.monotonic() > deadline:
+                raise UserError(f"Ray took more than {START_TIMEOUT_S:g} s to start; see {log}") from None
+        time.sleep(0.25)
+
+
+def _last_words(lines: Sequence[str]) -> str:
+    said = [line.strip() for line in lines if line.strip()]
+    errors = [line for line in said if "rror" in line]
+    return (errors or said or ["no reason given"])[-1]
+
+
+def down(head: Head) -> None:
+    """End the head and every process it started, and no other."""
+    process = head.process
+    if process is not None:
+        family = [process, *process.children(recursive=True)]
+        process.terminate()  # ray start --block ends what it started
+        psutil.wait_procs([process], STOP_TIMEOUT_S)
+        for left in family:
+            try:
+                left.kill()
+            except psutil.NoSuchProcess:
+                continue
+        psutil.wait_procs(family, STOP_TIMEOUT_S)
+    (state_folder() / "head.json").unlink(missing_ok=True)
+
+
+def add_boards(session: Path) -> list[str]:
+    """Copy our Grafana boards to where Ray provisions its own from; their names."""
+    folder = session / "metrics" / "grafana" / "dashboards"
+    folder.mkdir(parents=True, exist_ok=True)
+    names = []
+    for board in files("cluster").joinpath("dashboards").iterdir():
+        if board.name.endswith(".json"):
+            shutil.copyfile(str(board), folder / board.name)
+            names.append(board.name)
+    return names
