@@ -1,0 +1,64 @@
+"""What a run asks of a cluster, by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from apex_ray.config.load import load
+from apex_ray.demand import bundles, plan
+from apex_ray.parts import resolve_sizes
+from apex_ray.types import EnvSpec
+from cluster.errors import UserError
+from cluster.resources import Bundle
+
+PONG = EnvSpec("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
+
+
+def needs(*settings: str, gpus: float = 0.0) -> dict[str, Bundle]:
+    config = load("atari_paper", list(settings)).config
+    return {b.name: b for b in bundles(config, resolve_sizes(config, PONG, 64), gpus)}
+
+
+def test_learner_and_actors() -> None:
+    found = needs("actors.count=4-16", "learner.threads=6", gpus=1)
+    learner, actor = found["learner+replay-0"], found["actor"]
+    assert list(found) == ["learner+replay-0", "actor"], "the learner first, what scales last"
+    assert (learner.cpus, learner.gpus, learner.minimum) == (6, 1, 1)
+    assert (actor.cpus, actor.gpus, actor.count, actor.minimum, actor.memory_bytes) == (1, 0, 16, 4, 0)
+    # 2 million transitions of 7,056 bytes and a little more each
+    assert 2e6 * 7_056 < learner.memory_bytes < 2e6 * 7_056 * 1.2
+
+
+def test_bytes_in_flight_grow_with_the_actors() -> None:
+    few, many = needs("actors.count=8"), needs("actors.count=16")
+    assert few["actor"].object_store_bytes == many["actor"].object_store_bytes > 0
+    grown = many["learner+replay-0"].object_store_bytes - few["learner+replay-0"].object_store_bytes
+    assert grown == 8 * few["actor"].object_store_bytes, "every chunk in flight may lie at its shard too"
+
+
+def test_shards_share_the_bytes() -> None:
+    one, four = needs("actors.count=8"), needs("actors.count=8", "replay.shards=4")
+    assert four["replay"].count == 3 and four["replay"].cpus == 0
+    whole = one["learner+replay-0"].memory_bytes
+    assert four["replay"].memory_bytes == four["learner+replay-0"].memory_bytes == pytest.approx(whole / 4, rel=0.01)
+
+
+@pytest.mark.parametrize(("gpus", "device", "learner", "inference"), [
+    (0.0, "auto", 0, 0), (1.0, "auto", 1, 0), (2.0, "auto", 1, 1), (2.0, "cpu", 0, 0),
+])  # fmt: skip
+def test_central_inference_has_its_own_gpu_where_there_are_two(
+    gpus: float, device: str, learner: float, inference: float
+) -> None:
+    found = needs("actors.count=8", "actors.inference=central", f"learner.device={device}", gpus=gpus)
+    assert (found["learner+replay-0"].gpus, found["inference"].gpus) == (learner, inference)
+
+
+def test_labels() -> None:
+    found = needs("actors.count=8", "cluster.actor_labels={pool: spot}", "cluster.learner_labels={pool: '!spot'}")
+    assert found["actor"].labels == {"pool": "spot"} and found["learner+replay-0"].labels == {"pool": "!spot"}
+
+
+def test_the_plan_of_a_command_line() -> None:
+    assert plan(["pong", "actors.count=64"], 8, 0.0)[-1].count == 64
+    with pytest.raises(UserError, match="no preset"):
+        plan(["actors.count=64"], 8, 0.0)
