@@ -1,9 +1,21 @@
-"""Names under which trainers' metrics reach Prometheus. Kept apart from Ray: lists of metrics are read without it."""
+"""What trainers measure, and the names under which it reaches Prometheus.
+
+Kept apart from Ray: lists of metrics are read without it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+class Metric(NamedTuple):
+    """One number that a trainer measures again and again."""
+
+    group: str  # TensorBoard and Grafana show a group's metrics together
+    unit: str
+    meaning: str
 
 
 @dataclass(frozen=True)

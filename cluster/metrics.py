@@ -14,12 +14,19 @@ from ray.util.metrics import Counter, Gauge
 from cluster.exported import Exported
 
 
+class Total(Counter):
+    """A counter that can stand at zero: none so far is a fact, which Prometheus should not have to guess."""
+
+    def add(self, value: float, tags: dict[str, str]) -> None:
+        self._record(value, tags)
+
+
 class Exporter:
     """Gauges and counters of one job; several columns may share a name and differ in their labels."""
 
     def __init__(self, columns: Mapping[str, Exported], labels: Mapping[str, str]) -> None:
         self._columns, self._labels = columns, dict(labels)
-        self._metrics: dict[str, Counter | Gauge] = {}
+        self._metrics: dict[str, Total | Gauge] = {}
         self._totals: dict[str, float] = {}
 
     def export(self, row: Mapping[str, float]) -> None:
@@ -34,14 +41,14 @@ class Exporter:
                 metric.set(value, tags=labels)
                 continue
             # A resumed run goes on where it left off: the first value counts whole, later ones by their increase.
-            before = self._totals.get(column, 0.0)
-            if value > before:
-                metric.inc(value - before, tags=labels)
+            before = self._totals.get(column)
+            if before is None or value > before:
+                metric.add(value - (before or 0.0), labels)
                 self._totals[column] = value
 
-    def _metric(self, exported: Exported, keys: tuple[str, ...]) -> Counter | Gauge:
+    def _metric(self, exported: Exported, keys: tuple[str, ...]) -> Total | Gauge:
         if exported.name not in self._metrics:
             # Ray adds `_total` to a counter's name by itself.
-            kind, name = (Counter, exported.name.removesuffix("_total")) if exported.total else (Gauge, exported.name)
+            kind, name = (Total, exported.name.removesuffix("_total")) if exported.total else (Gauge, exported.name)
             self._metrics[exported.name] = kind(name, description=exported.meaning, tag_keys=keys)
         return self._metrics[exported.name]

@@ -12,26 +12,20 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from apex_ray.types import EpisodeEnd, EvaluationResult
 from cluster.errors import UserError, did_you_mean
-from cluster.exported import Exported
+from cluster.exported import Exported, Metric
 
 NUM_BANDS = 4
 EPISODES_KEPT = 100
 EVALUATION_COLUMNS = (
     "wall_s", "frames", "updates", "version", "mean", "std", "min", "max", "episodes", "human_normalised",
 )  # fmt: skip
-
-
-class Metric(NamedTuple):
-    group: str  # TensorBoard shows a group's metrics together
-    unit: str
-    meaning: str
 
 
 _QUARTERS = ("the greediest", "the second greediest", "the second most exploring", "the most exploring")
@@ -82,7 +76,11 @@ METRICS: dict[str, Metric] = {
     ),
     "actors_alive": Metric("system", "processes", "actor processes running"),
     "restarts": Metric("system", "restarts", "lost actor processes that were replaced, so far"),
-    "resident_bytes": Metric("system", "bytes", "memory of all processes of the run, shared memory counted once"),
+    "resident_bytes": Metric(
+        "system",
+        "bytes",
+        "memory of all processes of the run, shared memory counted once; where all are on one machine",
+    ),
 }
 
 EXPORTED = {
@@ -116,7 +114,6 @@ EXPORTED = {
     ),
     "actors_alive": Exported("apex_actors_running", METRICS["actors_alive"].meaning),
     "restarts": Exported("apex_actor_restarts_total", METRICS["restarts"].meaning),
-    "resident_bytes": Exported("apex_resident_bytes", METRICS["resident_bytes"].meaning),
     "episode_return": Exported("apex_episode_return", METRICS["episode_return"].meaning, {"of": "all"}),
     **{
         f"episode_return_band_{band}": Exported(
@@ -307,6 +304,8 @@ class ReturnsByBand:
 
 
 def _prometheus(name: str) -> str:
+    if name not in EXPORTED:
+        return "Ray's own `ray_component_rss_mb`"
     exported = EXPORTED[name]
     labels = ",".join(f'{key}="{value}"' for key, value in exported.labels.items())
     return f"`{exported.prometheus}{{{labels}}}`" if labels else f"`{exported.prometheus}`"

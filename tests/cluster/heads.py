@@ -68,11 +68,11 @@ class Head:
         """(exit code, what it printed)."""
         return finish(self.start(*command, cwd=cwd, **env))
 
-    def up(self, *options: str) -> tuple[int, str]:
+    def up(self, *options: str, **env: str) -> tuple[int, str]:
         ports = {"port": self.gcs, "dashboard-port": self.dashboard}
         ports |= {"client-port": self.client, "metrics-port": self.metrics}
         words = [word for name, port in ports.items() for word in (f"--{name}", str(port))]
-        return self.run("apex-cluster", "up", "--object-store-gib", "0.3", *words, *options)
+        return self.run("apex-cluster", "up", "--object-store-gib", "0.3", *words, *options, **env)
 
     @contextmanager
     def node(self, cpus: int) -> Iterator[subprocess.Popen[str]]:

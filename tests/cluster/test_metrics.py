@@ -31,15 +31,18 @@ class Recorded:
         assert set(tags) == set(self.keys)
         self.told.append((value, tags))
 
-    set = inc = _tell
+    set = _tell
+
+    def add(self, value: float, tags: dict[str, str]) -> None:
+        self._tell(value, tags)
 
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     Recorded.made = []
-    gauge, counter = type("Gauge", (Recorded,), {}), type("Counter", (Recorded,), {})
+    gauge, counter = type("Gauge", (Recorded,), {}), type("Total", (Recorded,), {})
     monkeypatch.setattr(metrics, "Gauge", gauge)
-    monkeypatch.setattr(metrics, "Counter", counter)
+    monkeypatch.setattr(metrics, "Total", counter)
     return {"gauge": gauge, "counter": counter}
 
 

@@ -1,0 +1,17 @@
+"""The Grafana board of a run: `python -m apex_ray.report.board > cluster/dashboards/apex.json`."""
+
+from __future__ import annotations
+
+import json
+
+from apex_ray.report.metrics import EXPORTED, METRICS
+from cluster.board import board
+
+
+def apex_board() -> str:
+    """The board as JSON text."""
+    return json.dumps(board("Ape-X", "apex-ray", METRICS, EXPORTED), indent=1) + "\n"
+
+
+if __name__ == "__main__":
+    print(apex_board(), end="")
