@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from secrets import token_hex
 
 import psutil
 
@@ -28,11 +29,46 @@ def free_port() -> int:
             return port
 
 
+@dataclass(frozen=True)
+class Host:
+    """A machine: this one, or a network namespace of it with an address of its own."""
+
+    ip: str = ""
+    enter: tuple[str, ...] = ()  # what a command is prefixed with to run there
+
+
+@contextmanager
+def two_hosts() -> Iterator[tuple[Host, Host]]:
+    """Two network namespaces joined by a cable; where this user may not make them, this machine twice."""
+    tag = f"apx{os.getpid()}"
+    names, ips = (f"{tag}a", f"{tag}b"), ("10.77.0.1", "10.77.0.2")
+    commands = [
+        f"netns add {names[0]}",
+        f"netns add {names[1]}",
+        f"link add cable0 netns {names[0]} type veth peer name cable1 netns {names[1]}",
+        *(f"-n {name} addr add {ip}/24 dev cable{i}" for i, (name, ip) in enumerate(zip(names, ips, strict=True))),
+        *(f"-n {name} link set {device} up" for i, name in enumerate(names) for device in ("lo", f"cable{i}")),
+    ]
+    try:
+        for command in commands:
+            subprocess.run(["ip", *command.split()], check=True, stderr=subprocess.DEVNULL)
+        first, second = (Host(ip, ("ip", "netns", "exec", name)) for name, ip in zip(names, ips, strict=True))
+    except (OSError, subprocess.CalledProcessError):
+        first = second = Host()
+    try:
+        yield first, second
+    finally:
+        if first.enter:
+            for name in names:
+                subprocess.run(["ip", "netns", "delete", name], check=False)
+
+
 @dataclass
 class Head:
-    """A head by `apex-cluster up`."""
+    """A head on a host, by `apex-cluster up` or by plain `ray start`."""
 
     folder: Path
+    host: Host = field(default_factory=Host)
     gcs: int = field(default_factory=free_port)
     dashboard: int = field(default_factory=free_port)
     client: int = field(default_factory=free_port)
@@ -44,7 +80,7 @@ class Head:
 
     @property
     def address(self) -> str:
-        return f"127.0.0.1:{self.gcs}"
+        return f"{self.host.ip or '127.0.0.1'}:{self.gcs}"
 
     @property
     def environment(self) -> dict[str, str]:
@@ -52,10 +88,12 @@ class Head:
         token, state = str(self.folder / "auth_token"), str(self.folder / "state")
         return {**clean, "RAY_AUTH_TOKEN_PATH": token, "XDG_STATE_HOME": state, "PYTHONUNBUFFERED": "1"}
 
-    def start(self, *command: str, cwd: Path | None = None, **env: str) -> subprocess.Popen[str]:
-        """A console script, started."""
+    def start(
+        self, *command: str, cwd: Path | None = None, host: Host | None = None, **env: str
+    ) -> subprocess.Popen[str]:
+        """A console script, started, on the head's host if not on another."""
         return subprocess.Popen(
-            [sys.executable, "-m", SCRIPTS[command[0]], *command[1:]],
+            [*(host or self.host).enter, sys.executable, "-m", SCRIPTS[command[0]], *command[1:]],
             env={**self.environment, **env},
             cwd=cwd or self.folder,
             stdout=subprocess.PIPE,
@@ -75,22 +113,29 @@ class Head:
         return self.run("apex-cluster", "up", "--object-store-gib", "0.3", *words, *options, **env)
 
     @contextmanager
-    def node(self, cpus: int) -> Iterator[subprocess.Popen[str]]:
-        """One more node on this machine, gone at once when the block ends."""
-        ports = [f"--{name}={free_port()}" for name in ("metrics-export-port", "dashboard-agent-listen-port")]
-        process = self.start(
-            "ray",
-            "start",
-            f"--address={self.address}",
-            f"--num-cpus={cpus}",
-            "--object-store-memory=100000000",
-            "--block",
-            *ports,
-            RAY_AUTH_MODE="token",
-            RAY_worker_niceness="0",
-        )
+    def plain(self, cpus: int) -> Iterator[None]:
+        """The head by plain `ray start`, ended with all its processes."""
+        (self.folder / "auth_token").write_text(token_hex(32))
+        ports = (f"--port={self.gcs}", f"--dashboard-port={self.dashboard}", f"--ray-client-server-port={self.client}")
+        with self._ray_start(self.host, "--head", f"--num-cpus={cpus}", *ports):
+            yield
+
+    @contextmanager
+    def node(self, cpus: int, host: Host | None = None) -> Iterator[None]:
+        """One more node, gone at once when the block ends."""
+        agent = f"--dashboard-agent-listen-port={free_port()}"
+        with self._ray_start(host or self.host, f"--address={self.address}", f"--num-cpus={cpus}", agent):
+            yield
+
+    @contextmanager
+    def _ray_start(self, host: Host, *options: str) -> Iterator[None]:
+        own = [f"--metrics-export-port={free_port()}", "--object-store-memory=200000000", "--block"]
+        ip = [f"--node-ip-address={host.ip}"] if host.ip else []
+        environment = {"RAY_AUTH_MODE": "token", "RAY_worker_niceness": "0"}
+        process = self.start("ray", "start", *options, *own, *ip, host=host, **environment)
         try:
-            yield process
+            Reader(process).until("Ray runtime started")
+            yield
         finally:
             kill_family(process.pid)
             process.wait()
