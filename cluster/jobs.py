@@ -53,8 +53,8 @@ class Jobs:
     def __init__(self, address: str) -> None:
         check_dashboard(address)
         send_token()
-        for name in ("ray", "ray.dashboard", "ray.job_submission"):
-            logging.getLogger(name).setLevel(logging.ERROR)  # they list every file left out and every request
+        for module in ("ray", "ray.dashboard.modules.job.sdk", "ray.dashboard.modules.dashboard_sdk"):
+            logging.getLogger(module).setLevel(logging.ERROR)  # they tell of every file left out and every request
         self._address = address
         try:
             self._client = JobSubmissionClient(address)
