@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import cluster.cli
 from apex_ray.cli import COMMANDS, main
 from apex_ray.config.load import load
 
@@ -15,11 +16,12 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
 LINES = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines()]
 COMMAND_LINES = [line for line in LINES if line.startswith("apex-ray ")]
+CLUSTER_LINES = [line for line in LINES if line.startswith(("apex-cluster ", "ray job "))]
 MAKE_TARGETS = sorted({line.split()[1] for line in LINES if line.startswith("make ")})
 
 
 def test_there_are_commands_to_check():
-    assert len(COMMAND_LINES) >= 9 and "train" in MAKE_TARGETS and "test" in MAKE_TARGETS
+    assert len(COMMAND_LINES) >= 9 and len(CLUSTER_LINES) >= 8 and "train" in MAKE_TARGETS and "test" in MAKE_TARGETS
 
 
 @pytest.mark.parametrize("line", COMMAND_LINES)
@@ -32,6 +34,19 @@ def test_an_apex_ray_command(line, capsys):
         assert "does not exist; expected the folder of an earlier run" in capsys.readouterr().err
     else:
         load(words[0], words[1:])
+
+
+@pytest.mark.parametrize("line", CLUSTER_LINES)
+def test_an_apex_cluster_command(line):
+    words, trailing = shlex.split(line), []
+    if "--" in words:
+        words, trailing = words[: words.index("--")], words[words.index("--") + 1 :]
+        assert trailing[:2] == ["apex-ray", "train"]
+        load(trailing[2], trailing[3:])
+    if words[0] == "apex-cluster":
+        assert words[1] in cluster.cli.COMMANDS
+    if words[1] == "plan":
+        assert load(words[2], words[3:])
 
 
 @pytest.mark.parametrize("target", MAKE_TARGETS)

@@ -139,6 +139,13 @@ def _gpus(config: ApexConfig) -> float:
     """GPUs of the cluster. UserError when the learner is to have one and there is none."""
     gpus = float(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
     device = config.learner.device
+    if (
+        device.startswith("cuda")
+        and not gpus
+        and cluster_address(config.cluster.address)
+        and config.cluster.autoscale_s
+    ):
+        return 1.0  # the autoscaler is asked for it; a cluster may start from no node at all
     if device.startswith("cuda") and not gpus:
         there = "this machine's torch sees none" if not torch.cuda.is_available() else "Ray was told of none"
         raise UserError(f"learner.device = {device!r}, but the cluster has no GPU ({there}); expected auto or cpu")
