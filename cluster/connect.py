@@ -77,8 +77,19 @@ def connected(address: str | None, embedded: Embedded) -> Iterator[str | None]:
 def _init(address: str) -> Any:
     check(address)
     send_token()
-    try:
+
+    def connect() -> Any:
         return ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+
+    try:
+        try:
+            return connect()
+        except ConnectionError as error:
+            # Now and then the process that serves a Ray Client dies while it is forked; the next one lives.
+            if "Initialization failure" not in str(error):
+                raise
+            ray.shutdown()
+            return connect()
     except ray.exceptions.AuthenticationError:
         raise _refused(address) from None
     except (ConnectionError, RuntimeError, ValueError) as error:

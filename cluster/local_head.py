@@ -10,6 +10,7 @@ import os
 import re
 import secrets
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -168,9 +169,11 @@ def _wait(head: Head, process: subprocess.Popen[bytes], log: Path) -> None:
             said = _last_words(log.read_text(errors="replace").splitlines())
             raise UserError(f"Ray did not start: {said} (all of it in {log})")
         try:
+            # The server for ray:// comes last.
+            socket.create_connection(("127.0.0.1", head.ports.client), timeout=1).close()
             if get(head.dashboard, "/api/version"):
                 return
-        except UserError:
+        except (OSError, UserError):
             if time.monotonic() > deadline:
                 raise UserError(f"Ray took more than {START_TIMEOUT_S:g} s to start; see {log}") from None
         time.sleep(0.25)

@@ -60,6 +60,13 @@ def test_the_same_job_by_plain_ray_job_submit(head: Head, tmp_path: Path) -> Non
 
 
 @pytest.mark.timeout(200)
+def test_a_run_by_ray_client(head: Head, tmp_path: Path) -> None:
+    client = f"cluster.address=ray://127.0.0.1:{head.client}"
+    code, out = head.run("apex-ray", "train", "cartpole", client, *SHORT, cwd=tmp_path)
+    assert code == 0 and "evaluation: last" in out, out
+
+
+@pytest.mark.timeout(200)
 def test_a_stopped_job_writes_a_checkpoint_and_status_shows_the_picture(head: Head, tmp_path: Path) -> None:
     submit = ("apex-cluster", "submit", "--name", "long", "--no-follow", "--", "apex-ray", "train", "cartpole")
     assert head.run(*submit, "stop.evaluation_return=null", "report.line_every_s=1", cwd=tmp_path)[0] == 0
