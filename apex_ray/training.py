@@ -122,7 +122,7 @@ def _place(config: ApexConfig, spec: EnvSpec, resume_from: Path | None) -> Itera
     with joined(config, sized) as site:
         yield _Place(
             site.sizes,
-            lambda run, on_event: Program(config, spec, site, run, on_event),
+            lambda run, on_event: Program(config, spec, site, run.absolute(), on_event),
             here=site.embedded,
             dashboard=site.dashboard,
             note=site.note,
