@@ -284,4 +284,4 @@ class Run:
                 raise
             print(f"no checkpoint could be written: {type(error).__name__}", file=sys.stderr)
             return
-        self._console.event(f"{what}: {path.relative_to(self._run)} at {updates:,} updates")
+        self._console.event(f"{what}: {path.absolute().relative_to(self._run.absolute())} at {updates:,} updates")
