@@ -1,0 +1,1 @@
+"""WaveNet (van den Oord et al. 2016): sound, sample by sample, from an audio folder to a generated file."""

@@ -1,0 +1,93 @@
+"""A network's weights as the kernels read them: padded to whole vectors, column by column, in 4, 2 or 1 bytes."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from wavenet.fast.matvec import LANES
+from wavenet.model import WaveNet
+
+Kind = Literal["float32", "bfloat16", "int8"]
+Array = npt.NDArray[Any]
+
+
+class Matrix(NamedTuple):
+    """W x + b for one or several layers [.., outputs, inputs]; the sums are multiplied by `scale` first."""
+
+    weights: Array  # [.., inputs, outputs], bfloat16 [.., inputs / 2, outputs, 2] as uint16
+    scale: Array  # [.., outputs]
+    bias: Array  # [.., outputs]
+
+
+class Weights(NamedTuple):
+    """All of a network; sizes are padded ones, multiples of 16."""
+
+    input: Array  # [K0, classes or 1, R]
+    input_bias: Array  # [R]
+    dilations: Array  # [L]
+    gates: Matrix  # [L, 2R, K R]: filter, gate; inputs: the newest tap first
+    out: Matrix  # [L, R + S, R]
+    head: Matrix  # [E, S]
+    last: Matrix  # [outputs, E]
+
+
+def padded(size: int) -> int:
+    return -(-size // LANES) * LANES
+
+
+def pack(model: WaveNet, kind: Kind) -> Weights:
+    """The network's weights, rounded to `kind`; biases and sums stay in float32."""
+    c = model.config
+    r, s, e = padded(c.residual), padded(c.skip), padded(c.head)
+    parameters = {name: p.detach().float().numpy() for name, p in model.state_dict().items()}
+    layers = len(c.dilations)
+    gates = np.zeros((layers, 2, r, c.kernel, r), np.float32)
+    gate_bias = np.zeros((layers, 2, r), np.float32)
+    out = np.zeros((layers, r + s, r), np.float32)
+    out_bias = np.zeros((layers, r + s), np.float32)
+    n = c.residual
+    for i in range(layers):
+        conv, result = (parameters[f"blocks.{i}.{name}.weight"] for name in ("conv.linear", "out"))
+        gates[i, :, :n, :, :n] = conv.reshape(2, n, c.kernel, n)
+        gate_bias[i, :, :n] = parameters[f"blocks.{i}.conv.linear.bias"].reshape(2, n)
+        bias = parameters[f"blocks.{i}.out.bias"]
+        out[i, :n, :n], out[i, r : r + c.skip, :n] = result[:n], result[n:]
+        out_bias[i, :n], out_bias[i, r : r + c.skip] = bias[:n], bias[n:]
+    source = parameters["input.weight"]
+    return Weights(
+        input=_pad(source, (*source.shape[:2], r)),
+        input_bias=_pad(parameters["input.bias"], (r,)),
+        dilations=np.array(c.dilations, np.int64),
+        gates=_matrix(gates.reshape(layers, 2 * r, c.kernel * r), gate_bias.reshape(layers, 2 * r), kind),
+        out=_matrix(out, out_bias, kind),
+        head=_matrix(_pad(parameters["head.1.weight"], (e, s)), _pad(parameters["head.1.bias"], (e,)), kind),
+        last=_matrix(
+            _pad(parameters["head.3.weight"], (padded(c.outputs), e)),
+            _pad(parameters["head.3.bias"], (padded(c.outputs),)),
+            kind,
+        ),
+    )
+
+
+def _pad(array: Array, shape: tuple[int, ...]) -> Array:
+    return np.pad(array, [(0, size - have) for size, have in zip(shape, array.shape, strict=True)])
+
+
+def _matrix(weights: Array, bias: Array, kind: Kind) -> Matrix:
+    scale = np.ones(weights.shape[:-1], np.float32)
+    columns = np.swapaxes(weights, -1, -2)
+    if kind == "int8":
+        # A row's largest weight becomes 127.
+        scale = np.maximum(np.abs(weights).max(-1), 1e-30).astype(np.float32) / 127
+        packed = np.round(columns / scale[..., None, :]).astype(np.int8)
+    elif kind == "bfloat16":
+        halves = torch.from_numpy(np.ascontiguousarray(columns)).bfloat16().view(torch.int16).numpy().view(np.uint16)
+        *some, inputs, outputs = halves.shape
+        packed = np.moveaxis(halves.reshape(*some, inputs // 2, 2, outputs), -2, -1)
+    else:
+        packed = columns
+    return Matrix(np.ascontiguousarray(packed), scale, np.ascontiguousarray(bias, np.float32))

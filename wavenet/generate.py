@@ -1,0 +1,172 @@
+"""Sound from a trained network, continued chunk by chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from cluster.errors import UserError
+from wavenet.fast import kernel
+from wavenet.fast.weights import Kind, Weights, pack, padded
+from wavenet.model import WaveNet
+from wavenet.mu_law import SILENCE, TABLE
+
+Floats = npt.NDArray[np.float32]
+
+
+class Generator:
+    """Streams of one network on this machine's CPU; each call continues where the last one ended."""
+
+    def __init__(
+        self,
+        model: WaveNet,
+        streams: int = 1,
+        kind: Kind = "bfloat16",
+        seed: int = 0,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        speakers: Tensor | None = None,
+    ) -> None:
+        """`kind` is how weights are stored. `speakers` [streams] (int64) where the model has them.
+
+        Temperature 0 takes the likeliest class each time. UserError for settings that the model can't be used with.
+        """
+        self.config = c = model.config
+        self.streams = streams
+        if temperature < 0 or (top_k is not None and top_k < 1):
+            raise UserError(f"temperature {temperature:g}, top_k {top_k}: expected at least 0, and at least 1")
+        if bool(c.speakers) != (speakers is not None):
+            raise UserError(f"the model has {c.speakers} speakers; expected {'one a stream' if c.speakers else 'none'}")
+        self._lanes = streams if streams == 1 else -(-streams // 4) * 4  # kernels take four streams at a time
+        self._run = kernel.build(c, kind, self._lanes)
+        self._weights: Weights = pack(model, kind)
+        self._top_k = 1 if temperature == 0 else min(top_k or c.outputs, c.outputs)
+        self._temperature = np.float32(temperature or 1.0)
+        self._local = _LocalBias(model)
+        self._speaker = self._padded(_speaker_bias(model, speakers, streams), 1)
+        self._rng = np.random.default_rng(seed)
+        lengths = np.array(c.dilations) * (c.kernel - 1)
+        self._starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
+        self._rings = np.zeros((int(lengths.sum()), self._lanes, padded(c.residual)), np.float32)
+        silence = SILENCE if c.output == "softmax" else 0.0
+        self._past = np.full((c.input_kernel, self._lanes), silence, np.float32)
+        self._clock = 0
+
+    def run(self, samples: int, local: Tensor | None = None, given: Floats | None = None) -> Floats:
+        """The next samples of all streams, [samples, streams], as codes or numbers.
+
+        `local` [streams, samples, local_channels] are upsampled frames. The first samples are `given` [M, streams].
+        """
+        return self._continue(samples, local, given, 0)[0]
+
+    def listen(self, given: Floats, local: Tensor | None = None) -> Floats:
+        """What is expected at each of the given samples [N, streams] before it hears it: [N, streams, outputs]."""
+        return self._continue(len(given), local, given, len(given))[1]
+
+    def _continue(
+        self, samples: int, local: Tensor | None, given: Floats | None, said_samples: int
+    ) -> tuple[Floats, Floats]:
+        c = self.config
+        if bool(c.local_features) != (local is not None):
+            raise UserError(
+                f"the model has {c.local_features} local features; expected {'them' if c.local_features else 'none'}"
+            )
+        lanes = self._lanes
+        heard, said = np.empty((samples, lanes), np.float32), np.empty((said_samples, lanes, c.outputs), np.float32)
+        known = np.zeros((0, self.streams), np.float32) if given is None else np.asarray(given, np.float32)
+        uniforms = np.zeros((samples, lanes, 2), np.float32)
+        uniforms[:, : self.streams] = self._rng.random((samples, self.streams, 2), np.float32)
+        self._run(
+            self._weights,
+            self._speaker,
+            self._padded(self._local(local), 1),
+            self._padded(known, 1),
+            uniforms,
+            self._temperature,
+            self._top_k,
+            self._clock,
+            self._past,
+            self._rings,
+            self._starts,
+            heard,
+            said,
+        )
+        self._clock += samples
+        return heard[:, : self.streams], said[:, : self.streams]
+
+    def _padded(self, array: Floats, axis: int) -> Floats:
+        """With streams that nobody listens to, up to the kernel's number."""
+        missing = self._lanes - self.streams
+        widths = [(0, missing if i == axis else 0) for i in range(array.ndim)]
+        return np.ascontiguousarray(np.pad(array, widths) if missing else array)
+
+
+class _LocalBias:
+    """What the local condition adds to every block's gates, for a chunk of samples at once."""
+
+    def __init__(self, model: WaveNet) -> None:
+        c = model.config
+        self._shape = (len(c.dilations), 2 * padded(c.residual))
+        self._weights: Tensor | None = None
+        if c.local_features:
+            state = model.state_dict()
+            rows = [state[f"blocks.{i}.local.weight"].float() for i in range(len(c.dilations))]
+            stacked = torch.stack(rows)  # [L, 2R, C]
+            layers, _, channels = stacked.shape
+            wide = torch.zeros(layers, 2, padded(c.residual), channels)
+            wide[:, :, : c.residual] = stacked.reshape(layers, 2, c.residual, channels)
+            self._weights = wide.reshape(-1, channels)
+
+    def __call__(self, local: Tensor | None) -> Floats:
+        """[B, N, local_channels] -> [N, B, L, 2R]; no sample without a local condition."""
+        if local is None or self._weights is None:
+            return np.zeros((0, 1, *self._shape), np.float32)
+        bias = local.detach().float().transpose(0, 1) @ self._weights.T
+        made: Floats = bias.reshape(*bias.shape[:2], *self._shape).numpy()
+        return made
+
+
+def _speaker_bias(model: WaveNet, speakers: Tensor | None, streams: int) -> Floats:
+    """What the speaker adds to every block's gates: [L, B, 2R]."""
+    c = model.config
+    wide = torch.zeros(len(c.dilations), streams, 2, padded(c.residual))
+    if speakers is not None:
+        state = model.state_dict()
+        vector = state["conditions.speaker.weight"][speakers].float()
+        for i in range(len(c.dilations)):
+            bias = vector @ state[f"blocks.{i}.speaker.weight"].float().T
+            wide[i, :, :, : c.residual] = bias.reshape(streams, 2, c.residual)
+    made: Floats = wide.flatten(2).numpy()
+    return made
+
+
+def sound(heard: Floats, output: str) -> Floats:
+    """Samples in [-1, 1] of what a generator gave, codes or numbers."""
+    return TABLE[heard.astype(np.int64)] if output == "softmax" else heard
+
+
+def stream(generator: Generator, samples: int, chunk: int, local: Tensor | None = None) -> Iterator[Floats]:
+    """Sound [n, streams] in chunks of at most `chunk` samples, as it is made; `local` [streams, samples, channels]."""
+    for start in range(0, samples, chunk):
+        n = min(chunk, samples - start)
+        some = None if local is None else local[:, start : start + n]
+        yield sound(generator.run(n, some), generator.config.output)
+
+
+def naive(model: WaveNet, heard: Floats, **conditions: Any) -> Floats:
+    """What the network expects at each sample of `heard` [N, streams], computed anew for each from its receptive field.
+
+    Slow, and for tests: it shares nothing with `Generator`.
+    """
+    c, said = model.config, []
+    samples = torch.from_numpy(heard.T.copy())
+    samples = samples.long() if c.output == "softmax" else samples
+    with torch.no_grad():
+        for n in range(1, len(heard) + 1):
+            said.append(model(samples[:, :n], **conditions)[:, -1].numpy())
+    return np.stack(said)

@@ -1,0 +1,72 @@
+"""The network: causal convolution, blocks of gated dilated convolutions, skips to an output (WaveNet paper, figure 4).
+
+samples -> InputConv -> block -> block -> ... -> block          x + residual goes on from block to block
+                          |        |               |
+                          +--------+--- skips -----+-> ReLU -> 1x1 -> ReLU -> 1x1 -> the next sample's distribution
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from wavenet.causal_conv import DilatedCausalConv, InputConv
+from wavenet.conditioning import Conditions
+from wavenet.config import ModelConfig
+from wavenet.mu_law import CLASSES, SILENCE
+
+
+class Block(nn.Module):
+    """z = tanh(W_f * x + V_f h) . sigmoid(W_g * x + V_g h); 1x1 convolutions of z to residual and skip (equation 2)."""
+
+    def __init__(self, config: ModelConfig, dilation: int) -> None:
+        super().__init__()
+        r = config.residual
+        self.split = [r, config.skip]
+        self.conv = DilatedCausalConv(r, 2 * r, config.kernel, dilation)  # filter, gate
+        self.speaker = nn.Linear(config.speaker_channels, 2 * r, bias=False) if config.speakers else None
+        self.local = nn.Linear(config.local_channels, 2 * r, bias=False) if config.local_features else None
+        self.out = nn.Linear(r, r + config.skip)
+
+    def forward(self, x: Tensor, speaker: Tensor | None, local: Tensor | None) -> tuple[Tensor, Tensor]:
+        """[B, T, residual] -> the next block's input, and the skip [B, T, skip]."""
+        z = self.conv(x)
+        if self.speaker is not None:
+            z = z + self.speaker(speaker)
+        if self.local is not None:
+            z = z + self.local(local)
+        filtered, gate = z.chunk(2, dim=-1)
+        residual, skip = self.out(torch.tanh(filtered) * torch.sigmoid(gate)).split(self.split, dim=-1)
+        return x + residual, skip
+
+
+class WaveNet(nn.Module):
+    """p(x_t | x_1 .. x_(t-1), conditions) for all t at once."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        classes = CLASSES if config.output == "softmax" else 0
+        self.input = InputConv(classes, config.residual, config.input_kernel)
+        self.conditions = Conditions(config)
+        self.blocks = nn.ModuleList(Block(config, d) for d in config.dilations)
+        self.head = nn.Sequential(
+            nn.ReLU(), nn.Linear(config.skip, config.head), nn.ReLU(), nn.Linear(config.head, config.outputs)
+        )
+
+    def forward(self, samples: Tensor, speakers: Tensor | None = None, frames: Tensor | None = None) -> Tensor:
+        """What the network expects of each sample before it hears it: [B, T, outputs].
+
+        `samples` [B, T]: mu-law codes (int64) for softmax, numbers in [-1, 1] (float) for logistics. `speakers` [B]
+        (int64). `frames` [B, N, local_features], of frame_samples samples each, N * frame_samples >= T. Output t
+        depends on samples before t only, on no more than `receptive_field` of them, and on all frames near it.
+        """
+        speaker = self.conditions.global_vector(speakers) if speakers is not None else None
+        local = self.conditions.upsampling(frames)[:, : samples.shape[1]] if frames is not None else None
+        x = self.input(samples, SILENCE)
+        total: Tensor | None = None
+        for block in self.blocks:
+            x, skip = block(x, speaker, local)
+            total = skip if total is None else total + skip
+        expected: Tensor = self.head(total)
+        return expected
