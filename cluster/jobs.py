@@ -33,6 +33,7 @@ EXCLUDES = (
     ".pytest_cache", ".hypothesis", "node_modules", "*.mp4", "*.ckpt",
 )  # fmt: skip
 POLL_S = 0.5
+AGENT_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -75,17 +76,21 @@ class Jobs:
             environment[RUNS_BASE] = runs
         with tempfile.TemporaryDirectory() as place:
             package = _packed(folder, excludes, Path(place))
-            try:
-                return self._client.submit_job(
-                    entrypoint=shlex.join(job.command),
-                    submission_id=job.name or None,
-                    runtime_env={"working_dir": str(package), "env_vars": environment},
-                    metadata={"submitted_by": getpass.getuser(), "trainer": job.command[0]},
-                )
-            except (ValueError, RuntimeError) as error:
-                if "already exists" in str(error):
-                    raise UserError(f"--name {job.name!r} is a job already; expected a new name") from None
-                raise UserError(f"the cluster refused the job: {first_line(error)}") from None
+            deadline = time.monotonic() + AGENT_TIMEOUT_S
+            while True:
+                try:
+                    return self._client.submit_job(
+                        entrypoint=shlex.join(job.command),
+                        submission_id=job.name or None,
+                        runtime_env={"working_dir": str(package), "env_vars": environment},
+                        metadata={"submitted_by": getpass.getuser(), "trainer": job.command[0]},
+                    )
+                except (ValueError, RuntimeError) as error:
+                    if "No available agent" in str(error) and time.monotonic() < deadline:
+                        continue  # a head that has just started; Ray itself waited ten seconds for it
+                    if "already exists" in str(error):
+                        raise UserError(f"--name {job.name!r} is a job already; expected a new name") from None
+                    raise UserError(f"the cluster refused the job: {first_line(error)}") from None
 
     def details(self, name: str) -> JobDetails:
         """UserError, with the nearest id, when there is no such job."""
