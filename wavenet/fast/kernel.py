@@ -16,7 +16,7 @@ from wavenet.fast.weights import Kind, padded
 
 @numba.njit(fastmath=True, inline="always")
 def _tanh(x):  # type: ignore[no-untyped-def]
-    """Hyperbolic tangent as a ratio of polynomials, 5e-7 off at most; no branch or call, so that loops become vectors."""
+    """Hyperbolic tangent as a ratio of polynomials, 5e-7 off at most; no branch, no call: loops become vectors."""
     x = min(max(x, np.float32(-7.90531110763549805)), np.float32(7.90531110763549805))
     u = x * x
     p = np.float32(-2.76076847742355e-16)
