@@ -8,7 +8,7 @@ import numba
 import numpy as np
 
 
-@numba.njit(fastmath=True)
+@numba.njit(fastmath=True, error_model="numpy")
 def draw_class(logits, classes, uniform, coldness, top_k, scratch):  # type: ignore[no-untyped-def]
     """A class by inverse transform: the first whose cumulated probability passes `uniform`.
 
@@ -36,7 +36,7 @@ def draw_class(logits, classes, uniform, coldness, top_k, scratch):  # type: ign
     return last
 
 
-@numba.njit(fastmath=True)
+@numba.njit(fastmath=True, error_model="numpy")
 def draw_logistic(expected, mixtures, uniform, other, temperature, scratch):  # type: ignore[no-untyped-def]
     """A number in [-1, 1] from a mixture [3M]: `uniform` chooses the logistic, `other` the place in it."""
     which = draw_class(expected, mixtures, uniform, np.float32(1), mixtures, scratch)

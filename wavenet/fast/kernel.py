@@ -15,8 +15,8 @@ from wavenet.fast.weights import Kind, padded
 
 
 @numba.njit(fastmath=True, inline="always")
-def _tanh(x):  # type: ignore[no-untyped-def]
-    """Hyperbolic tangent as a ratio of polynomials, 5e-7 off at most; no branch, no call: loops become vectors."""
+def _tanh_ratio(x):  # type: ignore[no-untyped-def]
+    """Hyperbolic tangent of x as numerator and denominator, two polynomials; 5e-7 off at most."""
     x = min(max(x, np.float32(-7.90531110763549805)), np.float32(7.90531110763549805))
     u = x * x
     p = np.float32(-2.76076847742355e-16)
@@ -30,7 +30,17 @@ def _tanh(x):  # type: ignore[no-untyped-def]
     q = q * u + np.float32(1.18534705686654e-04)
     q = q * u + np.float32(2.26843463243900e-03)
     q = q * u + np.float32(4.89352518554385e-03)
-    return x * p / q
+    return x * p, q
+
+
+# A loop of it becomes vectors only where a division by zero is no exception: error_model="numpy".
+@numba.njit(fastmath=True, inline="always")
+def _gated(filtered, gate):  # type: ignore[no-untyped-def]
+    """tanh(filtered) * sigmoid(gate), with one division: sigmoid(g) = (1 + tanh(g / 2)) / 2."""
+    half = np.float32(0.5)
+    p, q = _tanh_ratio(filtered)
+    r, s = _tanh_ratio(half * gate)
+    return p * (r + s) * half / (q * s)
 
 
 def build(config: ModelConfig, kind: Kind, streams: int) -> Callable[..., Any]:
@@ -43,7 +53,7 @@ def build(config: ModelConfig, kind: Kind, streams: int) -> Callable[..., Any]:
     to_head, to_last = matrix_product(kind, e, tile), matrix_product(kind, q, tile)
     width = 1 if kind == "int8" else 2 if kind == "bfloat16" else 4  # bytes of a weight
 
-    @numba.njit(fastmath=True)
+    @numba.njit(fastmath=True, error_model="numpy")
     def generate(  # type: ignore[no-untyped-def]
         weights, speaker, local, given, uniforms, temperature, top_k, clock, past, rings, starts, heard, said
     ):
@@ -109,9 +119,7 @@ def build(config: ModelConfig, kind: Kind, streams: int) -> Callable[..., Any]:
                         for i in range(2 * r):
                             z[b, i] += local[n, b, layer, i]
                     for i in range(r):
-                        h[b, i] = _tanh(z[b, i]) * (
-                            np.float32(0.5) * _tanh(np.float32(0.5) * z[b, r + i]) + np.float32(0.5)
-                        )
+                        h[b, i] = _gated(z[b, i], z[b, r + i])
                 to_out(out + layer * (r + s) * r * width, h.ctypes.data, r, o.ctypes.data, r + s, r, streams)
                 scale, bias = weights.out.scale[layer], weights.out.bias[layer]
                 for b in range(streams):
