@@ -162,31 +162,6 @@ def test_jobs_for_another_version_of_ray(head: Head, old_dashboard: str) -> None
     one_message((code, out, 0.0), "runs Ray 2.50.0 and this is Ray 2.", "expected the same on both sides")
 
 
-CHANGE_VERSION = """
-import json, sys, ray
-from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
-ray.init(address=sys.argv[1])
-metadata = json.loads(_internal_kv_get("CLUSTER_METADATA", namespace="cluster"))
-metadata["ray_version"] = sys.argv[2]
-_internal_kv_put("CLUSTER_METADATA", json.dumps(metadata), overwrite=True, namespace="cluster")
-"""
-
-
-def test_a_run_on_another_version_of_ray(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
-    head = Head(tmp_path)
-    assert head.up("--cpus", "1")[0] == 0
-    try:
-        env = {**head.environment, "RAY_AUTH_MODE": "token"}
-        subprocess.run([sys.executable, "-c", CHANGE_VERSION, head.address, "2.50.0"], env=env, check=True)
-        code, out = head.run(*TRAIN, f"cluster.address={head.address}")
-        one_message((code, out, 0.0), "runs Ray 2.50.0 on Python", "and this is Ray 2.", "the same on both sides")
-    finally:
-        head.run("apex-cluster", "down")
-
-
 def test_auto_without_a_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
     monkeypatch.setattr("ray._private.services.find_gcs_addresses", set)

@@ -1,0 +1,59 @@
+"""A head of `apex-cluster up` from its start to its end, beside another one."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+
+from tests.cluster.heads import Head
+
+CHANGE_VERSION = """
+import json, sys, ray
+from ray.experimental.internal_kv import _internal_kv_get, _internal_kv_put
+ray.init(address=sys.argv[1])
+metadata = json.loads(_internal_kv_get("CLUSTER_METADATA", namespace="cluster"))
+metadata["ray_version"] = sys.argv[2]
+_internal_kv_put("CLUSTER_METADATA", json.dumps(metadata), overwrite=True, namespace="cluster")
+"""
+
+
+def test_from_up_to_down(tmp_path: Path, head: Head) -> None:
+    other = Head(tmp_path)
+    code, out = other.up("--cpus", "1")
+    try:
+        assert code == 0, out
+        found = re.search(r"^Grafana +(\S+) \(apex.json\)$", out, re.MULTILINE)
+        assert found, out
+        boards = Path(found[1]) / "dashboards"
+        assert (boards / "apex.json").exists() and (boards / "default_grafana_dashboard.json").exists()
+        code, out = other.up()
+        assert code == 2 and out.startswith("error: a head runs already") and "apex-cluster down" in out
+        _a_run_on_another_version_of_ray(other)
+        mine = {p.pid for p in psutil.process_iter() if str(other.gcs) in " ".join(_words(p))}
+        assert mine
+    finally:
+        code, out = other.run("apex-cluster", "down")
+    assert code == 0 and other.url in out
+    assert not {p.pid for p in psutil.process_iter() if p.pid in mine}
+    assert head.run("apex-cluster", "list")[0] == 0, "the other one goes on"
+    code, out = other.run("apex-cluster", "down")
+    assert code == 2 and "no head" in out
+
+
+def _a_run_on_another_version_of_ray(head: Head) -> None:
+    environment = {**head.environment, "RAY_AUTH_MODE": "token"}
+    subprocess.run([sys.executable, "-c", CHANGE_VERSION, head.address, "2.50.0"], env=environment, check=True)
+    code, out = head.run("apex-ray", "train", "cartpole", f"cluster.address={head.address}")
+    assert code == 2 and "Traceback" not in out and out.count("error: ") == 1, out
+    assert "runs Ray 2.50.0 on Python" in out and "and this is Ray 2." in out and "the same on both sides" in out
+
+
+def _words(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
