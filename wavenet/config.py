@@ -1,11 +1,15 @@
-"""Settings of a model."""
+"""Settings of a run: the model, the sound it learns from, training, workers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
+from cluster.config import Loaded, load_config, preset_names
+from cluster.runs import CONFIG_FILE, open_run
 from wavenet.mu_law import CLASSES
 
 
@@ -65,3 +69,78 @@ class ModelConfig(Section):
     def outputs(self) -> int:
         """Numbers that the network says about a sample."""
         return CLASSES if self.output == "softmax" else 3 * self.mixtures
+
+
+class DataConfig(Section):
+    """A folder of sound: anything that soundfile or librosa reads, in any depth of folders."""
+
+    folder: str = Field(description="where the recordings are")
+    sample_rate: PositiveInt = Field(16_000, description="Hz; recordings are resampled to it")
+    trim_db: PositiveFloat | None = Field(
+        40.0, description="silence at both ends this far below the loudest is cut off; null: none is"
+    )
+    validation_fraction: float = Field(0.1, gt=0, lt=1, description="of the files, chosen by their names")
+    speakers: Literal["none", "folder"] = Field(
+        "none", description="folder: the folder that a file lies in is its speaker, as in VCTK"
+    )
+
+
+class TrainingConfig(Section):
+    """Optimisation, shared out over the workers."""
+
+    steps: PositiveInt = Field(20_000, description="updates of the weights")
+    batch: PositiveInt = Field(8, description="crops in an update, of all workers together")
+    segment_samples: PositiveInt = Field(8_192, description="samples of a crop that are predicted, after its context")
+    accumulate: PositiveInt = Field(1, description="parts that a worker's crops are computed in, for less memory")
+    learning_rate: PositiveFloat = Field(1.0e-3, description="Adam's, after the warm-up")
+    warmup_steps: int = Field(200, ge=0, description="over which the learning rate rises from 0")
+    final_learning_rate: float = Field(0.05, ge=0, le=1, description="at the end, as part of the whole: half a cosine")
+    grad_clip: PositiveFloat = Field(1.0, description="largest norm of the gradient")
+    ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights, which are the ones that are used")
+    bf16: bool = Field(False, description="multiply in bfloat16 (GPUs; on CPUs measured slower)")
+    validate_every_steps: PositiveInt = Field(1_000, description="steps between validations, each with a checkpoint")
+    report_every_steps: PositiveInt = Field(50, description="steps between rows of metrics")
+    excerpt_s: float = Field(2.0, ge=0, description="seconds of sound generated at each validation, for TensorBoard")
+
+
+class WorkersConfig(Section):
+    """Data-parallel workers on the cluster."""
+
+    address: str | None = Field(
+        None, description="auto, host:port, ray://host:port or local; null: RAY_ADDRESS or local"
+    )
+    count: PositiveInt | tuple[PositiveInt, PositiveInt] = Field(
+        1, description="workers, or [fewest, most]: as many as there is room for, and more when nodes join"
+    )
+    cpus: PositiveInt = Field(1, description="cores of each")
+    gpu: bool = Field(False, description="one GPU for each")
+    max_failures: int = Field(3, ge=0, description="times that lost workers are started again from the last checkpoint")
+
+
+class WaveNetConfig(Section):
+    """A whole run."""
+
+    name: str = "wavenet"
+    seed: int = Field(1, ge=0)
+    runs_dir: str = Field("runs", description="folder that run folders are made in")
+    model: ModelConfig = ModelConfig()
+    data: DataConfig
+    training: TrainingConfig = TrainingConfig()
+    workers: WorkersConfig = WorkersConfig()
+
+
+PRESETS = Path(__file__).parent / "presets"
+
+
+def load(preset: str | Path, overrides: Sequence[str] = ()) -> Loaded[WaveNetConfig]:
+    """A preset's name or a .yaml path, with dotted overrides. UserError for every mistake."""
+    return load_config(WaveNetConfig, PRESETS, preset, overrides)
+
+
+def load_run_config(run: str | Path) -> WaveNetConfig:
+    """The configuration that a run was started with. UserError when there is no such run."""
+    return load_config(WaveNetConfig, PRESETS, open_run(run) / CONFIG_FILE).config
+
+
+def presets() -> list[str]:
+    return preset_names(PRESETS)

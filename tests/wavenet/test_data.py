@@ -1,0 +1,149 @@
+"""From files to crops: what is read, what is skipped and why, and that every sample counts once."""
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from cluster.errors import UserError
+from wavenet.config import DataConfig, ModelConfig
+from wavenet.corpus import Recording, load_corpus, split
+from wavenet.crops import Cropper
+from wavenet.mu_law import SILENCE, encode
+from wavenet.sound import read
+
+
+def tone(seconds, rate, hz=440.0, channels=1):
+    t = np.arange(int(seconds * rate)) / rate
+    sound = 0.5 * np.sin(2 * np.pi * hz * t)
+    return np.stack([sound] * channels, 1) if channels > 1 else sound
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("APEX_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Good files of several kinds, and one of each kind that is bad."""
+    place = tmp_path / "sound"
+    (place / "p225").mkdir(parents=True)
+    (place / "p226").mkdir()
+    soundfile.write(place / "p225" / "a.wav", tone(1, 16_000), 16_000)
+    soundfile.write(place / "p225" / "b.flac", tone(1, 44_100, channels=2), 44_100)
+    soundfile.write(place / "p226" / "c.ogg", tone(1, 8_000), 8_000)
+    soundfile.write(place / "p226" / "d.wav", tone(0.5, 16_000), 16_000)
+    soundfile.write(place / "silent.wav", np.zeros(16_000), 16_000)
+    soundfile.write(place / "short.wav", np.zeros(0), 16_000)
+    (place / "empty.wav").write_bytes(b"")
+    (place / "broken.wav").write_bytes(b"RIFF, but nothing of it is true")
+    (place / "notes.txt").write_text("not sound")
+    return place
+
+
+def test_a_folder(folder):
+    corpus = load_corpus(DataConfig(folder=str(folder), speakers="folder", trim_db=None))
+    both = {r.name: r for r in [*corpus.train, *corpus.validation]}
+    assert sorted(both) == ["p225/a.wav", "p225/b.flac", "p226/c.ogg", "p226/d.wav"]
+    assert [len(both[name].samples) for name in sorted(both)] == [16_000, 16_000, 16_000, 8_000]
+    assert corpus.speakers[both["p226/c.ogg"].speaker] == "p226"
+    reasons = dict(line.split(" ", 1) for line in corpus.skipped)
+    assert reasons["empty.wav"] == "is empty" and reasons["silent.wav"] == "is silent"
+    assert reasons["short.wav"] == "has no samples" and reasons["broken.wav"].startswith("can't be read (")
+    assert len(corpus.skipped) == 4
+    for recording in both.values():
+        peak = np.abs(np.fft.rfft(recording.sound))
+        assert peak.argmax() * 16_000 / len(recording.samples) == pytest.approx(440, abs=2), "resampled, not sped up"
+
+
+def test_silence_at_the_ends_is_cut_off(tmp_path):
+    sound = np.concatenate([np.zeros(8_000), tone(1, 16_000), np.zeros(8_000)])
+    soundfile.write(tmp_path / "a.wav", sound, 16_000)
+    assert 16_000 <= len(read(tmp_path / "a.wav", 16_000, 40.0)) < 18_000
+    assert len(read(tmp_path / "a.wav", 16_000, None)) == 32_000
+
+
+def test_decoded_sound_is_kept_and_a_changed_file_is_read_anew(folder, cache):
+    config = DataConfig(folder=str(folder), trim_db=None)
+    first = load_corpus(config)
+    kept = sorted((cache / "sound").iterdir())
+    assert len(kept) == 4
+    again = load_corpus(config)
+    for a, b in zip([*first.train, *first.validation], [*again.train, *again.validation], strict=True):
+        np.testing.assert_array_equal(a.samples, b.samples)
+    soundfile.write(folder / "p225" / "a.wav", tone(2, 16_000), 16_000)
+    changed = load_corpus(config)
+    assert max(len(r.samples) for r in [*changed.train, *changed.validation]) == 32_000
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda p: None, "does not exist"),
+        (lambda p: p.write_text("x"), "is a file"),
+        (lambda p: p.mkdir(), "has no sound in it"),
+        (lambda p: (p.mkdir(), (p / "a.wav").write_bytes(b"")), "0 usable files of 1: a.wav is empty"),
+    ],
+)
+def test_nothing_to_learn_from(tmp_path, make, told):
+    make(tmp_path / "x")
+    with pytest.raises(UserError, match=told):
+        load_corpus(DataConfig(folder=str(tmp_path / "x")))
+
+
+@given(st.sets(st.text("abc/1", min_size=1, max_size=6), min_size=2, max_size=40), st.floats(0.01, 0.99))
+@settings(deadline=None)
+def test_the_split(names, fraction):
+    some = [Recording(name, np.zeros(1, np.int16)) for name in sorted(names)]
+    train, held = split(some, fraction)
+    assert train and held and sorted(r.name for r in [*train, *held]) == sorted(names)
+    fewer, held_of_fewer = split(some[:-1], fraction) if len(some) > 2 else (train, held)
+    if len(held_of_fewer) > 1 and len(held) > 1 and len(fewer) > 1:
+        assert {r.name for r in held_of_fewer} <= {r.name for r in held}, "a file keeps its side"
+
+
+SMALL = ModelConfig(cycles=1, layers_per_cycle=3, residual=4, skip=4, head=4)  # sees 9 samples
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=5), st.integers(1, 20), st.integers(1, 4))
+@settings(deadline=None)
+def test_every_sample_is_counted_once_with_its_past(lengths, segment, size):
+    rng = np.random.default_rng(0)
+    recordings = [Recording(str(i), rng.integers(-9_000, 9_000, n).astype(np.int16)) for i, n in enumerate(lengths)]
+    counted = [[] for _ in recordings]
+    codes = [encode(r.sound).tolist() for r in recordings]
+    places = [(i, s) for i, n in enumerate(lengths) for s in range(0, n, segment)]
+    turn = iter(places)
+    for crops in Cropper(SMALL, segment).all(recordings, size):
+        assert crops.context == SMALL.receptive_field
+        for row, real in zip(crops.samples, crops.counted, strict=True):
+            i, start = next(turn)
+            before = ([SILENCE] * crops.context + codes[i])[start : start + crops.context]
+            assert row[: crops.context].tolist() == before
+            counted[i] += row[crops.context :][real].tolist()
+    assert counted == codes
+
+
+def test_random_crops_follow_the_seed():
+    recordings = [Recording("a", np.random.default_rng(0).integers(1, 9_000, 500).astype(np.int16), 3)]
+    cropper = Cropper(SMALL, 16)
+    one, same, other = (cropper.random(recordings, 64, np.random.default_rng(seed)) for seed in (1, 1, 2))
+    assert one.samples.equal(same.samples) and not one.samples.equal(other.samples)
+    assert (one.speakers == 3).all() and one.counted.any(1).all()
+
+
+def test_random_crops_have_every_sample_equally_often():
+    lengths = [100, 300]
+    starts = np.cumsum([1, *lengths])
+    recordings = [
+        Recording(str(i), np.arange(s, s + n, dtype=np.int16))
+        for i, (s, n) in enumerate(zip(starts, lengths, strict=False))
+    ]
+    cropper = Cropper(SMALL.model_copy(update={"output": "logistics"}), 16)
+    crops = cropper.random(recordings, 40_000, np.random.default_rng(0))
+    heard = crops.samples[:, crops.context :][crops.counted] * 32_768
+    seen = np.bincount(heard.round().long().numpy(), minlength=401)[1:]
+    assert seen.min() > 0.85 * seen.mean() and seen.max() < 1.15 * seen.mean()

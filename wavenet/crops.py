@@ -1,0 +1,74 @@
+"""Windows cut out of recordings: each predicted sample has all the past that the network can see before it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from wavenet.config import ModelConfig
+from wavenet.corpus import Recording
+from wavenet.mu_law import SILENCE, encode
+
+
+@dataclass(frozen=True)
+class Crops:
+    """A batch. The first `context` samples are heard only; `counted` says which of the rest are real."""
+
+    samples: Tensor  # [B, context + segment], int64 codes or float32 numbers
+    counted: Tensor  # [B, segment] bool
+    speakers: Tensor  # [B] int64
+
+    @property
+    def context(self) -> int:
+        return self.samples.shape[1] - self.counted.shape[1]
+
+    def rows(self, some: slice) -> Crops:
+        """Part of the batch."""
+        return Crops(self.samples[some], self.counted[some], self.speakers[some])
+
+    def to(self, device: torch.device) -> Crops:
+        return Crops(self.samples.to(device), self.counted.to(device), self.speakers.to(device))
+
+
+class Cropper:
+    """Cuts for one model."""
+
+    def __init__(self, model: ModelConfig, segment: int) -> None:
+        self._classes = model.output == "softmax"
+        self._context, self._segment = model.receptive_field, segment
+
+    def random(self, recordings: Sequence[Recording], size: int, rng: np.random.Generator) -> Crops:
+        """`size` crops, every sample as likely as every other to be in one."""
+        lengths = np.array([len(r.samples) for r in recordings], np.float64)
+        chosen = rng.choice(len(recordings), size, p=lengths / lengths.sum())
+        # A crop may begin before its recording and end after it, or the first and the last samples would be seen less.
+        starts = [int(rng.integers(1 - self._segment, len(recordings[i].samples))) for i in chosen]
+        return self._batch([(recordings[i], s) for i, s in zip(chosen, starts, strict=True)])
+
+    def all(self, recordings: Sequence[Recording], size: int) -> Iterator[Crops]:
+        """Batches in which every sample is counted once."""
+        places = [(r, s) for r in recordings for s in range(0, len(r.samples), self._segment)]
+        for i in range(0, len(places), size):
+            yield self._batch(places[i : i + size])
+
+    def _batch(self, places: Sequence[tuple[Recording, int]]) -> Crops:
+        cut = [self._cut(recording, start) for recording, start in places]
+        samples = np.stack([window for window, _ in cut])
+        counted = np.stack([real for _, real in cut])
+        speakers = torch.tensor([recording.speaker for recording, _ in places])
+        return Crops(torch.from_numpy(samples), torch.from_numpy(counted), speakers)
+
+    def _cut(self, recording: Recording, start: int) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
+        first, last = start - self._context, start + self._segment
+        length = len(recording.samples)
+        sound = recording.samples[max(first, 0) : last].astype(np.float32) / np.float32(32_768)
+        known: npt.NDArray[np.generic] = encode(sound).astype(np.int64) if self._classes else sound
+        silence = SILENCE if self._classes else 0
+        window = np.pad(known, (max(-first, 0), max(last - length, 0)), constant_values=silence)
+        places = np.arange(start, last)
+        return window, (places >= 0) & (places < length)

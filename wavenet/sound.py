@@ -1,0 +1,63 @@
+"""One file as mono samples at the rate that is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import librosa
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".m4a", ".wma")
+SILENT = 1e-4  # a file that never gets louder, of full scale 1, is silence: -80 dB
+
+
+class UnusableError(Exception):
+    """Why a file is left out, in words."""
+
+
+def read(path: Path, rate: int, trim_db: float | None) -> npt.NDArray[np.float32]:
+    """Samples [N] in [-1, 1]: channels mixed down, resampled to `rate`, silence at both ends cut off.
+
+    UnusableError for a file that is broken, empty or silent.
+    """
+    if not path.stat().st_size:
+        raise UnusableError("is empty")
+    try:
+        sound, own_rate = _decoded(path)
+    except Exception as error:
+        raise UnusableError(f"can't be read ({_first_line(error)})") from None
+    if not np.isfinite(sound).all():
+        raise UnusableError("has samples that are no numbers")
+    mono = sound.mean(axis=1) if sound.ndim > 1 else sound
+    if not len(mono):
+        raise UnusableError("has no samples")
+    if np.abs(mono).max() < SILENT:
+        raise UnusableError("is silent")
+    if own_rate != rate:
+        mono = librosa.resample(mono, orig_sr=own_rate, target_sr=rate)
+    if trim_db is not None:
+        mono, _ = librosa.effects.trim(mono, top_db=trim_db)
+    return np.clip(mono, -1.0, 1.0).astype(np.float32)
+
+
+def _decoded(path: Path) -> tuple[npt.NDArray[np.float32], int]:
+    try:
+        sound, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        return sound, int(rate)
+    except soundfile.LibsndfileError:
+        if path.suffix.lower() in (".wav", ".flac", ".ogg", ".aif", ".aiff", ".au"):
+            raise
+        sound, rate = librosa.load(path, sr=None, mono=False)  # what a codec of the system can read
+        return np.atleast_2d(sound).T, int(rate)
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def write(path: Path, sound: npt.NDArray[np.floating], rate: int) -> None:
+    """16-bit WAV or FLAC, by the name's end."""
+    soundfile.write(path, sound, rate, subtype="PCM_16")
