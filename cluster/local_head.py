@@ -27,6 +27,7 @@ from cluster.runs import atomic_write
 
 START_TIMEOUT_S = 90.0
 STOP_TIMEOUT_S = 20.0
+AGENT_PORT = 52365
 JOB_STOP_WAIT_S = "60"  # how long a stopped job may take to save itself before Ray kills it
 
 
@@ -138,6 +139,7 @@ def _command(ports: Ports, cpus: int | None, object_store_bytes: int | None) -> 
         "--dashboard-port": ports.dashboard,
         "--ray-client-server-port": ports.client,
         "--metrics-export-port": ports.metrics,
+        "--dashboard-agent-listen-port": _agent_port(),
         "--num-cpus": cpus,
         "--object-store-memory": object_store_bytes,
     }
@@ -145,6 +147,18 @@ def _command(ports: Ports, cpus: int | None, object_store_bytes: int | None) -> 
     # The dashboard is for this machine alone. Ray's other ports listen on every interface, and ask for the token.
     here = ["--head", "--block", "--dashboard-host=127.0.0.1"]
     return [sys.executable, "-m", "ray.scripts.scripts", "start", *here, *given]
+
+
+def _agent_port() -> int:
+    """Ray's own, unless another Ray here has it: an agent that can't listen takes no jobs, silently."""
+    for port in (AGENT_PORT, 0):
+        with socket.socket() as listener:
+            try:
+                listener.bind(("", port))
+            except OSError:
+                continue
+            return int(listener.getsockname()[1])
+    raise UserError("this machine has no free port left")
 
 
 def _environment() -> dict[str, str]:

@@ -1,0 +1,146 @@
+"""Data-parallel training on the cluster by Ray Train: workers that hold equal weights and share each batch.
+
+What a worker does with its share is the trainer's; here is what all trainers need: starting the workers (and again,
+from the last checkpoint, when some are lost), which of them this one is, sums over all of them, checkpoints.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from cluster.connect import first_line
+from cluster.errors import UserError
+
+KEPT_CHECKPOINTS = 2
+
+
+@dataclass(frozen=True)
+class Workers:
+    """How many, and what each is given."""
+
+    count: int | tuple[int, int]  # or fewest and most
+    cpus: int
+    gpu: bool
+    max_failures: int
+
+
+def fit(loop: Callable[[dict[str, Any]], None], settings: Mapping[str, Any], workers: Workers, run: Path) -> None:
+    """Run `loop(settings)` on every worker until it returns on all; checkpoints lie in `run`, as whole folders.
+
+    Lost workers are started again with the newest checkpoint, `max_failures` times. UserError when the loop raises,
+    with its own message, or when too many were lost. Ray must be connected, and `run` be seen by all nodes.
+    """
+    # Progress is told by the trainer; Ray Train's own log goes to its files.
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    resources = {"CPU": float(workers.cpus), **({"GPU": 1.0} if workers.gpu else {})}
+    trainer = TorchTrainer(
+        loop,
+        train_loop_config=dict(settings),
+        torch_config=TorchConfig(backend="nccl" if workers.gpu else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=workers.count,  # type: ignore[arg-type]  # a pair is elastic; the hints lag behind
+            use_gpu=workers.gpu,
+            resources_per_worker=resources,
+        ),
+        run_config=RunConfig(
+            name=run.name,
+            storage_path=str(run.parent.absolute()),
+            failure_config=FailureConfig(max_failures=workers.max_failures),
+            checkpoint_config=CheckpointConfig(num_to_keep=KEPT_CHECKPOINTS),
+        ),
+    )
+    try:
+        trainer.fit()
+    except Exception as error:
+        raise _explained(error, run) from None
+
+
+def _explained(error: Exception, run: Path) -> UserError:
+    """The worker's own error, out of what Ray Train wraps around it."""
+    failures = getattr(error, "worker_failures", None) or {}
+    inner = next(iter(failures.values()), error)
+    while (cause := getattr(inner, "cause", None) or inner.__cause__) is not None and cause is not inner:
+        inner = cause
+    text = first_line(inner)
+    if isinstance(inner, UserError):
+        return inner
+    return UserError(f"a worker failed: {type(inner).__name__}: {text} (all of it in {run} and the logs of Ray)")
+
+
+@dataclass(frozen=True)
+class Worker:
+    """The process we are in, among the workers."""
+
+    rank: int
+    count: int
+    device: torch.device
+
+    @property
+    def first(self) -> bool:
+        """Whether it is the one that writes."""
+        return self.rank == 0
+
+    def wrap(self, model: nn.Module) -> nn.Module:
+        """The model with gradients averaged over the workers."""
+        if self.count == 1:
+            return model
+        return nn.parallel.DistributedDataParallel(model)
+
+    def total(self, value: float | Tensor) -> Tensor:
+        """The sum of all workers' values, float64; all must ask for it."""
+        number = torch.as_tensor(value, dtype=torch.float64, device=self.device).detach().clone()
+        if self.count > 1:
+            torch.distributed.all_reduce(number)
+        return number
+
+    def share(self, rows: int) -> slice:
+        """Its rows of a batch: every count-th."""
+        return slice(self.rank, rows, self.count)
+
+
+def this_worker() -> Worker:
+    """Of the process that `fit`'s loop runs in."""
+    from ray.train import get_context
+    from ray.train.torch import get_device
+
+    context = get_context()
+    device = get_device()
+    assert isinstance(device, torch.device)
+    return Worker(context.get_world_rank(), context.get_world_size(), device)
+
+
+@contextmanager
+def newest_checkpoint() -> Any:
+    """The folder of the newest checkpoint, or None at the first start."""
+    from ray.train import get_checkpoint
+
+    checkpoint = get_checkpoint()
+    if checkpoint is None:
+        yield None
+        return
+    with checkpoint.as_directory() as folder:
+        yield Path(folder)
+
+
+def report(worker: Worker, metrics: Mapping[str, float], write: Callable[[Path], None] | None = None) -> None:
+    """Tell Ray Train; all workers must. With `write`, the first worker writes a checkpoint's files into a folder."""
+    from ray import train
+
+    if write is None or not worker.first:
+        train.report(dict(metrics))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder))
+        train.report(dict(metrics), checkpoint=train.Checkpoint.from_directory(folder))

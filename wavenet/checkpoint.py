@@ -1,0 +1,64 @@
+"""A checkpoint's files. Nothing is unpickled when they are read.
+
+weights.safetensors  the averaged weights, to use      training.safetensors  those that training goes on with
+optimizer.pt         Adam's moments and the step       config.yaml           every setting
+corpus.json          speakers by number
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from cluster.config import to_yaml
+from cluster.errors import UserError
+from wavenet.config import WaveNetConfig
+from wavenet.model import WaveNet
+
+WEIGHTS, TRAINING, OPTIMIZER, CORPUS = "weights.safetensors", "training.safetensors", "optimizer.pt", "corpus.json"
+
+
+def save(
+    folder: Path,
+    config: WaveNetConfig,
+    average: Mapping[str, Tensor],
+    weights: Mapping[str, Tensor],
+    state: Mapping[str, Any],
+    speakers: Sequence[str],
+) -> None:
+    """Write all files into an empty folder."""
+    save_file({name: p.detach().cpu().contiguous() for name, p in average.items()}, folder / WEIGHTS)
+    save_file({name: p.detach().cpu().contiguous() for name, p in weights.items()}, folder / TRAINING)
+    torch.save(dict(state), folder / OPTIMIZER)
+    (folder / "config.yaml").write_text(to_yaml(config))
+    (folder / CORPUS).write_text(json.dumps({"speakers": list(speakers)}))
+
+
+def load(folder: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
+    """(weights, averaged weights, state) to go on training."""
+    state: dict[str, Any] = torch.load(folder / OPTIMIZER, map_location=device, weights_only=True)
+    return load_file(folder / TRAINING, device=str(device)), load_file(folder / WEIGHTS, device=str(device)), state
+
+
+def newest(run: Path) -> Path:
+    """The newest checkpoint's folder of a run. UserError when there is none."""
+    found = sorted(p for p in run.glob("checkpoint_*") if (p / WEIGHTS).is_file())
+    if not found:
+        raise UserError(f"run {str(run)!r} has no checkpoint yet; the first is written at the first validation")
+    return found[-1]
+
+
+def load_model(run: Path, config: WaveNetConfig) -> WaveNet:
+    """A run's network with its newest averaged weights."""
+    model = WaveNet(config.model)
+    try:
+        model.load_state_dict(load_file(newest(run) / WEIGHTS))
+    except (RuntimeError, OSError) as error:
+        raise UserError(f"the weights in {newest(run)} are not of this configuration: {error}") from None
+    return model.eval()

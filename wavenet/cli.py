@@ -1,0 +1,130 @@
+"""The console script `apex-wavenet`: train, generate, evaluate, config."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from tyro.conf import Positional, arg, subcommand
+
+from cluster.command_line import run
+from cluster.config import format_resolved
+from cluster.errors import UserError
+from cluster.runs import open_run
+from wavenet.config import load, load_run_config, presets
+
+DESCRIPTION = "WaveNet: learn a folder of sound, generate more of it. --version prints the version."
+CHUNK_S = 0.02  # of generated sound at a time
+
+Words = Annotated[Positional[tuple[str, ...]], arg(metavar="[PRESET] [KEY=VALUE ...]", help_behavior_hint="")]
+RunFolder = Annotated[Positional[str], arg(metavar="RUN")]
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train on a folder of sound: apex-wavenet train folder data.folder=recordings"""
+
+    words: Words = ()
+    resume: Annotated[str | None, arg(metavar="RUN", help_behavior_hint="")] = None
+    """go on with an earlier run from its newest checkpoint"""
+
+    def __call__(self) -> int:
+        from wavenet.train import train
+
+        if self.resume:
+            if self.words:
+                raise UserError(f"command line: --resume takes no settings, got {' '.join(self.words)!r}")
+            train(load_run_config(self.resume), open_run(self.resume), _told)
+        else:
+            train(_load(self.words), None, _told)
+        return 0
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Make sound with a trained network."""
+
+    run: RunFolder
+    out: Annotated[str, arg(metavar="FILE")] = "generated.wav"
+    """.wav or .flac; - for 16-bit samples on standard output as they are made"""
+    seconds: float = 3.0
+    prime: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """a recording to go on from"""
+    temperature: float = 1.0
+    """below 1: likelier samples; 0: always the likeliest"""
+    top_k: Annotated[int | None, arg(metavar="K", help_behavior_hint="")] = None
+    """draw from the K likeliest classes only"""
+    speaker: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
+    weights: Literal["float32", "bfloat16", "int8"] = "bfloat16"
+    """how they are stored while generating"""
+    seed: int = 0
+
+    def __call__(self) -> int:
+        from wavenet.speaking import Request, generate_to
+
+        if self.seconds <= 0:
+            raise UserError(f"command line: --seconds {self.seconds:g}: expected more than 0")
+        request = Request(self.seconds, self.prime, self.temperature, self.top_k, self.speaker, self.weights, self.seed)
+        generate_to(open_run(self.run), request, self.out, CHUNK_S)
+        return 0
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure a run's network on its held-out files, beside simpler models of the same samples."""
+
+    run: RunFolder
+
+    def __call__(self) -> int:
+        from wavenet.evaluation import evaluate
+
+        for name, bits in evaluate(open_run(self.run)).items():
+            print(f"{name:<34} {bits:7.4f} bits/sample")
+        return 0
+
+
+@dataclass(frozen=True)
+class Config:
+    """List every setting, its value and where it comes from; without a preset, the presets."""
+
+    words: Words = ()
+
+    def __call__(self) -> int:
+        if not self.words:
+            print("presets: " + ", ".join(presets()))
+            return 0
+        print(format_resolved(load(self.words[0], self.words[1:])))
+        return 0
+
+
+def _load(words: Sequence[str]):  # type: ignore[no-untyped-def]
+    if not words or "=" in words[0]:
+        raise UserError(
+            f"command line: no preset; expected one of {', '.join(presets())} or a .yaml file, then KEY=VALUE"
+        )
+    return load(words[0], words[1:]).config
+
+
+def _told(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+Command = (
+    Annotated[Train, subcommand("train")]
+    | Annotated[Generate, subcommand("generate")]
+    | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Config, subcommand("config")]
+)
+COMMANDS = ("train", "generate", "evaluate", "config")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, or 2 for a mistake that the user can mend."""
+    return run("apex-wavenet", Command, COMMANDS, DESCRIPTION, sys.argv[1:] if argv is None else argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

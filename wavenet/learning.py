@@ -1,0 +1,103 @@
+"""One update of the weights, and how good they are on sound that was held out. Knows nothing of workers' processes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from wavenet.config import ModelConfig, TrainingConfig
+from wavenet.crops import Crops
+from wavenet.likelihood import logistics_bits, softmax_bits
+from wavenet.model import WaveNet
+
+Total = Callable[[float | Tensor], Tensor]  # a sum over all workers
+
+
+def bits_of(config: ModelConfig, model: nn.Module, crops: Crops) -> Tensor:
+    """Bits of every counted sample, one after the other."""
+    speakers = crops.speakers if config.speakers else None
+    expected = model(crops.samples, speakers)[:, crops.context :]
+    targets = crops.samples[:, crops.context :]
+    bits = softmax_bits(expected.float(), targets) if config.output == "softmax" else logistics_bits(expected, targets)
+    return bits[crops.counted]
+
+
+class Learner:
+    """Adam on the mean bits of a batch that all workers share, and an average of the weights over time (EMA)."""
+
+    def __init__(
+        self, model: WaveNet, wrapped: nn.Module, training: TrainingConfig, workers: int, total: Total
+    ) -> None:
+        self.model, self._wrapped, self._training = model, wrapped, training
+        self._workers, self._total = workers, total
+        self.optimizer = torch.optim.Adam(model.parameters(), lr=training.learning_rate)
+        self.average = {name: p.detach().clone() for name, p in model.state_dict().items()}
+        self.step = 0
+
+    def update(self, crops: Crops) -> tuple[float, float]:
+        """One update on this worker's share of a batch: (mean bits of the whole batch, gradient's norm)."""
+        t = self._training
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(t, self.step)
+        counted = self._total(crops.counted.sum())
+        # DDP averages the workers' gradients: times their number, it is the gradient of the joined batch's mean.
+        scale = self._workers / float(counted)
+        self.optimizer.zero_grad(set_to_none=True)
+        size, bits = len(crops.samples), 0.0
+        for part in range(min(t.accumulate, size)):
+            some = crops.rows(slice(part, size, t.accumulate))
+            with torch.autocast(crops.samples.device.type, torch.bfloat16, enabled=t.bf16):
+                loss = bits_of(self.model.config, self._wrapped, some).sum()
+            (loss * scale).backward()  # type: ignore[no-untyped-call]
+            bits += float(loss)
+        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), t.grad_clip))
+        self.optimizer.step()
+        self.step += 1
+        decay = min(t.ema, self.step / (self.step + 10))  # short at first: the first weights are noise
+        with torch.no_grad():
+            for name, p in self.model.state_dict().items():
+                self.average[name].lerp_(p, 1 - decay)
+        return float(self._total(bits) / counted), norm
+
+    def averaged(self) -> WaveNet:
+        """A network with the averaged weights, which are the ones to use."""
+        model = WaveNet(self.model.config).to(next(self.model.parameters()).device)
+        model.load_state_dict(self.average)
+        return model.eval()
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint needs beside the weights."""
+        return {"optimizer": self.optimizer.state_dict(), "step": self.step}
+
+    def load(self, weights: dict[str, Tensor], average: dict[str, Tensor], state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.model.load_state_dict(weights)
+        for name, p in average.items():
+            self.average[name].copy_(p)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step = int(state["step"])
+
+
+def learning_rate(training: TrainingConfig, step: int) -> float:
+    """Rising for warmup_steps, then half a cosine down to final_learning_rate of the whole."""
+    t = training
+    if step < t.warmup_steps:
+        return t.learning_rate * (step + 1) / t.warmup_steps
+    done = (step - t.warmup_steps) / max(t.steps - t.warmup_steps, 1)
+    low = t.final_learning_rate
+    return t.learning_rate * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
+
+
+@torch.no_grad()
+def held_out_bits(config: ModelConfig, model: nn.Module, batches: Iterable[Crops], total: Total) -> float:
+    """Mean bits a sample over all workers' batches."""
+    bits, counted = 0.0, 0
+    for crops in batches:
+        some = bits_of(config, model, crops)
+        bits += float(some.double().sum())
+        counted += len(some)
+    return float(total(bits) / total(counted))

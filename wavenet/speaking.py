@@ -1,0 +1,112 @@
+"""From a run to a file of sound, chunk by chunk, with a progress bar that shows the real-time factor."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import torch
+
+from cluster.errors import UserError, did_you_mean
+from wavenet import checkpoint
+from wavenet.config import WaveNetConfig, load_run_config
+from wavenet.fast.weights import Kind
+from wavenet.generate import Floats, Generator, sound
+from wavenet.mu_law import encode
+from wavenet.plots import save, spectrogram
+from wavenet.sound import UnusableError, read
+
+FORMATS = {".wav": "WAV", ".flac": "FLAC"}
+BAR = 30  # characters
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to make."""
+
+    seconds: float
+    prime: str | None
+    temperature: float
+    top_k: int | None
+    speaker: str | None
+    weights: Kind
+    seed: int
+
+
+def generate_to(run: Path, request: Request, out: str, chunk_s: float) -> None:
+    """Write sound to `out` (.wav, .flac with a picture beside it, or - for raw samples) as it is made."""
+    config = load_run_config(run)
+    suffix = Path(out).suffix.lower()
+    if out != "-" and suffix not in FORMATS:
+        raise UserError(f"--out {out!r}: expected a name that ends in {' or '.join(FORMATS)}, or -")
+    model = checkpoint.load_model(run, config)
+    speakers = _speaker(run, request.speaker)
+    config = config.model_copy(update={"model": model.config})
+    generator = Generator(model, 1, request.weights, request.seed, request.temperature, request.top_k, speakers)
+    if request.prime:
+        generator.listen(_primed(config, request.prime))
+    rate = config.data.sample_rate
+    total, chunk = int(request.seconds * rate), max(int(chunk_s * rate), 1)
+    parts = list[Floats]()
+    try:
+        target = None if out == "-" else soundfile.SoundFile(out, "w", rate, 1, "PCM_16", format=FORMATS[suffix])
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise UserError(f"--out {out!r} can't be written: {error}") from None
+    started = time.monotonic()
+    for start in range(0, total, chunk):
+        part = sound(generator.run(min(chunk, total - start)), config.model.output)[:, 0]
+        if target is None:
+            sys.stdout.buffer.write(np.round(part * 32_767).astype("<i2").tobytes())
+            sys.stdout.buffer.flush()
+        else:
+            target.write(part)
+            parts.append(part)
+        _bar(start + len(part), total, rate, time.monotonic() - started)
+    if target is not None:
+        target.close()
+        picture = Path(out).with_suffix(".png")
+        save(spectrogram(np.concatenate(parts), rate), picture)
+        print(f"{out}, {picture}")
+
+
+def _primed(config: WaveNetConfig, name: str) -> Floats:
+    """A recording as the generator hears it, [N, 1]."""
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise UserError(f"--prime {name!r} does not exist; expected a file of sound")
+    try:
+        heard = read(path, config.data.sample_rate, config.data.trim_db)
+    except UnusableError as error:
+        raise UserError(f"--prime {name!r} {error}") from None
+    known: Floats = (encode(heard) if config.model.output == "softmax" else heard).astype(np.float32)[:, None]
+    return known
+
+
+def _speaker(run: Path, name: str | None) -> torch.Tensor | None:
+    speakers = json.loads((checkpoint.newest(run) / checkpoint.CORPUS).read_text())["speakers"]
+    if not speakers:
+        if name is not None:
+            raise UserError(f"--speaker {name!r}: the run has no speakers")
+        return None
+    if name is None:
+        return torch.zeros(1, dtype=torch.int64)
+    if name not in speakers:
+        raise UserError(f"--speaker {name!r}: expected one of {', '.join(speakers)}.{did_you_mean(name, speakers)}")
+    return torch.tensor([speakers.index(name)])
+
+
+def _bar(done: int, total: int, rate: int, seconds: float) -> None:
+    if not sys.stderr.isatty() and done < total:
+        return
+    full = BAR * done // total
+    factor = done / rate / max(seconds, 1e-9)
+    end = "\n" if done == total else ""
+    sys.stderr.write(
+        f"\r[{'#' * full}{' ' * (BAR - full)}] {done / rate:.2f} s of sound, {factor:.2f} x real time{end}"
+    )
+    sys.stderr.flush()

@@ -1,0 +1,171 @@
+"""A training run: the loop of one worker, and the run around all of them."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from cluster.config import to_yaml
+from cluster.connect import Embedded, cluster_address, connected
+from cluster.data_parallel import Worker, Workers, fit, newest_checkpoint, report, this_worker
+from cluster.errors import UserError
+from cluster.runs import create_run
+from wavenet import checkpoint
+from wavenet.config import WaveNetConfig
+from wavenet.corpus import Corpus, load_corpus
+from wavenet.crops import Cropper, Crops
+from wavenet.generate import Generator, sound
+from wavenet.learning import Learner, held_out_bits
+from wavenet.metrics import MetricsWriter, line
+from wavenet.model import WaveNet
+
+OBJECT_STORE_BYTES = 256 * 2**20
+MOST_VALIDATION_BATCHES = 64  # of a validation during training; `evaluate` takes all
+
+
+def train(config: WaveNetConfig, run: Path | None = None, told: Callable[[str], None] = print) -> Path:
+    """Train, or go on with `run`; the run's folder. UserError for every mistake that the user can mend."""
+    corpus = load_corpus(config.data)  # mistakes in the data show before any worker starts
+    for skipped in corpus.skipped:
+        told(f"skipped: {skipped}")
+    config = _with_speakers(config, corpus)
+    told(corpus.describe(config.data.sample_rate))
+    c = config.model
+    rate = config.data.sample_rate
+    told(f"receptive field {c.receptive_field:,} samples, {1000 * c.receptive_field / rate:.0f} ms at {rate:,} Hz")
+    if run is None:
+        run = create_run(config.runs_dir, config.name, to_yaml(config))
+    told(f"run folder {run}; watch with tensorboard --logdir {run / 'tensorboard'}")
+    w = config.workers
+    most = w.count if isinstance(w.count, int) else w.count[1]
+    settings = {"config": config.model_dump(mode="json"), "run": str(run.absolute())}
+    ray = connected(cluster_address(w.address), Embedded(most * w.cpus, OBJECT_STORE_BYTES))
+    with ray, _followed(run, config.training.steps, told):
+        fit(work, settings, Workers(w.count, w.cpus, w.gpu, w.max_failures), run)
+    return run
+
+
+def _with_speakers(config: WaveNetConfig, corpus: Corpus) -> WaveNetConfig:
+    if len(corpus.speakers) == config.model.speakers:
+        return config
+    if config.model.speakers and not corpus.speakers:
+        raise UserError(f"model.speakers = {config.model.speakers}, but data.speakers = none; expected folder")
+    model = config.model.model_copy(update={"speakers": len(corpus.speakers)})
+    return config.model_copy(update={"model": model})
+
+
+def work(settings: dict[str, Any]) -> None:
+    """One worker's whole run; what `fit` calls."""
+    config, run, worker = WaveNetConfig.model_validate(settings["config"]), Path(settings["run"]), this_worker()
+    torch.set_num_threads(config.workers.cpus)
+    corpus = load_corpus(config.data)
+    torch.manual_seed(config.seed)  # equal weights on all workers
+    model = WaveNet(config.model).to(worker.device)
+    t = config.training
+    learner = Learner(model, worker.wrap(model), t, worker.count, worker.total)
+    with newest_checkpoint() as folder:
+        if folder is not None:
+            learner.load(*checkpoint.load(folder, worker.device))
+    cropper = Cropper(config.model, t.segment_samples)
+    writer = MetricsWriter(run, learner.step) if worker.first else None
+    started, since, heard = time.monotonic(), learner.step, 0.0
+    while learner.step < t.steps:
+        # Drawn from the step alone: any number of workers sees the same batches, and a resumed run goes on with them.
+        crops = cropper.random(corpus.train, t.batch, np.random.default_rng((config.seed, learner.step)))
+        mine = crops.rows(worker.share(t.batch)).to(worker.device)
+        bits, norm = learner.update(mine)
+        if not math.isfinite(bits):
+            raise UserError(f"bits became {bits} at step {learner.step}; try a smaller training.learning_rate")
+        heard += t.batch * t.segment_samples
+        if writer and learner.step % t.report_every_steps == 0:
+            seconds = time.monotonic() - started
+            row = {"step": learner.step, "bits": bits, "grad_norm": norm, "workers": worker.count}
+            writer.write({**row, "samples_per_s": heard / seconds, "steps_per_s": (learner.step - since) / seconds})
+            started, since, heard = time.monotonic(), learner.step, 0.0
+        if learner.step % t.validate_every_steps == 0 or learner.step == t.steps:
+            _validate(config, worker, learner, corpus, cropper, writer)
+            started, since, heard = time.monotonic(), learner.step, 0.0
+    if writer:
+        writer.close()
+
+
+def _validate(
+    config: WaveNetConfig,
+    worker: Worker,
+    learner: Learner,
+    corpus: Corpus,
+    cropper: Cropper,
+    writer: MetricsWriter | None,
+) -> None:
+    """Bits on held-out sound with the averaged weights, an excerpt, and a checkpoint."""
+    model = learner.averaged()
+    batches = _shared(cropper.all(corpus.validation, config.training.batch), worker)
+    bits = held_out_bits(config.model, model, batches, worker.total)
+    if writer:
+        writer.write({"step": learner.step, "validation_bits": bits})
+        if config.training.excerpt_s:
+            writer.excerpt(excerpt(config, model), config.data.sample_rate, learner.step)
+    report(
+        worker,
+        {"step": learner.step, "validation_bits": bits},
+        lambda folder: checkpoint.save(
+            folder, config, learner.average, learner.model.state_dict(), learner.state(), corpus.speakers
+        ),
+    )
+
+
+def _shared(batches: Iterator[Crops], worker: Worker) -> Iterator[Crops]:
+    for i, crops in enumerate(batches):
+        if i >= MOST_VALIDATION_BATCHES:
+            return
+        if i % worker.count == worker.rank:
+            yield crops.to(worker.device)
+
+
+def excerpt(config: WaveNetConfig, model: WaveNet) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Sound that the network makes up, of the first speaker."""
+    speakers = torch.zeros(1, dtype=torch.int64) if config.model.speakers else None
+    generator = Generator(model.cpu(), 1, "bfloat16", seed=config.seed, speakers=speakers)
+    samples = generator.run(int(config.training.excerpt_s * config.data.sample_rate))
+    made: np.ndarray[Any, np.dtype[np.float32]] = sound(samples, config.model.output)[:, 0]
+    return made
+
+
+class _followed:  # noqa: N801  (a context manager, as `closing`)
+    """Prints the rows that the first worker writes, while the block runs."""
+
+    def __init__(self, run: Path, steps: int, told: Callable[[str], None]) -> None:
+        self._file, self._steps, self._told = run / "metrics.jsonl", steps, told
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._follow, daemon=True)
+
+    def __enter__(self) -> None:
+        self._at = self._file.stat().st_size if self._file.exists() else 0
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _follow(self) -> None:
+        while True:
+            ending = self._end.wait(0.5)
+            if self._file.exists():
+                with self._file.open("rb") as file:
+                    file.seek(self._at)
+                    whole, _, _ = file.read().rpartition(b"\n")
+                for text in whole.splitlines():
+                    self._told(line(json.loads(text), self._steps))
+                self._at += len(whole) + 1 if whole else 0
+            if ending:
+                sys.stdout.flush()
+                return
