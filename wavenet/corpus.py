@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from cluster.errors import UserError
 from wavenet.config import DataConfig
+from wavenet.mu_law import CLASSES, encode
 from wavenet.sound import SUFFIXES, UnusableError, read
 
 CACHE = "APEX_CACHE"  # environment variable: where decoded sound is kept
@@ -66,16 +67,17 @@ def load_corpus(config: DataConfig) -> Corpus:
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     if not paths:
         raise UserError(f"data.folder = {config.folder!r} has no sound in it; expected files of {', '.join(SUFFIXES)}")
-    speakers = sorted({p.parent.name for p in paths}) if config.speakers == "folder" else []
-    found, skipped = list[Recording](), list[str]()
+    usable, skipped = dict[Path, Samples](), list[str]()
     for path in paths:
-        name = str(path.relative_to(folder))
         try:
-            samples = _cached(path, config)
+            usable[path] = _cached(path, config)
         except UnusableError as error:
-            skipped.append(f"{name} {error}")
-            continue
-        found.append(Recording(name, samples, speakers.index(path.parent.name) if speakers else 0))
+            skipped.append(f"{path.relative_to(folder)} {error}")
+    speakers = sorted({p.parent.name for p in usable}) if config.speakers == "folder" else []
+    found = [
+        Recording(str(p.relative_to(folder)), samples, speakers.index(p.parent.name) if speakers else 0)
+        for p, samples in usable.items()
+    ]
     if len(found) < 2:
         reasons = f": {'; '.join(skipped[:3])}" if skipped else ""
         raise UserError(
@@ -94,6 +96,14 @@ def split(found: Sequence[Recording], fraction: float) -> tuple[list[Recording],
     held = held[: len(found) - 1]
     names = {r.name for r in held}
     return [r for r in found if r.name not in names], [r for r in found if r.name in names]
+
+
+def frequencies(some: Sequence[Recording]) -> npt.NDArray[np.float64]:
+    """Of each mu-law code [256] in all of the recordings; one that never comes counts as if it came once."""
+    counts = np.ones(CLASSES)
+    for recording in some:
+        counts += np.bincount(encode(recording.sound), minlength=CLASSES)
+    return counts / counts.sum()
 
 
 def _cached(path: Path, config: DataConfig) -> Samples:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from wavenet import checkpoint
 from wavenet.config import load_run_config
-from wavenet.corpus import Recording, load_corpus
+from wavenet.corpus import Recording, frequencies, load_corpus
 from wavenet.crops import Cropper
 from wavenet.learning import held_out_bits
 from wavenet.mu_law import CLASSES, encode
@@ -44,15 +44,10 @@ def simpler(train: Sequence[Recording], held: Sequence[Recording], rate: int) ->
     """The codes' own frequencies, a linear predictor, and FLAC, on the same codes."""
     learned, tested = ([encode(r.sound).astype(np.int64) for r in some] for some in (train, held))
     return {
-        "frequencies of codes": _frequencies(learned, tested),
+        "frequencies of codes": float(-np.log2(frequencies(train))[np.concatenate(tested)].mean()),
         f"linear predictor of order {PREDICTOR_ORDER}": linear_predictor(learned, tested, PREDICTOR_ORDER),
         "FLAC": flac(tested, rate),
     }
-
-
-def _frequencies(learned: Sequence[Codes], tested: Sequence[Codes]) -> float:
-    counts = np.bincount(np.concatenate(learned), minlength=CLASSES) + 1.0
-    return float(-np.log2(counts / counts.sum())[np.concatenate(tested)].mean())
 
 
 def linear_predictor(learned: Sequence[Codes], tested: Sequence[Codes], order: int) -> float:

@@ -53,7 +53,7 @@ class Learner:
             with torch.autocast(crops.samples.device.type, torch.bfloat16, enabled=t.bf16):
                 loss = bits_of(self.model.config, self._wrapped, some).sum()
             (loss * scale).backward()  # type: ignore[no-untyped-call]
-            bits += float(loss)
+            bits += float(loss.detach())
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), t.grad_clip))
         self.optimizer.step()
         self.step += 1

@@ -21,7 +21,7 @@ from cluster.errors import UserError
 from cluster.runs import create_run
 from wavenet import checkpoint
 from wavenet.config import WaveNetConfig
-from wavenet.corpus import Corpus, load_corpus
+from wavenet.corpus import Corpus, frequencies, load_corpus
 from wavenet.crops import Cropper, Crops
 from wavenet.generate import Generator, sound
 from wavenet.learning import Learner, held_out_bits
@@ -70,6 +70,8 @@ def work(settings: dict[str, Any]) -> None:
     corpus = load_corpus(config.data)
     torch.manual_seed(config.seed)  # equal weights on all workers
     model = WaveNet(config.model).to(worker.device)
+    if config.model.output == "softmax":
+        model.expect(torch.from_numpy(frequencies(corpus.train)).to(worker.device))
     t = config.training
     learner = Learner(model, worker.wrap(model), t, worker.count, worker.total)
     with newest_checkpoint() as folder:

@@ -1,0 +1,116 @@
+"""`apex-wavenet` from a folder to a file of sound, on real Ray, and the mistakes on the way."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import psutil
+import pytest
+import soundfile
+
+from wavenet.cli import COMMANDS, main
+from wavenet.config import load, presets
+
+TINY = (
+    "small", "model.cycles=1", "model.layers_per_cycle=4", "model.residual=16", "model.skip=16", "model.head=16",
+    "training.batch=4", "training.segment_samples=400", "training.report_every_steps=5", "training.excerpt_s=0.1",
+    "data.speakers=folder",
+)  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("APEX_CACHE", str(tmp_path / "cache"))
+    monkeypatch.chdir(tmp_path)
+    t = np.arange(8_000) / 16_000
+    for speaker, hz in (("low", 220), ("high", 880)):
+        (tmp_path / "sound" / speaker).mkdir(parents=True)
+        for i in range(3):
+            sound = 0.4 * np.sin(2 * np.pi * hz * t + i)
+            soundfile.write(tmp_path / "sound" / speaker / f"{i}.wav", sound, 16_000)
+    (tmp_path / "sound" / "broken.wav").write_bytes(b"no")
+    return tmp_path / "sound"
+
+
+def start(*words):
+    command = [sys.executable, "-m", "wavenet.cli", "train", *TINY, *words]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def rows(run):
+    return [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.timeout(240)
+def test_a_killed_worker_costs_no_step_and_the_run_makes_sound(folder, tmp_path, capsys, monkeypatch):
+    settings = ("data.folder=sound", "training.steps=60", "training.validate_every_steps=20", "workers.count=2")
+    run = start(*settings)
+    told = ""
+    for text in run.stdout:
+        told += text
+        if "bits/sample" in text:
+            break
+    for process in psutil.Process(run.pid).children(recursive=True):
+        if "RayTrainWorker" in " ".join(process.cmdline()):
+            process.send_signal(signal.SIGKILL)
+            break
+    else:
+        pytest.fail(f"no worker found:\n{told}")
+    rest, _ = run.communicate(timeout=150)
+    told += rest
+    assert run.returncode == 0, told
+    assert "skipped: broken.wav can't be read" in told and "2 speakers" in told
+    (folder,) = (tmp_path / "runs").iterdir()
+    steps = [row["step"] for row in rows(folder) if "bits" in row]
+    assert steps == list(range(5, 61, 5)), "each once, to the same end"
+    assert {row["workers"] for row in rows(folder) if "bits" in row} == {2}
+    assert len(list(folder.glob("checkpoint_*"))) == 2
+    assert main(["generate", str(folder), "--seconds", "0.2", "--out", "made.flac", "--speaker", "high"]) == 0
+    made, rate = soundfile.read("made.flac")
+    assert (len(made), rate) == (3_200, 16_000) and (tmp_path / "made.png").stat().st_size > 5_000
+    raw = subprocess.run(
+        [sys.executable, "-m", "wavenet.cli", "generate", str(folder), "--seconds", "0.2", "--out", "-", "--prime",
+         "sound/low/1.wav"],
+        capture_output=True, check=True,
+    )  # fmt: skip
+    assert len(raw.stdout) == 6_400 and b"x real time" in raw.stderr
+    capsys.readouterr()
+    assert main(["evaluate", str(folder)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("WaveNet") and "FLAC" in out and "linear predictor" in out
+    assert main(["generate", str(folder), "--speaker", "hihg"]) == 2
+    assert "expected one of high, low. Did you mean 'high'?" in capsys.readouterr().err
+    assert main(["generate", str(folder), "--out", "x.mp3"]) == 2
+    assert "ends in .wav or .flac" in capsys.readouterr().err
+    # A finished run that is asked to go on has nothing to do and says where it is.
+    started = time.monotonic()
+    assert main(["train", "--resume", str(folder)]) == 0 and time.monotonic() - started < 60
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["train"], "no preset; expected one of folder, small"),
+        (["train", "small"], "data.folder"),
+        (["train", "small", "data.folder=nowhere"], "data.folder = 'nowhere' does not exist"),
+        (["train", "small", "data.folder=sound", "model.residul=3"], "Did you mean 'model.residual'?"),
+        (["train", "small", "data.folder=sound", "model.speakers=3"], "expected folder"),
+        (["generate", "runs/none"], "does not exist"),
+        (["trian"], "Did you mean 'train'?"),
+        (["generate", "x", "--seconds", "0"], "expected more than 0"),
+    ],
+)
+def test_one_clear_message(folder, capsys, words, told):
+    assert main(words) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ") and told in err and "Traceback" not in err
+
+
+def test_presets_load_and_are_listed(capsys):
+    for preset in presets():
+        load(preset, ["data.folder=x"])
+        assert main(["config", preset, "data.folder=x"]) == 0
+    assert "receptive" not in capsys.readouterr().out and set(COMMANDS) == {"train", "generate", "evaluate", "config"}

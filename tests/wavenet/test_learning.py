@@ -1,0 +1,155 @@
+"""Updates: workers that share a batch against one that has it all, schedules, averages; and that it learns."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+import torch.multiprocessing as mp
+from torch import nn
+
+from wavenet.config import ModelConfig, TrainingConfig
+from wavenet.corpus import Recording, frequencies
+from wavenet.crops import Cropper
+from wavenet.evaluation import flac, linear_predictor, simpler
+from wavenet.learning import Learner, held_out_bits, learning_rate
+from wavenet.model import WaveNet
+from wavenet.mu_law import encode
+
+MODEL = ModelConfig(cycles=1, layers_per_cycle=4, residual=8, skip=8, head=8, speakers=2)
+TRAINING = TrainingConfig(batch=6, segment_samples=40, warmup_steps=2, steps=20, grad_clip=1e9)
+
+
+def recordings():
+    rng = np.random.default_rng(0)
+    # Lengths that leave some crops half empty: workers then have unequal numbers of samples.
+    return [
+        Recording(str(i), rng.integers(-9_000, 9_000, n).astype(np.int16), i % 2) for i, n in enumerate([30, 90, 55])
+    ]
+
+
+def alone(value):
+    return torch.as_tensor(value, dtype=torch.float64)
+
+
+def gradients(learner, crops):
+    learner.update(crops)
+    return torch.cat([p.grad.flatten() for p in learner.model.parameters()])
+
+
+def batch():
+    return Cropper(MODEL, TRAINING.segment_samples).random(recordings(), TRAINING.batch, np.random.default_rng(0))
+
+
+def build():
+    torch.manual_seed(0)
+    return WaveNet(MODEL).double()
+
+
+def one_of_two(rank, place, answers):
+    torch.distributed.init_process_group("gloo", f"file://{place}", rank=rank, world_size=2)
+    torch.set_num_threads(1)
+
+    def total(value):
+        number = alone(value).clone()
+        torch.distributed.all_reduce(number)
+        return number
+
+    model = build()
+    learner = Learner(model, nn.parallel.DistributedDataParallel(model), TRAINING, 2, total)
+    gradient = gradients(learner, batch().rows(slice(rank, TRAINING.batch, 2)))
+    answers.put((rank, gradient.numpy(), torch.cat([p.detach().flatten() for p in model.parameters()]).numpy()))
+    torch.distributed.barrier()
+
+
+def test_two_workers_are_one_on_the_joined_batch(tmp_path):
+    model = build()
+    expected = gradients(Learner(model, model, TRAINING, 1, alone), batch()).numpy()
+    weights = torch.cat([p.detach().flatten() for p in model.parameters()]).numpy()
+    context = mp.get_context("spawn")
+    answers = context.Queue()
+    workers = mp.spawn(one_of_two, (str(tmp_path / "meet"), answers), nprocs=2, join=False)
+    for _ in range(2):
+        _, gradient, after = answers.get(timeout=60)
+        np.testing.assert_allclose(gradient, expected, atol=1e-6 * np.abs(expected).max())
+        np.testing.assert_allclose(after, weights, atol=1e-6)
+    while not workers.join():
+        pass
+    assert np.abs(expected).max() > 1e-3
+
+
+@pytest.mark.parametrize("accumulate", [2, 3, 6])
+def test_parts_add_up_to_the_whole(accumulate):
+    whole, parts = build(), build()
+    expected = gradients(Learner(whole, whole, TRAINING, 1, alone), batch())
+    training = TRAINING.model_copy(update={"accumulate": accumulate})
+    torch.testing.assert_close(gradients(Learner(parts, parts, training, 1, alone), batch()), expected)
+
+
+def test_the_learning_rate_by_hand():
+    t = TrainingConfig(learning_rate=1.0, warmup_steps=4, steps=14, final_learning_rate=0.1)
+    assert [learning_rate(t, s) for s in range(4)] == [0.25, 0.5, 0.75, 1.0]
+    assert learning_rate(t, 4) == 1.0 and learning_rate(t, 9) == pytest.approx(0.55)
+    assert learning_rate(t, 14) == pytest.approx(0.1) and learning_rate(t, 99) == pytest.approx(0.1)
+
+
+def test_going_on_from_a_state_is_never_having_stopped():
+    def crops(step):
+        return Cropper(MODEL, 40).random(recordings(), 6, np.random.default_rng((1, step)))
+
+    def copy(tree):
+        return {name: p.clone() for name, p in tree.items()}
+
+    straight = build()
+    one = Learner(straight, straight, TRAINING, 1, alone)
+    for step in range(6):
+        one.update(crops(step))
+        if step == 2:
+            kept = copy(straight.state_dict()), copy(one.average), torch.load(_saved(one.state()), weights_only=True)
+    later = build()
+    two = Learner(later, later, TRAINING, 1, alone)
+    two.load(*kept)
+    for step in range(two.step, 6):
+        two.update(crops(step))
+    for a, b in zip(straight.parameters(), later.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=0)
+    for name, p in one.average.items():
+        torch.testing.assert_close(p, two.average[name], rtol=0, atol=0)
+
+
+def _saved(state):
+    import io
+
+    file = io.BytesIO()
+    torch.save(state, file)
+    file.seek(0)
+    return file
+
+
+def test_it_learns_a_tone_far_better_than_the_frequencies_of_its_codes():
+    t = np.arange(6_000) / 16_000
+    tone = [Recording(str(i), (8_000 * np.sin(2 * np.pi * 440 * t + i)).astype(np.int16)) for i in range(3)]
+    config = ModelConfig(cycles=1, layers_per_cycle=5, residual=16, skip=16, head=16)
+    training = TrainingConfig(batch=4, segment_samples=400, warmup_steps=10, steps=150, learning_rate=1e-2, ema=0.9)
+    torch.manual_seed(0)
+    model = WaveNet(config)
+    model.expect(torch.from_numpy(frequencies(tone[:2])))
+    cropper = Cropper(config, 400)
+    start = held_out_bits(config, model, cropper.all(tone[2:], 8), alone)
+    assert start == pytest.approx(simpler(tone[:2], tone[2:], 16_000)["frequencies of codes"], abs=0.3)
+    learner = Learner(model, model, training, 1, alone)
+    for step in range(training.steps):
+        learner.update(cropper.random(tone[:2], 4, np.random.default_rng(step)))
+    bits = held_out_bits(config, learner.averaged(), cropper.all(tone[2:], 8), alone)
+    assert bits < 0.6 * start
+
+
+def test_what_it_is_compared_with():
+    rng = np.random.default_rng(0)
+    noise = [rng.integers(0, 256, 20_000) for _ in range(2)]
+    assert linear_predictor(noise[:1], noise[1:], 8) > 7.9 and flac(noise[1:], 16_000) > 7.9, "noise has no pattern"
+    walk = [(128 + 60 * np.sin(np.arange(20_000) / 50)).round().astype(int)] * 2
+    assert linear_predictor(walk[:1], walk[1:], 8) < 1.5 and flac(walk[1:], 16_000) < 3
+    silence = [Recording("a", np.zeros(5_000, np.int16))] * 2
+    assert simpler(silence, silence, 16_000)["frequencies of codes"] < 0.1
+    assert math.isclose(encode(np.zeros(1))[0], 128)
