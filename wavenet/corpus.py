@@ -103,7 +103,8 @@ def frequencies(some: Sequence[Recording]) -> npt.NDArray[np.float64]:
     counts = np.ones(CLASSES)
     for recording in some:
         counts += np.bincount(encode(recording.sound), minlength=CLASSES)
-    return counts / counts.sum()
+    share: npt.NDArray[np.float64] = counts / counts.sum()
+    return share
 
 
 def _cached(path: Path, config: DataConfig) -> Samples:

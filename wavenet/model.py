@@ -56,8 +56,8 @@ class WaveNet(nn.Module):
 
     @torch.no_grad()
     def expect(self, frequencies: Tensor) -> None:
-        """Begin with the classes' frequencies [256] instead of equal chances, which take a thousand updates to unlearn."""
-        self.head[3].bias.copy_(torch.log(frequencies))
+        """Begin with the classes' frequencies [256] instead of equal chances, which take many updates to unlearn."""
+        self.get_parameter("head.3.bias").copy_(torch.log(frequencies))
 
     def forward(self, samples: Tensor, speakers: Tensor | None = None, frames: Tensor | None = None) -> Tensor:
         """What the network expects of each sample before it hears it: [B, T, outputs].

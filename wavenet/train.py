@@ -37,7 +37,7 @@ def train(config: WaveNetConfig, run: Path | None = None, told: Callable[[str], 
     corpus = load_corpus(config.data)  # mistakes in the data show before any worker starts
     for skipped in corpus.skipped:
         told(f"skipped: {skipped}")
-    config = _with_speakers(config, corpus)
+    config = _settled(config, corpus)
     told(corpus.describe(config.data.sample_rate))
     c = config.model
     rate = config.data.sample_rate
@@ -54,13 +54,13 @@ def train(config: WaveNetConfig, run: Path | None = None, told: Callable[[str], 
     return run
 
 
-def _with_speakers(config: WaveNetConfig, corpus: Corpus) -> WaveNetConfig:
-    if len(corpus.speakers) == config.model.speakers:
-        return config
+def _settled(config: WaveNetConfig, corpus: Corpus) -> WaveNetConfig:
+    """With what only the data says, and a folder that means the same wherever a worker starts."""
     if config.model.speakers and not corpus.speakers:
         raise UserError(f"model.speakers = {config.model.speakers}, but data.speakers = none; expected folder")
     model = config.model.model_copy(update={"speakers": len(corpus.speakers)})
-    return config.model_copy(update={"model": model})
+    data = config.data.model_copy(update={"folder": str(Path(config.data.folder).expanduser().absolute())})
+    return config.model_copy(update={"model": model, "data": data})
 
 
 def work(settings: dict[str, Any]) -> None:

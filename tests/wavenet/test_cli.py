@@ -67,7 +67,7 @@ def test_a_killed_worker_costs_no_step_and_the_run_makes_sound(folder, tmp_path,
     steps = [row["step"] for row in rows(folder) if "bits" in row]
     assert steps == list(range(5, 61, 5)), "each once, to the same end"
     assert {row["workers"] for row in rows(folder) if "bits" in row} == {2}
-    assert len(list(folder.glob("checkpoint_*"))) == 2
+    assert 2 <= len(list(folder.glob("checkpoint_*"))) <= 3, "old ones are deleted"
     assert main(["generate", str(folder), "--seconds", "0.2", "--out", "made.flac", "--speaker", "high"]) == 0
     made, rate = soundfile.read("made.flac")
     assert (len(made), rate) == (3_200, 16_000) and (tmp_path / "made.png").stat().st_size > 5_000
