@@ -1,6 +1,24 @@
 """make bench: every benchmark that this machine can run, one after the other; peers where peers/install.sh has been."""
 
-from benchmarks import actor_speed, gpu_speed, learner_speed, replay_speed, scaling, system_speed, where_time_goes
+from benchmarks import (
+    actor_speed,
+    gpu_speed,
+    learner_speed,
+    replay_speed,
+    scaling,
+    system_speed,
+    wavenet_speed,
+    where_time_goes,
+)
 
-for benchmark in (actor_speed, replay_speed, learner_speed, scaling, where_time_goes, system_speed, gpu_speed):
+for benchmark in (
+    actor_speed,
+    replay_speed,
+    learner_speed,
+    scaling,
+    where_time_goes,
+    system_speed,
+    wavenet_speed,
+    gpu_speed,
+):
     benchmark.main()

@@ -23,3 +23,9 @@ install .venv "torch==2.13.0" "ray[rllib]==2.60.0 ale-py opencv-python-headless"
 # Ray 2.8 is the last with Ape-X; what it depends on must be of its time.
 install .venv-apex "torch==2.13.0" \
     "ray[rllib]==2.8.1 numpy<2 pydantic<2 setuptools<81 pyarrow<19 pandas<2.3 scipy<1.14 scikit-image<0.25 ale-py opencv-python-headless<4.11"
+
+# WaveNets of others, as they are.
+for repository in vincentherrmann/pytorch-wavenet r9y9/wavenet_vocoder; do
+    [ -d "$here/${repository#*/}" ] || git clone --quiet --depth 1 "https://github.com/$repository" "$here/${repository#*/}" ||
+        echo "could not clone: $repository" >&2
+done
