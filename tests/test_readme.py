@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import cluster.cli
+import wavenet.cli
 from apex_ray.cli import COMMANDS, main
 from apex_ray.config.load import load
 
@@ -16,6 +17,7 @@ README = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
 LINES = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines()]
 COMMAND_LINES = [line for line in LINES if line.startswith("apex-ray ")]
+WAVENET_LINES = [line for line in LINES if line.startswith("apex-wavenet ")]
 CLUSTER_LINES = [line for line in LINES if line.startswith(("apex-cluster ", "ray job "))]
 MAKE_TARGETS = sorted({line.split()[1] for line in LINES if line.startswith("make ")})
 
@@ -34,6 +36,14 @@ def test_an_apex_ray_command(line, capsys):
         assert "does not exist; expected the folder of an earlier run" in capsys.readouterr().err
     else:
         load(words[0], words[1:])
+
+
+@pytest.mark.parametrize("line", WAVENET_LINES)
+def test_an_apex_wavenet_command(line, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # neither the folder nor the run is there: what matters is that nothing else is wrong
+    assert wavenet.cli.main(shlex.split(line)[1:]) == 2
+    assert "does not exist; expected " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("line", CLUSTER_LINES)

@@ -16,12 +16,17 @@ from wavenet import checkpoint
 from wavenet.config import load_run_config
 from wavenet.corpus import Recording, frequencies, load_corpus
 from wavenet.crops import Cropper
+from wavenet.fast.weights import Kind
+from wavenet.generate import Generator
 from wavenet.learning import held_out_bits
+from wavenet.likelihood import softmax_bits
+from wavenet.model import WaveNet
 from wavenet.mu_law import CLASSES, encode
 
 Codes = npt.NDArray[np.int64]
 PREDICTOR_ORDER = 32
 BATCH = 8
+ROUNDING_SAMPLES = 100_000
 
 
 def evaluate(run: Path) -> dict[str, float]:
@@ -32,8 +37,27 @@ def evaluate(run: Path) -> dict[str, float]:
     cropper = Cropper(model.config, config.training.segment_samples)
     found = {"WaveNet": held_out_bits(model.config, model, cropper.all(corpus.validation, BATCH), _alone)}
     if model.config.output == "softmax":
+        found |= rounding_cost(model, corpus.validation)
         found |= simpler(corpus.train, corpus.validation, config.data.sample_rate)
     return found
+
+
+def rounding_cost(model: WaveNet, held: Sequence[Recording]) -> dict[str, float]:
+    """What smaller weights add to the bits, by the kernels that generate, over the first ROUNDING_SAMPLES held out."""
+    bits: dict[Kind, float] = {}
+    kinds: tuple[Kind, ...] = ("float32", "bfloat16", "int8")
+    for kind in kinds:
+        cost, left = 0.0, ROUNDING_SAMPLES
+        for recording in held:
+            codes = encode(recording.sound)[:left].astype(np.float32)[:, None]
+            if not len(codes):
+                break
+            speakers = torch.tensor([recording.speaker]) if model.config.speakers else None
+            said = torch.from_numpy(Generator(model, 1, kind, speakers=speakers).listen(codes))
+            cost += float(softmax_bits(said.transpose(0, 1), torch.from_numpy(codes.T).long()).sum())
+            left -= len(codes)
+        bits[kind] = cost / (ROUNDING_SAMPLES - left)
+    return {f"more with {kind} weights": bits[kind] - bits["float32"] for kind in kinds[1:]}
 
 
 def _alone(value: float | Tensor) -> Tensor:
