@@ -15,7 +15,6 @@ from matplotlib.figure import Figure
 from benchmarks.machine import write
 from cluster.runs import open_run
 from wavenet import checkpoint
-from wavenet.config import load_run_config
 from wavenet.evaluation import evaluate
 from wavenet.speaking import Request, generate_to
 
@@ -29,7 +28,6 @@ def main() -> None:
     arguments = parser.parse_args()
     run, folder = open_run(arguments.run), arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
-    config = load_run_config(run)
     found = evaluate(run)
     rows = [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
     write(folder / "result.json", {"bits a sample on held-out files": found, "steps": rows[-1]["step"]})
