@@ -2,7 +2,7 @@
 
 weights.safetensors  the averaged weights, to use      training.safetensors  those that training goes on with
 optimizer.pt         Adam's moments and the step       config.yaml           every setting
-corpus.json          speakers by number
+corpus.json          speakers and phones by number
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from cluster.config import to_yaml
+from cluster.config import load_config, to_yaml
 from cluster.errors import UserError
-from wavenet.config import WaveNetConfig
+from wavenet.config import PRESETS, WaveNetConfig
 from wavenet.model import WaveNet
 
 WEIGHTS, TRAINING, OPTIMIZER, CORPUS = "weights.safetensors", "training.safetensors", "optimizer.pt", "corpus.json"
@@ -31,13 +31,14 @@ def save(
     weights: Mapping[str, Tensor],
     state: Mapping[str, Any],
     speakers: Sequence[str],
+    phones: Sequence[str],
 ) -> None:
     """Write all files into an empty folder."""
     save_file({name: p.detach().cpu().contiguous() for name, p in average.items()}, folder / WEIGHTS)
     save_file({name: p.detach().cpu().contiguous() for name, p in weights.items()}, folder / TRAINING)
     torch.save(dict(state), folder / OPTIMIZER)
     (folder / "config.yaml").write_text(to_yaml(config))
-    (folder / CORPUS).write_text(json.dumps({"speakers": list(speakers)}))
+    (folder / CORPUS).write_text(json.dumps({"speakers": list(speakers), "phones": list(phones)}))
 
 
 def load(folder: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
@@ -54,8 +55,15 @@ def newest(run: Path) -> Path:
     return found[-1]
 
 
-def load_model(run: Path, config: WaveNetConfig) -> WaveNet:
+def known(run: Path) -> tuple[list[str], list[str]]:
+    """(speakers, phones) by number, of a run's newest checkpoint."""
+    held = json.loads((newest(run) / CORPUS).read_text())
+    return list(held["speakers"]), list(held.get("phones", []))
+
+
+def load_model(run: Path) -> WaveNet:
     """A run's network with its newest averaged weights."""
+    config = load_config(WaveNetConfig, PRESETS, newest(run) / "config.yaml").config
     model = WaveNet(config.model)
     try:
         model.load_state_dict(load_file(newest(run) / WEIGHTS))

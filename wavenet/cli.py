@@ -1,4 +1,4 @@
-"""The console script `apex-wavenet`: train, generate, evaluate, config."""
+"""The console script `apex-wavenet`: train, generate, speak, evaluate, data, config."""
 
 from __future__ import annotations
 
@@ -73,6 +73,61 @@ class Generate:
 
 
 @dataclass(frozen=True)
+class Speak:
+    """Say a text with a network trained on phones: eSpeak NG tells which phone is when, the network how it sounds."""
+
+    run: RunFolder
+    text: Annotated[Positional[str], arg(metavar="TEXT")]
+    language: str = "en"
+    """en or ja"""
+    voice: str = "f1"
+    """f1 to f5, m1 to m8: whose timing; the network's own voice too, where it has several"""
+    out: Annotated[str, arg(metavar="FILE")] = "spoken.wav"
+    """.wav or .flac"""
+    temperature: float = 0.9
+    weights: Literal["float32", "bfloat16", "int8"] = "bfloat16"
+    seed: int = 0
+
+    def __call__(self) -> int:
+        from wavenet.speaking import Request, speak_to
+
+        request = Request(0.0, None, self.temperature, None, None, self.weights, self.seed)
+        speak_to(open_run(self.run), self.text, self.language, self.voice, request, self.out, CHUNK_S)
+        return 0
+
+
+@dataclass(frozen=True)
+class Data:
+    """Make sound to learn from: apex-wavenet data speech --language en,ja --out made"""
+
+    kind: Annotated[Positional[str], arg(metavar="speech")]
+    out: Annotated[str, arg(metavar="FOLDER")] = "made"
+    language: str = "en"
+    """en, ja or both with a comma"""
+    voice: str = "f1,f2,m1,m2"
+    """eSpeak NG's variants, taking turns"""
+    sentences: int = 400
+    """of each language"""
+    sample_rate: int = 16_000
+    text: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """UTF-8, a sentence a line; default: sentences made of our own words"""
+
+    def __call__(self) -> int:
+        from pathlib import Path
+
+        from wavenet.made_speech import make
+
+        if self.kind != "speech":
+            raise UserError(f"no data {self.kind!r}; expected speech")
+        if self.sentences < 1:
+            raise UserError(f"command line: --sentences {self.sentences}: expected at least 1")
+        languages, voices = self.language.split(","), self.voice.split(",")
+        text = Path(self.text) if self.text else None
+        make(Path(self.out), languages, voices, self.sentences, self.sample_rate, text, print)
+        return 0
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """Measure a run's network on its held-out files, beside simpler models of the same samples."""
 
@@ -115,10 +170,12 @@ def _told(text: str) -> None:
 Command = (
     Annotated[Train, subcommand("train")]
     | Annotated[Generate, subcommand("generate")]
+    | Annotated[Speak, subcommand("speak")]
     | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Data, subcommand("data")]
     | Annotated[Config, subcommand("config")]
 )
-COMMANDS = ("train", "generate", "evaluate", "config")
+COMMANDS = ("train", "generate", "speak", "evaluate", "data", "config")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -83,6 +83,10 @@ class DataConfig(Section):
     speakers: Literal["none", "folder"] = Field(
         "none", description="folder: the folder that a file lies in is its speaker, as in VCTK"
     )
+    conditions: Literal["none", "phones"] = Field(
+        "none",
+        description="phones: NAME.json beside each recording says which phone is when; nothing is trimmed",
+    )
 
 
 class TrainingConfig(Section):
@@ -127,6 +131,16 @@ class WaveNetConfig(Section):
     data: DataConfig
     training: TrainingConfig = TrainingConfig()
     workers: WorkersConfig = WorkersConfig()
+
+    @model_validator(mode="after")
+    def _whole_frames(self) -> WaveNetConfig:
+        frame, segment = self.model.frame_samples, self.training.segment_samples
+        if self.data.conditions != "none" and segment % frame:
+            raise ValueError(
+                f"training.segment_samples {segment} is no whole number of frames of {frame} samples (the product of "
+                f"model.upsampling); the nearest is {max(round(segment / frame), 1) * frame}"
+            )
+        return self
 
 
 PRESETS = Path(__file__).parent / "presets"

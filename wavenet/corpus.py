@@ -15,6 +15,7 @@ import numpy.typing as npt
 from cluster.errors import UserError
 from wavenet.config import DataConfig
 from wavenet.mu_law import CLASSES, encode
+from wavenet.phones import Timeline, read_timeline, vocabulary
 from wavenet.sound import SUFFIXES, UnusableError, read
 
 CACHE = "APEX_CACHE"  # environment variable: where decoded sound is kept
@@ -28,6 +29,7 @@ class Recording:
     name: str  # path from the corpus' folder
     samples: Samples  # 16 bits
     speaker: int = 0
+    phones: Timeline | None = None
 
     @property
     def sound(self) -> npt.NDArray[np.float32]:
@@ -42,6 +44,7 @@ class Corpus:
     train: Sequence[Recording]
     validation: Sequence[Recording]
     speakers: Sequence[str]  # names by number
+    phones: Sequence[str]  # the vocabulary, where recordings have phones
     skipped: Sequence[str]  # a sentence a file
 
     def describe(self, rate: int) -> str:
@@ -67,15 +70,17 @@ def load_corpus(config: DataConfig) -> Corpus:
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     if not paths:
         raise UserError(f"data.folder = {config.folder!r} has no sound in it; expected files of {', '.join(SUFFIXES)}")
-    usable, skipped = dict[Path, Samples](), list[str]()
+    usable, lines, skipped = dict[Path, Samples](), dict[Path, Timeline](), list[str]()
     for path in paths:
         try:
+            if config.conditions == "phones":
+                lines[path] = read_timeline(path.with_suffix(".json"))
             usable[path] = _cached(path, config)
-        except UnusableError as error:
+        except (UnusableError, ValueError) as error:
             skipped.append(f"{path.relative_to(folder)} {error}")
     speakers = sorted({p.parent.name for p in usable}) if config.speakers == "folder" else []
     found = [
-        Recording(str(p.relative_to(folder)), samples, speakers.index(p.parent.name) if speakers else 0)
+        Recording(str(p.relative_to(folder)), samples, speakers.index(p.parent.name) if speakers else 0, lines.get(p))
         for p, samples in usable.items()
     ]
     if len(found) < 2:
@@ -85,7 +90,7 @@ def load_corpus(config: DataConfig) -> Corpus:
             "least two, one of them for validation"
         )
     train, validation = split(found, config.validation_fraction)
-    return Corpus(train, validation, speakers, skipped)
+    return Corpus(train, validation, speakers, vocabulary(lines.values()) if lines else [], skipped)
 
 
 def split(found: Sequence[Recording], fraction: float) -> tuple[list[Recording], list[Recording]]:
@@ -109,15 +114,16 @@ def frequencies(some: Sequence[Recording]) -> npt.NDArray[np.float64]:
 
 def _cached(path: Path, config: DataConfig) -> Samples:
     """Decoded samples, from the cache when the file has been decoded with these settings before."""
+    trim_db = None if config.conditions == "phones" else config.trim_db  # phones have their times from the beginning
     state = path.stat()
-    facts = f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}|{config.sample_rate}|{config.trim_db}"
+    facts = f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}|{config.sample_rate}|{trim_db}"
     cached = _cache_folder() / f"{hashlib.sha256(facts.encode()).hexdigest()[:32]}.npy"
     try:
         kept: Samples = np.load(cached, allow_pickle=False)
         return kept
     except (OSError, ValueError):
         pass
-    sound = read(path, config.sample_rate, config.trim_db)
+    sound = read(path, config.sample_rate, trim_db)
     samples = np.round(sound * 32_767).astype(np.int16)
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)

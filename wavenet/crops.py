@@ -13,6 +13,7 @@ from torch import Tensor
 from wavenet.config import ModelConfig
 from wavenet.corpus import Recording
 from wavenet.mu_law import SILENCE, encode
+from wavenet.phones import PhoneFeatures
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class Crops:
     samples: Tensor  # [B, context + segment], int64 codes or float32 numbers
     counted: Tensor  # [B, segment] bool
     speakers: Tensor  # [B] int64
+    frames: Tensor | None = None  # [B, frames of all samples, local_features], where there is a local condition
 
     @property
     def context(self) -> int:
@@ -29,25 +31,33 @@ class Crops:
 
     def rows(self, some: slice) -> Crops:
         """Part of the batch."""
-        return Crops(self.samples[some], self.counted[some], self.speakers[some])
+        frames = None if self.frames is None else self.frames[some]
+        return Crops(self.samples[some], self.counted[some], self.speakers[some], frames)
 
     def to(self, device: torch.device) -> Crops:
-        return Crops(self.samples.to(device), self.counted.to(device), self.speakers.to(device))
+        frames = None if self.frames is None else self.frames.to(device)
+        return Crops(self.samples.to(device), self.counted.to(device), self.speakers.to(device), frames)
 
 
 class Cropper:
     """Cuts for one model."""
 
-    def __init__(self, model: ModelConfig, segment: int) -> None:
+    def __init__(self, model: ModelConfig, segment: int, features: PhoneFeatures | None = None) -> None:
+        """With `features`, crops begin and end where frames do; `segment` is then a whole number of frames."""
         self._classes = model.output == "softmax"
-        self._context, self._segment = model.receptive_field, segment
+        self._features = features
+        self._frame = model.frame_samples if features else 1
+        self._context, self._segment = -(-model.receptive_field // self._frame) * self._frame, segment
 
     def random(self, recordings: Sequence[Recording], size: int, rng: np.random.Generator) -> Crops:
         """`size` crops, every sample as likely as every other to be in one."""
         lengths = np.array([len(r.samples) for r in recordings], np.float64)
         chosen = rng.choice(len(recordings), size, p=lengths / lengths.sum())
         # A crop may begin before its recording and end after it, or the first and the last samples would be seen less.
-        starts = [int(rng.integers(1 - self._segment, len(recordings[i].samples))) for i in chosen]
+        f = self._frame
+        starts = [
+            f * int(rng.integers(-((self._segment - 1) // f), -(-len(recordings[i].samples) // f))) for i in chosen
+        ]
         return self._batch([(recordings[i], s) for i, s in zip(chosen, starts, strict=True)])
 
     def all(self, recordings: Sequence[Recording], size: int) -> Iterator[Crops]:
@@ -61,7 +71,12 @@ class Cropper:
         samples = np.stack([window for window, _ in cut])
         counted = np.stack([real for _, real in cut])
         speakers = torch.tensor([recording.speaker for recording, _ in places])
-        return Crops(torch.from_numpy(samples), torch.from_numpy(counted), speakers)
+        frames = None
+        if self._features is not None:
+            first, count = -self._context // self._frame, (self._context + self._segment) // self._frame
+            cut_frames = [self._features(r.phones, s // self._frame + first, count) for r, s in places if r.phones]
+            frames = torch.from_numpy(np.stack(cut_frames))
+        return Crops(torch.from_numpy(samples), torch.from_numpy(counted), speakers, frames)
 
     def _cut(self, recording: Recording, start: int) -> tuple[npt.NDArray[np.generic], npt.NDArray[np.bool_]]:
         first, last = start - self._context, start + self._segment

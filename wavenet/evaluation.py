@@ -17,11 +17,12 @@ from wavenet.config import load_run_config
 from wavenet.corpus import Recording, frequencies, load_corpus
 from wavenet.crops import Cropper
 from wavenet.fast.weights import Kind
-from wavenet.generate import Generator
+from wavenet.generate import Generator, upsampled
 from wavenet.learning import held_out_bits
 from wavenet.likelihood import softmax_bits
 from wavenet.model import WaveNet
 from wavenet.mu_law import CLASSES, encode
+from wavenet.phones import PhoneFeatures, features
 
 Codes = npt.NDArray[np.int64]
 PREDICTOR_ORDER = 32
@@ -33,16 +34,18 @@ def evaluate(run: Path) -> dict[str, float]:
     """Bits a sample on the validation files, by model."""
     config = load_run_config(run)
     corpus = load_corpus(config.data)
-    model = checkpoint.load_model(run, config)
-    cropper = Cropper(model.config, config.training.segment_samples)
+    model = checkpoint.load_model(run)
+    config = config.model_copy(update={"model": model.config})
+    made = features(config, corpus.phones)
+    cropper = Cropper(model.config, config.training.segment_samples, made)
     found = {"WaveNet": held_out_bits(model.config, model, cropper.all(corpus.validation, BATCH), _alone)}
     if model.config.output == "softmax":
-        found |= rounding_cost(model, corpus.validation)
+        found |= rounding_cost(model, corpus.validation, made)
         found |= simpler(corpus.train, corpus.validation, config.data.sample_rate)
     return found
 
 
-def rounding_cost(model: WaveNet, held: Sequence[Recording]) -> dict[str, float]:
+def rounding_cost(model: WaveNet, held: Sequence[Recording], made: PhoneFeatures | None) -> dict[str, float]:
     """What smaller weights add to the bits, by the kernels that generate, over the first ROUNDING_SAMPLES held out."""
     bits: dict[Kind, float] = {}
     kinds: tuple[Kind, ...] = ("float32", "bfloat16", "int8")
@@ -53,7 +56,11 @@ def rounding_cost(model: WaveNet, held: Sequence[Recording]) -> dict[str, float]
             if not len(codes):
                 break
             speakers = torch.tensor([recording.speaker]) if model.config.speakers else None
-            said = torch.from_numpy(Generator(model, 1, kind, speakers=speakers).listen(codes))
+            local = None
+            if made is not None and recording.phones is not None:
+                frames = made(recording.phones, 0, -(-len(codes) // model.config.frame_samples))
+                local = upsampled(model, frames)[:, : len(codes)]
+            said = torch.from_numpy(Generator(model, 1, kind, speakers=speakers).listen(codes, local))
             cost += float(softmax_bits(said.transpose(0, 1), torch.from_numpy(codes.T).long()).sum())
             left -= len(codes)
         bits[kind] = cost / (ROUNDING_SAMPLES - left)

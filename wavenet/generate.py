@@ -56,6 +56,8 @@ class Generator:
         silence = SILENCE if c.output == "softmax" else 0.0
         self._past = np.full((c.input_kernel, self._lanes), silence, np.float32)
         self._clock = 0
+        # Of no samples: the kernel is compiled here, so that the first sound is not kept waiting.
+        self._continue(0, torch.zeros(streams, 0, c.local_channels) if c.local_features else None, None, 0)
 
     def run(self, samples: int, local: Tensor | None = None, given: Floats | None = None) -> Floats:
         """The next samples of all streams, [samples, streams], as codes or numbers.
@@ -142,6 +144,13 @@ def _speaker_bias(model: WaveNet, speakers: Tensor | None, streams: int) -> Floa
             bias = vector @ state[f"blocks.{i}.speaker.weight"].float().T
             wide[i, :, :, : c.residual] = bias.reshape(streams, 2, c.residual)
     made: Floats = wide.flatten(2).numpy()
+    return made
+
+
+@torch.no_grad()
+def upsampled(model: WaveNet, frames: Floats) -> Tensor:
+    """Frames [N, features] of one stream as `Generator.run` wants them: [1, N * frame_samples, channels]."""
+    made: Tensor = model.conditions.upsampling(torch.from_numpy(frames)[None])
     return made
 
 

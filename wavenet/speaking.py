@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from dataclasses import dataclass
@@ -15,9 +14,12 @@ import torch
 from cluster.errors import UserError, did_you_mean
 from wavenet import checkpoint
 from wavenet.config import WaveNetConfig, load_run_config
+from wavenet.espeak import say
 from wavenet.fast.weights import Kind
-from wavenet.generate import Floats, Generator, sound
+from wavenet.generate import Floats, Generator, sound, upsampled
+from wavenet.made_speech import LANGUAGES
 from wavenet.mu_law import encode
+from wavenet.phones import features, timeline
 from wavenet.plots import save, spectrogram
 from wavenet.sound import UnusableError, read
 
@@ -41,17 +43,49 @@ class Request:
 def generate_to(run: Path, request: Request, out: str, chunk_s: float) -> None:
     """Write sound to `out` (.wav, .flac with a picture beside it, or - for raw samples) as it is made."""
     config = load_run_config(run)
+    if checkpoint.known(run)[1]:
+        raise UserError(f"run {str(run)!r} says what phones tell it; expected apex-wavenet speak {run} TEXT")
     suffix = Path(out).suffix.lower()
     if out != "-" and suffix not in FORMATS:
         raise UserError(f"--out {out!r}: expected a name that ends in {' or '.join(FORMATS)}, or -")
-    model = checkpoint.load_model(run, config)
+    model = checkpoint.load_model(run)
     speakers = _speaker(run, request.speaker)
     config = config.model_copy(update={"model": model.config})
     generator = Generator(model, 1, request.weights, request.seed, request.temperature, request.top_k, speakers)
     if request.prime:
         generator.listen(_primed(config, request.prime))
+    total = int(request.seconds * config.data.sample_rate)
+    _write(generator, config, total, None, out, chunk_s)
+
+
+def speak_to(run: Path, text: str, language: str, voice: str, request: Request, out: str, chunk_s: float) -> None:
+    """Write `text`, said by the network at the times that eSpeak NG gives its phones, to `out`. UserError as above."""
+    config = load_run_config(run)
+    if Path(out).suffix.lower() not in FORMATS:
+        raise UserError(f"--out {out!r}: expected a name that ends in {' or '.join(FORMATS)}")
+    speakers, phones = checkpoint.known(run)
+    if not phones:
+        raise UserError(f"run {str(run)!r} knows no phones: it was not trained with data.conditions=phones")
+    if language not in LANGUAGES:
+        raise UserError(f"--language {language!r}: expected one of {', '.join(LANGUAGES)}")
+    said = say(text, LANGUAGES[language], voice)
+    model = checkpoint.load_model(run)
+    config = config.model_copy(update={"model": model.config})
+    made = features(config, phones)
+    assert made is not None
+    total = int(said.seconds * config.data.sample_rate)
+    frames = made(timeline(said.phones, said.seconds), 0, -(-total // model.config.frame_samples))
+    speaker = _speaker(run, f"{language}-{voice}") if speakers else None
+    generator = Generator(model, 1, request.weights, request.seed, request.temperature, None, speaker)
+    _write(generator, config, total, upsampled(model, frames), out, chunk_s)
+
+
+def _write(
+    generator: Generator, config: WaveNetConfig, total: int, local: torch.Tensor | None, out: str, chunk_s: float
+) -> None:
+    """`total` samples to a file with its picture, or raw to standard output, chunk by chunk."""
     rate = config.data.sample_rate
-    total, chunk = int(request.seconds * rate), max(int(chunk_s * rate), 1)
+    chunk, suffix = max(int(chunk_s * rate), 1), Path(out).suffix.lower()
     parts = list[Floats]()
     try:
         target = None if out == "-" else soundfile.SoundFile(out, "w", rate, 1, "PCM_16", format=FORMATS[suffix])
@@ -59,7 +93,9 @@ def generate_to(run: Path, request: Request, out: str, chunk_s: float) -> None:
         raise UserError(f"--out {out!r} can't be written: {error}") from None
     started = time.monotonic()
     for start in range(0, total, chunk):
-        part = sound(generator.run(min(chunk, total - start)), config.model.output)[:, 0]
+        n = min(chunk, total - start)
+        some = None if local is None else local[:, start : start + n]
+        part = sound(generator.run(n, some), config.model.output)[:, 0]
         if target is None:
             sys.stdout.buffer.write(np.round(part * 32_767).astype("<i2").tobytes())
             sys.stdout.buffer.flush()
@@ -88,7 +124,7 @@ def _primed(config: WaveNetConfig, name: str) -> Floats:
 
 
 def _speaker(run: Path, name: str | None) -> torch.Tensor | None:
-    speakers = json.loads((checkpoint.newest(run) / checkpoint.CORPUS).read_text())["speakers"]
+    speakers = checkpoint.known(run)[0]
     if not speakers:
         if name is not None:
             raise UserError(f"--speaker {name!r}: the run has no speakers")

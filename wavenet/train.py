@@ -23,10 +23,11 @@ from wavenet import checkpoint
 from wavenet.config import WaveNetConfig
 from wavenet.corpus import Corpus, frequencies, load_corpus
 from wavenet.crops import Cropper, Crops
-from wavenet.generate import Generator, sound
+from wavenet.generate import Generator, sound, upsampled
 from wavenet.learning import Learner, held_out_bits
 from wavenet.metrics import MetricsWriter, line
 from wavenet.model import WaveNet
+from wavenet.phones import PhoneFeatures, features
 
 OBJECT_STORE_BYTES = 256 * 2**20
 MOST_VALIDATION_BATCHES = 64  # of a validation during training; `evaluate` takes all
@@ -58,7 +59,8 @@ def _settled(config: WaveNetConfig, corpus: Corpus) -> WaveNetConfig:
     """With what only the data says, and a folder that means the same wherever a worker starts."""
     if config.model.speakers and not corpus.speakers:
         raise UserError(f"model.speakers = {config.model.speakers}, but data.speakers = none; expected folder")
-    model = config.model.model_copy(update={"speakers": len(corpus.speakers)})
+    size = PhoneFeatures(corpus.phones, 1.0).size if corpus.phones else 0
+    model = config.model.model_copy(update={"speakers": len(corpus.speakers), "local_features": size})
     data = config.data.model_copy(update={"folder": str(Path(config.data.folder).expanduser().absolute())})
     return config.model_copy(update={"model": model, "data": data})
 
@@ -77,7 +79,7 @@ def work(settings: dict[str, Any]) -> None:
     with newest_checkpoint() as folder:
         if folder is not None:
             learner.load(*checkpoint.load(folder, worker.device))
-    cropper = Cropper(config.model, t.segment_samples)
+    cropper = Cropper(config.model, t.segment_samples, features(config, corpus.phones))
     writer = MetricsWriter(run, learner.step) if worker.first else None
     started, since, heard = time.monotonic(), learner.step, 0.0
     while learner.step < t.steps:
@@ -115,12 +117,12 @@ def _validate(
     if writer:
         writer.write({"step": learner.step, "validation_bits": bits})
         if config.training.excerpt_s:
-            writer.excerpt(excerpt(config, model), config.data.sample_rate, learner.step)
+            writer.excerpt(excerpt(config, model, corpus), config.data.sample_rate, learner.step)
     report(
         worker,
         {"step": learner.step, "validation_bits": bits},
         lambda folder: checkpoint.save(
-            folder, config, learner.average, learner.model.state_dict(), learner.state(), corpus.speakers
+            folder, config, learner.average, learner.model.state_dict(), learner.state(), corpus.speakers, corpus.phones
         ),
     )
 
@@ -133,13 +135,20 @@ def _shared(batches: Iterator[Crops], worker: Worker) -> Iterator[Crops]:
             yield crops.to(worker.device)
 
 
-def excerpt(config: WaveNetConfig, model: WaveNet) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Sound that the network makes up, of the first speaker."""
-    speakers = torch.zeros(1, dtype=torch.int64) if config.model.speakers else None
-    generator = Generator(model.cpu(), 1, "bfloat16", seed=config.seed, speakers=speakers)
-    samples = generator.run(int(config.training.excerpt_s * config.data.sample_rate))
-    made: np.ndarray[Any, np.dtype[np.float32]] = sound(samples, config.model.output)[:, 0]
-    return made
+def excerpt(config: WaveNetConfig, model: WaveNet, corpus: Corpus) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """Sound that the network makes up, in the first held-out file's voice; with phones, what that file says."""
+    file, rate = corpus.validation[0], config.data.sample_rate
+    samples = int(config.training.excerpt_s * rate)
+    speakers = torch.tensor([file.speaker]) if config.model.speakers else None
+    local = None
+    model = model.cpu()
+    if (made := features(config, corpus.phones)) is not None and file.phones is not None:
+        samples = min(samples, len(file.samples))
+        frames = made(file.phones, 0, -(-samples // config.model.frame_samples))
+        local = upsampled(model, frames)
+    generator = Generator(model, 1, "bfloat16", seed=config.seed, speakers=speakers)
+    heard = generator.run(samples, None if local is None else local[:, :samples])
+    return sound(heard, config.model.output)[:, 0]
 
 
 class _followed:  # noqa: N801  (a context manager, as `closing`)

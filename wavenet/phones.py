@@ -1,0 +1,91 @@
+"""Phonemes with their times as frames for the local condition, and the file beside a recording that holds them.
+
+`NAME.json` beside `NAME.wav`: {"text": ..., "seconds": 1.66, "phones": [[0.011, "h"], [0.062, "@"], ...]}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wavenet.config import WaveNetConfig
+
+PAUSE = "_"
+EXTRA = 3  # features beside the two one-hot vectors: stress, place within the phone, logarithm of its length
+UNKNOWN = -1
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """A recording's phones."""
+
+    names: tuple[str, ...]
+    stressed: npt.NDArray[np.bool_]  # [P]
+    starts: npt.NDArray[np.float64]  # [P], seconds
+    end: float
+
+
+def timeline(phones: Iterable[tuple[float, str]], seconds: float) -> Timeline:
+    """From (start, name); stress marks (' and ,) are taken off the names, and all kinds of pause are one."""
+    found = list(phones)
+    names = tuple(PAUSE if name.startswith("_") else name.lstrip("',") or PAUSE for _, name in found)
+    stressed = np.array([name.startswith("'") for _, name in found])
+    return Timeline(names, stressed, np.array([start for start, _ in found]), seconds)
+
+
+def read_timeline(path: Path) -> Timeline:
+    """Of the file beside a recording. ValueError, with what is wrong, when it is missing or not of this kind."""
+    try:
+        held: Any = json.loads(path.read_text())
+        made = timeline([(float(start), str(name)) for start, name in held["phones"]], float(held["seconds"]))
+    except FileNotFoundError:
+        raise ValueError(f"has no {path.name} with its phones beside it") from None
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"has phones in {path.name} that can't be read ({error})") from None
+    if not len(made.names) or np.any(np.diff(made.starts) < 0):
+        raise ValueError(f"has phones in {path.name} that are none, or out of order")
+    return made
+
+
+class PhoneFeatures:
+    """Frames of a vocabulary: the phone now and the next one, one-hot, then stress, place and length."""
+
+    def __init__(self, vocabulary: Sequence[str], frame_s: float) -> None:
+        self._numbers = {name: i for i, name in enumerate(vocabulary)}
+        self._frame_s = frame_s
+        self.size = 2 * len(vocabulary) + EXTRA
+
+    def __call__(self, line: Timeline, first: int, count: int) -> npt.NDArray[np.float32]:
+        """Frames first .. first + count - 1, [count, size]; those before the beginning and after the end are zeros."""
+        size = len(self._numbers)
+        frames = np.zeros((count, self.size), np.float32)
+        middles = (np.arange(first, first + count) + 0.5) * self._frame_s
+        inside = np.flatnonzero((middles >= 0) & (middles < line.end))
+        # Before the first phone it is the first phone's turn already: sound has a moment to begin.
+        now = np.clip(np.searchsorted(line.starts, middles[inside], side="right") - 1, 0, None)
+        numbers = np.array([self._numbers.get(name, UNKNOWN) for name in (*line.names, PAUSE)])
+        for column, which in ((0, numbers[now]), (size, numbers[now + 1])):
+            known = which != UNKNOWN
+            frames[inside[known], column + which[known]] = 1
+        ends = np.append(line.starts[1:], line.end)
+        lengths = np.maximum(ends - line.starts, 1e-3)
+        frames[inside, 2 * size] = line.stressed[now]
+        frames[inside, 2 * size + 1] = np.clip((middles[inside] - line.starts[now]) / lengths[now], 0, 1)
+        frames[inside, 2 * size + 2] = np.log(lengths[now])
+        return frames
+
+
+def features(config: WaveNetConfig, phones: Sequence[str]) -> PhoneFeatures | None:
+    """Those of a run; None where nothing is known of phones."""
+    return PhoneFeatures(phones, config.model.frame_samples / config.data.sample_rate) if phones else None
+
+
+def vocabulary(lines: Iterable[Timeline]) -> list[str]:
+    """All names, the pause among them."""
+    return sorted({PAUSE, *(name for line in lines for name in line.names)})
