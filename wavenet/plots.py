@@ -23,7 +23,8 @@ def spectrogram(sound: np.ndarray[Any, np.dtype[np.float32]], rate: int) -> Figu
     shown = librosa.power_to_db(power, ref=np.max, top_db=80)
     edges = librosa.mel_frequencies(n_mels=81, fmax=rate / 2)
     picture = mel.pcolormesh(np.linspace(0, seconds, shown.shape[1] + 1), edges, shown, cmap="magma", rasterized=True)
-    mel.set(xlabel="s", ylabel="Hz", yscale="symlog")
+    mel.set(xlabel="s", ylabel="Hz")
+    mel.set_yscale("symlog", linthresh=1_000)  # straight up to 1 kHz, as the ear and the mel scale have it
     figure.colorbar(picture, ax=mel, label="dB")
     return figure
 
