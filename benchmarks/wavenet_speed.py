@@ -24,6 +24,7 @@ from benchmarks.machine import ROOT, write
 from benchmarks.table import rates, show
 from wavenet.config import ModelConfig, TrainingConfig
 from wavenet.crops import Crops
+from wavenet.fast.weights import Kind
 from wavenet.generate import Generator
 from wavenet.learning import Learner
 from wavenet.model import WaveNet
@@ -32,21 +33,25 @@ PEERS = ROOT / "benchmarks" / "peers"
 VINCENT, R9Y9 = "vincentherrmann/pytorch-wavenet", "r9y9/wavenet_vocoder"
 CHUNK = 320  # samples: 20 ms at 16 kHz
 SEGMENT = 4_096  # of training
+KINDS: tuple[Kind, ...] = ("float32", "bfloat16", "int8")
 Contestant = Callable[[], int]
 
 
 def generation(model: WaveNet) -> dict[str, float]:
     contestants: dict[str, Contestant] = {}
     for streams in (1, 32):
-        for kind in ("float32", "bfloat16", "int8"):
-            generator = Generator(model, streams, kind)  # type: ignore[arg-type]
+        for kind in KINDS:
             name = f"{kind} weights, {streams} stream{'s' if streams > 1 else ''}"
-            contestants[name] = lambda g=generator: g.run(CHUNK).size  # type: ignore[misc]
+            contestants[name] = _generates(Generator(model, streams, kind))
     for name, build in ((VINCENT, _vincent_generates), (R9Y9, _r9y9_generates)):
         contestant = _peer(name, build)
         if contestant is not None:
             contestants[name] = contestant
     return rates(contestants)
+
+
+def _generates(generator: Generator) -> Contestant:
+    return lambda: generator.run(CHUNK).size
 
 
 def first_chunk_ms(model: WaveNet) -> float:

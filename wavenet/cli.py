@@ -14,7 +14,7 @@ from cluster.command_line import run
 from cluster.config import format_resolved
 from cluster.errors import UserError
 from cluster.runs import open_run
-from wavenet.config import load, load_run_config, presets
+from wavenet.config import WaveNetConfig, load, load_run_config, presets
 
 DESCRIPTION = "WaveNet: learn a folder of sound, generate more of it. --version prints the version."
 CHUNK_S = 0.02  # of generated sound at a time
@@ -155,7 +155,7 @@ class Config:
         return 0
 
 
-def _load(words: Sequence[str]):  # type: ignore[no-untyped-def]
+def _load(words: Sequence[str]) -> WaveNetConfig:
     if not words or "=" in words[0]:
         raise UserError(
             f"command line: no preset; expected one of {', '.join(presets())} or a .yaml file, then KEY=VALUE"

@@ -35,12 +35,10 @@ class Conditions(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.channels = 0
         if config.speakers:
             self.speaker = nn.Embedding(config.speakers, config.speaker_channels)
         if config.local_features:
             self.upsampling = Upsampling(config)
-        self.config = config
 
     def global_vector(self, speakers: Tensor) -> Tensor:
         """Speakers [B] (int64) -> [B, 1, channels]."""

@@ -6,6 +6,7 @@ import hashlib
 import os
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,13 +126,11 @@ def _cached(path: Path, config: DataConfig) -> Samples:
         pass
     sound = read(path, config.sample_rate, trim_db)
     samples = np.round(sound * 32_767).astype(np.int16)
-    try:
+    with suppress(OSError):  # a cache that can't be written costs time and nothing else
         cached.parent.mkdir(parents=True, exist_ok=True)
         partial = cached.with_suffix(f".{os.getpid()}.npy")
         np.save(partial, samples)
         partial.replace(cached)
-    except OSError:
-        pass  # a cache that can't be written costs time and nothing else
     return samples
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from cluster.exported import Exported, Metric
+from cluster.runs import atomic_write
 
 METRICS = {
     "step": Metric("progress", "steps", "updates of the weights so far"),
@@ -44,7 +45,7 @@ class MetricsWriter:
         path = run / "metrics.jsonl"
         if path.exists():
             rows = [row for row in path.read_text().splitlines(keepends=True) if row.endswith("\n")]
-            path.write_text("".join(row for row in rows if json.loads(row)["step"] <= step))
+            atomic_write(path, "".join(row for row in rows if json.loads(row)["step"] <= step).encode())
         self._rows = path.open("a")
         self._board: Any = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
         self._exporter = Exporter(EXPORTED, {"run": run.name})

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -151,32 +152,34 @@ def excerpt(config: WaveNetConfig, model: WaveNet, corpus: Corpus) -> np.ndarray
     return sound(heard, config.model.output)[:, 0]
 
 
-class _followed:  # noqa: N801  (a context manager, as `closing`)
-    """Prints the rows that the first worker writes, while the block runs."""
+@contextmanager
+def _followed(run: Path, steps: int, told: Callable[[str], None]) -> Iterator[None]:
+    """Tell the rows that the first worker writes, while the block runs."""
+    file, end = run / "metrics.jsonl", threading.Event()
+    known = _rows(file)
 
-    def __init__(self, run: Path, steps: int, told: Callable[[str], None]) -> None:
-        self._file, self._steps, self._told = run / "metrics.jsonl", steps, told
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._follow, daemon=True)
-
-    def __enter__(self) -> None:
-        self._at = self._file.stat().st_size if self._file.exists() else 0
-        self._thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._end.set()
-        self._thread.join()
-
-    def _follow(self) -> None:
+    def follow() -> None:
+        nonlocal known
         while True:
-            ending = self._end.wait(0.5)
-            if self._file.exists():
-                with self._file.open("rb") as file:
-                    file.seek(self._at)
-                    whole, _, _ = file.read().rpartition(b"\n")
-                for text in whole.splitlines():
-                    self._told(line(json.loads(text), self._steps))
-                self._at += len(whole) + 1 if whole else 0
+            ending = end.wait(0.5)
+            rows = _rows(file)
+            # A worker that goes back to a checkpoint takes the rows after it away.
+            same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(known, rows, strict=False)))
+            for text in rows[same:]:
+                told(line(json.loads(text), steps))
+            known = rows
             if ending:
-                sys.stdout.flush()
                 return
+
+    thread = threading.Thread(target=follow, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        thread.join()
+
+
+def _rows(file: Path) -> list[bytes]:
+    """Whole lines only."""
+    return file.read_bytes().rpartition(b"\n")[0].splitlines() if file.exists() else []

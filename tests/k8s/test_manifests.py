@@ -199,6 +199,10 @@ def test_the_image_is_built_from_what_is_pinned() -> None:
     assert python and requires == f">={python[1]}"
     user = re.findall(r"^USER (\S+)$", dockerfile, re.MULTILINE)
     assert user == ["1000:1000"], "not root, and the user of the manifests"
+    packages = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]["find"]["include"]
+    for package in packages:
+        name = package.removesuffix("*")
+        assert f"COPY {name} ./{name}" in dockerfile, "its console script would not start"
     for copied in re.findall(r"^COPY (.+) \S+$", dockerfile, re.MULTILINE):
         for name in copied.split():
             assert (ROOT / name).exists() and f"!{name}" in (ROOT / ".dockerignore").read_text().splitlines()

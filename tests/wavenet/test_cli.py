@@ -66,6 +66,7 @@ def test_a_killed_worker_costs_no_step_and_the_run_makes_sound(folder, tmp_path,
     steps = [row["step"] for row in rows(folder) if "bits" in row]
     assert steps == list(range(5, 61, 5)), "each once, to the same end"
     assert {row["workers"] for row in rows(folder) if "bits" in row} == {2}
+    assert "step      60 of 60  bits" in told, "the console goes on after rows were taken back"
     assert 2 <= len(list(folder.glob("checkpoint_*"))) <= 3, "old ones are deleted"
     assert main(["generate", str(folder), "--seconds", "0.2", "--out", "made.flac", "--speaker", "high"]) == 0
     made, rate = soundfile.read("made.flac")

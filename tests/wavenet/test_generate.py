@@ -7,6 +7,7 @@ import torch
 from cluster.errors import UserError
 from wavenet.config import ModelConfig
 from wavenet.fast.draw import draw_class, draw_logistic
+from wavenet.fast.kernel import gated
 from wavenet.generate import Generator, naive, sound, stream
 from wavenet.model import WaveNet
 
@@ -112,6 +113,13 @@ def test_draws_follow_the_probabilities():
         ]
         seen = np.bincount(drawn, minlength=256) / 20_000
         assert np.abs(seen - p).max() < 0.015 and not seen[p == 0].any()
+
+
+def test_gates_are_tanh_times_sigmoid():
+    f, g = (a.astype(np.float32) for a in np.meshgrid(np.linspace(-12, 12, 401), np.linspace(-25, 25, 401)))
+    exact = np.tanh(f.astype(np.float64)) / (1 + np.exp(-g.astype(np.float64)))
+    ours = np.array([gated(a, b) for a, b in zip(f.ravel(), g.ravel(), strict=True)]).reshape(f.shape)
+    assert np.abs(ours - exact).max() < 1e-6
 
 
 def test_temperature_zero_takes_the_likeliest():

@@ -16,7 +16,7 @@ from wavenet.fast.weights import Kind, padded
 
 @numba.njit(fastmath=True, inline="always")
 def _tanh_ratio(x):  # type: ignore[no-untyped-def]
-    """Hyperbolic tangent of x as numerator and denominator, two polynomials; 5e-7 off at most."""
+    """Hyperbolic tangent of x as numerator and denominator, two polynomials; 1e-6 off at most."""
     x = min(max(x, np.float32(-7.90531110763549805)), np.float32(7.90531110763549805))
     u = x * x
     p = np.float32(-2.76076847742355e-16)
@@ -35,7 +35,7 @@ def _tanh_ratio(x):  # type: ignore[no-untyped-def]
 
 # A loop of it becomes vectors only where a division by zero is no exception: error_model="numpy".
 @numba.njit(fastmath=True, inline="always")
-def _gated(filtered, gate):  # type: ignore[no-untyped-def]
+def gated(filtered, gate):  # type: ignore[no-untyped-def]
     """tanh(filtered) * sigmoid(gate), with one division: sigmoid(g) = (1 + tanh(g / 2)) / 2."""
     half = np.float32(0.5)
     p, q = _tanh_ratio(filtered)
@@ -119,7 +119,7 @@ def build(config: ModelConfig, kind: Kind, streams: int) -> Callable[..., Any]:
                         for i in range(2 * r):
                             z[b, i] += local[n, b, layer, i]
                     for i in range(r):
-                        h[b, i] = _gated(z[b, i], z[b, r + i])
+                        h[b, i] = gated(z[b, i], z[b, r + i])
                 to_out(out + layer * (r + s) * r * width, h.ctypes.data, r, o.ctypes.data, r + s, r, streams)
                 scale, bias = weights.out.scale[layer], weights.out.bias[layer]
                 for b in range(streams):

@@ -2,7 +2,7 @@
 
 All of a product's outputs (or a tile of them) stay in vector registers while the weights stream by once, column by
 column, so that a weight is loaded once for all streams of a tile and no sum ever goes through memory. numba's own loops
-reach a third of it: they can't be made to keep the sums in registers, or to widen packed weights on the way.
+can't be made to keep the sums in registers, or to widen packed weights on the way.
 """
 
 from __future__ import annotations
