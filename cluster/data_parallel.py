@@ -1,7 +1,8 @@
 """Data-parallel training on the cluster by Ray Train: workers that hold equal weights and share each batch.
 
 What a worker does with its share is the trainer's; here is what all trainers need: starting the workers (and again,
-from the last checkpoint, when some are lost), which of them this one is, sums over all of them, checkpoints.
+from the last checkpoint, when some are lost), which of them this one is, sums over all of them, checkpoints. A mistake
+in settings, data or code ends the run at once; only a lost process, node or connection is tried again.
 """
 
 from __future__ import annotations
@@ -17,60 +18,79 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cluster.connect import first_line
+from cluster.connect import Embedded, cluster_address, connected, first_line
 from cluster.errors import UserError
+from cluster.workers_config import WorkersConfig
 
 KEPT_CHECKPOINTS = 2
+OBJECT_STORE_BYTES = 256 * 2**20  # of a Ray of its own: workers exchange gradients, not objects
+# A collective's error when the process at its other end is gone: torch raises RuntimeError for these.
+LOST_PEER = ("gloo", "nccl", "connection closed", "connection reset", "broken pipe", "timed out")
 
 
-@dataclass(frozen=True)
-class Workers:
-    """How many, and what each is given."""
-
-    count: int | tuple[int, int]  # or fewest and most
-    cpus: int
-    gpu: bool
-    max_failures: int
-
-
-def fit(loop: Callable[[dict[str, Any]], None], settings: Mapping[str, Any], workers: Workers, run: Path) -> None:
+def fit(loop: Callable[[dict[str, Any]], None], settings: Mapping[str, Any], workers: WorkersConfig, run: Path) -> None:
     """Run `loop(settings)` on every worker until it returns on all; checkpoints lie in `run`, as whole folders.
 
-    Lost workers are started again with the newest checkpoint, `max_failures` times. UserError when the loop raises,
-    with its own message, or when too many were lost. Ray must be connected, and `run` be seen by all nodes.
+    They run on the cluster that `workers.address` means, or on a Ray of this process's own. Lost workers are started
+    again with the newest checkpoint, `max_failures` times. UserError when the loop raises, with its own message, or
+    when too many were lost. All nodes must see `run`.
     """
+    with connected(cluster_address(workers.address), Embedded(workers.most * workers.cpus, OBJECT_STORE_BYTES)):
+        try:
+            _trainer(loop, settings, workers, run).fit()
+        except Exception as error:
+            raise _explained(error, run) from None
+
+
+def _trainer(
+    loop: Callable[[dict[str, Any]], None], settings: Mapping[str, Any], workers: WorkersConfig, run: Path
+) -> Any:
     # Progress is told by the trainer; Ray Train's own log goes to its files.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
-    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig
+    from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    resources = {"CPU": float(workers.cpus), **({"GPU": 1.0} if workers.gpu else {})}
-    trainer = TorchTrainer(
+    class MistakesEndTheRun(UserCallback):
+        """Ray Train would try a mistake again as if a worker had been lost."""
+
+        def after_exception(self, run_context: Any, worker_exceptions: dict[int, Exception]) -> None:
+            for error in worker_exceptions.values():
+                if is_mistake(error):
+                    raise error
+
+    return TorchTrainer(
         loop,
         train_loop_config=dict(settings),
         torch_config=TorchConfig(backend="nccl" if workers.gpu else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=workers.count,  # type: ignore[arg-type]  # a pair is elastic; the hints lag behind
             use_gpu=workers.gpu,
-            resources_per_worker=resources,
+            resources_per_worker={"CPU": float(workers.cpus), **({"GPU": 1.0} if workers.gpu else {})},
         ),
         run_config=RunConfig(
             name=run.name,
             storage_path=str(run.parent.absolute()),
             failure_config=FailureConfig(max_failures=workers.max_failures),
             checkpoint_config=CheckpointConfig(num_to_keep=KEPT_CHECKPOINTS),
+            callbacks=[MistakesEndTheRun()],  # type: ignore[list-item]  # the hints are those of Ray Tune's callbacks
         ),
     )
-    try:
-        trainer.fit()
-    except Exception as error:
-        raise _explained(error, run) from None
+
+
+def is_mistake(error: BaseException) -> bool:
+    """Whether a worker's error would come again: not one of a lost process, node or connection."""
+    from ray.exceptions import RayError
+    from ray.train.v2._internal.exceptions import RayTrainError
+
+    if isinstance(error, RayError | RayTrainError | ConnectionError | torch.distributed.DistError):
+        return False
+    return not (isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in LOST_PEER))
 
 
 def _explained(error: Exception, run: Path) -> UserError:
     """The worker's own error, out of what Ray Train wraps around it."""
     failures = getattr(error, "worker_failures", None) or {}
-    inner = next(iter(failures.values()), error)
+    inner = next(iter(failures.values()), getattr(error, "controller_failure", error))
     while (cause := getattr(inner, "cause", None) or inner.__cause__) is not None and cause is not inner:
         inner = cause
     text = first_line(inner)

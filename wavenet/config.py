@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, m
 
 from cluster.config import Loaded, load_config, preset_names
 from cluster.runs import CONFIG_FILE, open_run
+from cluster.workers_config import WorkersConfig
 from wavenet.mu_law import CLASSES
 
 
@@ -105,20 +106,6 @@ class TrainingConfig(Section):
     validate_every_steps: PositiveInt = Field(1_000, description="steps between validations, each with a checkpoint")
     report_every_steps: PositiveInt = Field(50, description="steps between rows of metrics")
     excerpt_s: float = Field(2.0, ge=0, description="seconds of sound generated at each validation, for TensorBoard")
-
-
-class WorkersConfig(Section):
-    """Data-parallel workers on the cluster."""
-
-    address: str | None = Field(
-        None, description="auto, host:port, ray://host:port or local; null: RAY_ADDRESS or local"
-    )
-    count: PositiveInt | tuple[PositiveInt, PositiveInt] = Field(
-        1, description="workers, or [fewest, most]: as many as there is room for, and more when nodes join"
-    )
-    cpus: PositiveInt = Field(1, description="cores of each")
-    gpu: bool = Field(False, description="one GPU for each")
-    max_failures: int = Field(3, ge=0, description="times that lost workers are started again from the last checkpoint")
 
 
 class WaveNetConfig(Section):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from cluster.schedule import warm_up_and_cosine
 from wavenet.config import ModelConfig, TrainingConfig
 from wavenet.crops import Crops
 from wavenet.likelihood import logistics_bits, softmax_bits
@@ -42,7 +42,8 @@ class Learner:
         """One update on this worker's share of a batch: (mean bits of the whole batch, gradient's norm)."""
         t = self._training
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(t, self.step)
+            share = warm_up_and_cosine(self.step, t.steps, t.warmup_steps, t.final_learning_rate)
+            group["lr"] = t.learning_rate * share
         counted = self._total(crops.counted.sum())
         # DDP averages the workers' gradients: times their number, it is the gradient of the joined batch's mean.
         scale = self._workers / float(counted)
@@ -80,16 +81,6 @@ class Learner:
             self.average[name].copy_(p)
         self.optimizer.load_state_dict(state["optimizer"])
         self.step = int(state["step"])
-
-
-def learning_rate(training: TrainingConfig, step: int) -> float:
-    """Rising for warmup_steps, then half a cosine down to final_learning_rate of the whole."""
-    t = training
-    if step < t.warmup_steps:
-        return t.learning_rate * (step + 1) / t.warmup_steps
-    done = (step - t.warmup_steps) / max(t.steps - t.warmup_steps, 1)
-    low = t.final_learning_rate
-    return t.learning_rate * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(done, 1.0))))
 
 
 @torch.no_grad()

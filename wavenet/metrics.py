@@ -1,16 +1,12 @@
-"""What training measures, and where it is written: metrics.jsonl, TensorBoard, Prometheus by Ray."""
+"""What training measures, its names in Prometheus, and a row of it for the console."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from cluster.exported import Exported, Metric
-from cluster.runs import atomic_write
+from cluster.training_log import TrainingLog
 
 METRICS = {
     "step": Metric("progress", "steps", "updates of the weights so far"),
@@ -33,44 +29,9 @@ EXPORTED = {
 }
 
 
-class MetricsWriter:
-    """Appends rows; one writer a run."""
-
-    def __init__(self, run: Path, step: int) -> None:
-        """Go on at `step`: rows after it, written by workers that were lost since, are dropped."""
-        from torch.utils.tensorboard import SummaryWriter
-
-        from cluster.metrics import Exporter
-
-        path = run / "metrics.jsonl"
-        if path.exists():
-            rows = [row for row in path.read_text().splitlines(keepends=True) if row.endswith("\n")]
-            atomic_write(path, "".join(row for row in rows if json.loads(row)["step"] <= step).encode())
-        self._rows = path.open("a")
-        self._board: Any = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
-        self._exporter = Exporter(EXPORTED, {"run": run.name})
-
-    def write(self, row: Mapping[str, float]) -> None:
-        """One row, which needs `step`."""
-        assert row.keys() <= METRICS.keys()
-        self._rows.write(json.dumps(dict(row)) + "\n")
-        self._rows.flush()
-        for name, value in row.items():
-            if name != "step":
-                self._board.add_scalar(f"{METRICS[name].group}/{name}", value, int(row["step"]))
-        self._board.flush()
-        self._exporter.export(row)
-
-    def excerpt(self, made: np.ndarray[Any, np.dtype[np.float32]], rate: int, step: int) -> None:
-        """Sound and its picture, for TensorBoard."""
-        from wavenet.plots import spectrogram
-
-        self._board.add_audio("excerpt", made[None], step, sample_rate=rate)
-        self._board.add_figure("excerpt", spectrogram(made, rate), step)
-
-    def close(self) -> None:
-        self._rows.close()
-        self._board.close()
+def training_log(run: Path, step: int) -> TrainingLog:
+    """The log of a run that goes on at `step`."""
+    return TrainingLog(run, step, METRICS, EXPORTED)
 
 
 def line(row: Mapping[str, float], steps: int) -> str:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import math
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from itertools import takewhile
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,21 +13,21 @@ import numpy as np
 import torch
 
 from cluster.config import to_yaml
-from cluster.connect import Embedded, cluster_address, connected
-from cluster.data_parallel import Worker, Workers, fit, newest_checkpoint, report, this_worker
+from cluster.data_parallel import Worker, fit, newest_checkpoint, report, this_worker
 from cluster.errors import UserError
 from cluster.runs import create_run
+from cluster.training_log import TrainingLog, followed
 from wavenet import checkpoint
 from wavenet.config import WaveNetConfig
 from wavenet.corpus import Corpus, frequencies, load_corpus
 from wavenet.crops import Cropper, Crops
 from wavenet.generate import Generator, sound, upsampled
 from wavenet.learning import Learner, held_out_bits
-from wavenet.metrics import MetricsWriter, line
+from wavenet.metrics import line, training_log
 from wavenet.model import WaveNet
 from wavenet.phones import PhoneFeatures, features
+from wavenet.plots import spectrogram
 
-OBJECT_STORE_BYTES = 256 * 2**20
 MOST_VALIDATION_BATCHES = 64  # of a validation during training; `evaluate` takes all
 
 
@@ -47,12 +44,9 @@ def train(config: WaveNetConfig, run: Path | None = None, told: Callable[[str], 
     if run is None:
         run = create_run(config.runs_dir, config.name, to_yaml(config))
     told(f"run folder {run}; watch with tensorboard --logdir {run / 'tensorboard'}")
-    w = config.workers
-    most = w.count if isinstance(w.count, int) else w.count[1]
     settings = {"config": config.model_dump(mode="json"), "run": str(run.absolute())}
-    ray = connected(cluster_address(w.address), Embedded(most * w.cpus, OBJECT_STORE_BYTES))
-    with ray, _followed(run, config.training.steps, told):
-        fit(work, settings, Workers(w.count, w.cpus, w.gpu, w.max_failures), run)
+    with followed(run, partial(line, steps=config.training.steps), told):
+        fit(work, settings, config.workers, run)
     return run
 
 
@@ -81,7 +75,7 @@ def work(settings: dict[str, Any]) -> None:
         if folder is not None:
             learner.load(*checkpoint.load(folder, worker.device))
     cropper = Cropper(config.model, t.segment_samples, features(config, corpus.phones))
-    writer = MetricsWriter(run, learner.step) if worker.first else None
+    writer = training_log(run, learner.step) if worker.first else None
     started, since, heard = time.monotonic(), learner.step, 0.0
     while learner.step < t.steps:
         # Drawn from the step alone: any number of workers sees the same batches, and a resumed run goes on with them.
@@ -109,7 +103,7 @@ def _validate(
     learner: Learner,
     corpus: Corpus,
     cropper: Cropper,
-    writer: MetricsWriter | None,
+    writer: TrainingLog | None,
 ) -> None:
     """Bits on held-out sound with the averaged weights, an excerpt, and a checkpoint."""
     model = learner.averaged()
@@ -118,7 +112,9 @@ def _validate(
     if writer:
         writer.write({"step": learner.step, "validation_bits": bits})
         if config.training.excerpt_s:
-            writer.excerpt(excerpt(config, model, corpus), config.data.sample_rate, learner.step)
+            made, rate = excerpt(config, model, corpus), config.data.sample_rate
+            writer.board.add_audio("excerpt", made[None], learner.step, sample_rate=rate)
+            writer.board.add_figure("excerpt", spectrogram(made, rate), learner.step)
     report(
         worker,
         {"step": learner.step, "validation_bits": bits},
@@ -150,36 +146,3 @@ def excerpt(config: WaveNetConfig, model: WaveNet, corpus: Corpus) -> np.ndarray
     generator = Generator(model, 1, "bfloat16", seed=config.seed, speakers=speakers)
     heard = generator.run(samples, None if local is None else local[:, :samples])
     return sound(heard, config.model.output)[:, 0]
-
-
-@contextmanager
-def _followed(run: Path, steps: int, told: Callable[[str], None]) -> Iterator[None]:
-    """Tell the rows that the first worker writes, while the block runs."""
-    file, end = run / "metrics.jsonl", threading.Event()
-    known = _rows(file)
-
-    def follow() -> None:
-        nonlocal known
-        while True:
-            ending = end.wait(0.5)
-            rows = _rows(file)
-            # A worker that goes back to a checkpoint takes the rows after it away.
-            same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(known, rows, strict=False)))
-            for text in rows[same:]:
-                told(line(json.loads(text), steps))
-            known = rows
-            if ending:
-                return
-
-    thread = threading.Thread(target=follow, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        end.set()
-        thread.join()
-
-
-def _rows(file: Path) -> list[bytes]:
-    """Whole lines only."""
-    return file.read_bytes().rpartition(b"\n")[0].splitlines() if file.exists() else []

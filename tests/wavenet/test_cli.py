@@ -87,6 +87,15 @@ def test_a_killed_worker_costs_no_step_and_the_run_makes_sound(folder, tmp_path,
     assert "ends in .wav or .flac" in capsys.readouterr().err
 
 
+@pytest.mark.timeout(180)
+def test_a_mistake_in_a_worker_ends_the_run_at_once(folder):
+    run = start("data.folder=sound", "training.steps=20", "training.learning_rate=1.0e+30", "training.warmup_steps=0")
+    told, _ = run.communicate(timeout=150)
+    assert run.returncode == 2, told
+    assert told.splitlines()[-1].startswith("error: bits became") and "Traceback" not in told
+    assert told.count("error: ") == 1
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

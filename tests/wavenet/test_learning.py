@@ -12,7 +12,7 @@ from wavenet.config import ModelConfig, TrainingConfig
 from wavenet.corpus import Recording, frequencies
 from wavenet.crops import Cropper
 from wavenet.evaluation import flac, linear_predictor, simpler
-from wavenet.learning import Learner, held_out_bits, learning_rate
+from wavenet.learning import Learner, held_out_bits
 from wavenet.model import WaveNet
 from wavenet.mu_law import encode
 
@@ -84,13 +84,6 @@ def test_parts_add_up_to_the_whole(accumulate):
     expected = gradients(Learner(whole, whole, TRAINING, 1, alone), batch())
     training = TRAINING.model_copy(update={"accumulate": accumulate})
     torch.testing.assert_close(gradients(Learner(parts, parts, training, 1, alone), batch()), expected)
-
-
-def test_the_learning_rate_by_hand():
-    t = TrainingConfig(learning_rate=1.0, warmup_steps=4, steps=14, final_learning_rate=0.1)
-    assert [learning_rate(t, s) for s in range(4)] == [0.25, 0.5, 0.75, 1.0]
-    assert learning_rate(t, 4) == 1.0 and learning_rate(t, 9) == pytest.approx(0.55)
-    assert learning_rate(t, 14) == pytest.approx(0.1) and learning_rate(t, 99) == pytest.approx(0.1)
 
 
 def test_going_on_from_a_state_is_never_having_stopped():

@@ -1,0 +1,26 @@
+"""The settings of data-parallel workers, the same for every trainer."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+
+
+class WorkersConfig(BaseModel):
+    """Data-parallel workers on the cluster."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    address: str | None = Field(
+        None, description="auto, host:port, ray://host:port or local; null: RAY_ADDRESS or local"
+    )
+    count: PositiveInt | tuple[PositiveInt, PositiveInt] = Field(
+        1, description="workers, or [fewest, most]: as many as there is room for, and more when nodes join"
+    )
+    cpus: PositiveInt = Field(1, description="cores of each")
+    gpu: bool = Field(False, description="one GPU for each")
+    max_failures: int = Field(3, ge=0, description="times that lost workers are started again from the last checkpoint")
+
+    @property
+    def most(self) -> int:
+        """Workers at the most."""
+        return self.count if isinstance(self.count, int) else self.count[1]
