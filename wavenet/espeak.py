@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.errors import UserError
+from wavenet.reading import as_spoken
 
 _SYNCHRONOUS, _PHONEME_EVENTS, _UTF8, _CHARACTERS = 2, 1, 1, 1  # of speak_lib.h
 _LIST_END, _PHONEME = 0, 7
@@ -92,7 +93,7 @@ def say(text: str, language: str, voice: str = "") -> Utterance:
 
     callback = _CALLBACK(heard)
     library.espeak_SetSynthCallback(callback)
-    encoded = text.encode()
+    encoded = as_spoken(text, language).encode()
     failed = library.espeak_Synth(encoded, len(encoded) + 1, 0, _CHARACTERS, 0, _UTF8, None, None)
     library.espeak_Synchronize()
     if failed or not parts or all(name.startswith("_") for _, name in phones):

@@ -15,19 +15,30 @@ from wavenet.espeak import say
 from wavenet.sound import write
 
 LANGUAGES = {"en": "en-us", "ja": "ja"}
-# Who, what they do, with what, where: every combination is a sentence.
+# Who, what they do, with what, where: every combination is a sentence. Together they have nearly all phones.
 WORDS = {
     "en": (
-        ("The old teacher", "My little sister", "A tall man", "The quick fox", "Our neighbour", "Every child here"),
-        ("quietly opens", "never forgets", "is looking for", "has already sold", "would like to paint", "should bring"),
-        ("the yellow box", "a cup of tea", "three heavy books", "the long letter", "his brother", "fresh bread"),
-        ("in the garden.", "before the storm.", "on Thursday morning.", "near the river.", "without a word.", "again."),
+        ("The old teacher", "My little sister", "A tall man", "The quick fox", "Our neighbour", "Every child here",
+         "That young judge", "Your father", "The whole choir", "A foolish thief", "Nobody else", "This engineer"),
+        ("quietly opens", "never forgets", "is looking for", "has already sold", "would like to paint", "should bring",
+         "measures", "throws away", "can hardly use", "enjoys", "chooses", "might have broken"),
+        ("the yellow box", "a cup of tea", "three heavy books", "the long letter", "his brother's watch",
+         "fresh bread", "a pair of gloves", "the loud machine", "some good advice", "the usual treasure", "hot soup",
+         "five blue chairs"),
+        ("in the garden.", "before the storm.", "on Thursday morning.", "near the river.", "without a word.",
+         "again.", "at half past nine.", "for the queen.", "under a huge oak.", "with both hands.", "by the church.",
+         "all year."),
     ),
+    # As spoken, in kana: わ for the particle は.
     "ja": (
-        ("先生は", "妹は", "背の高い人は", "となりの犬は", "友だちは", "子どもたちは"),
-        ("庭で", "朝早く", "川のそばで", "木曜日に", "一人で", "もう一度"),
-        ("黄色い箱を", "長い手紙を", "お茶を", "三さつの本を", "新しいパンを", "古い歌を"),
-        ("開けます。", "忘れません。", "さがしています。", "買いました。", "見たいです。", "持って来ます。"),
+        ("せんせいわ", "いもうとわ", "せのたかい ひとわ", "となりの いぬわ", "ともだちわ", "こどもたちわ",
+         "まちの いしゃわ", "ちちわ", "りょこうしゃわ", "ねこも", "がくせいが", "わたしたちわ"),
+        ("にわで", "あさはやく", "かわの そばで", "もくようびに", "ひとりで", "もういちど",
+         "えきまえで", "なつやすみに", "しずかに", "くじはんに", "やまの うえで", "ひゃっかい"),
+        ("きいろい はこを", "ながい てがみを", "おちゃを", "さんさつの ほんを", "あたらしい パンを", "ふるい うたを",
+         "しろい ゆきを", "ピアノを", "じてんしゃを", "さかなの えを", "あつい スープを", "びょうきの ことを"),
+        ("あけます。", "わすれません。", "さがしています。", "かいました。", "みたいです。", "もってきます。",
+         "えらぶでしょう。", "かんがえます。", "よびました。", "つかわない。", "れんしゅうしよう。", "ください。"),
     ),
 }  # fmt: skip
 
@@ -67,9 +78,9 @@ def _sentences(language: str, count: int, text: Path | None) -> list[str]:
         if not lines:
             raise UserError(f"--text {str(text)!r} is empty; expected a sentence a line")
         return lines[:count]
-    glue = " " if language == "en" else ""
-    every = [glue.join(parts) for parts in product(*WORDS[language])]
-    return [every[i] for i in np.random.default_rng(0).permutation(len(every))[:count]]
+    every = [" ".join(parts) for parts in product(*WORDS[language])]
+    chosen = np.random.default_rng(0).permutation(len(every))[:count]
+    return [every[i] for i in chosen]
 
 
 def _one(folder: Path, name: str, sentence: str, language: str, voice: str, rate: int) -> float:

@@ -1,0 +1,29 @@
+"""Text as eSpeak NG can read it: its Japanese knows kana only, and spells kanji out in English."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+from cluster.errors import UserError
+
+# Particles are written by custom and spoken otherwise.
+_PARTICLES = {"は": "わ", "へ": "え"}
+
+
+def as_spoken(text: str, language: str) -> str:
+    """`text` with kanji brought to kana, word by word; other languages as they are. UserError without pykakasi."""
+    if language != "ja" or not any("\u4e00" <= c <= "\u9fff" or c == "々" for c in text):
+        return text
+    return " ".join(_PARTICLES.get(word["orig"], word["hira"]) for word in _kakasi().convert(text))
+
+
+@cache
+def _kakasi() -> Any:
+    try:
+        import pykakasi
+    except ImportError:
+        raise UserError(
+            "reading kanji needs pykakasi; expected pip install 'apex-ray[speech]', or text in kana"
+        ) from None
+    return pykakasi.kakasi()
