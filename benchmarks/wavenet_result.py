@@ -32,7 +32,7 @@ def main() -> None:
     rows = [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
     write(folder / "result.json", {"bits a sample on held-out files": found, "steps": rows[-1]["step"]})
     _curve(rows, found, folder / "learning_curve.png")
-    generate_to(run, Request(SECONDS, None, 0.95, None, None, "bfloat16", 1), str(folder / "made.flac"), 0.02)
+    generate_to(run, Request(SECONDS, None, None, 0.95, None, None, "bfloat16", 1), str(folder / "made.flac"), 0.02)
     settings = (checkpoint.newest(run) / "config.yaml").read_text().splitlines()
     # Where the recordings lay on the machine that learned from them is nobody's business.
     kept = [line.split(":")[0] + ": recordings" if line.strip().startswith("folder:") else line for line in settings]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, cast
 
@@ -15,8 +15,17 @@ EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130
 
 
-def run(prog: str, command: Any, names: Sequence[str], description: str, words: Sequence[str]) -> int:
+def run(
+    prog: str,
+    command: Any,
+    names: Sequence[str],
+    description: str,
+    words: Sequence[str],
+    nested: Mapping[str, Sequence[str]] | None = None,
+) -> int:
     """Parse `words` into one of the subcommands `command`, call it, and return its exit code.
+
+    `names` are those of the subcommands, `nested` those below some of them.
 
     0; 2 for a mistake that the user can mend, told in one line; 130 for Ctrl-C. What follows `--` is handed as it is to
     a command with `takes_trailing`, and is a mistake for the others. Flags are written --flag or --no-flag.
@@ -29,9 +38,14 @@ def run(prog: str, command: Any, names: Sequence[str], description: str, words: 
         at = own.index("--")
         own, trailing = own[:at], own[at + 1 :]
     try:
-        if own and not own[0].startswith("-") and own[0] not in names:
-            hint = did_you_mean(own[0], names)
-            raise UserError(f"no command {own[0]!r}; expected one of {', '.join(names)}.{hint}")
+        known: Sequence[str] | None = names
+        for word in own:
+            if known is None or word.startswith("-"):
+                break
+            if word not in known:
+                hint = did_you_mean(word, known)
+                raise UserError(f"no command {word!r}; expected one of {', '.join(known)}.{hint}")
+            known = (nested or {}).get(word)
         parsed: Callable[..., int] = cast(Any, tyro.cli)(
             command, prog=prog, description=description, args=_options_last(own)
         )

@@ -15,6 +15,7 @@ from cluster.config import format_resolved
 from cluster.errors import UserError
 from cluster.runs import open_run
 from wavenet.config import WaveNetConfig, load, load_run_config, presets
+from wavenet.data_cli import KINDS, DataCommand
 
 DESCRIPTION = "WaveNet: learn a folder of sound, generate more of it. --version prints the version."
 CHUNK_S = 0.02  # of generated sound at a time
@@ -53,6 +54,8 @@ class Generate:
     seconds: float = 3.0
     prime: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """a recording to go on from"""
+    like: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """for a vocoder (data.conditions=mel): the recording whose spectrum is sounded, for as long as it lasts"""
     temperature: float = 1.0
     """below 1: likelier samples; 0: always the likeliest"""
     top_k: Annotated[int | None, arg(metavar="K", help_behavior_hint="")] = None
@@ -67,7 +70,9 @@ class Generate:
 
         if self.seconds <= 0:
             raise UserError(f"command line: --seconds {self.seconds:g}: expected more than 0")
-        request = Request(self.seconds, self.prime, self.temperature, self.top_k, self.speaker, self.weights, self.seed)
+        request = Request(
+            self.seconds, self.prime, self.like, self.temperature, self.top_k, self.speaker, self.weights, self.seed
+        )
         generate_to(open_run(self.run), request, self.out, CHUNK_S)
         return 0
 
@@ -91,40 +96,19 @@ class Speak:
     def __call__(self) -> int:
         from wavenet.speaking import Request, speak_to
 
-        request = Request(0.0, None, self.temperature, None, None, self.weights, self.seed)
+        request = Request(0.0, None, None, self.temperature, None, None, self.weights, self.seed)
         speak_to(open_run(self.run), self.text, self.language, self.voice, request, self.out, CHUNK_S)
         return 0
 
 
 @dataclass(frozen=True)
 class Data:
-    """Make sound to learn from: apex-wavenet data speech --language en,ja --out made"""
+    """Make sound to learn from, or find the phones of sound that is there: speech, piano, align."""
 
-    kind: Annotated[Positional[str], arg(metavar="speech")]
-    out: Annotated[str, arg(metavar="FOLDER")] = "made"
-    language: str = "en"
-    """en, ja or both with a comma"""
-    voice: str = "f1,f2,m1,m2"
-    """eSpeak NG's variants, taking turns"""
-    sentences: int = 400
-    """of each language"""
-    sample_rate: int = 16_000
-    text: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="")] = None
-    """UTF-8, a sentence a line; default: sentences made of our own words"""
+    kind: Annotated[DataCommand, arg(name="")]
 
     def __call__(self) -> int:
-        from pathlib import Path
-
-        from wavenet.made_speech import make
-
-        if self.kind != "speech":
-            raise UserError(f"no data {self.kind!r}; expected speech")
-        if self.sentences < 1:
-            raise UserError(f"command line: --sentences {self.sentences}: expected at least 1")
-        languages, voices = self.language.split(","), self.voice.split(",")
-        text = Path(self.text) if self.text else None
-        make(Path(self.out), languages, voices, self.sentences, self.sample_rate, text, print)
-        return 0
+        return self.kind()
 
 
 @dataclass(frozen=True)
@@ -180,7 +164,8 @@ COMMANDS = ("train", "generate", "speak", "evaluate", "data", "config")
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, or 2 for a mistake that the user can mend."""
-    return run("apex-wavenet", Command, COMMANDS, DESCRIPTION, sys.argv[1:] if argv is None else argv)
+    words = sys.argv[1:] if argv is None else argv
+    return run("apex-wavenet", Command, COMMANDS, DESCRIPTION, words, nested={"data": KINDS})
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from wavenet.config import ModelConfig
 from wavenet.corpus import Recording
+from wavenet.features import Features
 from wavenet.mu_law import SILENCE, encode
-from wavenet.phones import PhoneFeatures
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Crops:
 class Cropper:
     """Cuts for one model."""
 
-    def __init__(self, model: ModelConfig, segment: int, features: PhoneFeatures | None = None) -> None:
+    def __init__(self, model: ModelConfig, segment: int, features: Features | None = None) -> None:
         """With `features`, crops begin and end where frames do; `segment` is then a whole number of frames."""
         self._classes = model.output == "softmax"
         self._features = features
@@ -74,7 +74,7 @@ class Cropper:
         frames = None
         if self._features is not None:
             first, count = -self._context // self._frame, (self._context + self._segment) // self._frame
-            cut_frames = [self._features(r.phones, s // self._frame + first, count) for r, s in places if r.phones]
+            cut_frames = [self._features(r, s // self._frame + first, count) for r, s in places]
             frames = torch.from_numpy(np.stack(cut_frames))
         return Crops(torch.from_numpy(samples), torch.from_numpy(counted), speakers, frames)
 

@@ -18,7 +18,7 @@ from cluster.errors import UserError
 from wavenet.reading import as_spoken
 
 _SYNCHRONOUS, _PHONEME_EVENTS, _UTF8, _CHARACTERS = 2, 1, 1, 1  # of speak_lib.h
-_LIST_END, _PHONEME = 0, 7
+_LIST_END, _WORD, _PHONEME = 0, 1, 7
 
 
 class _Id(ctypes.Union):
@@ -48,6 +48,7 @@ class Utterance:
     sound: npt.NDArray[np.float32]  # [N] in [-1, 1]
     rate: int
     phones: tuple[tuple[float, str], ...]  # (start in seconds, phoneme); "_" is a pause
+    words: tuple[int, ...]  # the number of the word that each phone belongs to
 
     @property
     def seconds(self) -> float:
@@ -78,16 +79,18 @@ def say(text: str, language: str, voice: str = "") -> Utterance:
     name = f"{language}+{voice}" if voice else language
     if library.espeak_SetVoiceByName(name.encode()) != 0:
         raise UserError(f"voice {name!r} is unknown to eSpeak NG; expected a language such as en-us, and f1 to m8")
-    parts, phones = list[npt.NDArray[np.int16]](), list[tuple[float, str]]()
+    parts, phones, word = list[npt.NDArray[np.int16]](), list[tuple[float, str, int]](), 0
 
     def heard(samples: Any, count: int, events: Any) -> int:
         if samples and count:
             parts.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        nonlocal word
         i = 0
         while events[i].type != _LIST_END:
+            word += events[i].type == _WORD
             if events[i].type == _PHONEME:
                 phone = bytes(events[i].id.string).split(b"\0")[0].decode("utf-8", "replace")
-                phones.append((events[i].audio_position / 1000, phone or "_"))
+                phones.append((events[i].audio_position / 1000, phone or "_", word))
             i += 1
         return 0
 
@@ -96,7 +99,8 @@ def say(text: str, language: str, voice: str = "") -> Utterance:
     encoded = as_spoken(text, language).encode()
     failed = library.espeak_Synth(encoded, len(encoded) + 1, 0, _CHARACTERS, 0, _UTF8, None, None)
     library.espeak_Synchronize()
-    if failed or not parts or all(name.startswith("_") for _, name in phones):
+    if failed or not parts or all(name.startswith("_") for _, name, _ in phones):
         raise UserError(f"eSpeak NG can say nothing of {text!r} in {name!r}")
     sound = np.concatenate(parts).astype(np.float32) / np.float32(32_768)
-    return Utterance(sound, rate, tuple(sorted(phones, key=lambda p: p[0])))
+    phones.sort(key=lambda p: p[0])
+    return Utterance(sound, rate, tuple((start, name) for start, name, _ in phones), tuple(w for *_, w in phones))

@@ -17,12 +17,12 @@ from wavenet.config import load_run_config
 from wavenet.corpus import Recording, frequencies, load_corpus
 from wavenet.crops import Cropper
 from wavenet.fast.weights import Kind
+from wavenet.features import Features, features
 from wavenet.generate import Generator, upsampled
 from wavenet.learning import held_out_bits
 from wavenet.likelihood import softmax_bits
 from wavenet.model import WaveNet
 from wavenet.mu_law import CLASSES, encode
-from wavenet.phones import PhoneFeatures, features
 
 Codes = npt.NDArray[np.int64]
 PREDICTOR_ORDER = 32
@@ -45,7 +45,7 @@ def evaluate(run: Path) -> dict[str, float]:
     return found
 
 
-def rounding_cost(model: WaveNet, held: Sequence[Recording], made: PhoneFeatures | None) -> dict[str, float]:
+def rounding_cost(model: WaveNet, held: Sequence[Recording], made: Features | None) -> dict[str, float]:
     """What smaller weights add to the bits, by the kernels that generate, over the first ROUNDING_SAMPLES held out."""
     bits: dict[Kind, float] = {}
     kinds: tuple[Kind, ...] = ("float32", "bfloat16", "int8")
@@ -57,8 +57,8 @@ def rounding_cost(model: WaveNet, held: Sequence[Recording], made: PhoneFeatures
                 break
             speakers = torch.tensor([recording.speaker]) if model.config.speakers else None
             local = None
-            if made is not None and recording.phones is not None:
-                frames = made(recording.phones, 0, -(-len(codes) // model.config.frame_samples))
+            if made is not None:
+                frames = made(recording, 0, -(-len(codes) // model.config.frame_samples))
                 local = upsampled(model, frames)[:, : len(codes)]
             said = torch.from_numpy(Generator(model, 1, kind, speakers=speakers).listen(codes, local))
             cost += float(softmax_bits(said.transpose(0, 1), torch.from_numpy(codes.T).long()).sum())

@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from wavenet.config import WaveNetConfig
-
 PAUSE = "_"
 EXTRA = 3  # features beside the two one-hot vectors: stress, place within the phone, logarithm of its length
 UNKNOWN = -1
@@ -31,10 +29,15 @@ class Timeline:
     end: float
 
 
+def bare(name: str) -> str:
+    """A phone without its stress mark; all kinds of pause are one."""
+    return PAUSE if name.startswith("_") else name.lstrip("',") or PAUSE
+
+
 def timeline(phones: Iterable[tuple[float, str]], seconds: float) -> Timeline:
-    """From (start, name); stress marks (' and ,) are taken off the names, and all kinds of pause are one."""
+    """From (start, name as eSpeak NG writes it)."""
     found = list(phones)
-    names = tuple(PAUSE if name.startswith("_") else name.lstrip("',") or PAUSE for _, name in found)
+    names = tuple(bare(name) for _, name in found)
     stressed = np.array([name.startswith("'") for _, name in found])
     return Timeline(names, stressed, np.array([start for start, _ in found]), seconds)
 
@@ -79,11 +82,6 @@ class PhoneFeatures:
         frames[inside, 2 * size + 1] = np.clip((middles[inside] - line.starts[now]) / lengths[now], 0, 1)
         frames[inside, 2 * size + 2] = np.log(lengths[now])
         return frames
-
-
-def features(config: WaveNetConfig, phones: Sequence[str]) -> PhoneFeatures | None:
-    """Those of a run; None where nothing is known of phones."""
-    return PhoneFeatures(phones, config.model.frame_samples / config.data.sample_rate) if phones else None
 
 
 def vocabulary(lines: Iterable[Timeline]) -> list[str]:

@@ -26,4 +26,4 @@ def _kakasi() -> Any:
         raise UserError(
             "reading kanji needs pykakasi; expected pip install 'apex-ray[speech]', or text in kana"
         ) from None
-    return pykakasi.kakasi()
+    return pykakasi.kakasi()  # type: ignore[no-untyped-call]

@@ -14,12 +14,14 @@ import torch
 from cluster.errors import UserError, did_you_mean
 from wavenet import checkpoint
 from wavenet.config import WaveNetConfig, load_run_config
+from wavenet.corpus import Recording
 from wavenet.espeak import say
 from wavenet.fast.weights import Kind
+from wavenet.features import MelFrames
 from wavenet.generate import Floats, Generator, sound, upsampled
 from wavenet.made_speech import LANGUAGES
 from wavenet.mu_law import encode
-from wavenet.phones import features, timeline
+from wavenet.phones import PhoneFeatures, timeline
 from wavenet.plots import save, spectrogram
 from wavenet.sound import UnusableError, read
 
@@ -33,6 +35,7 @@ class Request:
 
     seconds: float
     prime: str | None
+    like: str | None
     temperature: float
     top_k: int | None
     speaker: str | None
@@ -43,8 +46,12 @@ class Request:
 def generate_to(run: Path, request: Request, out: str, chunk_s: float) -> None:
     """Write sound to `out` (.wav, .flac with a picture beside it, or - for raw samples) as it is made."""
     config = load_run_config(run)
-    if checkpoint.known(run)[1]:
+    conditions = config.data.conditions
+    if conditions == "phones":
         raise UserError(f"run {str(run)!r} says what phones tell it; expected apex-wavenet speak {run} TEXT")
+    if (conditions == "mel") != bool(request.like):
+        wanted = "--like FILE, whose spectrum it sounds" if conditions == "mel" else "no --like: it is not a vocoder"
+        raise UserError(f"run {str(run)!r} was trained with data.conditions={conditions}; expected {wanted}")
     suffix = Path(out).suffix.lower()
     if out != "-" and suffix not in FORMATS:
         raise UserError(f"--out {out!r}: expected a name that ends in {' or '.join(FORMATS)}, or -")
@@ -54,8 +61,14 @@ def generate_to(run: Path, request: Request, out: str, chunk_s: float) -> None:
     generator = Generator(model, 1, request.weights, request.seed, request.temperature, request.top_k, speakers)
     if request.prime:
         generator.listen(_primed(config, request.prime))
-    total = int(request.seconds * config.data.sample_rate)
-    _write(generator, config, total, None, out, chunk_s)
+    total, local = int(request.seconds * config.data.sample_rate), None
+    if request.like:
+        heard = _heard("--like", request.like, config)
+        total = len(heard)
+        made = MelFrames(config.data.mels, model.config.frame_samples, config.data.sample_rate)
+        recording = Recording(request.like, np.round(heard * 32_767).astype(np.int16))
+        local = upsampled(model, made(recording, 0, -(-total // model.config.frame_samples)))
+    _write(generator, config, total, local, out, chunk_s)
 
 
 def speak_to(run: Path, text: str, language: str, voice: str, request: Request, out: str, chunk_s: float) -> None:
@@ -71,8 +84,7 @@ def speak_to(run: Path, text: str, language: str, voice: str, request: Request, 
     said = say(text, LANGUAGES[language], voice)
     model = checkpoint.load_model(run)
     config = config.model_copy(update={"model": model.config})
-    made = features(config, phones)
-    assert made is not None
+    made = PhoneFeatures(phones, model.config.frame_samples / config.data.sample_rate)
     total = int(said.seconds * config.data.sample_rate)
     frames = made(timeline(said.phones, said.seconds), 0, -(-total // model.config.frame_samples))
     speaker = _speaker(run, f"{language}-{voice}") if speakers else None
@@ -112,15 +124,20 @@ def _write(
 
 def _primed(config: WaveNetConfig, name: str) -> Floats:
     """A recording as the generator hears it, [N, 1]."""
-    path = Path(name).expanduser()
-    if not path.is_file():
-        raise UserError(f"--prime {name!r} does not exist; expected a file of sound")
-    try:
-        heard = read(path, config.data.sample_rate, config.data.trim_db)
-    except UnusableError as error:
-        raise UserError(f"--prime {name!r} {error}") from None
+    heard = _heard("--prime", name, config)
     known: Floats = (encode(heard) if config.model.output == "softmax" else heard).astype(np.float32)[:, None]
     return known
+
+
+def _heard(flag: str, name: str, config: WaveNetConfig) -> Floats:
+    """A file's samples [N] in [-1, 1], as the network's own recordings were read."""
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise UserError(f"{flag} {name!r} does not exist; expected a file of sound")
+    try:
+        return read(path, config.data.sample_rate, config.data.trim_db)
+    except UnusableError as error:
+        raise UserError(f"{flag} {name!r} {error}") from None
 
 
 def _speaker(run: Path, name: str | None) -> torch.Tensor | None:

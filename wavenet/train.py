@@ -21,11 +21,11 @@ from wavenet import checkpoint
 from wavenet.config import WaveNetConfig
 from wavenet.corpus import Corpus, frequencies, load_corpus
 from wavenet.crops import Cropper, Crops
+from wavenet.features import features
 from wavenet.generate import Generator, sound, upsampled
 from wavenet.learning import Learner, held_out_bits
 from wavenet.metrics import line, training_log
 from wavenet.model import WaveNet
-from wavenet.phones import PhoneFeatures, features
 from wavenet.plots import spectrogram
 
 MOST_VALIDATION_BATCHES = 64  # of a validation during training; `evaluate` takes all
@@ -54,8 +54,9 @@ def _settled(config: WaveNetConfig, corpus: Corpus) -> WaveNetConfig:
     """With what only the data says, and a folder that means the same wherever a worker starts."""
     if config.model.speakers and not corpus.speakers:
         raise UserError(f"model.speakers = {config.model.speakers}, but data.speakers = none; expected folder")
-    size = PhoneFeatures(corpus.phones, 1.0).size if corpus.phones else 0
-    model = config.model.model_copy(update={"speakers": len(corpus.speakers), "local_features": size})
+    made = features(config, corpus.phones)
+    sizes = {"speakers": len(corpus.speakers), "local_features": made.size if made else 0}
+    model = config.model.model_copy(update=sizes)
     data = config.data.model_copy(update={"folder": str(Path(config.data.folder).expanduser().absolute())})
     return config.model_copy(update={"model": model, "data": data})
 
@@ -133,15 +134,15 @@ def _shared(batches: Iterator[Crops], worker: Worker) -> Iterator[Crops]:
 
 
 def excerpt(config: WaveNetConfig, model: WaveNet, corpus: Corpus) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Sound that the network makes up, in the first held-out file's voice; with phones, what that file says."""
+    """Sound that the network makes up, in the first held-out file's voice; with a local condition, that file's own."""
     file, rate = corpus.validation[0], config.data.sample_rate
     samples = int(config.training.excerpt_s * rate)
     speakers = torch.tensor([file.speaker]) if config.model.speakers else None
     local = None
     model = model.cpu()
-    if (made := features(config, corpus.phones)) is not None and file.phones is not None:
+    if (made := features(config, corpus.phones)) is not None:
         samples = min(samples, len(file.samples))
-        frames = made(file.phones, 0, -(-samples // config.model.frame_samples))
+        frames = made(file, 0, -(-samples // config.model.frame_samples))
         local = upsampled(model, frames)
     generator = Generator(model, 1, "bfloat16", seed=config.seed, speakers=speakers)
     heard = generator.run(samples, None if local is None else local[:, :samples])

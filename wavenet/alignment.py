@@ -1,0 +1,161 @@
+"""Which phone is when in a recording whose text is known: forced alignment by PocketSphinx.
+
+The phones are eSpeak NG's, so that a network trained on aligned recordings reads any text by the same names.
+PocketSphinx is told of each word as the phones of its own English model (pip install 'apex-ray[speech]').
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cluster.errors import UserError
+from wavenet.espeak import say
+from wavenet.phones import PAUSE, bare
+from wavenet.sound import SUFFIXES, UnusableError, read
+
+RATE = 16_000  # that PocketSphinx' model was trained at
+FRAME_S = 0.01  # of its answers
+VOICE = "en-us"
+
+# eSpeak NG's American phones as those of PocketSphinx (CMUdict's).
+CMU = {
+    "p": "P", "b": "B", "t": "T", "t#": "T", "t2": "T", "d": "D", "tS": "CH", "dZ": "JH", "k": "K", "g": "G",
+    "f": "F", "v": "V", "T": "TH", "D": "DH", "s": "S", "z": "Z", "S": "SH", "Z": "ZH", "h": "HH", "m": "M",
+    "n": "N", "N": "NG", "l": "L", "r": "R", "r-": "R", "j": "Y", "w": "W", "?": "T", ";": "", "n-": "AH N",
+    "@L": "AH L", "@": "AH", "@2": "AH", "@5": "AH", "@-": "AH", "a#": "AH", "V": "AH", "3": "ER", "3:": "ER",
+    "a": "AE", "aa": "AE", "A": "AA", "A:": "AA", "0": "AA", "A@": "AA R", "E": "EH", "E2": "EH", "e@": "EH R",
+    "I": "IH", "I2": "IH", "I#": "IH", "i": "IY", "i:": "IY", "i@": "IY AH", "i@3": "IH R", "O": "AO", "O:": "AO",
+    "O2": "AO", "O@": "AO R", "o@": "AO R", "U": "UH", "U@": "UH R", "u": "UW", "u:": "UW", "oU": "OW", "aU": "AW",
+    "aI": "AY", "aI@": "AY ER", "aI3": "AY ER", "eI": "EY", "OI": "OY",
+}  # fmt: skip
+
+
+def align_folder(folder: Path, text: Path | None, told: Callable[[str], None]) -> int:
+    """Write NAME.json beside each recording below `folder` whose text is known; the number of those.
+
+    `text` as in `transcripts`. A recording without text, or whose text can't be aligned, is told and left out.
+    UserError when none is left.
+    """
+    if not folder.is_dir():
+        raise UserError(f"--folder {str(folder)!r} does not exist; expected a folder of recordings")
+    texts = transcripts(folder, text)
+    paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    aligner, seconds, count = Aligner(), 0.0, 0
+    for path in paths:
+        name = path.relative_to(folder)
+        if path.stem not in texts:
+            told(f"skipped: {name} has no text")
+            continue
+        try:
+            sound = read(path, RATE, None)
+            facts = aligner(sound, texts[path.stem])
+        except (UnusableError, ValueError) as error:
+            told(f"skipped: {name} {error}")
+            continue
+        path.with_suffix(".json").write_text(json.dumps(facts, ensure_ascii=False) + "\n", encoding="utf-8")
+        count, seconds = count + 1, seconds + facts["seconds"]
+    if not count:
+        raise UserError(f"--folder {str(folder)!r}: none of {len(paths)} recordings could be aligned")
+    told(f"{count} of {len(paths)} recordings aligned, {seconds / 60:.1f} min")
+    return count
+
+
+def transcripts(folder: Path, file: Path | None) -> dict[str, str]:
+    """Text by a recording's name without its ending.
+
+    From `file`, or folder/metadata.csv: `NAME|text` or, as LJSpeech has it, `NAME|text|text as it is spoken`. Where
+    neither is there, from NAME.txt anywhere below the folder, as VCTK has it. UserError when there is nothing.
+    """
+    table = file or folder / "metadata.csv"
+    try:
+        if file is None and not table.exists():
+            found = {p.stem: p.read_text(encoding="utf-8").strip() for p in sorted(folder.rglob("*.txt"))}
+        else:
+            rows = [line.split("|") for line in table.read_text(encoding="utf-8").splitlines() if line.strip()]
+            bad = next((i for i, row in enumerate(rows) if len(row) < 2), None)
+            if bad is not None:
+                raise UserError(f"{table} line {bad + 1}: {rows[bad][0][:40]!r}: expected NAME|text")
+            found = {row[0]: row[-1].strip() for row in rows}
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{table} can't be read as UTF-8: {error}") from None
+    if not found:
+        raise UserError(f"{str(folder)!r} has no texts; expected metadata.csv with NAME|text lines, or NAME.txt files")
+    return found
+
+
+class Aligner:
+    """PocketSphinx with its English model."""
+
+    def __init__(self) -> None:
+        try:
+            from pocketsphinx import Decoder
+        except ImportError:
+            raise UserError("PocketSphinx is not installed; expected pip install 'apex-ray[speech]'") from None
+        self._decoder: Any = Decoder(lm=None, loglevel="FATAL")
+        self._words: dict[str, str] = {}  # its name by its phones
+
+    def __call__(self, sound: np.ndarray[Any, np.dtype[np.float32]], text: str) -> dict[str, Any]:
+        """Of 16 kHz sound [N]: what `phones.read_timeline` reads. ValueError when the text does not fit the sound."""
+        said = say(text, VOICE)
+        spoken = list[list[str]]()  # eSpeak's phones, word by word
+        named = [(word, name) for word, (_, name) in zip(said.words, said.phones, strict=True) if bare(name) != PAUSE]
+        for _, some in groupby(named, lambda pair: pair[0]):
+            spoken.append([name for _, name in some])
+        data = np.round(sound * 32_767).astype(np.int16).tobytes()
+        found = self._aligned([self._word(names) for names in spoken], data)
+        phones = list[tuple[float, str]]()
+        rest = iter(spoken)
+        for parts in found:
+            phones += [(parts[0][0], PAUSE)] if parts[0][1] == "SIL" else _named(next(rest), [at for at, _ in parts])
+        return {
+            "text": text,
+            "seconds": len(sound) / RATE,
+            "phones": [[round(start, 3), name] for start, name in phones],
+        }
+
+    def _word(self, names: list[str]) -> str:
+        """PocketSphinx' word for a sequence of phones, made known to it at first."""
+        unknown = [name for name in names if bare(name) not in CMU]
+        if unknown:
+            raise ValueError(f"has a phone {unknown[0]!r} that the aligner does not know")
+        phones = " ".join(filter(None, (CMU[bare(name)] for name in names)))
+        if phones not in self._words:
+            self._words[phones] = f"w{len(self._words)}"
+            self._decoder.add_word(self._words[phones], phones, True)
+        return self._words[phones]
+
+    def _aligned(self, words: list[str], data: bytes) -> list[list[tuple[float, str]]]:
+        """(start, phone) of each word and silence; words first, then the phones within them."""
+        try:
+            self._decoder.set_align_text(" ".join(words))
+            self._heard(data)
+            if self._decoder.hyp() is None:
+                raise RuntimeError("no path")
+            self._decoder.set_alignment()
+            self._heard(data)
+            found = [[(phone.start * FRAME_S, phone.name) for phone in word] for word in self._decoder.get_alignment()]
+        except RuntimeError:
+            raise ValueError("does not sound like its text") from None
+        if sum(parts[0][1] != "SIL" for parts in found) != len(words):
+            raise ValueError("does not sound like all of its text")
+        return found
+
+    def _heard(self, data: bytes) -> None:
+        self._decoder.start_utt()
+        self._decoder.process_raw(data, full_utt=True)
+        self._decoder.end_utt()
+
+
+def _named(names: list[str], starts: list[float]) -> list[tuple[float, str]]:
+    """Names of eSpeak's phones with the starts of what PocketSphinx has in their place: one, several, or none."""
+    found, i = list[tuple[float, str]](), 0
+    for name in names:
+        found.append((starts[min(i, len(starts) - 1)], name))
+        i += len(CMU[bare(name)].split())
+    return found

@@ -1,0 +1,75 @@
+"""The local condition of a recording as frames: its phones, or the mel spectrum of its own sound."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import librosa
+import numpy as np
+import numpy.typing as npt
+
+from wavenet.config import WaveNetConfig
+from wavenet.corpus import Recording
+from wavenet.phones import PhoneFeatures
+
+Floats = npt.NDArray[np.float32]
+QUIETEST = 1e-3  # of a mel band's magnitude: all that is below is silence
+
+
+class Features(Protocol):
+    """Frames of a recording at their own rate."""
+
+    @property
+    def size(self) -> int:
+        """Numbers in a frame."""
+
+    def __call__(self, recording: Recording, first: int, count: int) -> Floats:
+        """Frames first .. first + count - 1 as [count, size]; `first` may be before the beginning."""
+
+
+def features(config: WaveNetConfig, phones: Sequence[str]) -> Features | None:
+    """Those of a run, whose vocabulary is `phones`; None without a local condition."""
+    match config.data.conditions:
+        case "phones":
+            return OfPhones(PhoneFeatures(phones, config.model.frame_samples / config.data.sample_rate))
+        case "mel":
+            return MelFrames(config.data.mels, config.model.frame_samples, config.data.sample_rate)
+        case "none":
+            return None
+
+
+class OfPhones:
+    """The frames of a recording's phones."""
+
+    def __init__(self, made: PhoneFeatures) -> None:
+        self._made, self.size = made, made.size
+
+    def __call__(self, recording: Recording, first: int, count: int) -> Floats:
+        assert recording.phones is not None
+        return self._made(recording.phones, first, count)
+
+
+class MelFrames:
+    """Logarithms of the mel spectrum, one frame around the middle of every `frame_samples` samples.
+
+    Scaled so that silence is -1 and full scale is near 1. Frames look ahead by half a window: a vocoder is given its
+    spectrum before it speaks.
+    """
+
+    def __init__(self, mels: int, frame_samples: int, rate: int) -> None:
+        self.size, self._frame = mels, frame_samples
+        self._window = 1 << (4 * frame_samples - 1).bit_length()  # at least four frames, so that bands are apart
+        self._bands = librosa.filters.mel(sr=rate, n_fft=self._window, n_mels=mels)
+
+    def __call__(self, recording: Recording, first: int, count: int) -> Floats:
+        margin = (self._window - self._frame) // 2
+        start, end = first * self._frame - margin, (first + count) * self._frame + margin
+        samples = recording.samples
+        heard = samples[max(start, 0) : max(end, 0)].astype(np.float32) / np.float32(32_768)
+        before = min(max(-start, 0), end - start)
+        heard = np.pad(heard, (before, end - start - before - len(heard)))
+        spectrum = np.abs(librosa.stft(heard, n_fft=self._window, hop_length=self._frame, center=False))
+        bands = self._bands @ spectrum[:, :count]
+        made: Floats = (np.log10(np.maximum(bands, QUIETEST)) / 1.5 + 1).T.astype(np.float32)
+        return made
