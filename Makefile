@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 TORCH := $(shell grep '^torch==' constraints.txt)
+# Plays soundfonts; what it depends on is a player that would have to be compiled.
+TINYSOUNDFONT := $(shell grep '^tinysoundfont==' constraints.txt)
 
 .PHONY: help setup train test check bench clean
 
@@ -20,6 +22,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --disable-pip-version-check $(TORCH)
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps $(TINYSOUNDFONT)
 	@touch $@
 
 setup: $(VENV)/.ready
