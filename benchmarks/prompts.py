@@ -2,8 +2,8 @@
 
 Debian's asterisk-core-sounds-en-g722: 568 telephone prompts by one speaker, 25 minutes at 16 kHz, and
 asterisk-core-sounds-en: what they say (both CC-BY-SA-3.0), written as metadata.csv. Needs apt-get, dpkg-deb and
-`pip install --no-deps g722`. Recordings are then aligned to their phones, and those that can't be are deleted. Nothing of
-it is committed here.
+`pip install --no-deps g722`. Recordings are then aligned to their phones, and those that can't be are deleted. Nothing
+of it is committed here.
 """
 
 from __future__ import annotations

@@ -62,7 +62,9 @@ class Generate:
     """draw from the K likeliest classes only"""
     speaker: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     weights: Literal["float32", "bfloat16", "int8"] = "bfloat16"
-    """how they are stored while generating"""
+    """how they are stored while generating on a CPU"""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """cuda: torch with CUDA graphs, in float32"""
     seed: int = 0
 
     def __call__(self) -> int:
@@ -71,8 +73,9 @@ class Generate:
         if self.seconds <= 0:
             raise UserError(f"command line: --seconds {self.seconds:g}: expected more than 0")
         request = Request(
-            self.seconds, self.prime, self.like, self.temperature, self.top_k, self.speaker, self.weights, self.seed
-        )
+            self.seconds, self.prime, self.like, self.temperature, self.top_k, self.speaker, self.weights, self.seed,
+            self.device,
+        )  # fmt: skip
         generate_to(open_run(self.run), request, self.out, CHUNK_S)
         return 0
 

@@ -19,7 +19,9 @@ from wavenet.espeak import say
 from wavenet.fast.weights import Kind
 from wavenet.features import MelFrames
 from wavenet.generate import Floats, Generator, sound, upsampled
+from wavenet.graphed import GraphedGenerator
 from wavenet.made_speech import LANGUAGES
+from wavenet.model import WaveNet
 from wavenet.mu_law import encode
 from wavenet.phones import PhoneFeatures, timeline
 from wavenet.plots import save, spectrogram
@@ -41,6 +43,7 @@ class Request:
     speaker: str | None
     weights: Kind
     seed: int
+    device: str = "cpu"
 
 
 def generate_to(run: Path, request: Request, out: str, chunk_s: float) -> None:
@@ -58,7 +61,7 @@ def generate_to(run: Path, request: Request, out: str, chunk_s: float) -> None:
     model = checkpoint.load_model(run)
     speakers = _speaker(run, request.speaker)
     config = config.model_copy(update={"model": model.config})
-    generator = Generator(model, 1, request.weights, request.seed, request.temperature, request.top_k, speakers)
+    generator = _generator(model, request, speakers)
     if request.prime:
         generator.listen(_primed(config, request.prime))
     total, local = int(request.seconds * config.data.sample_rate), None
@@ -88,12 +91,25 @@ def speak_to(run: Path, text: str, language: str, voice: str, request: Request, 
     total = int(said.seconds * config.data.sample_rate)
     frames = made(timeline(said.phones, said.seconds), 0, -(-total // model.config.frame_samples))
     speaker = _speaker(run, f"{language}-{voice}") if speakers else None
-    generator = Generator(model, 1, request.weights, request.seed, request.temperature, None, speaker)
+    generator = _generator(model, request, speaker)
     _write(generator, config, total, upsampled(model, frames), out, chunk_s)
 
 
+def _generator(model: WaveNet, request: Request, speakers: torch.Tensor | None) -> Generator | GraphedGenerator:
+    """One stream, by the CPU's kernels or by torch on a GPU."""
+    r = request
+    if r.device == "cpu":
+        return Generator(model, 1, r.weights, r.seed, r.temperature, r.top_k, speakers)
+    return GraphedGenerator(model, 1, torch.device(r.device), r.seed, r.temperature, r.top_k, speakers)
+
+
 def _write(
-    generator: Generator, config: WaveNetConfig, total: int, local: torch.Tensor | None, out: str, chunk_s: float
+    generator: Generator | GraphedGenerator,
+    config: WaveNetConfig,
+    total: int,
+    local: torch.Tensor | None,
+    out: str,
+    chunk_s: float,
 ) -> None:
     """`total` samples to a file with its picture, or raw to standard output, chunk by chunk."""
     rate = config.data.sample_rate
