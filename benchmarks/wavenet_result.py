@@ -28,7 +28,7 @@ def main() -> None:
     arguments = parser.parse_args()
     run, folder = open_run(arguments.run), arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
-    found = evaluate(run)
+    found = dict(evaluate(run).bits)
     rows = [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
     write(folder / "result.json", {"bits a sample on held-out files": found, "steps": rows[-1]["step"]})
     _curve(rows, found, folder / "learning_curve.png")

@@ -119,12 +119,23 @@ class Evaluate:
     """Measure a run's network on its held-out files, beside simpler models of the same samples."""
 
     run: RunFolder
+    against: Annotated[str | None, arg(metavar="RUN", help_behavior_hint="")] = None
+    """another run with the same files, unconditioned for example: file by file"""
+    distances: int = 0
+    """say the first N held-out files again, and tell the mel-cepstral distance to the recordings"""
 
     def __call__(self) -> int:
-        from wavenet.evaluation import evaluate
+        from wavenet.evaluation import compare, distances, evaluate
 
-        for name, bits in evaluate(open_run(self.run)).items():
-            print(f"{name:<34} {bits:7.4f} bits/sample")
+        found = evaluate(open_run(self.run))
+        for name, bits in found.bits.items():
+            print(f"{name:<40} {bits:7.4f} bits/sample")
+        if self.against:
+            for name, value in compare(found, evaluate(open_run(self.against))).items():
+                print(f"{name:<40} {value:7.4f}")
+        if self.distances:
+            for name, db in distances(open_run(self.run), self.distances, 0.9).items():
+                print(f"{name:<40} {db:7.2f} dB")
         return 0
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +13,20 @@ import soundfile
 import torch
 from torch import Tensor
 
+from cluster.errors import UserError
 from wavenet import checkpoint
-from wavenet.config import load_run_config
+from wavenet.cepstra import distance
+from wavenet.config import WaveNetConfig, load_run_config
 from wavenet.corpus import Recording, frequencies, load_corpus
 from wavenet.crops import Cropper
 from wavenet.fast.weights import Kind
 from wavenet.features import Features, features
-from wavenet.generate import Generator, upsampled
+from wavenet.generate import Generator
 from wavenet.learning import held_out_bits
 from wavenet.likelihood import softmax_bits
 from wavenet.model import WaveNet
 from wavenet.mu_law import CLASSES, encode
+from wavenet.resynthesis import conditions, said_again
 
 Codes = npt.NDArray[np.int64]
 PREDICTOR_ORDER = 32
@@ -30,19 +34,72 @@ BATCH = 8
 ROUNDING_SAMPLES = 100_000
 
 
-def evaluate(run: Path) -> dict[str, float]:
-    """Bits a sample on the validation files, by model."""
+class Others:
+    """Features of the next recording in the list: what a network makes of its own ones shows when they are wrong."""
+
+    def __init__(self, made: Features, recordings: Sequence[Recording]) -> None:
+        self._made, self.size = made, made.size
+        self._next = dict(zip((r.name for r in recordings), [*recordings[1:], recordings[0]], strict=True))
+
+    def __call__(self, recording: Recording, first: int, count: int) -> npt.NDArray[np.float32]:
+        return self._made(self._next[recording.name], first, count)
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """A run's network on its validation files."""
+
+    bits: Mapping[str, float]  # a sample, by model
+    by_file: Mapping[str, tuple[float, int]]  # bits of all samples, and their number
+
+
+def evaluate(run: Path) -> Evaluated:
+    """The network beside simpler models of the same samples."""
     config = load_run_config(run)
     corpus = load_corpus(config.data)
     model = checkpoint.load_model(run)
     config = config.model_copy(update={"model": model.config})
     made = features(config, corpus.phones)
-    cropper = Cropper(model.config, config.training.segment_samples, made)
-    found = {"WaveNet": held_out_bits(model.config, model, cropper.all(corpus.validation, BATCH), _alone)}
+    by_file = bits_by_file(config, model, corpus.validation, made)
+    found = {"WaveNet": mean_bits(by_file)}
+    if made is not None:
+        others = Others(made, corpus.validation)
+        wrong = bits_by_file(config, model, corpus.validation, others)
+        found[f"with the {config.data.conditions} of another file"] = mean_bits(wrong)
     if model.config.output == "softmax":
         found |= rounding_cost(model, corpus.validation, made)
         found |= simpler(corpus.train, corpus.validation, config.data.sample_rate)
-    return found
+    return Evaluated(found, by_file)
+
+
+def bits_by_file(
+    config: WaveNetConfig, model: WaveNet, recordings: Sequence[Recording], made: Features | None
+) -> dict[str, tuple[float, int]]:
+    """(bits of all samples, their number) of each recording."""
+    cropper = Cropper(model.config, config.training.segment_samples, made)
+    counts = {r.name: len(r.samples) for r in recordings}
+    return {
+        r.name: (held_out_bits(model.config, model, cropper.all([r], BATCH), _alone) * counts[r.name], counts[r.name])
+        for r in recordings
+    }
+
+
+def mean_bits(by_file: Mapping[str, tuple[float, int]]) -> float:
+    """Bits a sample over all files."""
+    return sum(bits for bits, _ in by_file.values()) / sum(samples for _, samples in by_file.values())
+
+
+def compare(one: Evaluated, other: Evaluated) -> dict[str, float]:
+    """How many bits a sample `other` costs more than `one` on the same files. UserError when they are not the same."""
+    if {n: c for n, (_, c) in one.by_file.items()} != {n: c for n, (_, c) in other.by_file.items()}:
+        raise UserError("the runs were not validated on the same files; expected equal data.folder and data.trim_db")
+    more = np.array([(other.by_file[n][0] - bits) / samples for n, (bits, samples) in one.by_file.items()])
+    return {
+        "the other run": mean_bits(other.by_file),
+        "more than this one, mean of files": float(more.mean()),
+        "its standard error": float(more.std(ddof=1) / len(more) ** 0.5) if len(more) > 1 else float("nan"),
+        "part of files with more": float((more > 0).mean()),
+    }
 
 
 def rounding_cost(model: WaveNet, held: Sequence[Recording], made: Features | None) -> dict[str, float]:
@@ -55,16 +112,36 @@ def rounding_cost(model: WaveNet, held: Sequence[Recording], made: Features | No
             codes = encode(recording.sound)[:left].astype(np.float32)[:, None]
             if not len(codes):
                 break
-            speakers = torch.tensor([recording.speaker]) if model.config.speakers else None
-            local = None
-            if made is not None:
-                frames = made(recording, 0, -(-len(codes) // model.config.frame_samples))
-                local = upsampled(model, frames)[:, : len(codes)]
+            speakers, local = conditions(model, made, recording, len(codes))
             said = torch.from_numpy(Generator(model, 1, kind, speakers=speakers).listen(codes, local))
             cost += float(softmax_bits(said.transpose(0, 1), torch.from_numpy(codes.T).long()).sum())
             left -= len(codes)
         bits[kind] = cost / (ROUNDING_SAMPLES - left)
     return {f"more with {kind} weights": bits[kind] - bits["float32"] for kind in kinds[1:]}
+
+
+def distances(run: Path, files: int, temperature: float) -> dict[str, float]:
+    """Mel-cepstral distance in dB of held-out recordings, said again by the network, to themselves and to others.
+
+    The mean of the first `files` of them. UserError for a run without a local condition.
+    """
+    config = load_run_config(run)
+    corpus, model = load_corpus(config.data), checkpoint.load_model(run)
+    made = features(config.model_copy(update={"model": model.config}), corpus.phones)
+    if made is None:
+        raise UserError(f"run {str(run)!r} has no local condition, so nothing says what it should sound like")
+    held, rate = corpus.validation[:files], config.data.sample_rate
+    if len(held) < 2:
+        raise UserError(f"run {str(run)!r} has {len(held)} held-out files; expected two, to tell one from the other")
+    said = [said_again(model, made, r, len(r.samples), temperature=temperature) for r in held]
+    own = [distance(sound, r.sound, rate) for sound, r in zip(said, held, strict=True)]
+    others = [distance(sound, r.sound, rate) for sound, r in zip(said, [*held[1:], held[0]], strict=True)]
+    real = [distance(a.sound, b.sound, rate) for a, b in zip(held, [*held[1:], held[0]], strict=True)]
+    return {
+        "to the same sentence's recording": float(np.mean(own)),
+        "to another sentence's recording": float(np.mean(others)),
+        "of two recordings of different sentences": float(np.mean(real)),
+    }
 
 
 def _alone(value: float | Tensor) -> Tensor:

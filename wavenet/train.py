@@ -22,11 +22,11 @@ from wavenet.config import WaveNetConfig
 from wavenet.corpus import Corpus, frequencies, load_corpus
 from wavenet.crops import Cropper, Crops
 from wavenet.features import features
-from wavenet.generate import Generator, sound, upsampled
 from wavenet.learning import Learner, held_out_bits
 from wavenet.metrics import line, training_log
 from wavenet.model import WaveNet
 from wavenet.plots import spectrogram
+from wavenet.resynthesis import said_again
 
 MOST_VALIDATION_BATCHES = 64  # of a validation during training; `evaluate` takes all
 
@@ -36,7 +36,7 @@ def train(config: WaveNetConfig, run: Path | None = None, told: Callable[[str], 
     corpus = load_corpus(config.data)  # mistakes in the data show before any worker starts
     for skipped in corpus.skipped:
         told(f"skipped: {skipped}")
-    config = _settled(config, corpus)
+    config = settled(config, corpus)
     told(corpus.describe(config.data.sample_rate))
     c = config.model
     rate = config.data.sample_rate
@@ -50,7 +50,7 @@ def train(config: WaveNetConfig, run: Path | None = None, told: Callable[[str], 
     return run
 
 
-def _settled(config: WaveNetConfig, corpus: Corpus) -> WaveNetConfig:
+def settled(config: WaveNetConfig, corpus: Corpus) -> WaveNetConfig:
     """With what only the data says, and a folder that means the same wherever a worker starts."""
     if config.model.speakers and not corpus.speakers:
         raise UserError(f"model.speakers = {config.model.speakers}, but data.speakers = none; expected folder")
@@ -113,9 +113,7 @@ def _validate(
     if writer:
         writer.write({"step": learner.step, "validation_bits": bits})
         if config.training.excerpt_s:
-            made, rate = excerpt(config, model, corpus), config.data.sample_rate
-            writer.board.add_audio("excerpt", made[None], learner.step, sample_rate=rate)
-            writer.board.add_figure("excerpt", spectrogram(made, rate), learner.step)
+            _excerpt(config, model.cpu(), corpus, writer, learner.step)
     report(
         worker,
         {"step": learner.step, "validation_bits": bits},
@@ -133,17 +131,13 @@ def _shared(batches: Iterator[Crops], worker: Worker) -> Iterator[Crops]:
             yield crops.to(worker.device)
 
 
-def excerpt(config: WaveNetConfig, model: WaveNet, corpus: Corpus) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Sound that the network makes up, in the first held-out file's voice; with a local condition, that file's own."""
+def _excerpt(config: WaveNetConfig, model: WaveNet, corpus: Corpus, writer: TrainingLog, step: int) -> None:
+    """For TensorBoard: sound in the first held-out file's voice; with a local condition, what that file says."""
     file, rate = corpus.validation[0], config.data.sample_rate
+    made = features(config, corpus.phones)
     samples = int(config.training.excerpt_s * rate)
-    speakers = torch.tensor([file.speaker]) if config.model.speakers else None
-    local = None
-    model = model.cpu()
-    if (made := features(config, corpus.phones)) is not None:
-        samples = min(samples, len(file.samples))
-        frames = made(file, 0, -(-samples // config.model.frame_samples))
-        local = upsampled(model, frames)
-    generator = Generator(model, 1, "bfloat16", seed=config.seed, speakers=speakers)
-    heard = generator.run(samples, None if local is None else local[:, :samples])
-    return sound(heard, config.model.output)[:, 0]
+    heard = said_again(
+        model, made, file, samples if made is None else min(samples, len(file.samples)), seed=config.seed
+    )
+    writer.board.add_audio("excerpt", heard[None], step, sample_rate=rate)
+    writer.board.add_figure("excerpt", spectrogram(heard, rate), step)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from cluster.errors import UserError
+from tests.wavenet.runs import trained
 from wavenet.cli import main
 from wavenet.config import DataConfig, ModelConfig, load
 from wavenet.corpus import Recording, load_corpus
@@ -121,9 +122,7 @@ def test_a_network_that_speaks(made, tmp_path, capsys, monkeypatch):
         "training.steps=4", "training.validate_every_steps=4", "training.report_every_steps=2", "training.batch=2",
         "training.segment_samples=1600", "training.excerpt_s=0.1",
     )  # fmt: skip
-    assert main(["train", "speech", f"data.folder={made}", *small]) == 0
-    (run,) = (tmp_path / "runs").iterdir()
-    capsys.readouterr()
+    run = trained("speech", f"data.folder={made}", *small)
     assert main(["speak", str(run), "A tall man sings.", "--voice", "m1", "--out", "s.wav"]) == 0
     import soundfile
 

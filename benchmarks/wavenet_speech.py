@@ -1,0 +1,137 @@
+"""How well a run trained on phones speaks: python -m benchmarks.wavenet_speech RUN results/wavenet/NAME
+
+Held-out recordings said again by the network, and sentences that are in no corpus: mel-cepstral distance to the same
+sentence and to another one, and the words that PocketSphinx understands, beside those it understands of the recordings
+and of eSpeak NG. Writes speech.json, and one sentence of each language as sound and picture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from benchmarks.machine import write
+from benchmarks.recogniser import Recogniser, accuracy, words
+from cluster.runs import open_run
+from wavenet import checkpoint
+from wavenet.cepstra import distance
+from wavenet.config import load_run_config
+from wavenet.corpus import load_corpus
+from wavenet.espeak import say
+from wavenet.evaluation import distances
+from wavenet.features import features
+from wavenet.resynthesis import said_again
+from wavenet.speaking import LANGUAGES, Request, speak_to
+
+TEMPERATURE, FILES = 0.9, 24
+REQUEST = Request(0.0, None, None, TEMPERATURE, None, None, "bfloat16", 1)
+# In no corpus of ours; the Japanese in kana, as spoken.
+UNSEEN = {
+    "en": (
+        "The children played outside until it was dark.",
+        "Please leave your name and number after the tone.",
+        "She bought two tickets for the evening show.",
+        "A cold wind blew across the empty harbour.",
+        "My brother works in a small office downtown.",
+        "They found the missing key under the carpet.",
+        "Nobody knows what will happen tomorrow.",
+        "The doctor asked him to breathe slowly.",
+        "We have enough food for the whole week.",
+        "Turn left at the corner and walk to the bridge.",
+    ),
+    "ja": (
+        "きょうわ とても さむいです。",
+        "あしたの あさ えきで あいましょう。",
+        "この みせの りょうりわ おいしい。",
+        "でんわばんごうを おしえて ください。",
+        "こどもたちわ うみで およいで います。",
+        "かれわ まいにち しんぶんを よみます。",
+        "つくえの うえに めがねが あります。",
+        "らいねん にほんへ いきたいです。",
+        "ちいさな とりが きの うえで うたう。",
+        "ゆうがたから あめが ふるでしょう。",
+    ),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--languages", default="en", help="that the network has learned, with a comma")
+    parser.add_argument("--voice", default="f1")
+    arguments = parser.parse_args()
+    run, folder = open_run(arguments.run), arguments.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    recogniser = Recogniser()
+    found: dict[str, Any] = {
+        f"{FILES} held-out files said again: mel-cepstral distance, dB": distances(run, FILES, TEMPERATURE),
+        "word accuracy on held-out English": _held_out_words(run, recogniser),
+    }
+    for language in arguments.languages.split(","):
+        name = f"{len(UNSEEN[language])} unseen sentences, {language}"
+        found[name] = _unseen(run, language, arguments.voice, recogniser)
+        speak_to(run, UNSEEN[language][1], language, arguments.voice, REQUEST, str(folder / f"{language}.flac"), 0.02)
+    write(folder / "speech.json", found)
+    print(json.dumps(found, indent=1))
+
+
+def _held_out_words(run: Path, recogniser: Recogniser) -> dict[str, float]:
+    """Of the recordings themselves, and of what the network makes of their phones and times."""
+    config = load_run_config(run)
+    corpus, model = load_corpus(config.data), checkpoint.load_model(run)
+    made = features(config.model_copy(update={"model": model.config}), corpus.phones)
+    rate, real, again = config.data.sample_rate, [], []
+    for recording in corpus.validation:
+        facts = json.loads((Path(config.data.folder) / recording.name).with_suffix(".json").read_text())
+        said = words(facts["text"])
+        # Digits are spoken as words that a text with digits does not have.
+        if facts.get("language", "en") != "en" or len(said) < 4 or any(c.isdigit() for c in facts["text"]):
+            continue
+        real.append((said, recogniser(recording.sound, rate)))
+        sound = said_again(model, made, recording, len(recording.samples), temperature=TEMPERATURE)
+        again.append((said, recogniser(sound, rate)))
+        if len(real) == FILES:
+            break
+    return {"files": len(real), "recordings": accuracy(real), "network": accuracy(again)}
+
+
+def _unseen(run: Path, language: str, voice: str, recogniser: Recogniser) -> dict[str, float]:
+    """As the network speaks them beside eSpeak NG, whose phones and times it is given."""
+    espeak = [say(text, LANGUAGES[language], voice) for text in UNSEEN[language]]
+    network, rate = [], 0
+    with tempfile.TemporaryDirectory() as place:
+        for i, text in enumerate(UNSEEN[language]):
+            file = str(Path(place) / f"{i}.wav")
+            speak_to(run, text, language, voice, REQUEST, file, 0.02)
+            sound, rate = soundfile.read(file, dtype="float32")
+            network.append(sound)
+    reference = [_resampled(said.sound, said.rate, rate) for said in espeak]
+    pairs = list(zip(network, reference, [*reference[1:], reference[0]], strict=True))
+    found = {
+        "distance to eSpeak NG's same sentence, dB": float(np.mean([distance(a, b, rate) for a, b, _ in pairs])),
+        "distance to another sentence of it, dB": float(np.mean([distance(a, c, rate) for a, _, c in pairs])),
+    }
+    if language == "en":
+        texts = [words(text) for text in UNSEEN[language]]
+        for name, sounds in (("eSpeak NG", reference), ("network", network)):
+            found[f"word accuracy, {name}"] = accuracy(
+                [(said, recogniser(sound, rate)) for said, sound in zip(texts, sounds, strict=True)]
+            )
+    return found
+
+
+def _resampled(sound: Any, rate: int, wanted: int) -> Any:
+    import librosa
+
+    return librosa.resample(sound, orig_sr=rate, target_sr=wanted)
+
+
+if __name__ == "__main__":
+    main()

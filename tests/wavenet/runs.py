@@ -1,0 +1,39 @@
+"""A run folder with a network that has learned a little, in this process: for tests of what is done with runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cluster.config import to_yaml
+from cluster.runs import create_run
+from wavenet import checkpoint
+from wavenet.config import load
+from wavenet.corpus import load_corpus
+from wavenet.crops import Cropper
+from wavenet.features import features
+from wavenet.learning import Learner
+from wavenet.model import WaveNet
+from wavenet.train import settled
+
+
+def trained(preset: str, *settings: str) -> Path:
+    """The folder of a run of `training.steps` updates."""
+    config = load(preset, settings).config
+    corpus = load_corpus(config.data)
+    config = settled(config, corpus)
+    run = create_run(config.runs_dir, config.name, to_yaml(config))
+    torch.manual_seed(config.seed)
+    model, t = WaveNet(config.model), config.training
+    learner = Learner(model, model, t, 1, lambda value: torch.as_tensor(value, dtype=torch.float64))
+    cropper = Cropper(config.model, t.segment_samples, features(config, corpus.phones))
+    for step in range(t.steps):
+        learner.update(cropper.random(corpus.train, t.batch, np.random.default_rng((config.seed, step))))
+    folder: Path = run / "checkpoint_000000"
+    folder.mkdir()
+    checkpoint.save(
+        folder, config, learner.average, model.state_dict(), learner.state(), corpus.speakers, corpus.phones
+    )
+    return run
