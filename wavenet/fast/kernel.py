@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numba
@@ -45,9 +46,22 @@ def gated(filtered, gate):  # type: ignore[no-untyped-def]
 
 def build(config: ModelConfig, kind: Kind, streams: int) -> Callable[..., Any]:
     """A compiled generator for that many streams (1, or a multiple of 4); see `generate` inside."""
-    r, s, e, q = (padded(n) for n in (config.residual, config.skip, config.head, config.outputs))
-    taps, input_taps, outputs, mixtures = config.kernel, config.input_kernel, config.outputs, config.mixtures
-    classes = config.output == "softmax"
+    sizes = padded(config.residual), padded(config.skip), padded(config.head)
+    taps = config.kernel, config.input_kernel
+    return _built(sizes, taps, config.outputs, config.output == "softmax", config.mixtures, kind, streams)
+
+
+@cache  # compiling takes seconds, and depends on sizes only
+def _built(
+    sizes: tuple[int, int, int],
+    all_taps: tuple[int, int],
+    outputs: int,
+    classes: bool,
+    mixtures: int,
+    kind: Kind,
+    streams: int,
+) -> Callable[..., Any]:
+    (r, s, e), q, (taps, input_taps) = sizes, padded(outputs), all_taps
     tile = 1 if streams == 1 else 4
     to_gates, to_out = matrix_product(kind, 2 * r, tile), matrix_product(kind, r + s, tile)
     to_head, to_last = matrix_product(kind, e, tile), matrix_product(kind, q, tile)

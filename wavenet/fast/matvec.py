@@ -8,6 +8,7 @@ can't be made to keep the sums in registers, or to widen packed weights on the w
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numba
@@ -92,6 +93,7 @@ def _widened(b: ir.IRBuilder, kind: str, stored: Any) -> list[Any]:
     return [b.bitcast(low, _vf), b.bitcast(high, _vf)]
 
 
+@cache
 def matrix_product(kind: str, outputs: int, tile: int) -> Callable[..., None]:
     """A compiled (weights, x, x_step, y, y_step, inputs, streams) over all outputs, `tile` streams at a time."""
     blocks, most = outputs // LANES, MOST_SUMS[tile]
