@@ -61,7 +61,7 @@ def started(head: Head, *command: str, cwd: Path) -> Iterator[tuple[subprocess.P
             kill_family(process.pid)
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(300)
 def test_both_make_progress_and_end(head: Head, sound: Path) -> None:
     """The head's three cores are Ape-X's; a node of two brings its third actor, and one of at most eight workers."""
     elastic = ("workers.count=[1, 8]", f"workers.address={head.address}")
