@@ -12,19 +12,28 @@ UNITS = {"s": "s", "bytes": "bytes", "0 to 1": "percentunit"}
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 RUNS = 'run=~"$run"'
 WIDTH, HEIGHT = 8, 7  # of a panel; a row of the board is 24 wide
-# What Ray itself tells of a run's processes: they are actors, whose class names end so.
-PROCESSES = {
-    "CPU by part of the system": ('sum by (Component) (ray_component_cpu_percentage{Component=~"ray::.*Node.*"})', "%"),
-    "Memory by part of the system": (
-        'sum by (Component) (ray_component_rss_mb{Component=~"ray::.*Node.*"}) * 1e6',
-        "bytes",
-    ),
-    "Objects in shared memory": ("sum by (Location) (ray_object_store_memory)", "bytes"),
-}
 
 
-def board(title: str, uid: str, metrics: Mapping[str, Metric], exported: Mapping[str, Exported]) -> dict[str, Any]:
-    """A board with a row a group of metrics and a panel a name, and one row of the processes behind them."""
+def process_panels(classes: str) -> dict[str, tuple[str, str]]:
+    """Panel's title -> (query, unit) of what Ray itself tells of a run's processes: actors of these `classes`, a regex.
+
+    Ray calls a process by its actor's class and, while one runs, by the method too.
+    """
+    ours = f'{{Component=~"ray::{classes}.*"}}'
+    return {
+        "CPU by part of the system": (f"sum by (Component) (ray_component_cpu_percentage{ours})", "%"),
+        "Memory by part of the system": (f"sum by (Component) (ray_component_rss_mb{ours}) * 1e6", "bytes"),
+        "Objects in shared memory": ("sum by (Location) (ray_object_store_memory)", "bytes"),
+    }
+
+
+def board(
+    title: str, uid: str, metrics: Mapping[str, Metric], exported: Mapping[str, Exported], processes: str
+) -> dict[str, Any]:
+    """A board with a row a group of metrics and a panel a name, and one row of the processes behind them.
+
+    `processes`: a regex of their actors' classes.
+    """
     panels: list[dict[str, Any]] = []
     top = 0
     for group in dict.fromkeys(metrics[column].group for column in exported):
@@ -45,7 +54,7 @@ def board(title: str, uid: str, metrics: Mapping[str, Metric], exported: Mapping
         top = _add_row(panels, group.capitalize(), row, top)
     parts = [
         _panel(name, unit, query, "{{Component}}{{Location}}", "from Ray's own metrics")
-        for name, (query, unit) in PROCESSES.items()
+        for name, (query, unit) in process_panels(processes).items()
     ]
     _add_row(panels, "Processes", parts, top)
     any_metric = next(iter(exported.values())).prometheus

@@ -20,22 +20,34 @@ from torch import Tensor, nn
 
 from cluster.connect import Embedded, cluster_address, connected, first_line
 from cluster.errors import UserError
+from cluster.room import bundles, wait_for_room
 from cluster.workers_config import WorkersConfig
 
 KEPT_CHECKPOINTS = 2
 OBJECT_STORE_BYTES = 256 * 2**20  # of a Ray of its own: workers exchange gradients, not objects
+PROCESSES = "(RayTrainWorker|TrainController)"  # Ray Train's actors, for its boards
 # A collective's error when the process at its other end is gone: torch raises RuntimeError for these.
 LOST_PEER = ("gloo", "nccl", "connection closed", "connection reset", "broken pipe", "timed out")
 
 
-def fit(loop: Callable[[dict[str, Any]], None], settings: Mapping[str, Any], workers: WorkersConfig, run: Path) -> None:
+def fit(
+    loop: Callable[[dict[str, Any]], None],
+    settings: Mapping[str, Any],
+    workers: WorkersConfig,
+    run: Path,
+    told: Callable[[str], None] = print,
+) -> None:
     """Run `loop(settings)` on every worker until it returns on all; checkpoints lie in `run`, as whole folders.
 
-    They run on the cluster that `workers.address` means, or on a Ray of this process's own. Lost workers are started
-    again with the newest checkpoint, `max_failures` times. UserError when the loop raises, with its own message, or
-    when too many were lost. All nodes must see `run`.
+    They run on the cluster that `workers.address` means, or on a Ray of this process's own. While other jobs hold what
+    the least of them need, that is told and waited for. Lost workers are started again with the newest checkpoint,
+    `max_failures` times. UserError when they could never fit, when the loop raises, with its own message, or when too
+    many were lost. All nodes must see `run`.
     """
-    with connected(cluster_address(workers.address), Embedded(workers.most * workers.cpus, OBJECT_STORE_BYTES)):
+    address = cluster_address(workers.address)
+    with connected(address, Embedded(workers.most * workers.cpus, OBJECT_STORE_BYTES)):
+        if address is not None:
+            wait_for_room(bundles(workers), workers.autoscale_s, told)
         try:
             _trainer(loop, settings, workers, run).fit()
         except Exception as error:
@@ -50,6 +62,8 @@ def _trainer(
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
     from ray.train.torch import TorchConfig, TorchTrainer
 
+    from cluster.elastic import FreeRoom
+
     class MistakesEndTheRun(UserCallback):
         """Ray Train would try a mistake again as if a worker had been lost."""
 
@@ -58,13 +72,23 @@ def _trainer(
                 if is_mistake(error):
                     raise error
 
-    return TorchTrainer(
+    class Trainer(TorchTrainer):
+        """Elastic by what is free; the type hints are those of Ray Train's first version."""
+
+        def _initialize_and_run_controller(self, **parts: Any) -> Any:
+            if not isinstance(workers.count, int):
+                (worker,) = bundles(workers)
+                parts["scaling_policy"] = FreeRoom(self.scaling_config, worker, run.absolute())  # type: ignore[arg-type]
+            return super()._initialize_and_run_controller(**parts)  # type: ignore[misc]
+
+    return Trainer(
         loop,
         train_loop_config=dict(settings),
         torch_config=TorchConfig(backend="nccl" if workers.gpu else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=workers.count,  # type: ignore[arg-type]  # a pair is elastic; the hints lag behind
             use_gpu=workers.gpu,
+            label_selector=dict(workers.labels) or None,  # type: ignore[call-arg]
             resources_per_worker={"CPU": float(workers.cpus), **({"GPU": 1.0} if workers.gpu else {})},
         ),
         run_config=RunConfig(

@@ -18,7 +18,18 @@ class WorkersConfig(BaseModel):
     )
     cpus: PositiveInt = Field(1, description="cores of each")
     gpu: bool = Field(False, description="one GPU for each")
+    labels: dict[str, str] = Field(
+        default_factory=dict, description="Ray's label selector of the nodes for them, such as {pool: actors}"
+    )
+    autoscale_s: float = Field(
+        0.0, ge=0, description="seconds to wait for an autoscaler's nodes where the job fits none that are there"
+    )
     max_failures: int = Field(3, ge=0, description="times that lost workers are started again from the last checkpoint")
+
+    @property
+    def fewest(self) -> int:
+        """Workers at the least."""
+        return self.count if isinstance(self.count, int) else self.count[0]
 
     @property
     def most(self) -> int:

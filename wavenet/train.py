@@ -46,7 +46,7 @@ def train(config: WaveNetConfig, run: Path | None = None, told: Callable[[str], 
     told(f"run folder {run}; watch with tensorboard --logdir {run / 'tensorboard'}")
     settings = {"config": config.model_dump(mode="json"), "run": str(run.absolute())}
     with followed(run, partial(line, steps=config.training.steps), told):
-        fit(work, settings, config.workers, run)
+        fit(work, settings, config.workers, run, told)
     return run
 
 

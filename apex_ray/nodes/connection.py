@@ -20,6 +20,7 @@ from apex_ray.parts import Sizes
 from cluster.connect import Embedded, cluster_address, connected
 from cluster.errors import UserError
 from cluster.resources import Bundle, Fit, bundle_table, emptied, fit, node_table, snapshot
+from cluster.room import ask_autoscaler
 
 PLACEMENT_TIMEOUT_S = 60.0
 AUTOSCALER_POLL_S = 2.0
@@ -101,14 +102,6 @@ def _note(found: Fit) -> str:
     if found.whole:
         return ""
     return f"room for {found.count(actors)} of {actors.count} actors now; the others start when nodes join"
-
-
-def ask_autoscaler(needs: list[Bundle]) -> None:
-    """Have the cluster's autoscaler, if it has one, make room for all of `needs` at once; none: take the wish back."""
-    from ray.autoscaler.sdk import request_resources
-
-    wanted = [b for b in needs for _ in range(b.count) if b.scheduled]
-    request_resources(bundles=[b.scheduled for b in wanted], bundle_label_selectors=[dict(b.labels) for b in wanted])
 
 
 class Placement:

@@ -7,10 +7,12 @@ import json
 from apex_ray.report.metrics import EXPORTED, METRICS
 from cluster.board import board
 
+PROCESSES = ".*Node"  # the classes of all our actors end so
+
 
 def apex_board() -> str:
     """The board as JSON text."""
-    return json.dumps(board("Ape-X", "apex-ray", METRICS, EXPORTED), indent=1) + "\n"
+    return json.dumps(board("Ape-X", "apex-ray", METRICS, EXPORTED, PROCESSES), indent=1) + "\n"
 
 
 if __name__ == "__main__":

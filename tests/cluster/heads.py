@@ -9,14 +9,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
 
 import psutil
 
-SCRIPTS = {"apex-ray": "apex_ray.cli", "apex-cluster": "cluster.cli", "ray": "ray.scripts.scripts"}
+SCRIPTS = {
+    "apex-ray": "apex_ray.cli",
+    "apex-cluster": "cluster.cli",
+    "apex-wavenet": "wavenet.cli",
+    "ray": "ray.scripts.scripts",
+}
 
 
 def free_port() -> int:
@@ -121,14 +126,15 @@ class Head:
             yield
 
     @contextmanager
-    def node(self, cpus: int, host: Host | None = None) -> Iterator[None]:
-        """One more node, gone at once when the block ends."""
+    def node(self, cpus: int, host: Host | None = None, lost: bool = True) -> Iterator[None]:
+        """One more node, gone at once when the block ends; the cluster is not told of it when it is `lost`."""
         agent = f"--dashboard-agent-listen-port={free_port()}"
-        with self._ray_start(host or self.host, f"--address={self.address}", f"--num-cpus={cpus}", agent):
+        options = (f"--address={self.address}", f"--num-cpus={cpus}", agent)
+        with self._ray_start(host or self.host, *options, lost=lost):
             yield
 
     @contextmanager
-    def _ray_start(self, host: Host, *options: str) -> Iterator[None]:
+    def _ray_start(self, host: Host, *options: str, lost: bool = True) -> Iterator[None]:
         own = [f"--metrics-export-port={free_port()}", "--object-store-memory=200000000", "--block"]
         ip = [f"--node-ip-address={host.ip}"] if host.ip else []
         environment = {"RAY_AUTH_MODE": "token", "RAY_worker_niceness": "0"}
@@ -137,7 +143,12 @@ class Head:
             Reader(process).until("Ray runtime started")
             yield
         finally:
-            kill_family(process.pid)
+            if not lost:
+                process.terminate()
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(10)
+            if process.poll() is None:
+                kill_family(process.pid)
             process.wait()
 
 

@@ -1,4 +1,4 @@
-"""Our Grafana board asks a real Prometheus, which scrapes a real run on a real head."""
+"""Our Grafana boards ask a real Prometheus, which scrapes real runs on a real head."""
 
 from __future__ import annotations
 
@@ -8,18 +8,22 @@ import subprocess
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from apex_ray.report.board import apex_board
 from cluster.board import queries
 from tests.cluster.heads import Head, free_port
+from wavenet.board import wavenet_board
 
-BOARD = files("cluster").joinpath("dashboards/apex.json")
+DASHBOARDS = files("cluster").joinpath("dashboards")
+BOARDS = {"apex.json": DASHBOARDS.joinpath("apex.json"), "wavenet.json": DASHBOARDS.joinpath("wavenet.json")}
 # Atari, so that scores on the human scale come too; no playing well enough in half a minute is asked for.
 RUN = (
     "pong", "actors.count=1", "actors.envs_per_actor=4", "replay.capacity_transitions=20000",
@@ -28,12 +32,29 @@ RUN = (
 )  # fmt: skip
 
 
-def test_the_board_is_what_the_list_of_metrics_says() -> None:
-    assert BOARD.read_text() == apex_board(), "run: python -m apex_ray.report.board > cluster/dashboards/apex.json"
+WAVENET = (
+    "small", "data.folder=sound", "model.cycles=1", "model.layers_per_cycle=4", "model.residual=16", "model.skip=16",
+    "model.head=16", "training.batch=2", "training.segment_samples=400", "training.steps=100000",
+    "training.report_every_steps=5", "training.validate_every_steps=20", "training.excerpt_s=0",
+)  # fmt: skip
 
 
-def test_panels_do_not_overlap_and_have_ids_of_their_own() -> None:
-    panels = json.loads(BOARD.read_text())["panels"]
+@pytest.mark.parametrize(
+    ("file", "made", "module"),
+    [("apex.json", apex_board, "apex_ray.report.board"), ("wavenet.json", wavenet_board, "wavenet.board")],
+)
+def test_a_board_is_what_the_list_of_metrics_says(file: str, made: Callable[[], str], module: str) -> None:
+    assert BOARDS[file].read_text() == made(), f"run: python -m {module} > cluster/dashboards/{file}"
+
+
+def test_every_board_is_tested() -> None:
+    boards = [json.loads(board.read_text()) for board in DASHBOARDS.iterdir() if board.name.endswith(".json")]
+    assert len(boards) == len(BOARDS) == len({board["uid"] for board in boards})
+
+
+@pytest.mark.parametrize("file", BOARDS)
+def test_panels_do_not_overlap_and_have_ids_of_their_own(file: str) -> None:
+    panels = json.loads(BOARDS[file].read_text())["panels"]
     assert len({panel["id"] for panel in panels}) == len(panels)
     cells = [
         (x, y)
@@ -73,22 +94,37 @@ def ask(address: str, query: str) -> list[dict[str, object]]:
 @pytest.mark.timeout(180)
 def test_every_panel_has_data_during_a_run(tmp_path: Path) -> None:
     head = Head(tmp_path)
-    code, out = head.up("--cpus", "2", RAY_metrics_report_interval_ms="1000")
+    code, out = head.up("--cpus", "3", RAY_metrics_report_interval_ms="1000", APEX_CACHE=str(tmp_path / "cache"))
     assert code == 0, out
     try:
-        job = ("apex-cluster", "submit", "--no-follow", "--name", "watched", "--", "apex-ray", "train", *RUN)
-        code, said = head.run(*job, cwd=tmp_path)
-        assert code == 0, said
+        (tmp_path / "sound").mkdir()
+        for name in ("a.wav", "b.wav", "c.wav", "d.wav"):
+            soundfile.write(tmp_path / "sound" / name, 0.3 * np.sin(np.arange(8_000) / 7), 16_000)
+        for name, command in (
+            ("watched", ("apex-ray", "train", *RUN)),
+            ("heard", ("apex-wavenet", "train", *WAVENET)),
+        ):
+            code, said = head.run("apex-cluster", "submit", "--no-follow", "--name", name, "--", *command, cwd=tmp_path)
+            assert code == 0, said
         grafana = next(Path(line.split()[1]) for line in out.splitlines() if line.startswith("Grafana"))
+        assert all((grafana / "dashboards" / file).exists() for file in BOARDS)
         config = tmp_path / "prometheus.yml"  # Ray's own, scraping more often
         config.write_text((grafana.parent / "prometheus" / "prometheus.yml").read_text().replace("10s", "1s"))
         with prometheus(config, tmp_path / "data") as address:
-            missing, until = queries(json.loads(BOARD.read_text())), time.monotonic() + 110
+            missing = {
+                (file, title): query
+                for file, board in BOARDS.items()
+                for title, query in queries(json.loads(board.read_text())).items()
+            }
+            until = time.monotonic() + 110
             while missing and time.monotonic() < until:
                 time.sleep(1)
-                missing = {title: query for title, query in missing.items() if not ask(address, query)}
-            assert not missing, head.run("apex-cluster", "logs", "watched")[1]
+                missing = {panel: query for panel, query in missing.items() if not ask(address, query)}
+            logs = "".join(head.run("apex-cluster", "logs", name)[1] for name in ("watched", "heard"))
+            assert not missing, f"{missing}\n{logs}"
             (frames,) = ask(address, "ray_apex_env_frames_total")
             assert float(frames["value"][1]) > 0 and frames["metric"]["run"].startswith("pong-")  # type: ignore[index]
+            bits = ask(address, "ray_wavenet_bits_per_sample")
+            assert {one["metric"]["of"] for one in bits} == {"batch", "validation"}  # type: ignore[index]
     finally:
         head.run("apex-cluster", "down")

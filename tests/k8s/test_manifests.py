@@ -19,13 +19,14 @@ import pytest
 import yaml
 
 from apex_ray.config.load import load
+from wavenet.config import load as load_wavenet
 
 ROOT = Path(__file__).parents[2]
 K8S = ROOT / "k8s"
 SCHEMAS = json.loads((K8S / "schemas" / "custom.json").read_text())
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 CONSTRAINTS = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
-RENDERED = ("overlays/cpu", "overlays/gpu", "jobs/cpu", "jobs/gpu")
+RENDERED = ("overlays/cpu", "overlays/gpu", "jobs/cpu", "jobs/gpu", "jobs/wavenet/cpu", "jobs/wavenet/gpu")
 KUBERNETES = "1.33"
 
 needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
@@ -175,6 +176,26 @@ def test_a_jobs_command_is_one_that_runs_and_fits_its_cluster(device: str) -> No
     cores = int(learner["template"]["spec"]["containers"][0]["resources"]["limits"]["cpu"])
     assert isinstance(config.learner.threads, int) and config.learner.threads <= cores
     assert (config.learner.device == "cuda") == (device == "gpu")
+
+
+@needs_kubectl
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+@pytest.mark.parametrize(("trainer", "load"), [("wavenet", load_wavenet)])
+def test_a_data_parallel_jobs_workers_fit_its_clusters_nodes(trainer: str, load: Any, device: str) -> None:
+    job = find(documents(f"jobs/{trainer}/{device}"), "RayJob")
+    assert job["metadata"]["name"] == trainer
+    program, command, preset, *settings = shlex.split(job["spec"]["entrypoint"])
+    assert (program, command) == (f"apex-{trainer}", "train")
+    workers = load(preset, settings).config.workers
+    cluster = find(documents(f"overlays/{device}"), "RayCluster")
+    assert job["spec"]["clusterSelector"] == {"ray.io/cluster": cluster["metadata"]["name"]}
+    (group,) = [g for g in cluster["spec"]["workerGroupSpecs"] if g["labels"] == workers.labels]
+    limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+    assert workers.count == (1, 8) and workers.autoscale_s > 0, "the cluster may have no worker's node yet"
+    assert workers.cpus <= int(limits["cpu"])
+    assert workers.gpu == (device == "gpu") == ("nvidia.com/gpu" in limits)
+    mounts = group["template"]["spec"]["containers"][0]["volumeMounts"]
+    assert any(Path(mount["mountPath"]) in Path("/apex/sound").parents for mount in mounts)
 
 
 @needs_kubectl

@@ -45,7 +45,7 @@ def rows(run):
 
 @pytest.mark.timeout(240)
 def test_a_killed_worker_costs_no_step_and_the_run_makes_sound(folder, tmp_path, capsys, monkeypatch):
-    settings = ("data.folder=sound", "training.steps=60", "training.validate_every_steps=20", "workers.count=2")
+    settings = ("data.folder=sound", "training.steps=60", "training.validate_every_steps=20", "workers.count=[2, 2]")
     run = start(*settings)
     told = ""
     for text in run.stdout:
