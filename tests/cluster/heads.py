@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
@@ -126,15 +126,14 @@ class Head:
             yield
 
     @contextmanager
-    def node(self, cpus: int, host: Host | None = None, lost: bool = True) -> Iterator[None]:
-        """One more node, gone at once when the block ends; the cluster is not told of it when it is `lost`."""
+    def node(self, cpus: int, host: Host | None = None) -> Iterator[None]:
+        """One more node, gone at once when the block ends."""
         agent = f"--dashboard-agent-listen-port={free_port()}"
-        options = (f"--address={self.address}", f"--num-cpus={cpus}", agent)
-        with self._ray_start(host or self.host, *options, lost=lost):
+        with self._ray_start(host or self.host, f"--address={self.address}", f"--num-cpus={cpus}", agent):
             yield
 
     @contextmanager
-    def _ray_start(self, host: Host, *options: str, lost: bool = True) -> Iterator[None]:
+    def _ray_start(self, host: Host, *options: str) -> Iterator[None]:
         own = [f"--metrics-export-port={free_port()}", "--object-store-memory=200000000", "--block"]
         ip = [f"--node-ip-address={host.ip}"] if host.ip else []
         environment = {"RAY_AUTH_MODE": "token", "RAY_worker_niceness": "0"}
@@ -143,12 +142,7 @@ class Head:
             Reader(process).until("Ray runtime started")
             yield
         finally:
-            if not lost:
-                process.terminate()
-                with suppress(subprocess.TimeoutExpired):
-                    process.wait(10)
-            if process.poll() is None:
-                kill_family(process.pid)
+            kill_family(process.pid)
             process.wait()
 
 
