@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from apex_ray.config.load import load_run_config
-from apex_ray.config.schema import ApexConfig
+from apex_ray.config.schema import ApexConfig, EnvConfig
 from apex_ray.envs.make import make_envs, probe
 from apex_ray.envs.rollout import play_episodes, replay_episode
 from apex_ray.learner.checkpoint import Counters, find, load_policy_weights, misfit, save_best
@@ -23,13 +23,20 @@ from cluster.runs import open_run
 SEED_OFFSET = 500_000_000
 
 
+def evaluation_env(config: ApexConfig) -> EnvConfig:
+    """The environment of evaluations: training's, on the stages of `evaluation.stages` when there are some."""
+    stages = config.evaluation.stages
+    return config.env.model_copy(update={"stages": stages}) if stages else config.env
+
+
 class Evaluator:
     """Keeps environments and a network between evaluations. With `record`, the best episode can be filmed."""
 
     def __init__(self, config: ApexConfig, spec: EnvSpec, episodes: int, record: bool) -> None:
         self._config, self._spec, self._episodes = config, spec, episodes
         self._policy = Inference(build_network(spec, config.network))
-        self._envs = make_envs(config.env, min(config.evaluation.envs, episodes), threads=1, render=record)
+        envs = min(config.evaluation.envs, episodes)
+        self._envs = make_envs(evaluation_env(config), envs, threads=1, render=record, in_order=True)
         self._seed = SEED_OFFSET + config.seed * 10_000
         self._best = (0, 0)
 

@@ -17,11 +17,13 @@ from apex_ray.types import EnvSpec
 from cluster.errors import UserError, did_you_mean
 
 
-def make_envs(config: EnvConfig, num_envs: int, threads: int = 1, render: bool = False) -> VectorEnv:
+def make_envs(
+    config: EnvConfig, num_envs: int, threads: int = 1, render: bool = False, in_order: bool = False
+) -> VectorEnv:
     """`num_envs` environments stepped together. UserError for an id or a module that is not there.
 
-    `threads` are ALE's; other environments are stepped one after the other. `render` must be set where pictures will
-    be asked for.
+    `threads` are ALE's; retro games have a process each, other environments are stepped one after the other. `render`
+    must be set where pictures will be asked for; with `in_order` stages are played in turn (envs/retro.py).
     """
     for module in config.import_modules:
         try:
@@ -30,6 +32,10 @@ def make_envs(config: EnvConfig, num_envs: int, threads: int = 1, render: bool =
             raise UserError(f"env.import_modules: no module {module!r} ({error})") from error
     if config.id.startswith(atari.PREFIX):
         return atari.AtariEnvs(config, num_envs, threads)
+    if config.id.startswith("retro/"):
+        from apex_ray.envs.retro import RetroEnvs  # stable-retro is loaded where it is used
+
+        return RetroEnvs(config, num_envs, in_order)
     gymnasium.register_envs(ale_py)
     spec = gymnasium.registry.get(config.id)
     if spec is None:
