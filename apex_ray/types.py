@@ -158,6 +158,7 @@ class EvaluationResult:
     lengths_steps: list[int]
     human_normalised: float | None = None
     video: str | None = None
+    movie: str | None = None  # the emulator's own, of its buttons (BK2)
     wall_s: float = 0.0
     extra: dict[str, float] = field(default_factory=dict)
     stages: list[StageEnd] = field(default_factory=list)  # one an episode, where the environment has stages

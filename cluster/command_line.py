@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, cast
 
@@ -15,11 +15,14 @@ EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130
 
 
-def run(prog: str, command: Any, names: Sequence[str], description: str, words: Sequence[str]) -> int:
+def run(
+    prog: str, command: Any, names: Sequence[str], description: str, words: Sequence[str], flags: Collection[str] = ()
+) -> int:
     """Parse `words` into one of the subcommands `command`, call it, and return its exit code.
 
     0; 2 for a mistake that the user can mend, told in one line; 130 for Ctrl-C. What follows `--` is handed as it is to
-    a command with `takes_trailing`, and is a mistake for the others. Flags are written --flag or --no-flag.
+    a command with `takes_trailing`, and is a mistake for the others. Flags are written --flag or --no-flag; `flags` are
+    those that may stand before other words.
     """
     if list(words) == ["--version"]:
         print(f"{prog} {_version()}")
@@ -33,7 +36,7 @@ def run(prog: str, command: Any, names: Sequence[str], description: str, words: 
             hint = did_you_mean(own[0], names)
             raise UserError(f"no command {own[0]!r}; expected one of {', '.join(names)}.{hint}")
         parsed: Callable[..., int] = cast(Any, tyro.cli)(
-            command, prog=prog, description=description, args=_options_last(own)
+            command, prog=prog, description=description, args=_options_last(own, flags)
         )
         if trailing is None:
             return int(parsed())
@@ -54,7 +57,7 @@ def _version() -> str:
         return "unknown (not installed)"
 
 
-def _options_last(words: Sequence[str]) -> list[str]:
+def _options_last(words: Sequence[str], flags: Collection[str]) -> list[str]:
     """`--option value` pairs after the positional words: tyro wants the words of one argument side by side."""
     plain: list[str] = []
     options: list[str] = []
@@ -64,6 +67,6 @@ def _options_last(words: Sequence[str]) -> list[str]:
             plain.append(word)
             continue
         options.append(word)
-        if "=" not in word and word not in ("-h", "--help") and not word.startswith("--no-"):
+        if "=" not in word and word not in ("-h", "--help", *flags) and not word.startswith("--no-"):
             options += [value for value in [next(rest, None)] if value is not None]
     return plain + options

@@ -53,8 +53,9 @@ class Assembler:
             for number, line in enumerate(source.splitlines(), 1):
                 try:
                     made = self._line(line.split(";")[0].rstrip())
-                except (ValueError, KeyError, SyntaxError, struct.error) as error:
-                    raise AssemblyError(f"line {number}: {line.strip()!r}: {error}") from None
+                except (ValueError, LookupError, SyntaxError) as error:
+                    reason = "an operand or a size is missing" if isinstance(error, LookupError) else error
+                    raise AssemblyError(f"line {number}: {line.strip()!r}: {reason}") from None
                 code += made
                 self.at += len(made)
         return bytes(code)

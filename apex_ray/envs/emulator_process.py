@@ -183,7 +183,7 @@ def serve(socket: int, memory: int) -> None:
     while True:
         try:
             command, *arguments = connection.recv()
-        except EOFError:
+        except (EOFError, OSError):
             return
         try:
             answer = commands[command](*arguments)

@@ -16,14 +16,11 @@ import numpy as np
 from apex_ray.cartridge import rom as cartridge
 from apex_ray.config.schema import EnvConfig
 from apex_ray.envs import pad, retro_games
+from apex_ray.envs.base import ProcessLostError
 from apex_ray.envs.emulator_process import Answer
 from apex_ray.types import AnyArray, ByteArray, EnvSpec, IntArray, StageEnd, Step
 
 CLOSE_S = 5.0
-
-
-class EmulatorLostError(RuntimeError):
-    """An emulator's process ended by itself."""
 
 
 class RetroEnvs:
@@ -128,10 +125,7 @@ class RetroEnvs:
         return values
 
     def record(self, index: int, folder: Path | None) -> None:
-        """Record the episodes that environment `index` starts from now on as `folder`/0.bk2, 1.bk2 ...; None: no more.
-
-        BK2 is BizHawk's format, which stable-retro's playback script and BizHawk itself replay with the same ROM.
-        """
+        """As RecordsMovies says. BK2 is BizHawk's format; stable-retro's playback script takes it too."""
         self._ask(index, "record", str(folder.absolute()) if folder else "")
         self._answer(index)
 
@@ -176,10 +170,10 @@ class RetroEnvs:
             raise answer
         return answer
 
-    def _lost(self, e: int) -> EmulatorLostError:
+    def _lost(self, e: int) -> ProcessLostError:
         code = self._processes[e].popen.wait()
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
-        return EmulatorLostError(f"the emulator's process of environment {e} of {self.spec.env_id} {how}")
+        return ProcessLostError(f"the emulator's process of environment {e} of {self.spec.env_id} {how}")
 
 
 class _Process:

@@ -43,7 +43,7 @@ def task(config: EnvConfig) -> Task:
         raise UserError(f"env.demo: the demo cartridge stands in for Sonic only, not for {config.id!r}")
     scenario = config.scenario or (sonic.SCENARIO if is_sonic else "scenario")
     shelf = look_through(config.roms) if config.roms is not None and not config.demo else None
-    games = {name: load_game(name, scenario, shelf, config.demo) for name in names}
+    games = _load_games(names, scenario, shelf, config.demo)
     if config.reward in ("delta", "flat") and any("x" not in variables(g) for g in games.values()):
         raise UserError(
             f"env.reward = {config.reward!r}: {config.id!r} has no variable x; expected env.reward=scenario"
@@ -68,6 +68,23 @@ def task(config: EnvConfig) -> Task:
         image_size=config.image_size,
         reward=config.reward,
     )
+
+
+def _load_games(names: Sequence[str], scenario: str, shelf: Shelf | None, demo: bool) -> dict[str, Game]:
+    """All of them, or a UserError that also says what can be played without those that are missing."""
+    games: dict[str, Game] = {}
+    problem: UserError | None = None
+    for name in names:
+        try:
+            games[name] = load_game(name, scenario, shelf, demo)
+        except UserError as error:
+            problem = problem or error
+    if problem is not None and games:
+        there = ", ".join(f"{name}/*" for name in games)
+        raise UserError(f"{problem}; what is there can be played with env.stages=[{there}]")
+    if problem is not None:
+        raise problem
+    return games
 
 
 def game_name(env_id: str) -> str:
