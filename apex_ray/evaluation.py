@@ -82,6 +82,9 @@ class Evaluator:
             shutil.move(Path(folder, f"{episode}.bk2"), movie)
             return movie
 
+    def close(self) -> None:
+        self._envs.close()
+
 
 class BestKeeper:
     """Evaluates while training: the best weights and their video stay in the run folder."""
@@ -111,12 +114,14 @@ def evaluate_run(
     evaluator = Evaluator(config, spec, episodes or config.evaluation.episodes, record=video is not None)
     try:
         result = evaluator.evaluate(Weights(counters.updates, params), counters.frames)
+        if video is not None:
+            _name_films(result, video, evaluator.film_best(video))
     except RuntimeError as error:
         if "state_dict" not in str(error):
             raise
         raise misfit(find(run, checkpoint), config.env.id, error) from None
-    if video is not None:
-        _name_films(result, video, evaluator.film_best(video))
+    finally:
+        evaluator.close()
     return result
 
 

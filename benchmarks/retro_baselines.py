@@ -1,7 +1,7 @@
 """Players without a network on the demo cartridge and on Airstriker: python -m benchmarks.retro_baselines
 
-Contest scores of always-right, uniform, 80% right and 20% jump, and JERK on GreenHillZone.Act1 under the contest's rules
-and without its sticky frame skip; the uniform player's points on Airstriker.
+Contest scores of always-right, uniform, 80% right with 20% jump, and JERK on GreenHillZone.Act1 under the contest's
+rules and without its sticky frame skip; the uniform player's points on Airstriker.
 """
 
 from __future__ import annotations

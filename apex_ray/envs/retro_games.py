@@ -29,13 +29,16 @@ NO_BUTTON = "NONE"
 MENU_BUTTONS = ("START", "SELECT", "MODE")
 
 
-def task(config: EnvConfig) -> Task:
-    """What an environment of stable-retro plays. UserError for everything about it that is wrong or missing."""
+def task(config: EnvConfig, key: str = "env.stages") -> Task:
+    """What an environment of stable-retro plays. UserError for everything about it that is wrong or missing.
+
+    `key` is where the stages come from, for messages.
+    """
     is_sonic = config.id == sonic.ID
     if config.kwargs:
         raise UserError(f"env.kwargs = {config.kwargs} has no effect on {config.id!r}: kwargs go to gymnasium.make")
     if is_sonic:
-        table = sonic.select(config.stages, "env.stages")
+        table = sonic.select(config.stages, key)
         names: Sequence[str] = list(dict.fromkeys(s.game for s in table))
     else:
         names = [game_name(config.id)]
@@ -52,11 +55,11 @@ def task(config: EnvConfig) -> Task:
         stages = [Stage(s.game, s.state, _state(s.game, s.state), s.zone, s.act) for s in table]
     elif config.demo:
         known = {s.state: s for s in sonic.table() if s.game == names[0]}
-        chosen = _states(known, names[0], config.stages)
+        chosen = _states(known, names[0], config.stages, key)
         stages = [Stage(names[0], s, "", known[s].zone, known[s].act) for s in chosen]
     else:
         states = stable_retro.data.list_states(names[0], Integrations.STABLE)
-        stages = [Stage(names[0], s, _state(names[0], s)) for s in _states(states, names[0], config.stages)]
+        stages = [Stage(names[0], s, _state(names[0], s)) for s in _states(states, names[0], config.stages, key)]
     return Task(
         games=games,
         stages=tuple(stages),
@@ -185,7 +188,7 @@ def _state(name: str, state: str) -> str:
     return _file(name, f"{state}.state") if state else ""
 
 
-def _states(known: Iterable[str], name: str, words: Sequence[str]) -> list[str]:
+def _states(known: Iterable[str], name: str, words: Sequence[str], key: str) -> list[str]:
     """The names of the states that `words`, names or patterns, select; without any: the game's own start."""
     known = list(known)
     chosen: list[str] = []
@@ -193,8 +196,7 @@ def _states(known: Iterable[str], name: str, words: Sequence[str]) -> list[str]:
         found = [s for s in known if fnmatchcase(s, word)]
         if not found:
             raise UserError(
-                f"env.stages: {name} has no state {word!r}; expected one of {', '.join(known)}."
-                f"{did_you_mean(word, known)}"
+                f"{key}: {name} has no state {word!r}; expected one of {', '.join(known)}.{did_you_mean(word, known)}"
             )
         chosen += [s for s in found if s not in chosen]
     if chosen:

@@ -29,7 +29,7 @@ def mixture(probabilities: Sequence[float], seed: int) -> QFunction:
 
 
 @dataclass
-class Sequences:
+class Played:
     """A sequence of actions that was played, cut where its return was largest, and what it has brought since."""
 
     actions: list[int]
@@ -54,7 +54,7 @@ class Jerk:
     left: int
     jump: int
     seed: int = 0
-    sequences: list[Sequences] = field(default_factory=list)
+    sequences: list[Played] = field(default_factory=list)
     ends: list[StageEnd] = field(default_factory=list)
     steps: int = 0
 
@@ -70,7 +70,7 @@ class Jerk:
                 self.sequences.append(self._explore(rng))
         return self.ends
 
-    def _explore(self, rng: np.random.Generator) -> Sequences:
+    def _explore(self, rng: np.random.Generator) -> Played:
         actions: list[int] = []
         sums: list[float] = [0.0]
         while True:
@@ -78,7 +78,7 @@ class Jerk:
                 before = sums[-1]
                 if self._walk(rng, way, steps, actions, sums):
                     best = int(np.argmax(sums))
-                    return Sequences(actions[:best], [sums[best]])
+                    return Played(actions[:best], [sums[best]])
                 if sums[-1] > before:
                     break  # it got on: no need to turn back
 

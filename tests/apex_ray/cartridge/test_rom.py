@@ -1,4 +1,4 @@
-"""The ROM's header is what a Mega Drive expects. What the game does is tested on the emulator (envs/test_sonic_play.py)."""
+"""The ROM's header is what a Mega Drive expects. What the game does is tested in envs/test_sonic_play.py."""
 
 import struct
 
