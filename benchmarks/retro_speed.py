@@ -3,11 +3,14 @@
     python -m benchmarks.retro_speed
 
 Bare: stable-retro's own environment (`RetroEnv`), or its core alone without any variables, stepped in a loop with
-random actions; four frames a step, the last screen made gray and 84 x 84 and stacked, just as for the agent.
+random actions; four frames a step, the last screen made gray and 84 x 84 and stacked, just as for the agent. Beside
+the rates stands what a step costs in CPU time, all processes together: on a machine that is busy with other things too
+that says more, and where emulators keep all cores busy the ratio of costs is the ratio of rates.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 from apex_ray.config.load import load
 from apex_ray.envs.make import make_envs
@@ -30,6 +34,29 @@ STEPS = 40  # of each process in one piece of work
 BARE = Path(__file__).with_name("bare_emulator.py")
 
 
+class Costed:
+    """Work whose CPU time, in this process and others, is added up."""
+
+    def __init__(self, work: Callable[[], int], pids: list[int]) -> None:
+        self._work, self._processes = work, [psutil.Process(pid) for pid in (os.getpid(), *pids)]
+        self._steps, self._cpu_s = 0, 0.0
+
+    def __call__(self) -> int:
+        before = self._now()
+        steps = self._work()
+        self._cpu_s += self._now() - before
+        self._steps += steps
+        return steps
+
+    def _now(self) -> float:
+        times = [p.cpu_times() for p in self._processes]
+        return sum(t.user + t.system for t in times)
+
+    @property
+    def ms_per_step(self) -> float:
+        return 1000 * self._cpu_s / self._steps
+
+
 class Bare:
     """k processes that each play STEPS agent steps when told to."""
 
@@ -39,6 +66,7 @@ class Bare:
             subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(count)
         ]
         self()
+        self.pids = [process.pid for process in self._processes]
 
     def __call__(self) -> int:
         for process in self._processes:
@@ -92,28 +120,41 @@ def environments(count: int) -> tuple[Callable[[], int], Callable[[], None]]:
     return step, envs.close
 
 
-def measure(count: int) -> dict[str, float]:
+def measure(count: int) -> tuple[dict[str, float], dict[str, float]]:
+    """(agent steps a second, CPU milliseconds a step) of each contestant with so many emulators."""
     core, retro_env = Bare("core", count), Bare("env", count)
+    bare = {p.pid for p in psutil.Process().children()}
     envs, close_envs = environments(count)
+    ours = {p.pid for p in psutil.Process().children()} - bare
     actor, close_actor = actor_loop(count)
-    figures = rates(
-        {"bare RetroEnv": retro_env, "bare core": core, "our environments": envs, "our actor": actor}, seconds=2.5
-    )
+    actors = {p.pid for p in psutil.Process().children()} - bare - ours
+    work = {
+        "bare RetroEnv": Costed(retro_env, retro_env.pids),
+        "bare core": Costed(core, core.pids),
+        "our environments": Costed(envs, list(ours)),
+        "our actor": Costed(actor, list(actors)),
+    }
+    figures = rates(dict(work), seconds=2.5)
     for close in (core.close, retro_env.close, close_envs, close_actor):
         close()
-    return figures
+    return figures, {name: w.ms_per_step for name, w in work.items()}
 
 
 def main() -> None:
     prepare_process(threads=1)
     figures: dict[str, Any] = {}
     for count in PROCESSES:
-        figures[f"{count} processes"] = found = measure(count)
+        found, costs = measure(count)
         show(f"{count} emulators, {GAME}", "agent steps/s", found, "bare RetroEnv")
-    figures["actor / bare RetroEnv"] = {k: v["our actor"] / v["bare RetroEnv"] for k, v in figures.items()}
-    figures["actor / bare core"] = {
-        k: v["our actor"] / v["bare core"] for k, v in figures.items() if k.endswith("processes")
-    }
+        show(f"{count} emulators, {GAME}", "CPU ms a step", costs, "bare RetroEnv")
+        figures[f"{count} emulators"] = {
+            "agent steps/s": found,
+            "CPU ms a step": costs,
+            "our actor's steps/s over bare RetroEnv's": found["our actor"] / found["bare RetroEnv"],
+            "the same by CPU time": costs["bare RetroEnv"] / costs["our actor"],
+            "our actor's steps/s over the bare core's": found["our actor"] / found["bare core"],
+            "the same by CPU time, core": costs["bare core"] / costs["our actor"],
+        }
     write(ROOT / "results" / "bench" / "retro.json", figures)
 
 
