@@ -11,8 +11,13 @@ from PIL import Image, ImageDraw, ImageFont
 from apex_ray.types import ByteArray
 
 STRIP = 24  # pixels below the screen
-ORDER = ("LEFT", "RIGHT", "UP", "DOWN")  # then the others, as they come
-ARROWS = {"LEFT": "\u2190", "RIGHT": "\u2192", "UP": "\u2191", "DOWN": "\u2193"}
+# The cross, drawn as arrows: the corners of each around its button's middle. The other buttons show their names.
+ARROWS = {
+    "LEFT": ((-5, 0), (4, -5), (4, 5)),
+    "RIGHT": ((5, 0), (-4, -5), (-4, 5)),
+    "UP": ((0, -5), (-5, 4), (5, 4)),
+    "DOWN": ((0, 5), (-5, -4), (5, -4)),
+}
 ON, OFF, EDGE, GROUND = (250, 200, 40), (70, 74, 82), (120, 124, 132), (22, 24, 28)
 
 
@@ -30,7 +35,7 @@ def draw(screen: ByteArray, pressed: Iterable[str], actions: Sequence[Iterable[s
 
 def _buttons(actions: Sequence[Iterable[str]]) -> tuple[str, ...]:
     used = {button for action in actions for button in action}
-    return (*(b for b in ORDER if b in used), *sorted(used - set(ORDER)))
+    return (*(b for b in ARROWS if b in used), *sorted(used - set(ARROWS)))
 
 
 @cache
@@ -39,11 +44,14 @@ def _strip(pressed: frozenset[str], buttons: tuple[str, ...], width: int, note: 
     pen, font = ImageDraw.Draw(strip), ImageFont.load_default(12)
     x = 4
     for button in buttons:
-        text = ARROWS.get(button, button)
-        side = max(18, int(pen.textlength(text, font)) + 10)
+        side = 20 if button in ARROWS else max(20, int(pen.textlength(button, font)) + 10)
         on = button in pressed
+        middle, ink = (x + side // 2, STRIP // 2), GROUND if on else EDGE
         pen.rounded_rectangle((x, 3, x + side, STRIP - 4), 4, fill=ON if on else OFF, outline=EDGE)
-        pen.text((x + side / 2, STRIP / 2), text, fill=GROUND if on else EDGE, font=font, anchor="mm")
+        if button in ARROWS:
+            pen.polygon([(middle[0] + dx, middle[1] + dy) for dx, dy in ARROWS[button]], fill=ink)
+        else:
+            pen.text(middle, button, fill=ink, font=font, anchor="mm")
         x += side + 4
     if note:
         pen.text((width - 5, STRIP / 2), note, fill=ON, font=font, anchor="rm")
