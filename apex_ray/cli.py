@@ -1,10 +1,11 @@
-"""The console script `apex-ray`: train, config, evaluate, record.
+"""The console script `apex-ray`: train, config, evaluate, record, sonic.
 
 Torch and Ray are imported inside the commands that need them: `apex-ray config` and every mistake answer at once.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from tyro.conf import Positional, arg, subcommand
 from apex_ray.config.load import load, load_run_config, presets
 from cluster.command_line import EXIT_INTERRUPTED, run
 from cluster.config import format_resolved
-from cluster.errors import UserError
+from cluster.errors import UserError, did_you_mean
 from cluster.runs import open_run
 
 if TYPE_CHECKING:
@@ -37,9 +38,14 @@ class Train:
     """a preset's name or .yaml file, then settings such as actors.count=8"""
     resume: Annotated[str, arg(metavar="RUN", help_behavior_hint="")] = ""
     """folder of a run to go on with, instead of a preset"""
+    roms: Annotated[str, arg(metavar="FOLDER", help_behavior_hint="")] = ""
+    """your ROMs, zipped or not, for games of stable-retro"""
+    demo: Annotated[bool, arg(help_behavior_hint="")] = False
+    """play our demo cartridge instead of Sonic's: needs no ROM, and its scores say nothing of Sonic"""
 
     def __call__(self) -> int:
         preset, overrides = _split(self.words)
+        overrides = [*_of_options(preset, self.roms, self.demo), *overrides]
         run: Path | None
         if self.resume:
             if preset is not None:
@@ -98,7 +104,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Record:
-    """Write a video of one episode played with a run's weights."""
+    """Write a video of one episode played with a run's weights; of retro games the emulator's movie (BK2) too."""
 
     run: Run
     """the run's folder"""
@@ -129,13 +135,53 @@ class Record:
         return 0
 
 
+@dataclass(frozen=True)
+class Sonic:
+    """doctor: which ROMs are there, and what can be played with them; stages: the table of the 58 stages."""
+
+    what: Annotated[Positional[str], arg(metavar="doctor|stages")]
+    words: Annotated[Positional[tuple[str, ...]], arg(metavar="[STAGE ...]", help_behavior_hint="")] = ()
+    """with stages: names, patterns, train or test"""
+    roms: Annotated[str, arg(metavar="FOLDER", help_behavior_hint="")] = ""
+    """your ROMs, zipped or not; default: those that stable-retro was given"""
+    demo: Annotated[bool, arg(help_behavior_hint="")] = False
+    """look at the demo cartridge instead"""
+
+    def __call__(self) -> int:
+        if self.what == "stages":
+            from apex_ray.report.sonic import stage_list
+
+            print(stage_list(self.words))
+            return 0
+        if self.what != "doctor":
+            hint = did_you_mean(self.what, ["doctor", "stages"])
+            raise UserError(f"command line: sonic {self.what!r}: expected doctor or stages.{hint}")
+        if self.words:
+            raise UserError(f"command line: sonic doctor takes no stages, but {' '.join(self.words)!r} was given")
+        from apex_ray.report.sonic import doctor
+
+        return doctor(self.roms or None, self.demo)
+
+
 Command = (
     Annotated[Train, subcommand("train")]
     | Annotated[Config, subcommand("config")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Record, subcommand("record")]
+    | Annotated[Sonic, subcommand("sonic")]
 )
-COMMANDS = ("train", "config", "evaluate", "record")
+COMMANDS = ("train", "config", "evaluate", "record", "sonic")
+FLAGS = ("--demo",)
+
+
+def _of_options(preset: str | None, roms: str, demo: bool) -> list[str]:
+    """--roms and --demo as settings. A demo run's folder says so in its name."""
+    settings = [f"env.roms={json.dumps(str(Path(roms).expanduser().absolute()))}"] if roms else []
+    if demo:
+        settings.append("env.demo=true")
+        if preset is not None:
+            settings.append(f"name={load(preset).config.name}-demo")
+    return settings
 
 
 def _split(words: Sequence[str]) -> tuple[str | None, Sequence[str]]:
@@ -150,19 +196,27 @@ def _report(result: EvaluationResult) -> None:
 
     returns = np.asarray(result.returns)
     print(f"weights of update {result.updates:,}, {result.frames:,} frames")
+    if result.scores_of:
+        print(f"played on {result.scores_of}: these scores say nothing of the real game")
     print(
         f"return: mean {returns.mean():.2f}, std {returns.std():.2f}, min {returns.min():.2f}, "
         f"max {returns.max():.2f} of {len(returns)} episodes"
     )
     if result.human_normalised is not None:
         print(f"human-normalised: {result.human_normalised:.1%}")
+    if result.stages:
+        from apex_ray.report.stages import by_stage, table
+
+        print(table(by_stage(result.stages), result.scores_of))
     if result.video is not None:
         print(f"video: {result.video}")
+    if result.movie is not None:
+        print(f"movie: {result.movie}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 2 for a mistake that the user can mend, 130 for Ctrl-C."""
-    return run("apex-ray", Command, COMMANDS, DESCRIPTION, sys.argv[1:] if argv is None else argv)
+    return run("apex-ray", Command, COMMANDS, DESCRIPTION, sys.argv[1:] if argv is None else argv, FLAGS)
 
 
 if __name__ == "__main__":

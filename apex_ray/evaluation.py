@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from apex_ray.config.load import load_run_config
-from apex_ray.config.schema import ApexConfig
+from apex_ray.config.schema import ApexConfig, EnvConfig
+from apex_ray.envs.base import RecordsMovies
 from apex_ray.envs.make import make_envs, probe
 from apex_ray.envs.rollout import play_episodes, replay_episode
 from apex_ray.learner.checkpoint import Counters, find, load_policy_weights, misfit, save_best
@@ -23,13 +26,20 @@ from cluster.runs import open_run
 SEED_OFFSET = 500_000_000
 
 
+def evaluation_env(config: ApexConfig) -> EnvConfig:
+    """The environment of evaluations: training's, on the stages of `evaluation.stages` when there are some."""
+    stages = config.evaluation.stages
+    return config.env.model_copy(update={"stages": stages}) if stages else config.env
+
+
 class Evaluator:
     """Keeps environments and a network between evaluations. With `record`, the best episode can be filmed."""
 
     def __init__(self, config: ApexConfig, spec: EnvSpec, episodes: int, record: bool) -> None:
         self._config, self._spec, self._episodes = config, spec, episodes
         self._policy = Inference(build_network(spec, config.network))
-        self._envs = make_envs(config.env, min(config.evaluation.envs, episodes), threads=1, render=record)
+        envs = min(config.evaluation.envs, episodes)
+        self._envs = make_envs(evaluation_env(config), envs, threads=1, render=record, in_order=True)
         self._seed = SEED_OFFSET + config.seed * 10_000
         self._best = (0, 0)
 
@@ -49,12 +59,31 @@ class Evaluator:
             lengths_steps=played.lengths_steps,
             human_normalised=human_normalised(self._config.env.id, float(np.mean(played.returns))),
             wall_s=time.monotonic() - started,
+            stages=played.stages,
+            scores_of=self._spec.scores_of,
         )
 
-    def film_best(self, path: Path) -> None:
-        """Write the best episode of the last evaluation as a video."""
+    def film_best(self, path: Path) -> Path | None:
+        """Write the best episode of the last evaluation as a video and, where the emulator records one, its movie.
+
+        Returns the movie's path, `path` with the suffix .bk2, or None.
+        """
         pictures = replay_episode(self._envs, self._policy, self._config.evaluation.epsilon, self._seed, self._best)
-        write_video(pictures, path, fps=60 / self._spec.frame_skip if self._spec.frame_skip > 1 else 30)
+        fps = 60 / self._spec.frame_skip if self._spec.frame_skip > 1 else 30
+        if not isinstance(self._envs, RecordsMovies):
+            write_video(pictures, path, fps)
+            return None
+        index, episode = self._best
+        with tempfile.TemporaryDirectory() as folder:
+            self._envs.record(index, Path(folder))
+            write_video(pictures, path, fps)
+            self._envs.record(index, None)
+            movie = path.with_suffix(".bk2")
+            shutil.move(Path(folder, f"{episode}.bk2"), movie)
+            return movie
+
+    def close(self) -> None:
+        self._envs.close()
 
 
 class BestKeeper:
@@ -72,8 +101,7 @@ class BestKeeper:
             save_best(self._run, replace(counters, updates=weights.version, best_return=self._best), weights.params)
             if self._config.evaluation.video:
                 video = self._run / "videos" / "best.mp4"
-                self._evaluator.film_best(video)
-                result.video = str(video)
+                _name_films(result, video, self._evaluator.film_best(video))
         return result
 
 
@@ -86,14 +114,19 @@ def evaluate_run(
     evaluator = Evaluator(config, spec, episodes or config.evaluation.episodes, record=video is not None)
     try:
         result = evaluator.evaluate(Weights(counters.updates, params), counters.frames)
+        if video is not None:
+            _name_films(result, video, evaluator.film_best(video))
     except RuntimeError as error:
         if "state_dict" not in str(error):
             raise
         raise misfit(find(run, checkpoint), config.env.id, error) from None
-    if video is not None:
-        evaluator.film_best(video)
-        result.video = str(video)
+    finally:
+        evaluator.close()
     return result
+
+
+def _name_films(result: EvaluationResult, video: Path, movie: Path | None) -> None:
+    result.video, result.movie = str(video), str(movie) if movie else None
 
 
 class Policy:

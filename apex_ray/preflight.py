@@ -7,6 +7,8 @@ from pathlib import Path
 import psutil
 
 from apex_ray.config.schema import ApexConfig
+from apex_ray.envs.make import check_stages
+from apex_ray.evaluation import evaluation_env
 from apex_ray.learner.checkpoint import load_checkpoint, misfit
 from apex_ray.learner.hardware import resolve_compile, resolve_device
 from apex_ray.networks.build import build_network, from_arrays
@@ -20,6 +22,8 @@ def check(config: ApexConfig, spec: EnvSpec, sizes: Sizes, resume_from: Path | N
     are all to be `here`, on this machine.
     """
     build_limiter(config, sizes)
+    if config.evaluation.stages:
+        check_stages(evaluation_env(config), "evaluation.stages")
     network = build_network(spec, config.network)
     if here:
         resolve_compile(config.learner.compile, resolve_device(config.learner.device))

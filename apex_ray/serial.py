@@ -17,6 +17,7 @@ from apex_ray.process import prepare_process
 from apex_ray.replay import shards as sharding
 from apex_ray.replay.saving import load_replay, replay_file, save_replay
 from apex_ray.report.failure import describe
+from apex_ray.report.stages import StageRow
 from apex_ray.report.tally import ActorReport, LearnerReport, Tally, UpdateMeans
 from apex_ray.types import Batch, Chunk, EnvSpec, EvaluationResult, Weights
 
@@ -145,6 +146,9 @@ class SerialProgram:
             "actors_alive": len(self._actors),
             "restarts": 0,
         }
+
+    def stages(self) -> list[StageRow]:
+        return self._tally.stages.rows()
 
     def publish(self, row: Mapping[str, float]) -> None:
         """Nobody scrapes a single process."""

@@ -20,12 +20,14 @@ from apex_ray.report.console import Console
 from apex_ray.report.metrics import MetricsWriter
 from apex_ray.report.plots import learning_curve
 from apex_ray.report.process_memory import MemoryLog
+from apex_ray.report.stages import StageLog, StageRow, by_stage, progress_plot, table
 from apex_ray.types import EnvSpec, EvaluationResult
 from cluster.config import to_yaml
 from cluster.runs import create_run
 
 WATCH_S = 1.0
 MEMORY_EVERY_S = 10.0
+STAGES_EVERY_S = 30.0
 
 
 class System(Protocol):
@@ -36,6 +38,7 @@ class System(Protocol):
     def start(self, resume: bool) -> None: ...
     def watch(self, timeout_s: float) -> None: ...
     def row(self) -> dict[str, float]: ...
+    def stages(self) -> list[StageRow]: ...
     def publish(self, row: Mapping[str, float]) -> None: ...
     def start_evaluation(self, counters: Counters) -> None: ...
     def poll_evaluation(self) -> EvaluationResult | None: ...
@@ -74,6 +77,8 @@ def train(config: ApexConfig, run: Path | None = None, resume: bool = False) -> 
         if run is None:
             run = create_run(config.runs_dir, config.name, to_yaml(config))
         sizes, title = place.sizes, f"{config.name}: {config.env.id}"
+        if spec.scores_of:
+            title += f", played on {spec.scores_of}: its scores say nothing of the real game"
         with Console(title, run, config) as console:
             few = "" if sizes.min_actors == sizes.actors else f"{sizes.min_actors} to "
             console.event(
@@ -88,7 +93,7 @@ def train(config: ApexConfig, run: Path | None = None, resume: bool = False) -> 
             system = place.build(run, console.event)
             system.start(resume)
             with _signals() as interrupted, MetricsWriter(run, resume) as writer:
-                return Run(config, run, system, console, writer, interrupted, place.here).until_stopped()
+                return Run(config, spec, run, system, console, writer, interrupted, place.here).until_stopped()
 
 
 @dataclass(frozen=True)
@@ -167,6 +172,7 @@ class Run:
     def __init__(
         self,
         config: ApexConfig,
+        spec: EnvSpec,
         run: Path,
         system: System,
         console: Console,
@@ -181,6 +187,7 @@ class Run:
         self._last: float | None = None
         self._human: float | None = None
         self._memory = MemoryLog(run / "memory.csv") if here else None
+        self._stages, self._scores_of = StageLog(run, spec.scores_of), spec.scores_of
 
     def until_stopped(self) -> Outcome:
         try:
@@ -196,14 +203,18 @@ class Run:
             self._system.save_replay()
         if self._config.evaluation.final and not self._interrupted():
             self._final_evaluation()
-        self._console.event(f"learning curve {learning_curve(self._run)}")
+        self._console.event(f"learning curve {learning_curve(self._run, self._scores_of)}")
+        if rows := self._write_stages():
+            self._console.event(f"stages {progress_plot(self._run, self._scores_of)}; training episodes, all epsilons:")
+            self._console.event(table(rows, self._scores_of))
         if self._last is not None:
-            self._console.event(f"evaluation: last {self._last:.2f}, best {self._best:.2f}")
+            self._console.event(f"evaluation{self._whose}: last {self._last:.2f}, best {self._best:.2f}")
         return Outcome(self._run, reason, self._interrupted(), self._last, self._best)
 
     def _loop(self) -> str:
         config, now = self._config, time.monotonic()
         report, memory = _Every(config.report.every_s, now), _Every(MEMORY_EVERY_S, now)
+        stages = _Every(STAGES_EVERY_S, now)
         evaluate, checkpoint = _Every(config.evaluation.every_s, now), _Every(config.checkpoint.every_s, now)
         while True:
             self._system.watch(WATCH_S)
@@ -211,6 +222,8 @@ class Run:
             self._finish_evaluation()
             if report.due(now):
                 self._report()
+            if stages.due(now):
+                self._write_stages()
             if memory.due(now) and self._memory is not None:
                 self._memory.sample(self._counters.time_s)
             if self._counters.updates and evaluate.due(now):
@@ -250,8 +263,21 @@ class Run:
         self._writer.evaluation(result, self._counters.time_s)
         human = "" if result.human_normalised is None else f", human-normalised {result.human_normalised:.0%}"
         self._console.event(
-            f"evaluation of update {result.version:,}: mean {self._last:.2f} of {len(result.returns)} episodes{human}"
+            f"evaluation of update {result.version:,}{self._whose}: mean {self._last:.2f} of {len(result.returns)} "
+            f"episodes{human}"
         )
+        if result.stages:
+            self._stages.evaluation(result, self._counters.time_s)
+            self._console.event(table(by_stage(result.stages), result.scores_of))
+
+    def _write_stages(self) -> list[StageRow]:
+        rows = self._system.stages()
+        self._stages.training(rows, vars(self._counters))
+        return rows
+
+    @property
+    def _whose(self) -> str:
+        return f" on {self._scores_of}" if self._scores_of else ""
 
     def _final_evaluation(self) -> None:
         while self._system.evaluating:  # one that is under way judges older weights

@@ -10,6 +10,7 @@ Legend of shape letters, used in every docstring of the package:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -35,11 +36,23 @@ class EnvSpec:
     frame_dtype: str  # "uint8" (images, scaled by 1/255 in the network) or "float32" (vectors)
     stack: int  # frames in one observation, S
     num_actions: int
-    frame_skip: int  # emulator frames per agent step, 1 outside Atari
+    frame_skip: int  # emulator frames per agent step, 1 where there is no emulator
+    scores_of: str = ""  # what stands in for the game that the scores seem to be of; "" when nothing does
 
     @property
     def frame_bytes(self) -> int:
         return int(np.prod(self.frame_shape)) * np.dtype(self.frame_dtype).itemsize
+
+
+@dataclass(frozen=True)
+class StageEnd:
+    """What one episode of a stage came to, where an environment has stages."""
+
+    stage: str
+    best_x: float | None  # pixels, the furthest to the right; None for games without an x
+    score: float  # by the game's scenario; for Sonic the contest's, 0 to 10,000
+    completed: bool
+    frames: int  # emulator frames played
 
 
 @dataclass
@@ -57,6 +70,7 @@ class Step:
     truncated: BoolArray  # [E] the episode was cut (time limit): its last state still has a value
     life_lost: BoolArray  # [E] a life was lost and the episode goes on
     first: BoolArray  # [E] the observation starts an episode
+    ends: Mapping[int, StageEnd] = field(default_factory=dict)  # by environment: the episodes of stages that ended
 
 
 @dataclass
@@ -130,6 +144,7 @@ class EpisodeEnd:
     episode_return: float  # unclipped
     length_steps: int
     epsilon: float
+    stage: StageEnd | None = None
 
 
 @dataclass
@@ -143,8 +158,11 @@ class EvaluationResult:
     lengths_steps: list[int]
     human_normalised: float | None = None
     video: str | None = None
+    movie: str | None = None  # the emulator's own, of its buttons (BK2)
     wall_s: float = 0.0
     extra: dict[str, float] = field(default_factory=dict)
+    stages: list[StageEnd] = field(default_factory=list)  # one an episode, where the environment has stages
+    scores_of: str = ""  # as in EnvSpec
 
     @property
     def mean_return(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, cast
 
@@ -21,6 +21,7 @@ def run(
     names: Sequence[str],
     description: str,
     words: Sequence[str],
+    flags: Collection[str] = (),
     nested: Mapping[str, Sequence[str]] | None = None,
 ) -> int:
     """Parse `words` into one of the subcommands `command`, call it, and return its exit code.
@@ -28,7 +29,8 @@ def run(
     `names` are those of the subcommands, `nested` those below some of them.
 
     0; 2 for a mistake that the user can mend, told in one line; 130 for Ctrl-C. What follows `--` is handed as it is to
-    a command with `takes_trailing`, and is a mistake for the others. Flags are written --flag or --no-flag.
+    a command with `takes_trailing`, and is a mistake for the others. Flags are written --flag or --no-flag; `flags` are
+    those that may stand before other words.
     """
     if list(words) == ["--version"]:
         print(f"{prog} {_version()}")
@@ -47,7 +49,7 @@ def run(
                 raise UserError(f"no command {word!r}; expected one of {', '.join(known)}.{hint}")
             known = (nested or {}).get(word)
         parsed: Callable[..., int] = cast(Any, tyro.cli)(
-            command, prog=prog, description=description, args=_options_last(own)
+            command, prog=prog, description=description, args=_options_last(own, flags)
         )
         if trailing is None:
             return int(parsed())
@@ -68,7 +70,7 @@ def _version() -> str:
         return "unknown (not installed)"
 
 
-def _options_last(words: Sequence[str]) -> list[str]:
+def _options_last(words: Sequence[str], flags: Collection[str]) -> list[str]:
     """`--option value` pairs after the positional words: tyro wants the words of one argument side by side."""
     plain: list[str] = []
     options: list[str] = []
@@ -78,6 +80,6 @@ def _options_last(words: Sequence[str]) -> list[str]:
             plain.append(word)
             continue
         options.append(word)
-        if "=" not in word and word not in ("-h", "--help") and not word.startswith("--no-"):
+        if "=" not in word and word not in ("-h", "--help", *flags) and not word.startswith("--no-"):
             options += [value for value in [next(rest, None)] if value is not None]
     return plain + options

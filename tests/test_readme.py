@@ -34,8 +34,11 @@ def test_an_apex_ray_command(line, capsys):
         # there is no such run here: what matters is that nothing else is wrong
         assert main([command, *words]) == 2
         assert "does not exist; expected the folder of an earlier run" in capsys.readouterr().err
+    elif command == "sonic":
+        assert main([command, *words]) == 2
+        assert "--roms = 'my-roms': the folder does not exist" in capsys.readouterr().err
     else:
-        load(words[0], words[1:])
+        load(words[0], [w for w in words[1:] if w not in ("--demo", "--roms", "my-roms")])
 
 
 @pytest.mark.parametrize("line", WAVENET_LINES)

@@ -10,7 +10,7 @@ from apex_ray.actor.epsilon import epsilon_greedy
 from apex_ray.actor.nstep import NStepWindow
 from apex_ray.actor.variable_client import Variables
 from apex_ray.envs.base import VectorEnv
-from apex_ray.types import AnyArray, BoolArray, Chunk, EpisodeEnd, FloatArray
+from apex_ray.types import AnyArray, Chunk, EpisodeEnd, FloatArray, Step
 
 QFunction = Callable[[AnyArray], FloatArray]  # observations [E, S, *F] -> Q-values float32 [E, A]
 
@@ -68,17 +68,20 @@ class Actor:
         step = self._envs.recv()
         self._window.result(step)
         self._observations = step.observations
-        self._count(step.rewards, step.terminated | step.truncated, step.first)
+        self._count(step)
 
-    def _count(self, rewards: FloatArray, ended: BoolArray, first: BoolArray) -> None:
+    def _count(self, step: Step) -> None:
+        first = step.first
         self.steps += len(first)
-        self._returns += rewards
+        self._returns += step.rewards
         self._lengths += 1
         if first.any():
             self._returns[first] = 0.0
             self._lengths[first] = 0
-        for e in np.flatnonzero(ended):
-            episode = EpisodeEnd(float(self._returns[e]), int(self._lengths[e]), float(self._epsilons[e]))
+        for e in np.flatnonzero(step.terminated | step.truncated).tolist():
+            episode = EpisodeEnd(
+                float(self._returns[e]), int(self._lengths[e]), float(self._epsilons[e]), step.ends.get(e)
+            )
             self._ended.append(episode)
 
     def ended_episodes(self) -> list[EpisodeEnd]:

@@ -9,7 +9,16 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 
 def _count_range(text: str) -> str:
@@ -24,15 +33,27 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class EnvConfig(Section):
-    """Which environment, and the Atari preprocessing (Mnih et al. 2015; Machado et al. 2018 for sticky actions)."""
+Words = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
 
-    id: str = Field(description="ALE/<Game>-v5, or any Gymnasium id with Discrete actions and Box observations")
-    frame_skip: PositiveInt = Field(4, description="Atari: emulator frames per agent step; the last two are max-pooled")
+
+class EnvConfig(Section):
+    """Which environment, and the preprocessing of Atari (Mnih et al. 2015; Machado et al. 2018 for sticky actions) and
+    stable-retro's games (Nichol et al. 2018).
+    """
+
+    id: str = Field(
+        description="ALE/<Game>-v5, retro/<Game> (a game of stable-retro), retro/Sonic (the stages of three games), or "
+        "any Gymnasium id with Discrete actions and Box observations"
+    )
+    frame_skip: PositiveInt = Field(
+        4, description="Atari, retro: emulator frames per agent step; of Atari's the last two are max-pooled"
+    )
     frame_stack: PositiveInt = Field(4, description="frames per observation; vectors use 1")
     image_size: PositiveInt = Field(84, description="side of the square gray frame, pixels")
-    noop_max: int = Field(30, ge=0, description="Atari: up to this many no-ops after a reset")
-    sticky_actions: float = Field(0.0, ge=0, le=1, description="Atari: probability of repeating the last action")
+    noop_max: int = Field(30, ge=0, description="Atari, retro: up to this many no-ops after a reset")
+    sticky_actions: float = Field(
+        0.0, ge=0, le=1, description="Atari: probability of repeating the last action; retro: for a step's first frame"
+    )
     fire_reset: bool = Field(True, description="Atari: press FIRE after a reset where the game waits for it")
     terminal_on_life_loss: bool = Field(
         False, description="training only: a lost life ends the n-step window with value 0"
@@ -41,6 +62,22 @@ class EnvConfig(Section):
     full_action_space: bool = Field(False, description="Atari: all 18 actions instead of the game's own")
     import_modules: tuple[str, ...] = Field((), description="modules to import first, which register environments")
     kwargs: dict[str, Any] = Field(default_factory=dict, description="passed to gymnasium.make")
+    stages: Words = Field(
+        (),
+        description="retro: saved states to start from, names or patterns such as GreenHill*; Sonic: also train, test "
+        "or all; empty: the game's own start, or all",
+    )
+    actions: Words = Field(
+        (), description="retro: buttons held together, such as RIGHT+B; NONE for no button; empty: each button alone"
+    )
+    scenario: str | None = Field(None, description="retro: what is rewarded and what ends an episode; null: the game's")
+    reward: Literal["scenario", "delta", "flat", "contest"] = Field(
+        "scenario",
+        description="retro: scenario's own; delta: 0.01 a pixel that x exceeds its best; flat: 0.01 a step in which it "
+        "does; contest: 0.01 a point that the scenario's sum exceeds its best",
+    )
+    roms: str | None = Field(None, description="retro: folder with your ROMs, zipped or not; null: stable-retro's own")
+    demo: bool = Field(False, description="Sonic: play the demo cartridge, which needs no ROM")
 
 
 class TdConfig(Section):
@@ -166,7 +203,10 @@ class LearnerConfig(Section):
 
 class EvaluationConfig(Section):
     every_s: PositiveFloat = Field(120.0, description="seconds between evaluations while training")
-    episodes: PositiveInt = Field(20)
+    episodes: PositiveInt = Field(
+        20, description="whole episodes; with stages, the n-th plays the n-th of them in turn"
+    )
+    stages: Words = Field((), description="stages to evaluate on, written as env.stages; empty: those trained on")
     envs: PositiveInt = Field(8, description="environments stepped together")
     epsilon: float = Field(0.001, ge=0, le=1, description="random actions while evaluating; 0 is greedy")
     video: bool = Field(True, description="keep a video of the best episode")

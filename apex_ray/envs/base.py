@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from apex_ray.types import AnyArray, EnvSpec, IntArray, Step
 
@@ -36,3 +37,19 @@ class VectorEnv(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class RecordsMovies(Protocol):
+    """Environments whose emulator writes down the buttons of an episode, so that it can be played again elsewhere."""
+
+    def record(self, index: int, folder: Path | None) -> None:
+        """Record the episodes that environment `index` starts from now on as `folder`/0.bk2, 1.bk2 ...
+
+        None: record no more.
+        """
+        ...
+
+
+class ProcessLostError(RuntimeError):
+    """A process that an environment needs ended by itself: no mistake in the environment, it can be started anew."""

@@ -16,20 +16,30 @@ from apex_ray.envs.gym import GymEnvs
 from apex_ray.types import EnvSpec
 from cluster.errors import UserError, did_you_mean
 
+RETRO = "retro/"
 
-def make_envs(config: EnvConfig, num_envs: int, threads: int = 1, render: bool = False) -> VectorEnv:
+
+def make_envs(
+    config: EnvConfig, num_envs: int, threads: int = 1, render: bool = False, in_order: bool = False
+) -> VectorEnv:
     """`num_envs` environments stepped together. UserError for an id or a module that is not there.
 
-    `threads` are ALE's; other environments are stepped one after the other. `render` must be set where pictures will
-    be asked for.
+    `threads` are ALE's; retro games have a process each, other environments are stepped one after the other. `render`
+    must be set where pictures will be asked for; with `in_order` stages are played in turn (envs/retro.py).
     """
     for module in config.import_modules:
         try:
             importlib.import_module(module)
         except ModuleNotFoundError as error:
             raise UserError(f"env.import_modules: no module {module!r} ({error})") from error
+    if not config.id.startswith(RETRO):
+        _refuse_settings_of_retro(config)
     if config.id.startswith(atari.PREFIX):
         return atari.AtariEnvs(config, num_envs, threads)
+    if config.id.startswith(RETRO):
+        from apex_ray.envs.retro import RetroEnvs  # stable-retro is loaded where it is used
+
+        return RetroEnvs(config, num_envs, in_order)
     gymnasium.register_envs(ale_py)
     spec = gymnasium.registry.get(config.id)
     if spec is None:
@@ -38,6 +48,25 @@ def make_envs(config: EnvConfig, num_envs: int, threads: int = 1, render: bool =
         # Gymnasium's old ids give raw colour screens at their own frame skip: not what is meant by playing Atari.
         raise UserError(f"env.id = {config.id!r} is an old Atari id without preprocessing.{_nearest(config.id)}")
     return GymEnvs(config, num_envs, render)
+
+
+def check_stages(config: EnvConfig, key: str) -> None:
+    """UserError, naming `key`, when the environment can't play the stages that `config` names."""
+    if not config.id.startswith(RETRO):
+        raise UserError(f"{key} = {list(config.stages)} has no effect on {config.id!r}, which has no stages")
+    from apex_ray.envs.retro_games import task
+
+    task(config, key)
+
+
+def _refuse_settings_of_retro(config: EnvConfig) -> None:
+    for name in ("stages", "actions", "scenario", "reward", "roms", "demo"):
+        if getattr(config, name) != EnvConfig.model_fields[name].default:
+            value = getattr(config, name)
+            raise UserError(
+                f"env.{name} = {list(value) if isinstance(value, tuple) else value!r} has no effect on {config.id!r}: "
+                "it is for games of stable-retro, env.id=retro/..."
+            )
 
 
 def _nearest(env_id: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from apex_ray.envs.base import VectorEnv
-from apex_ray.types import AnyArray, FloatArray, Step
+from apex_ray.types import AnyArray, FloatArray, StageEnd, Step
 
 QFunction = Callable[[AnyArray], FloatArray]  # observations [E, S, *F] -> Q-values [E, A]
 
@@ -17,6 +17,7 @@ QFunction = Callable[[AnyArray], FloatArray]  # observations [E, S, *F] -> Q-val
 class Episodes:
     returns: list[float] = field(default_factory=list)  # unclipped, in the order in which the episodes ended
     lengths_steps: list[int] = field(default_factory=list)
+    stages: list[StageEnd] = field(default_factory=list)  # where the environments have stages
     best: tuple[int, int] = (0, 0)  # (environment, its how manieth episode) of the highest return
 
 
@@ -53,6 +54,8 @@ def play_episodes(envs: VectorEnv, q_function: QFunction, episodes: int, epsilon
                 out.best = (int(e), int(played[e]))
             out.returns.append(float(returns[e]))
             out.lengths_steps.append(int(lengths[e]))
+            if int(e) in step.ends:
+                out.stages.append(step.ends[int(e)])
             played[e] += 1
         if (played == quota).all():
             break

@@ -11,6 +11,7 @@ from apex_ray.actor.actor import Actor
 from apex_ray.config.schema import ApexConfig
 from apex_ray.nodes.flow import CallWindow, LatestCall
 from apex_ray.nodes.inference_node import CentralInference
+from apex_ray.nodes.lost import ending_with_its_processes
 from apex_ray.nodes.weights_node import RemoteSource
 from apex_ray.parts import Sizes, build_actors, local_inference
 from apex_ray.process import prepare_process
@@ -31,6 +32,10 @@ class ActorNode:
 
     def run(self, shards: list[Any], weights: Any, metrics: Any, central: Any = None) -> None:
         """Act until killed. Raises whatever the environment, a shard or `central`, the inference node, raised."""
+        with ending_with_its_processes():
+            self._run(shards, weights, metrics, central)
+
+    def _run(self, shards: list[Any], weights: Any, metrics: Any, central: Any) -> None:
         settings = self._config.actors
         prepare_process(settings.threads)
         if central is None:

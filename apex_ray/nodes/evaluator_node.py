@@ -11,6 +11,7 @@ import ray
 from apex_ray.config.schema import ApexConfig
 from apex_ray.evaluation import BestKeeper
 from apex_ray.learner.checkpoint import Counters
+from apex_ray.nodes.lost import ending_with_its_processes
 from apex_ray.nodes.weights_node import fetch
 from apex_ray.process import prepare_process
 from apex_ray.types import EnvSpec, EvaluationResult
@@ -29,4 +30,5 @@ class EvaluatorNode:
         if self._keeper is None:  # not in __init__, whose errors Ray would wrap as a lost process
             prepare_process(threads=1)
             self._keeper = self._make()
-        return self._keeper.evaluate(newest, counters)
+        with ending_with_its_processes():
+            return self._keeper.evaluate(newest, counters)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from apex_ray.report.metrics import EXPORTED
+from apex_ray.report.stages import StageRow
 from apex_ray.report.tally import ActorReport, LearnerReport, Tally
 from apex_ray.types import FloatArray
 from cluster.metrics import Exporter
@@ -28,3 +29,7 @@ class MetricsNode:
     def row(self) -> dict[str, float]:
         """The metrics now. Means and waiting times start anew with each row, so it has one reader."""
         return self._tally.row()
+
+    def stages(self) -> list[StageRow]:
+        """What became of each stage so far; none where the environment has no stages."""
+        return self._tally.stages.rows()

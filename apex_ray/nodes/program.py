@@ -45,6 +45,7 @@ from apex_ray.nodes.replay_node import ReplayNode
 from apex_ray.nodes.supervise import Supervisor, Watched, as_user_error
 from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.replay.saving import replay_file
+from apex_ray.report.stages import StageRow
 from apex_ray.types import EnvSpec, EvaluationResult
 from cluster.resources import Bundle
 
@@ -218,6 +219,11 @@ class Program:
             "restarts": self._supervisor.restarts,
         }
         return row
+
+    def stages(self) -> list[StageRow]:
+        """What became of each stage so far; none where the environment has no stages."""
+        rows: list[StageRow] = self._get(self._nodes.metrics.stages.remote())
+        return rows
 
     def publish(self, row: Mapping[str, float]) -> None:
         """Show the row to Prometheus; one that comes while the last is under way is left out."""

@@ -27,15 +27,15 @@ PROCESS_COLOURS = ("#1f4e79", "#d98324", "#3c8d5a", "#8a5aa8", "#c45a7a", "#5aa7
 MAX_PROCESSES = len(PROCESS_COLOURS) - 1  # the last colour is for all others
 
 
-def learning_curve(run: Path) -> Path:
-    """Write run/learning_curve.png and return its path.
+def learning_curve(run: Path, scores_of: str = "") -> Path:
+    """Write run/learning_curve.png and return its path. `scores_of` is named in the title (types.EnvSpec).
 
     Evaluations (mean, band from worst to best episode) and training returns by epsilon band, against training time on
     the left and frames on the right.
     """
     evaluations = _resumed(_read_csv(run / "evaluations.csv"), "wall_s")
     rows = _resumed(_read_jsonl(run / "metrics.jsonl"), "time_s")
-    figure, (by_time, by_frames) = _figure(2, (11.5, 4.6))
+    figure, (by_time, by_frames) = new_figure(2, (11.5, 4.6))
     _draw_curve(by_time, rows, evaluations, lambda r: r["time_s"] / 60, lambda r: r["wall_s"] / 60)
     _draw_curve(by_frames, rows, evaluations, lambda r: r["frames"], lambda r: r["frames"])
     by_time.set(xlabel="training time (minutes)", ylabel="episode return (game score)")
@@ -45,8 +45,9 @@ def learning_curve(run: Path) -> Path:
     handles, labels = by_time.get_legend_handles_labels()
     if handles:
         figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
-    figure.suptitle(f"Learning curve: {run.resolve().name}")
-    return _save(figure, run / "learning_curve.png")
+    whose = f" (scores of {scores_of})" if scores_of else ""
+    figure.suptitle(f"Learning curve: {run.resolve().name}{whose}")
+    return save(figure, run / "learning_curve.png")
 
 
 def memory_plot(csv: Path, out: Path) -> Path:
@@ -59,7 +60,7 @@ def memory_plot(csv: Path, out: Path) -> Path:
     count = {name: max(len(sample.get(name, ())) for _, sample in samples) for name in names}
     table = {name: np.array([sum(sample.get(name, ())) for _, sample in samples]) / 2**20 for name in names}
     table = _largest(table, MAX_PROCESSES)
-    figure, (axes,) = _figure(1, (9.5, 5.2))
+    figure, (axes,) = new_figure(1, (9.5, 5.2))
     if samples:
         minutes = np.array([time_s for time_s, _ in samples]) / 60
         labels = [f"{name} ({count[name]})" if count.get(name, 1) > 1 else name for name in table]
@@ -80,7 +81,7 @@ def memory_plot(csv: Path, out: Path) -> Path:
         _say_empty(axes)
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.set(xlabel="training time (minutes)", ylabel="memory (MiB)", title="Memory by process, shared memory once")
-    return _save(figure, out)
+    return save(figure, out)
 
 
 def _draw_curve(
@@ -113,7 +114,7 @@ def _draw_curve(
         _say_empty(axes)
 
 
-def _figure(panels: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+def new_figure(panels: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
     # Not pyplot: that would keep every figure, and choose a backend that may want a screen.
     figure = Figure(figsize=size, dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
@@ -130,7 +131,7 @@ def _say_empty(axes: Axes) -> None:
     axes.set(xticks=[], yticks=[])
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save(figure: Figure, path: Path) -> Path:
     """Through a temporary name: a viewer never sees half a picture."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}")

@@ -108,12 +108,14 @@ def _family() -> dict[int, str]:
 
 
 def _name(command: list[str]) -> str | None:
-    """What a Ray process is by its command line; None for others.
+    """What a process of a run is by its command line; None for others.
 
     Workers title themselves "ray::ActorNode.run" while in a method and "ray::ActorNode" or "ray::IDLE" otherwise: the
     class stays. Ray's own services are scripts, such as .../ray/_private/log_monitor.py.
     """
     if command and command[0].startswith("ray::"):
         return command[0].removeprefix("ray::").split(".")[0].split(" ")[0]
+    if any("apex_ray.envs.emulator_process" in part for part in command):
+        return "emulator"
     scripts = [Path(part).stem for part in command if part.endswith(".py") and "/ray/" in part]
     return scripts[0] if scripts else None

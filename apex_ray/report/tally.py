@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from apex_ray.report.metrics import Rates, ReturnsByBand
+from apex_ray.report.stages import StageTally
 from apex_ray.types import EpisodeEnd, FloatArray
 
 
@@ -68,6 +69,7 @@ class Tally:
         self._frame_skip = frame_skip
         self._started = time.monotonic() - time_s
         self.frames, self.updates, self.episodes = frames, updates, episodes
+        self.stages = StageTally()
         self._rates = Rates()
         self._returns = ReturnsByBand(epsilons)
         self._lengths: list[int] = []
@@ -88,6 +90,8 @@ class Tally:
         self.episodes += len(report.episodes)
         for episode in report.episodes:
             self._returns.add(episode)
+            if episode.stage is not None:
+                self.stages.add(episode.stage)
             self._lengths = [*self._lengths[-99:], episode.length_steps]
 
     def learner(self, report: LearnerReport) -> None:

@@ -53,7 +53,7 @@ PAPER = {
 
 
 def test_the_presets_are_these() -> None:
-    assert presets() == ["atari", "atari_paper", "cartpole", "gym", "pong"]
+    assert presets() == ["airstriker", "atari", "atari_paper", "cartpole", "gym", "pong", "sonic", "sonic_contest"]
 
 
 @pytest.mark.parametrize("name", presets())

@@ -23,6 +23,9 @@ def fake(name, **settings):
 MAKERS = {
     "atari": lambda: make_envs(EnvConfig(id="ALE/Breakout-v5", max_episode_frames=240), 2),
     "cartpole": lambda: make_envs(EnvConfig(id="CartPole-v1", frame_stack=3), 2),
+    "retro": lambda: make_envs(
+        EnvConfig(id="retro/Sonic", demo=True, reward="delta", sticky_actions=0.25, max_episode_frames=120), 2
+    ),
     "image": lambda: make_envs(fake("Image", frame_stack=2), 2),
     "colour": lambda: make_envs(fake("Colour", frame_stack=4), 2),
     "counting": lambda: CountingEnvs(SCRIPTS, stack=4),
@@ -50,7 +53,7 @@ def play(envs, seed, steps=STEPS):
     for _ in range(steps):
         envs.send(rng.integers(envs.spec.num_actions, size=envs.num_envs))
         step = envs.recv()
-        trace.append(tuple(np.copy(x) for x in vars(step).values()))
+        trace.append(tuple(np.copy(x) for name, x in vars(step).items() if name != "ends"))
     return trace
 
 

@@ -16,13 +16,13 @@ HEADER = ",".join(EVALUATION_COLUMNS) + "\n"
 def figures(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures as drawn, to look into."""
     drawn: list[Figure] = []
-    save = plots._save
+    save = plots.save
 
     def keep(figure: Figure, path: Path) -> Path:
         drawn.append(figure)
         return save(figure, path)
 
-    monkeypatch.setattr(plots, "_save", keep)
+    monkeypatch.setattr(plots, "save", keep)
     return drawn
 
 

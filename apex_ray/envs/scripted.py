@@ -1,0 +1,117 @@
+"""Players without a network, to measure learned ones against: fixed mixtures of actions, and JERK."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from apex_ray.envs.base import VectorEnv
+from apex_ray.envs.rollout import QFunction
+from apex_ray.types import AnyArray, FloatArray, StageEnd
+
+RUN_STEPS, BACK_STEPS = 100, 70  # as published: Nichol et al. 2018, section 5.1 and its code
+JUMP_PROBABILITY, JUMP_STEPS = 0.1, 4
+EXPLOIT_BIAS = 0.25
+
+
+def mixture(probabilities: Sequence[float], seed: int) -> QFunction:
+    """A player for envs/rollout.py that draws each action anew with these probabilities, whatever it sees."""
+    rng = np.random.default_rng(seed)
+    count = len(probabilities)
+
+    def q_values(observations: AnyArray) -> FloatArray:
+        drawn = rng.choice(count, size=len(observations), p=probabilities)
+        return np.eye(count, dtype=np.float32)[drawn]
+
+    return q_values
+
+
+@dataclass
+class Played:
+    """A sequence of actions that was played, cut where its return was largest, and what it has brought since."""
+
+    actions: list[int]
+    returns: list[float]
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.returns))
+
+
+@dataclass
+class Jerk:
+    """Just Enough Retained Knowledge (Nichol et al. 2018, section 5.1), with the seven actions of the task.
+
+    It runs right with jumps at random, turns back for a while when that earned nothing, and remembers what it pressed.
+    The longer it plays, the more often it repeats the sequence that did best on average instead of trying anew. It
+    never looks at the screen.
+    """
+
+    envs: VectorEnv  # one environment with one stage, whose reward may fall where the player goes back
+    right: int
+    left: int
+    jump: int
+    seed: int = 0
+    sequences: list[Played] = field(default_factory=list)
+    ends: list[StageEnd] = field(default_factory=list)
+    steps: int = 0
+
+    def play(self, total_steps: int) -> list[StageEnd]:
+        """Play for that many agent steps; returns the episodes that ended, in order."""
+        rng = np.random.default_rng(self.seed)
+        self.envs.reset(self.seed)
+        while self.steps < total_steps:
+            if self.sequences and rng.random() < EXPLOIT_BIAS + self.steps / total_steps:
+                best = max(self.sequences, key=lambda s: s.mean)
+                best.returns.append(self._repeat(best.actions))
+            else:
+                self.sequences.append(self._explore(rng))
+        return self.ends
+
+    def _explore(self, rng: np.random.Generator) -> Played:
+        actions: list[int] = []
+        sums: list[float] = [0.0]
+        while True:
+            for steps, way in ((RUN_STEPS, self.right), (BACK_STEPS, self.left)):
+                before = sums[-1]
+                if self._walk(rng, way, steps, actions, sums):
+                    best = int(np.argmax(sums))
+                    return Played(actions[:best], [sums[best]])
+                if sums[-1] > before:
+                    break  # it got on: no need to turn back
+
+    def _walk(self, rng: np.random.Generator, way: int, steps: int, actions: list[int], sums: list[float]) -> bool:
+        """Go one way with random jumps; True when the episode ended."""
+        jumping = 0
+        for _ in range(steps):
+            if jumping == 0 and rng.random() < JUMP_PROBABILITY:
+                jumping = JUMP_STEPS
+            action = self.jump if jumping else way
+            jumping = max(jumping - 1, 0)
+            reward, ended = self._step(action)
+            actions.append(action)
+            sums.append(sums[-1] + reward)
+            if ended:
+                return True
+        return False
+
+    def _repeat(self, actions: Sequence[int]) -> float:
+        """Play a sequence, then nothing new until the episode ends; returns the return of all of it."""
+        total, ended, at = 0.0, False, 0
+        while not ended:
+            reward, ended = self._step(actions[at] if at < len(actions) else self.right)
+            total, at = total + reward, at + 1
+        return total
+
+    def _step(self, action: int) -> tuple[float, bool]:
+        self.envs.send(np.array([action]))
+        step = self.envs.recv()
+        self.steps += 1
+        self.ends += step.ends.values()
+        ended = bool(step.terminated[0] or step.truncated[0])
+        if ended:  # the next step only starts the next episode
+            self.envs.send(np.array([action]))
+            self.envs.recv()
+        return float(step.rewards[0]), ended

@@ -1,0 +1,157 @@
+"""What became of each stage, where an environment has stages: totals, a table, files of them and the progress plot."""
+
+from __future__ import annotations
+
+import csv
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import astuple, dataclass, field, fields
+from pathlib import Path
+
+import numpy as np
+from matplotlib.ticker import EngFormatter
+
+from apex_ray.report import plots
+from apex_ray.types import EvaluationResult, StageEnd
+
+TRAINING_FILE, EVALUATION_FILE, PLOT_FILE = "stages.csv", "stage_evaluations.csv", "stages.png"
+RECENT = 20
+MAX_NAMED = 12  # lines with a name of their own in the plot
+
+
+@dataclass(frozen=True)
+class StageRow:
+    """One stage over some episodes; a line of the table and of the files."""
+
+    stage: str
+    episodes: int
+    best_x: float  # pixels; nan for games without an x
+    mean_score: float  # of training the last 20 episodes' only
+    best_score: float
+    completed: int  # episodes that reached the stage's end
+
+
+@dataclass
+class StageTotals:
+    """Adds up the episodes of one stage."""
+
+    episodes: int = 0
+    best_x: float = float("nan")
+    best_score: float = -float("inf")
+    completed: int = 0
+    scores: deque[float] = field(default_factory=deque)
+
+    def add(self, end: StageEnd) -> None:
+        self.episodes += 1
+        self.completed += end.completed
+        self.best_score = max(self.best_score, end.score)
+        if end.best_x is not None:
+            self.best_x = float(np.fmax(self.best_x, end.best_x))
+        self.scores.append(end.score)
+
+    def row(self, stage: str) -> StageRow:
+        mean = float(np.mean(self.scores))
+        return StageRow(stage, self.episodes, self.best_x, mean, self.best_score, self.completed)
+
+
+class StageTally:
+    """The training episodes of all stages so far."""
+
+    def __init__(self) -> None:
+        self._totals: dict[str, StageTotals] = {}
+
+    def add(self, end: StageEnd) -> None:
+        totals = self._totals.setdefault(end.stage, StageTotals(scores=deque(maxlen=RECENT)))
+        totals.add(end)
+
+    def rows(self) -> list[StageRow]:
+        return [totals.row(stage) for stage, totals in sorted(self._totals.items())]
+
+
+def by_stage(ends: Iterable[StageEnd]) -> list[StageRow]:
+    """A row for each stage that was played, in the order in which they come first."""
+    totals: dict[str, StageTotals] = {}
+    for end in ends:
+        totals.setdefault(end.stage, StageTotals()).add(end)
+    return [t.row(stage) for stage, t in totals.items()]
+
+
+def table(rows: Sequence[StageRow], scores_of: str = "") -> str:
+    """The rows as text, with the mean over stages below; the heading says whose scores they are."""
+    width = max([len(r.stage) for r in rows] + [len("mean of stages")])
+    lines = [f"scores of {scores_of}, not of the game"] if scores_of else []
+    lines.append(
+        f"{'stage':{width}}  {'episodes':>8}  {'best x':>7}  {'mean score':>10}  {'best score':>10}  completed"
+    )
+    for r in rows:
+        x = "-" if np.isnan(r.best_x) else f"{r.best_x:,.0f}"
+        lines.append(
+            f"{r.stage:{width}}  {r.episodes:>8}  {x:>7}  {r.mean_score:>10,.0f}  {r.best_score:>10,.0f}  "
+            f"{r.completed:>9}"
+        )
+    if len(rows) > 1:
+        mean, done = np.mean([r.mean_score for r in rows]), sum(r.completed > 0 for r in rows)
+        lines.append(
+            f"{'mean of stages':{width}}  {'':>8}  {'':>7}  {mean:>10,.0f}  {'':>10}  {done:>5} of {len(rows)}"
+        )
+    return "\n".join(lines)
+
+
+class StageLog:
+    """Appends what changed to `run`/stages.csv, and evaluations to `run`/stage_evaluations.csv."""
+
+    def __init__(self, run: Path, scores_of: str) -> None:
+        self._run, self._scores_of = run, scores_of
+        self._written: dict[str, int] = {}  # episodes of each stage
+
+    def training(self, rows: Iterable[StageRow], progress: Mapping[str, float]) -> None:
+        """The totals of training now; stages without a new episode are left out. `progress`: time_s, frames, ..."""
+        new = [r for r in rows if r.episodes != self._written.get(r.stage)]
+        self._written.update({r.stage: r.episodes for r in new})
+        self._append(TRAINING_FILE, new, progress)
+
+    def evaluation(self, result: EvaluationResult, time_s: float) -> None:
+        progress = {"time_s": time_s, "frames": result.frames, "updates": result.updates}
+        self._append(EVALUATION_FILE, by_stage(result.stages), progress)
+
+    def _append(self, name: str, rows: Sequence[StageRow], progress: Mapping[str, float]) -> None:
+        if not rows:
+            return
+        path = self._run / name
+        is_new = not path.exists()
+        with path.open("a", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            if is_new:
+                writer.writerow(["time_s", "frames", "updates", *(f.name for f in fields(StageRow)), "scores_of"])
+            at = [f"{progress['time_s']:.1f}", int(progress["frames"]), int(progress["updates"])]
+            writer.writerows([*at, *_rounded(row), self._scores_of] for row in rows)
+
+
+def _rounded(row: StageRow) -> list[str | int]:
+    return [f"{value:.2f}" if isinstance(value, float) else value for value in astuple(row)]
+
+
+def progress_plot(run: Path, scores_of: str = "") -> Path:
+    """Write `run`/stages.png: the best x of training so far against frames, a line a stage; scores for want of an x."""
+    with (run / TRAINING_FILE).open(newline="") as file:
+        seen = list(csv.DictReader(file))
+    what = "best_score" if all(r["best_x"] == "nan" for r in seen) else "best_x"
+    lines: dict[str, list[tuple[float, float]]] = {}
+    for r in seen:
+        lines.setdefault(r["stage"], []).append((float(r["frames"]), float(r[what])))
+    figure, (axes,) = plots.new_figure(1, (9.5, 5.4))
+    best = sorted(lines, key=lambda stage: -max(value for _, value in lines[stage]))
+    last = max((x for points in lines.values() for x, _ in points), default=0.0)
+    for i, stage in enumerate(best):
+        x, y = np.array(sorted(lines[stage])).T
+        x, y = np.append(x, last), np.maximum.accumulate(np.append(y, y[-1]))  # a resumed run counts anew
+        axes.step(x, y, where="post", linewidth=1.3, label=stage if i < MAX_NAMED else None)
+    axes.set(xlabel="emulator frames", ylabel=what.replace("_", " ") + (", pixels" if what == "best_x" else ""))
+    axes.xaxis.set_major_formatter(EngFormatter())
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        more = f" (of {len(best)})" if len(best) > MAX_NAMED else ""
+        figure.legend(handles, labels, loc="outside right upper", frameon=False, title=f"furthest{more}", fontsize=8)
+    whose = f" of {scores_of}" if scores_of else ""
+    figure.suptitle(f"Best of each stage{whose}: {run.resolve().name}")
+    return plots.save(figure, run / PLOT_FILE)

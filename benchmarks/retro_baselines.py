@@ -1,0 +1,89 @@
+"""Players without a network on the demo cartridge and on Airstriker: python -m benchmarks.retro_baselines
+
+Contest scores of always-right, uniform, 80% right with 20% jump, and JERK on GreenHillZone.Act1 under the contest's
+rules and without its sticky frame skip; the uniform player's points on Airstriker.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from apex_ray.config.load import load
+from apex_ray.envs import sonic
+from apex_ray.envs.make import make_envs
+from apex_ray.envs.rollout import play_episodes
+from apex_ray.envs.scripted import Jerk, mixture
+from benchmarks.machine import ROOT, write
+
+EPISODES, ENVS, SEED = 20, 4, 900_000_000
+STAGE = "GreenHillZone.Act1"
+JERK_STEPS = 20_000
+STUCK = {"always right": 2}  # episodes of a player that stands before the first step until the time limit
+RIGHT, LEFT, JUMP = (sonic.ACTIONS.index(a) for a in ("RIGHT", "LEFT", "B"))
+
+
+def _mix(**shares: float) -> list[float]:
+    return [shares.get(name.replace("+", "_"), 0.0) for name in sonic.ACTIONS]
+
+
+PLAYERS = {
+    "always right": _mix(RIGHT=1.0),
+    "uniform": [1 / 7] * 7,
+    "80% right, 20% jump": _mix(RIGHT=0.8, B=0.2),
+}
+
+
+def sonic_scores(preset: str) -> dict[str, Any]:
+    """Contest scores of each player on the cartridge's first stage, by the rules of a preset."""
+    config = load(preset, ["env.demo=true", f"env.stages={STAGE}"]).config
+    figures: dict[str, Any] = {}
+    for name, probabilities in PLAYERS.items():
+        episodes = STUCK.get(name, EPISODES)
+        envs = make_envs(config.env, min(ENVS, episodes), in_order=True)
+        ends = play_episodes(envs, mixture(probabilities, SEED), episodes, 0.0, SEED).stages
+        envs.close()
+        figures[name] = _summary([e.score for e in ends], sum(e.completed for e in ends))
+    envs = make_envs(config.env, 1, in_order=True)
+    ends = Jerk(envs, RIGHT, LEFT, JUMP, SEED).play(JERK_STEPS)
+    envs.close()
+    last = ends[-EPISODES:]
+    figures[f"JERK, the last {len(last)} of {len(ends)} episodes in {JERK_STEPS:,} steps"] = _summary(
+        [e.score for e in last], sum(e.completed for e in last)
+    )
+    return figures
+
+
+def airstriker_points() -> dict[str, float]:
+    config = load("airstriker").config
+    envs = make_envs(config.env, ENVS, in_order=True)
+    actions = envs.spec.num_actions
+    played = play_episodes(envs, mixture([1 / actions] * actions, SEED), EPISODES, 0.0, SEED)
+    envs.close()
+    return _summary(played.returns)
+
+
+def _summary(scores: list[float], completed: int | None = None) -> dict[str, float]:
+    found: dict[str, float] = {
+        "mean": float(np.mean(scores)),
+        "std": float(np.std(scores)),
+        "min": min(scores),
+        "max": max(scores),
+        "episodes": len(scores),
+    }
+    return found if completed is None else {**found, "completed": completed}
+
+
+def main() -> None:
+    figures = {
+        "scores of": "the demo cartridge, not Sonic",
+        STAGE: {preset: sonic_scores(preset) for preset in ("sonic", "sonic_contest")},
+    }
+    write(ROOT / "results" / "sonic" / "baselines.json", figures)
+    write(ROOT / "results" / "airstriker" / "baseline.json", {"uniform": airstriker_points()})
+    print(figures)
+
+
+if __name__ == "__main__":
+    main()
