@@ -1,6 +1,7 @@
 """What a WaveNet run has learned, as files to commit: python -m benchmarks.wavenet_result RUN results/wavenet/NAME
 
-Bits on held-out files beside simpler models, the curve, four seconds of made sound with its picture, the settings.
+Bits on held-out files beside simpler models, the curve, the settings; with --against, an unconditioned run of the same
+files and settings, both at the step of --step; four seconds of made sound with its picture where nothing has to be said.
 """
 
 from __future__ import annotations
@@ -8,49 +9,90 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import tempfile
 from pathlib import Path
+from typing import Any
 
+import torch
 from matplotlib.figure import Figure
 
 from benchmarks.machine import write
+from cluster.errors import UserError
 from cluster.runs import open_run
 from wavenet import checkpoint
-from wavenet.evaluation import evaluate
+from wavenet.config import load_run_config
+from wavenet.evaluation import compare, evaluate
 from wavenet.speaking import Request, generate_to
 
 SECONDS = 4.0
+Rows = list[dict[str, float]]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run")
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--against")
+    parser.add_argument("--step", type=int)
     arguments = parser.parse_args()
     run, folder = open_run(arguments.run), arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
-    found = dict(evaluate(run).bits)
-    rows = [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
-    write(folder / "result.json", {"bits a sample on held-out files": found, "steps": rows[-1]["step"]})
-    _curve(rows, found, folder / "learning_curve.png")
-    generate_to(run, Request(SECONDS, None, None, 0.95, None, None, "bfloat16", 1), str(folder / "made.flac"), 0.02)
+    found = evaluate(run)
+    rows = _rows(run)
+    figures: dict[str, Any] = {"bits a sample on held-out files": found.bits, "steps": rows[-1]["step"]}
+    other_rows = None
+    if arguments.against:
+        other = open_run(arguments.against)
+        other_rows = _rows(other)
+        with tempfile.TemporaryDirectory() as place:
+            one, two = (at_step(r, arguments.step, Path(place) / str(i)) for i, r in enumerate((run, other)))
+            figures[f"unconditioned, both at step {arguments.step}"] = compare(evaluate(one), evaluate(two))
+        shutil.copy(other / "metrics.jsonl", folder / "unconditioned.jsonl")
+    write(folder / "result.json", figures)
+    print(json.dumps(figures, indent=1))
+    _curve(rows, other_rows, found.bits, folder / "learning_curve.png")
+    if load_run_config(run).data.conditions == "none":
+        generate_to(run, Request(SECONDS, None, None, 0.95, None, None, "bfloat16", 1), str(folder / "made.flac"), 0.02)
     settings = (checkpoint.newest(run) / "config.yaml").read_text().splitlines()
     # Where the recordings lay on the machine that learned from them is nobody's business.
-    kept = [line.split(":")[0] + ": recordings" if line.strip().startswith("folder:") else line for line in settings]
+    hidden = {"folder:": "recordings", "runs_dir:": "runs"}
+    kept = [
+        next((f"{line.split(':')[0]}: {v}" for k, v in hidden.items() if line.strip().startswith(k)), line)
+        for line in settings
+    ]
     (folder / "config.yaml").write_text("\n".join(kept) + "\n")
     shutil.copy(run / "metrics.jsonl", folder / "metrics.jsonl")
 
 
-def _curve(rows: list[dict[str, float]], found: dict[str, float], path: Path) -> None:
+def at_step(run: Path, step: int, place: Path) -> Path:
+    """A copy of a run whose newest checkpoint is that of `step`. UserError when it is not kept."""
+    for folder in run.glob("checkpoint_*"):
+        state = torch.load(folder / checkpoint.OPTIMIZER, weights_only=True)
+        if state["step"] == step:
+            shutil.copytree(folder, place / folder.name)
+            shutil.copy(run / "config.yaml", place / "config.yaml")
+            return place
+    raise UserError(f"run {str(run)!r} has no checkpoint of step {step}")
+
+
+def _rows(run: Path) -> Rows:
+    return [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def _curve(rows: Rows, other: Rows | None, found: Any, path: Path) -> None:
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    for name, label in (("bits", "batches"), ("validation_bits", "held-out files")):
-        some = [(r["step"], r[name]) for r in rows if name in r]
-        axes.plot(*zip(*some, strict=True), label=label, marker="o" if "validation" in name else None)
+    some = [(r["step"], r["bits"]) for r in rows if "bits" in r]
+    axes.plot(*zip(*some, strict=True), label="batches", alpha=0.5)
+    for label, of in (("held-out files", rows), ("held-out files, unconditioned", other)):
+        if of is not None:
+            some = [(r["step"], r["validation_bits"]) for r in of if "validation_bits" in r]
+            axes.plot(*zip(*some, strict=True), label=label, marker="o")
     for name, bits in found.items():
-        if name != "WaveNet" and not name.startswith("more"):
+        if name != "WaveNet" and not name.startswith(("more", "with")):
             axes.axhline(bits, linestyle="--", linewidth=0.8, color="gray")
             axes.annotate(name, (0, bits), fontsize=8, va="bottom")
-    axes.set(xlabel="updates", ylabel="bits a sample", title="mu-law codes of human speech")
+    axes.set(xlabel="updates", ylabel="bits a sample", title="mu-law codes of 16 kHz sound")
     axes.legend()
     figure.savefig(path, dpi=110)
 
