@@ -30,8 +30,9 @@ setup: $(VENV)/.ready
 train: $(VENV)/.ready
 	$(BIN)/apex-ray train pong $(ARGS)
 
+# Two files of tests at a time: those that start Ray mostly wait.
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest -q $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
 
 check: $(VENV)/.ready
 	$(BIN)/ruff check .

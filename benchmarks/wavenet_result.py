@@ -1,7 +1,7 @@
 """What a WaveNet run has learned, as files to commit: python -m benchmarks.wavenet_result RUN results/wavenet/NAME
 
 Bits on held-out files beside simpler models, the curve, the settings; with --against, an unconditioned run of the same
-files and settings, both at the step of --step; four seconds of made sound with its picture where nothing has to be said.
+files and settings, both at the step of --step; four seconds of made sound and its picture where nothing has to be said.
 """
 
 from __future__ import annotations
