@@ -28,7 +28,7 @@ from benchmarks.machine import facts, write
 from cluster.config import to_yaml
 from cluster.runs import open_run
 
-ROWS_KEPT = 300
+ROWS_KEPT = 120
 CONTEST = ["env.sticky_actions=0.25"]
 
 
@@ -82,9 +82,14 @@ def _summary(result: EvaluationResult) -> dict[str, Any]:
         "mean length, steps": float(np.mean(result.lengths_steps)),
     }
     rows = stages.by_stage(result.stages)
-    found["by stage"] = {r.stage: {k: v for k, v in vars(r).items() if k != "stage"} for r in rows}
+    found["by stage"] = {r.stage: _known(r) for r in rows}
     found["mean score"] = float(np.mean([r.mean_score for r in rows]))
     return found
+
+
+def _known(row: stages.StageRow) -> dict[str, float]:
+    """Without the stage's name, and without the x of games that have none."""
+    return {k: v for k, v in vars(row).items() if k != "stage" and v == v}
 
 
 def main() -> None:

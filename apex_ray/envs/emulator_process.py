@@ -95,7 +95,7 @@ class Player:
     def step(self, action: int) -> Answer:
         """One agent step: the action held for frame_skip frames, or until the scenario is done.
 
-        Sticky frame skip (Nichol et al. 2018, section 4.3): with probability `sticky_actions` the first frame of a
+        Sticky frame skip (Nichol et al. 2018, arXiv 1804.03720): with probability `sticky_actions` the first frame of a
         step still has the buttons of the step before. An episode's first step always acts at once.
         """
         task, emulator = self._task, self._emulator
@@ -125,7 +125,7 @@ class Player:
         lives, self._lives = self._lives, self._read(emulator, "lives")
         truncated = not done and self._frames >= task.max_frames
         self._show(emulator)
-        lost_life = self._lives < lives and not done
+        lost_life = self._lives < lives and not (done or truncated)
         end = self._end(emulator) if done or truncated else None
         return Answer(rewards[task.reward], done, truncated, lost_life, end)
 

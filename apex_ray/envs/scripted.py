@@ -11,7 +11,7 @@ from apex_ray.envs.base import VectorEnv
 from apex_ray.envs.rollout import QFunction
 from apex_ray.types import AnyArray, FloatArray, StageEnd
 
-RUN_STEPS, BACK_STEPS = 100, 70  # as published: Nichol et al. 2018, section 5.1 and its code
+RUN_STEPS, BACK_STEPS = 100, 70  # as in Nichol et al. 2018 (arXiv 1804.03720) and its code
 JUMP_PROBABILITY, JUMP_STEPS = 0.1, 4
 EXPLOIT_BIAS = 0.25
 
@@ -42,7 +42,7 @@ class Played:
 
 @dataclass
 class Jerk:
-    """Just Enough Retained Knowledge (Nichol et al. 2018, section 5.1), with the seven actions of the task.
+    """Just Enough Retained Knowledge (Nichol et al. 2018, arXiv 1804.03720), with the seven actions of the task.
 
     It runs right with jumps at random, turns back for a while when that earned nothing, and remembers what it pressed.
     The longer it plays, the more often it repeats the sequence that did best on average instead of trying anew. It
