@@ -1,10 +1,10 @@
 """Turns a finished run on a game of stable-retro into a result to commit.
 
-    python -m benchmarks.retro_result RUN results/sonic/NAME [--episodes N] [--commit COMMIT] [--contest]
+    python -m benchmarks.retro_result RUN results/sonic/NAME [--episodes N] [--commit COMMIT] [--contest N]
 
 Copies settings, evaluations, curves and metrics (thinned), plays greedy episodes of the best weights, films the best of
-them, and writes what was measured where as result.json. With --contest they are also played by the contest's rules
-(sticky frame skip). COMMIT is the one the run was trained at, when that is not this one.
+them, and writes what was measured where as result.json. With --contest N more are played by the contest's rules (sticky
+frame skip). COMMIT is the one the run was trained at, when that is not this one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ ROWS_KEPT = 120
 CONTEST = ["env.sticky_actions=0.25"]
 
 
-def collect(run: Path, out: Path, episodes: int, commit: str | None, contest: bool) -> None:
+def collect(run: Path, out: Path, episodes: int, commit: str | None, contest: int) -> None:
     out.mkdir(parents=True, exist_ok=True)
     config = load_run_config(run).config
     greedy = load_run_config(run, ["evaluation.epsilon=0"]).config
@@ -62,7 +62,7 @@ def collect(run: Path, out: Path, episodes: int, commit: str | None, contest: bo
     }
     if contest:
         rules = load_run_config(run, ["evaluation.epsilon=0", *CONTEST]).config
-        figures["greedy episodes by the contest's rules"] = _summary(evaluate_run(run, rules, "best", episodes, None))
+        figures["greedy episodes by the contest's rules"] = _summary(evaluate_run(run, rules, "best", contest, None))
     write(out / "result.json", figures)
     print(json.dumps(figures, indent=1))
 
@@ -98,7 +98,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--episodes", type=int, default=10)
     parser.add_argument("--commit")
-    parser.add_argument("--contest", action="store_true")
+    parser.add_argument("--contest", type=int, default=0)
     asked = parser.parse_args()
     prepare_process(threads=1)
     collect(open_run(asked.run), asked.out, asked.episodes, asked.commit, asked.contest)
