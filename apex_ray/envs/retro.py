@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import pickle
 import socket
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from apex_ray.cartridge import rom as cartridge
 from apex_ray.config.schema import EnvConfig
 from apex_ray.envs import pad, retro_games
 from apex_ray.envs.base import ProcessLostError
-from apex_ray.envs.emulator_process import Answer
+from apex_ray.envs.emulator_process import Answer, unpack
 from apex_ray.types import AnyArray, ByteArray, EnvSpec, IntArray, StageEnd, Step
 
 CLOSE_S = 5.0
@@ -88,7 +89,7 @@ class RetroEnvs:
                 self._begin(e)
             else:
                 self._pressed[e] = self.task.buttons[action]
-                self._ask(e, "step", action)
+                self._write(e, bytes((action,)))
 
     def recv(self) -> Step:
         if self._actions is None:
@@ -156,14 +157,17 @@ class RetroEnvs:
         self._ask(e, "begin", stage)
 
     def _ask(self, e: int, *command: Any) -> None:
+        self._write(e, pickle.dumps(command))
+
+    def _write(self, e: int, message: bytes) -> None:
         try:
-            self._processes[e].connection.send(command)
+            self._processes[e].connection.send_bytes(message)
         except OSError:
             raise self._lost(e) from None
 
     def _answer(self, e: int) -> Any:
         try:
-            answer = self._processes[e].connection.recv()
+            answer = unpack(self._processes[e].connection.recv_bytes())
         except (EOFError, OSError):
             raise self._lost(e) from None
         if isinstance(answer, RuntimeError):

@@ -26,6 +26,7 @@ from cluster.errors import UserError, did_you_mean
 PREFIX = "retro/"
 VERSION = "-v0"  # how stable-retro's ids end; gym-retro's had none
 NO_BUTTON = "NONE"
+MAX_ACTIONS = 255  # an action travels as one byte
 MENU_BUTTONS = ("START", "SELECT", "MODE")
 
 
@@ -212,6 +213,8 @@ def _actions(words: Sequence[str], game: Game) -> tuple[frozenset[str], ...]:
     names = [b for b in stable_retro.get_system_info(system)["buttons"] if b is not None]
     if not words:
         return (frozenset(), *(frozenset({b}) for b in names if b not in MENU_BUTTONS))
+    if len(words) > MAX_ACTIONS:
+        raise UserError(f"env.actions: {len(words)} actions; expected at most {MAX_ACTIONS}")
     actions: list[frozenset[str]] = []
     for word in words:
         pressed = frozenset(() if word == NO_BUTTON else word.split("+"))
