@@ -21,7 +21,7 @@ from cluster.errors import UserError
 from cluster.runs import open_run
 from wavenet import checkpoint
 from wavenet.config import load_run_config
-from wavenet.evaluation import compare, evaluate
+from wavenet.evaluation import compare, evaluate, evaluate_alone
 from wavenet.speaking import Request, generate_to
 
 SECONDS = 4.0
@@ -37,17 +37,20 @@ def main() -> None:
     arguments = parser.parse_args()
     run, folder = open_run(arguments.run), arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
-    found = evaluate(run)
-    rows = _rows(run)
-    figures: dict[str, Any] = {"bits a sample on held-out files": found.bits, "steps": rows[-1]["step"]}
-    other_rows = None
+    rows, other_rows = _rows(run), None
+    figures: dict[str, Any] = {}
     if arguments.against:
         other = open_run(arguments.against)
         other_rows = _rows(other)
         with tempfile.TemporaryDirectory() as place:
             one, two = (at_step(r, arguments.step, Path(place) / str(i)) for i, r in enumerate((run, other)))
-            figures[f"unconditioned, both at step {arguments.step}"] = compare(evaluate(one), evaluate(two))
+            one_alone, two_alone = evaluate_alone(one), evaluate_alone(two)
+            figures[f"this run at step {arguments.step}"] = one_alone.bits["WaveNet"]
+            figures[f"unconditioned, both at step {arguments.step}"] = compare(one_alone, two_alone)
+            print(json.dumps(figures, indent=1), flush=True)
         shutil.copy(other / "metrics.jsonl", folder / "unconditioned.jsonl")
+    found = evaluate(run)
+    figures |= {"bits a sample on held-out files": found.bits, "steps": rows[-1]["step"]}
     write(folder / "result.json", figures)
     print(json.dumps(figures, indent=1))
     _curve(rows, other_rows, found.bits, folder / "learning_curve.png")

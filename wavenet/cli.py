@@ -125,13 +125,13 @@ class Evaluate:
     """say the first N held-out files again, and tell the mel-cepstral distance to the recordings"""
 
     def __call__(self) -> int:
-        from wavenet.evaluation import compare, distances, evaluate
+        from wavenet.evaluation import compare, distances, evaluate, evaluate_alone
 
         found = evaluate(open_run(self.run))
         for name, bits in found.bits.items():
             print(f"{name:<40} {bits:7.4f} bits/sample")
         if self.against:
-            for name, value in compare(found, evaluate(open_run(self.against))).items():
+            for name, value in compare(found, evaluate_alone(open_run(self.against))).items():
                 print(f"{name:<40} {value:7.4f}")
         if self.distances:
             for name, db in distances(open_run(self.run), self.distances, 0.9).items():

@@ -17,7 +17,7 @@ from cluster.errors import UserError
 from wavenet import checkpoint
 from wavenet.cepstra import distance
 from wavenet.config import WaveNetConfig, load_run_config
-from wavenet.corpus import Recording, frequencies, load_corpus
+from wavenet.corpus import Corpus, Recording, frequencies, load_corpus
 from wavenet.crops import Cropper
 from wavenet.fast.weights import Kind
 from wavenet.features import Features, features
@@ -55,11 +55,7 @@ class Evaluated:
 
 def evaluate(run: Path) -> Evaluated:
     """The network beside simpler models of the same samples."""
-    config = load_run_config(run)
-    corpus = load_corpus(config.data)
-    model = checkpoint.load_model(run)
-    config = config.model_copy(update={"model": model.config})
-    made = features(config, corpus.phones)
+    config, corpus, model, made = _opened(run)
     by_file = bits_by_file(config, model, corpus.validation, made)
     found = {"WaveNet": mean_bits(by_file)}
     if made is not None:
@@ -70,6 +66,20 @@ def evaluate(run: Path) -> Evaluated:
         found |= rounding_cost(model, corpus.validation, made)
         found |= simpler(corpus.train, corpus.validation, config.data.sample_rate)
     return Evaluated(found, by_file)
+
+
+def evaluate_alone(run: Path) -> Evaluated:
+    """The network only: what a comparison of two runs needs."""
+    config, corpus, model, made = _opened(run)
+    by_file = bits_by_file(config, model, corpus.validation, made)
+    return Evaluated({"WaveNet": mean_bits(by_file)}, by_file)
+
+
+def _opened(run: Path) -> tuple[WaveNetConfig, Corpus, WaveNet, Features | None]:
+    config = load_run_config(run)
+    corpus, model = load_corpus(config.data), checkpoint.load_model(run)
+    config = config.model_copy(update={"model": model.config})
+    return config, corpus, model, features(config, corpus.phones)
 
 
 def bits_by_file(
@@ -125,9 +135,7 @@ def distances(run: Path, files: int, temperature: float) -> dict[str, float]:
 
     The mean of the first `files` of them. UserError for a run without a local condition.
     """
-    config = load_run_config(run)
-    corpus, model = load_corpus(config.data), checkpoint.load_model(run)
-    made = features(config.model_copy(update={"model": model.config}), corpus.phones)
+    config, corpus, model, made = _opened(run)
     if made is None:
         raise UserError(f"run {str(run)!r} has no local condition, so nothing says what it should sound like")
     held, rate = corpus.validation[:files], config.data.sample_rate
