@@ -69,7 +69,7 @@ def main() -> None:
 
 def at_step(run: Path, step: int, place: Path) -> Path:
     """A copy of a run whose newest checkpoint is that of `step`. UserError when it is not kept."""
-    for folder in run.glob("checkpoint_*"):
+    for folder in filter(Path.is_dir, run.glob("checkpoint_*")):
         state = torch.load(folder / checkpoint.OPTIMIZER, weights_only=True)
         if state["step"] == step:
             shutil.copytree(folder, place / folder.name)
