@@ -28,6 +28,7 @@ class Learner:
         self.optimizer = torch.optim.AdamW(
             network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
         )
+        self.rate = training.learning_rate
         self.step = 0
         self.best, self.best_cost, self.since_best = self.weights(), float("inf"), 0
 
@@ -36,7 +37,7 @@ class Learner:
         t = self._training
         for group in self.optimizer.param_groups:
             share = warm_up_and_cosine(self.step, t.steps, t.warmup_steps, t.final_learning_rate)
-            group["lr"] = t.learning_rate * share
+            group["lr"] = self.rate * share
         counted = float(self._total(batch.counted.sum()))
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(batch.inputs.device.type, torch.bfloat16, enabled=t.bf16):

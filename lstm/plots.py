@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -71,6 +72,25 @@ def gates(shown: Gates, inputs: Mapping[str, Floats], labels: Sequence[str] = ()
         rows[-1].set_xticks(range(len(labels)), [repr(c)[1:-1] if c != " " else "\u2423" for c in labels], fontsize=7)
     else:
         rows[-1].set_xlabel("step")
+    return figure
+
+
+def fan(
+    seen: Mapping[str, tuple[Any, Floats]], said: Mapping[str, tuple[Any, Floats]], actual: Mapping[str, Floats]
+) -> Figure:
+    """A series a row: (times, values) before, (times, quantiles [H, Q]) of the forecast, and what came, where known."""
+    figure = Figure(figsize=(10, 2.6 * len(said)), layout="constrained")
+    for axes, name in zip(figure.subplots(len(said), 1, squeeze=False)[:, 0], said, strict=True):
+        times, quantiles = said[name]
+        middle = quantiles.shape[1] // 2
+        axes.plot(*seen[name], color="black", linewidth=1)
+        for k in range(middle):
+            axes.fill_between(times, quantiles[:, k], quantiles[:, -1 - k], alpha=0.25, color="C0", linewidth=0)
+        axes.plot(times, quantiles[:, middle], color="C0", label="forecast")
+        if name in actual:
+            axes.plot(times, actual[name], color="black", linewidth=1, linestyle=":", label="what came")
+        axes.set_title(name, fontsize=10)
+        axes.legend(loc="upper left", fontsize=8)
     return figure
 
 

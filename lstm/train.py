@@ -111,7 +111,7 @@ def _validate(
     if writer:
         writer.write(row)
     everyone = tuple(_gathered(part, worker, config.training.batch) for part in carried)
-    reported(row, lambda folder: checkpoint.save(folder, config, learner, everyone))
+    reported(row, lambda folder: checkpoint.save(folder, config, task, learner, everyone))
     return goes_on
 
 

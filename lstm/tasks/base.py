@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Protocol
 
@@ -39,6 +39,10 @@ class Task(Protocol):
     unit: str  # of the cost
     shape: Shape
     carried: bool  # whether a batch goes on where the one before ended, so that the state is carried
+
+    @property
+    def facts(self) -> Mapping[str, object]:
+        """What using the network needs to know of the data: plain values, for JSON."""
 
     def describe(self) -> list[str]:
         """What was read, in lines for the console."""

@@ -31,6 +31,10 @@ class Adding:
         self._config, self._size, self._seed = config, size, seed
         self._longest = int(config.steps * (1 + config.spread))
 
+    @property
+    def facts(self) -> dict[str, object]:
+        return {}
+
     def describe(self) -> list[str]:
         return [f"rows of {self._config.steps} to {self._longest} steps; always saying 1 costs {ADDING_BASELINE:.3f}"]
 
@@ -70,6 +74,10 @@ class Copy:
     def __init__(self, config: CopyConfig, size: int, seed: int) -> None:
         self._config, self._size, self._seed = config, size, seed
         self.shape = Shape(outputs=config.alphabet, classes=config.alphabet + 2)
+
+    @property
+    def facts(self) -> dict[str, object]:
+        return {}
 
     def describe(self) -> list[str]:
         c = self._config
