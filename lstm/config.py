@@ -120,6 +120,9 @@ class ForecastConfig(Section):
     season: PositiveInt | None = Field(
         None, description="steps until the pattern comes again; null: from the frequency"
     )
+    seasons: PositiveInt = Field(
+        1, description="forecasts start from the mean of so many seasons; 1: the seasonal naive"
+    )
     quantiles: tuple[float, ...] = Field((0.1, 0.5, 0.9), description="of the forecast's distribution; 0.5 among them")
     validation: PositiveInt = Field(24, description="steps of each series before the test, to choose the weights by")
     test: int = Field(24, ge=0, description="steps at each series' end that only the backtest sees")
@@ -143,6 +146,9 @@ class TrainingConfig(Section):
     """Optimisation, shared out over the workers."""
 
     steps: PositiveInt = Field(2_000, description="updates of the weights")
+    stop_after_s: PositiveFloat | None = Field(
+        None, description="end after so many seconds, with the learning rate falling by time; null: after `steps`"
+    )
     batch: PositiveInt = Field(32, description="sequences in an update, of all workers together")
     learning_rate: PositiveFloat = Field(2.0e-3, description="Adam's, after the warm-up")
     warmup_steps: int = Field(50, ge=0, description="over which the learning rate rises from 0")
@@ -175,6 +181,14 @@ class LstmConfig(Section):
     forecast: ForecastConfig | None = None
     training: TrainingConfig = TrainingConfig()
     workers: WorkersConfig = WorkersConfig()
+
+    @model_validator(mode="after")
+    def _rows_for_all(self) -> LstmConfig:
+        if self.training.batch < self.workers.most:
+            raise ValueError(
+                f"training.batch {self.training.batch} has no sequence for some of workers.count {self.workers.most}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_task(self) -> LstmConfig:

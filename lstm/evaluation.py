@@ -6,8 +6,6 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
-import torch
-
 from cluster.errors import UserError
 from lstm import checkpoint
 from lstm.forecasting import Forecaster, backtest
@@ -32,10 +30,16 @@ def evaluate(run: Path) -> Iterator[str]:
             inside = "".join(f"{score.coverage[i]:>9.1%}" for i in intervals)
             yield f"{name:<24}{score.windows:>8}{score.mase:>8.3f}{score.mase_naive:>8.3f}{inside}"
         return
-    with torch.no_grad():
-        found = {"LSTM": held_out_cost(task, network, task.validation(), one_worker)}
+    found = {"LSTM": held_out_cost(task, network, task.validation(), one_worker)}
     if not isinstance(task, NextCode):
         yield f"{task.unit} {found['LSTM']:.5f}"
         return
     for name, nats in {**found, **task.simpler()}.items():
         yield f"{name:<14}{nats:8.4f} {task.unit} {nats / math.log(2):8.4f} bits"
+
+
+def nats(run: Path) -> dict[str, float]:
+    """Cost of held-out data with the best weights, by name."""
+    task = make_task(checkpoint.load_config_of(run))
+    network = checkpoint.load_network(run, task.shape)
+    return {"nats": held_out_cost(task, network, task.validation(), one_worker)}

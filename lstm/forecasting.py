@@ -138,7 +138,7 @@ def ahead(forecaster: Forecaster, task: Forecast) -> pd.DataFrame:
 
 def _spacing(times: pd.DatetimeIndex) -> str:
     """Of steps that are rows: business days when none lies on a weekend and they are about a day apart, else days."""
-    return "B" if len(times) > 5 and (times.dayofweek < 5).all() else "D"
+    return "B" if len(times) > 5 and (times.day_of_week < 5).all() else "D"
 
 
 def forecast_to(run: Path, data: str | None, out: Path) -> None:

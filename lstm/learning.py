@@ -30,13 +30,16 @@ class Learner:
         )
         self.rate = training.learning_rate
         self.step = 0
+        self.at: int | None = None  # where the learning rate's schedule is, when that is not `step`
         self.best, self.best_cost, self.since_best = self.weights(), float("inf"), 0
 
     def update(self, batch: Batch, state: State | None = None) -> tuple[float, float, State]:
         """One update on this worker's share: (mean cost of the whole batch, gradient's norm, state to carry on)."""
         t = self._training
         for group in self.optimizer.param_groups:
-            share = warm_up_and_cosine(self.step, t.steps, t.warmup_steps, t.final_learning_rate)
+            share = warm_up_and_cosine(
+                self.step if self.at is None else self.at, t.steps, t.warmup_steps, t.final_learning_rate
+            )
             group["lr"] = self.rate * share
         counted = float(self._total(batch.counted.sum()))
         self.optimizer.zero_grad(set_to_none=True)

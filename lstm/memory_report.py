@@ -13,6 +13,9 @@ from lstm.config import AddingConfig, ModelConfig, TrainingConfig
 from lstm.memory import beginnings, gradient_norms, lags, learns_adding, numbers
 from lstm.tasks.memory_tests import ADDING_BASELINE, Adding
 
+# High for Adam, but kept safe by clipping: what brought the error down soonest in trials over 100 steps.
+LEARNING_RATE, GRAD_CLIP = 2e-2, 0.1
+
 
 def memory(
     steps: int,
@@ -32,7 +35,7 @@ def memory(
         told(text)
     plots.save(plots.gradients({name: some.numpy() for name, some in norms.items()}), out / "gradients.png")
     adding = AddingConfig(steps=steps)
-    training = TrainingConfig(steps=updates, batch=batch, learning_rate=5e-3, final_learning_rate=0.2)
+    training = TrainingConfig(steps=updates, batch=batch, learning_rate=LEARNING_RATE, grad_clip=GRAD_CLIP)
     networks = {
         "LSTM": ModelConfig(hidden=hidden, chrono_steps=steps),
         "plain": ModelConfig(cell="rnn", hidden=hidden),

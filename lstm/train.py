@@ -14,7 +14,7 @@ import torch
 from cluster.config import to_yaml
 from cluster.data_parallel import Worker, fit, newest_checkpoint, report, this_worker
 from cluster.errors import UserError
-from cluster.runs import create_run
+from cluster.runs import atomic_folder, create_run
 from cluster.training_log import TrainingLog, followed
 from lstm import checkpoint
 from lstm.cell import State
@@ -52,6 +52,18 @@ def work(settings: dict[str, Any]) -> None:
         learn(config, run, worker, folder, partial(report, worker))
 
 
+def train_here(config: LstmConfig, run: Path, told: Callable[[dict[str, float]], None] = lambda row: None) -> float:
+    """Train in this process without Ray, into an existing folder; the lowest validation cost. `told` of validations."""
+
+    def reported(row: dict[str, float], write: Callable[[Path], None] | None) -> None:
+        if write is not None:
+            with atomic_folder(run / "checkpoint_newest") as folder:
+                write(folder)
+        told(row)
+
+    return learn(settled(config), run, Worker(0, 1, torch.device("cpu")), None, reported)
+
+
 def learn(config: LstmConfig, run: Path, worker: Worker, newest: Path | None, reported: Reported) -> float:
     """Train in this process as one of the workers, from the checkpoint `newest` on; the lowest validation cost."""
     t, task = config.training, make_task(config)
@@ -61,8 +73,13 @@ def learn(config: LstmConfig, run: Path, worker: Worker, newest: Path | None, re
     if newest is not None:
         carried = tuple(part[:, worker.share(t.batch)] for part in checkpoint.resume(newest, learner, worker.device))
     writer = training_log(run, learner.step) if worker.first else None
-    clock = _Clock(learner.step)
+    clock, began, validated = _Clock(learner.step), time.monotonic(), learner.step
     while learner.step < t.steps:
+        if t.stop_after_s is not None:  # by the first worker's clock: all must stop after the same update
+            elapsed = float(worker.total(time.monotonic() - began if worker.first else 0.0))
+            if elapsed >= t.stop_after_s:
+                break
+            learner.at = int(t.steps * elapsed / t.stop_after_s)
         whole = task.batch(learner.step)
         batch = whole.rows(worker.share(len(whole.inputs))).to(worker.device)
         loss, norm, after = learner.update(batch, carried or None)
@@ -74,11 +91,13 @@ def learn(config: LstmConfig, run: Path, worker: Worker, newest: Path | None, re
             row = {"step": learner.step, "loss": loss, "grad_norm": norm, "workers": worker.count}
             writer.write({**row, **clock.rates(learner.step)})
             clock = _Clock(learner.step)
-        if learner.step % t.validate_every_steps == 0 or learner.step == t.steps:
+        if learner.step % t.validate_every_steps == 0:
             goes_on = _validate(config, worker, learner, task, writer, carried, reported)
-            clock = _Clock(learner.step)
+            clock, validated = _Clock(learner.step), learner.step
             if not goes_on:
                 break
+    if validated < learner.step:
+        _validate(config, worker, learner, task, writer, carried, reported)
     if writer:
         writer.close()
     return learner.best_cost

@@ -1,15 +1,17 @@
 """Windows of series: a context that is seen, a horizon that is to be forecast as quantiles, in one sequence.
 
 What is not known, be it missing or still to come, looks the same to the network: a 0 and a mark. The output at a step
-is about the value of that very step, as its distance from the seasonal naive forecast; there is no shift to remember.
+is about the value of that very step, as its distance from what came a season before; there is no shift to remember.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor
@@ -20,13 +22,16 @@ from lstm.network import Shape
 from lstm.tasks.base import Batch
 from lstm.tasks.table import Floats, Series, read_table
 
+Steps = npt.NDArray[np.int64]  # numbers of steps
+MOST_KEPT_WINDOWS = 20_000
+
 
 @dataclass(frozen=True)
 class Window:
     """Inputs, base and targets are in units of `scale` from `level`."""
 
     inputs: Floats  # [context + horizon, features]
-    base: Floats  # [context + horizon]: what came a season (or several) before; in the horizon the seasonal naive forecast
+    base: Floats  # [context + horizon]: what came a season before, or a mean of several
     targets: Floats  # [context + horizon]; nan: not known
     level: float
     scale: float
@@ -61,6 +66,7 @@ class Forecast:
         self._origins = [(i, o) for i, s in enumerate(self.table.series)
                          for o in range(self.first, self.train_end(s) - c.horizon + 1)]  # fmt: skip
         self._quantiles = torch.tensor(c.quantiles)
+        self.window = lru_cache(MOST_KEPT_WINDOWS)(self._window)  # the same ones are drawn again and again
 
     @property
     def facts(self) -> dict[str, object]:
@@ -114,7 +120,7 @@ class Forecast:
         q = self._quantiles.to(error.device)
         return 2 * torch.maximum(q * error, (q - 1) * error).mean(1)
 
-    def window(self, series: int, origin: int) -> Window:
+    def _window(self, series: int, origin: int) -> Window:
         """The window whose horizon begins at step `origin`; nothing of the values from there on is in its inputs."""
         c, s = self.config, self.table.series[series]
         steps = np.arange(origin - c.context, origin + c.horizon)
@@ -129,7 +135,7 @@ class Forecast:
             scale = 1.0  # constant
         values = np.where(inside, s.values[at], np.nan)
         targets = (values - level) / scale
-        base = (_before(_filled(seen), steps, self.season, origin) - level) / scale
+        base = (_before(_filled(seen), steps, self.season, origin, c.seasons) - level) / scale
         future = steps >= origin
         shown = np.where(future, np.nan, targets)
         columns = [*_marked(shown), base, future.astype(float), np.where(future, (steps - origin + 1) / c.horizon, 0.0)]
@@ -168,13 +174,18 @@ def _filled(values: Floats) -> Floats:
     return values[last]
 
 
-def _before(seen: Floats, steps: np.ndarray, season: int, origin: int) -> Floats:
-    """The value a season before each step, or as many seasons as it takes to be before `origin`."""
-    ahead = np.maximum(steps - origin, 0) // season
-    at = steps - season * (ahead + 1)
+def _before(seen: Floats, steps: Steps, season: int, origin: int, seasons: int = 1) -> Floats:
+    """The value a season before each step, or as many seasons as it takes to be before `origin`.
+
+    With `seasons` above 1, the mean of those of so many seasons running, of as many as there are.
+    """
+    first = steps - season * (np.maximum(steps - origin, 0) // season + 1)
     if origin < season:
-        at = np.minimum(steps - 1, origin - 1)
-    return seen[np.clip(at, 0, origin - 1)]
+        first = np.minimum(steps - 1, origin - 1)
+    at = first[:, None] - season * np.arange(seasons)
+    there = (at >= 0) | (np.arange(seasons) == 0)
+    mean: Floats = np.average(seen[np.clip(at, 0, origin - 1)], axis=1, weights=there)
+    return mean
 
 
 def seasonal_naive(values: Floats, origin: int, horizon: int, season: int) -> Floats:
@@ -198,13 +209,13 @@ def _calendar(times: pd.DatetimeIndex) -> Floats:
     if len(times) < 2:
         return np.zeros((len(times), 0))
     step_s = float(np.median(np.diff(times.to_numpy("datetime64[s]").astype(np.int64))))
-    day = times.dayofyear.to_numpy() - 1 + (hour := times.hour.to_numpy() + times.minute.to_numpy() / 60) / 24
-    cycles = [(day / 365.2425, 182 * 86_400), (times.dayofweek.to_numpy() / 7, 86_400 * 3), (hour / 24, 6 * 3_600)]
+    day = times.day_of_year.to_numpy() - 1 + (hour := times.hour.to_numpy() + times.minute.to_numpy() / 60) / 24
+    cycles = [(day / 365.2425, 182 * 86_400), (times.day_of_week.to_numpy() / 7, 86_400 * 3), (hour / 24, 6 * 3_600)]
     angles = [2 * np.pi * part for part, coarsest in cycles if step_s <= coarsest]
     return np.stack([f(a) for a in angles for f in (np.sin, np.cos)], 1) if angles else np.zeros((len(times), 0))
 
 
-def _extended(calendar: Floats, times: pd.DatetimeIndex, steps: np.ndarray, frequency: str | None) -> Floats:
+def _extended(calendar: Floats, times: pd.DatetimeIndex, steps: Steps, frequency: str | None) -> Floats:
     """Calendar rows of steps, also of those after the last time."""
     beyond = int(steps[-1]) - len(times) + 1
     if beyond > 0:

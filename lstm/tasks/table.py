@@ -191,7 +191,7 @@ def _frequency(times: pd.DatetimeIndex, look: int = 12) -> str | None:
     for first in range(0, max(len(times) - look + 1, 1), max(look // 2, 1)):
         stretch = times[first : first + look]
         if len(stretch) >= 3 and (found := pd.infer_freq(stretch)):
-            return found
+            return str(getattr(found, "freqstr", found))
     return None
 
 
@@ -199,7 +199,7 @@ def _season(frequency: str | None) -> int:
     if frequency is None:
         return 1
     offset = pd.tseries.frequencies.to_offset(frequency)
-    name = str(offset.name).split("-")[0]
+    name = str(offset.rule_code).split("-")[0]
     name = {"MS": "M", "ME": "M", "BMS": "M", "BME": "M", "QS": "Q", "QE": "Q", "YS": "Y", "YE": "Y"}.get(name, name)
     return max(SEASONS.get(name, 1) // int(offset.n), 1)
 
