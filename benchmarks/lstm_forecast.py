@@ -1,4 +1,4 @@
-"""Forecasts of the series in lstm/example beside neuralforecast's LSTM and darts' RNNModel: the same splits, one script.
+"""Forecasts of the series in lstm/example beside neuralforecast's LSTM and darts' RNNModel, on the same splits.
 
 Rolling-origin backtest: each is trained once on what comes before the test, then forecasts from every origin in it with
 all values before the origin known. The peers run in an environment of their own: sh benchmarks/peers/install.sh
@@ -52,7 +52,9 @@ def split(task: Forecast) -> dict[str, Any]:
         "frequency": task.table.frequency, "horizon": c.horizon, "context": c.context, "test": c.test,
         "validation": c.validation, "quantiles": list(c.quantiles),
         "series": {
-            s.name: {"times": [str(t) for t in s.times[: s.known]], "values": _interpolated(s.values[: s.known]).tolist()}
+            s.name: {
+                "times": [str(t) for t in s.times[: s.known]], "values": _interpolated(s.values[: s.known]).tolist()
+            }
             for s in task.table.series
         },
     }  # fmt: skip
@@ -76,7 +78,7 @@ def mase_of(task: Forecast, said: dict[str, list[list[float]]]) -> dict[str, flo
 
 
 def peers(splits: dict[str, Any]) -> dict[str, Any]:
-    """preset -> peer -> series -> origins -> medians; a reason (text) in place of what could not run."""
+    """Preset -> peer -> series -> origins -> medians; a reason (text) in place of what could not run."""
     python = Path(os.environ.get("FORECAST_PEERS", PEER_PYTHON))
     if not python.exists():
         print("peers are not there: sh benchmarks/peers/install.sh forecast")

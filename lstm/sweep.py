@@ -21,15 +21,15 @@ COST = "validation_loss"
 def sweep(preset: str, words: Sequence[str], trials: int, seed: int, told: Callable[[str], None]) -> dict[str, Any]:
     """Tell the settings of the lowest validation cost. UserError for every mistake that the user can mend.
 
-    A word KEY=LOW..HIGH is drawn between the two on a logarithmic scale, KEY=A|B|C is one of them; all others are fixed.
-    Trials are compared after every validation and the worse half of them is ended (ASHA, Li et al. 2020).
+    A word KEY=LOW..HIGH is drawn between the two on a logarithmic scale, KEY=A|B|C is one of them; others are fixed.
+    Trials are compared after every validation and those that do badly are ended (ASHA, Li et al. 2020).
     """
-    fixed = [word for word in words if not _drawn(word)]
-    space = dict(_space(word) for word in words if _drawn(word))
+    drawn_words = [word for word in words if _drawn(word)]
+    fixed = [word for word in words if word not in drawn_words]
+    space = dict(_space(word) for word in drawn_words)
     if not space:
         raise UserError("command line: nothing to draw; expected KEY=LOW..HIGH or KEY=A|B|C among the settings")
-    config = settled(load(preset, [*fixed, *(f"{key}={_first(word)}" for word in words if _drawn(word)
-                                             for key in [word.partition('=')[0]])]).config)  # fmt: skip
+    config = settled(load(preset, [*fixed, *map(_first, drawn_words)]).config)
     for text in make_task(config).describe():  # mistakes in the data show before any trial starts
         told(text)
     folder = create_run(config.runs_dir, f"{config.name}-sweep", to_yaml(config)).absolute()
@@ -79,12 +79,13 @@ def _fitted(
 
 def _drawn(word: str) -> bool:
     value = word.partition("=")[2]
-    return ".." in value.strip(".").replace("...", "") and "/" not in value or "|" in value
+    return "|" in value or (".." in value and "/" not in value)
 
 
 def _first(word: str) -> str:
-    value = word.partition("=")[2]
-    return value.split("|")[0] if "|" in value else value.split("..")[0]
+    """The word with the first of its values."""
+    key, _, value = word.partition("=")
+    return f"{key}={value.split('|')[0].split('..')[0]}"
 
 
 def _space(word: str) -> tuple[str, Any]:

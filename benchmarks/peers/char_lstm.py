@@ -1,12 +1,13 @@
 """The character model that one writes in an hour, with torch alone: char_lstm.py FILE SECONDS THREADS
 
-One LSTM of 256 units on 64-number vectors, 32 streams of 64 characters whose state is carried on, Adam at 2e-3, gradients
-clipped at 1. After SECONDS of training the held-out tenth is read once. Prints a line of JSON.
+One LSTM of 256 units on 64-number vectors, 32 streams of 64 characters whose state is carried on, Adam at 2e-3,
+gradients clipped at 1. After SECONDS of training the held-out tenth is read once. Prints a line of JSON.
 """
 
 import json
 import sys
 import time
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -35,7 +36,7 @@ def main():
     path, seconds, threads = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
     torch.set_num_threads(threads)
     torch.manual_seed(1)
-    text = open(path).read()
+    text = Path(path).read_text()
     alphabet = {c: i for i, c in enumerate(sorted(set(text)))}
     codes = torch.tensor([alphabet[c] for c in text])
     held = int(len(codes) * 0.1)

@@ -9,6 +9,7 @@ import logging
 import sys
 import time
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -79,7 +80,7 @@ def darts_rnn(split):
 
 
 def main():
-    splits, answer = json.load(open(sys.argv[1])), {}
+    splits, answer = json.loads(Path(sys.argv[1]).read_text()), {}
     for preset, split in splits.items():
         answer[preset] = {}
         for peer, run in (("neuralforecast LSTM", neuralforecast_lstm), ("darts RNNModel", darts_rnn)):
@@ -90,7 +91,7 @@ def main():
             except Exception as error:  # whatever a peer raises is its result
                 answer[preset][peer] = f"did not run: {type(error).__name__}: {str(error).splitlines()[0]}"
             print(preset, peer, round(time.monotonic() - started, 1), "s", file=sys.stderr, flush=True)
-    json.dump(answer, open(sys.argv[2], "w"))
+    Path(sys.argv[2]).write_text(json.dumps(answer))
 
 
 main()

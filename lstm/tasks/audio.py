@@ -40,8 +40,9 @@ class Audio(NextCode):
         if len(codes) - held < size * (config.chunk + 1) or held <= config.chunk:
             why = f" ({self._skipped[0]})" if self._skipped else ""
             raise UserError(
-                f"audio.folder = {config.folder!r} has {len(codes) / config.sample_rate:.1f} s of sound in {len(parts)} "
-                f"usable files of {len(paths)}{why}; expected more for {size} sequences of {config.chunk} samples"
+                f"audio.folder = {config.folder!r} has {len(codes) / config.sample_rate:.1f} s of sound in "
+                f"{len(parts)} usable files of {len(paths)}{why}; expected more for {size} sequences of "
+                f"{config.chunk} samples"
             )
         self._rate = config.sample_rate
         super().__init__(codes[:-held], codes[-held:], CLASSES, size, config.chunk, "sample")
@@ -54,7 +55,8 @@ class Audio(NextCode):
         seconds = (len(self.train) + len(self.held_out)) / self._rate
         return [
             *self._skipped,
-            f"{seconds / 60:.1f} min of sound at {self._rate:,} Hz; the last {len(self.held_out) / self._rate:.0f} s held out",
+            f"{seconds / 60:.1f} min of sound at {self._rate:,} Hz; "
+            f"the last {len(self.held_out) / self._rate:.0f} s held out",
         ]
 
 

@@ -84,8 +84,8 @@ class Forecast:
         return [
             *self.table.notes,
             f"{len(some)} series ({names}), {sum(s.known for s in some):,} values, {spans}, {steps}",
-            f"{c.horizon} steps from {c.context}; the last {c.test} of each are for the backtest, {c.validation} before "
-            "them for validation",
+            f"{c.horizon} steps from {c.context}; the last {c.test} of each are for the backtest, "
+            f"{c.validation} before them for validation",
         ]
 
     def batch(self, step: int) -> Batch:
@@ -205,7 +205,7 @@ def _scales(columns: Floats) -> tuple[Floats, Floats]:
 
 
 def _calendar(times: pd.DatetimeIndex) -> Floats:
-    """Sine and cosine of where in the year, week and day each time is; those cycles that the steps are fine enough for."""
+    """Sine and cosine of where in the year, week and day each time is, where the steps are fine enough for it."""
     if len(times) < 2:
         return np.zeros((len(times), 0))
     step_s = float(np.median(np.diff(times.to_numpy("datetime64[s]").astype(np.int64))))

@@ -56,7 +56,8 @@ def read_table(config: ForecastConfig) -> Table:
         if name.strip().lower() not in frame.columns:
             hint = did_you_mean(name, map(str, names.values()))
             raise UserError(
-                f"forecast.{key}: {path.name} has no column {name!r}.{hint} It has {', '.join(map(str, names.values()))}"
+                f"forecast.{key}: {path.name} has no column {name!r}.{hint} "
+                f"It has {', '.join(map(str, names.values()))}"
             )
         return name.strip().lower()
 
@@ -177,8 +178,8 @@ def _regular(
     off = part.index.difference(grid)
     if len(off):
         raise UserError(
-            f"{file}: {off[0]:%Y-%m-%d %H:%M}{whose} does not lie on steps of {frequency!r} from {part.index[0]:%Y-%m-%d}; set "
-            "forecast.frequency, or forecast.steps=rows to take each row as a step"
+            f"{file}: {off[0]:%Y-%m-%d %H:%M}{whose} does not lie on steps of {frequency!r} from "
+            f"{part.index[0]:%Y-%m-%d}; set forecast.frequency, or forecast.steps=rows to take each row as a step"
         )
     if len(grid) > len(part):
         notes.append(f"{len(grid) - len(part):,} of {len(grid):,} steps{whose} have no row: taken as unknown")

@@ -97,7 +97,7 @@ def test_right_outputs_become_right_forecasts_of_the_right_steps():
     values = np.random.default_rng(0).normal(size=70).cumsum()
     task = _task_of(values)
     forecaster = Forecaster(Oracle(task), task)
-    assert np.abs(forecaster.shifts).max() < 1e-5
+    assert np.abs(forecaster.shifts(0, 66)).max() < 1e-5
     origins = task.test_origins()
     assert origins[0] == (0, 62) and origins[-1] == (0, 66), "all horizons lie in the last 8 steps"
     said = forecaster.quantiles(origins)
@@ -123,6 +123,29 @@ def test_it_learns_a_series_whose_future_is_known():
     assert said["date"].tolist() == list(pd.date_range("2010-01-01", periods=HORIZON, freq="MS"))
     coming = np.arange(120, 124) % 7 * 3.0 + np.arange(120, 124) * 0.5
     np.testing.assert_allclose(said["q0.5"], coming, atol=1.5)  # neighbours are 3.5 or more apart
+
+
+class Certain(Network):
+    """Says that the base comes, without a doubt."""
+
+    def forward(self, inputs, state=None, lengths=None):
+        return torch.zeros(len(inputs), inputs.shape[1], self.shape.outputs), ()
+
+
+def test_quantiles_are_calibrated_on_horizons_that_are_over():
+    values = np.random.default_rng(0).normal(size=400)
+    task = _task_of(values, validation=100, test=200, season=1)
+    forecaster = Forecaster(Certain(ModelConfig(hidden=2), task.shape), task)
+    assert backtest(forecaster, task)["y"].coverage["80%"] == pytest.approx(0.8, abs=0.05)
+    origin = 250
+    changed = np.where(np.arange(400) >= origin, values * 9, values)
+    later = Forecaster(
+        Certain(ModelConfig(hidden=2), task.shape), _task_of(changed, validation=100, test=200, season=1)
+    )
+    for o in (100, 103, 104, 200, origin):
+        np.testing.assert_allclose(forecaster.shifts(0, o), later.shifts(0, o), err_msg="knows what is to come")
+    assert not forecaster.shifts(0, 103).any() and forecaster.shifts(0, 104).any(), "the first horizon is over at 104"
+    assert np.abs(later.shifts(0, origin + 100)).min(where=[True, False, True], initial=9) > 2.5, "and what has come"
 
 
 def test_naive_forecasts_by_hand():

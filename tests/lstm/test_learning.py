@@ -1,6 +1,7 @@
 """Updates: workers that share a batch against one that has it all, carried states, going on; and that it learns."""
 
 import io
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -85,7 +86,7 @@ def test_two_workers_are_one_on_the_joined_batch(tmp_path):
 def test_streams_read_on_where_they_ended_and_all_of_the_text():
     task = streams(size=5)
     rows = [task.batch(step) for step in range(7)]
-    for before, after in zip(rows, rows[1:], strict=False):
+    for before, after in pairwise(rows):
         assert torch.equal(before.targets[:, -1], after.inputs[:, 0]), "no code is left out, none comes twice"
     first_pass = torch.cat([batch.inputs for batch in rows], 1)
     assert first_pass.flatten().tolist() == task.train.tolist(), "stream b is the b-th fifth"
