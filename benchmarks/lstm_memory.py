@@ -16,7 +16,8 @@ def main() -> None:
     folder = Path(sys.argv[1])
     figures = json.loads((folder / "memory.json").read_text())
     command = f"apex-lstm memory --steps {figures['steps']} --hidden {figures['hidden']}"
-    command += f" --updates {figures['training']['steps']} --batch {figures['training']['batch']} --show-gates"
+    training = figures["training"]["LSTM"]
+    command += f" --updates {training['steps']} --batch {training['batch']} --show-gates"
     write(OUT / "result.json", {"made by": command, **figures})
     for name in ("gradients", "learning", "gates"):
         shutil.copy(folder / f"{name}.png", OUT / f"{name}.png")

@@ -1,8 +1,8 @@
 """LSTM training: our updates beside a bare torch loop on nn.LSTM and beside the written cells; two workers beside one.
 
 Characters a second of whole updates, batch 50 of 50 characters, one core each, in turns in one process; the two workers
-are two processes of one core that average their gradients by gloo, as Ray Train's do, each with half of a batch twice as
-large.
+are two processes of one core that average their gradients by gloo, as Ray Train's do, each with half of a batch twice
+as large.
 """
 
 from __future__ import annotations
