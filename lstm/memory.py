@@ -50,12 +50,13 @@ def gradient_norms(config: ModelConfig, steps: int, scale: float = 1.0, seed: in
         with torch.no_grad():
             for name, p in network.named_parameters():
                 if "weight_hh" in name:
-                    p *= scale
+                    p.mul_(scale)
         x = torch.rand(rows, steps, 2, dtype=torch.float64, requires_grad=True)
         outputs, _ = network(x)
         last = outputs[:, -1]
         (gradient,) = torch.autograd.grad((last * torch.randn_like(last)).sum(), x)
-    return gradient.norm(dim=(0, 2)).flip(0)
+    norms: Tensor = gradient.norm(dim=(0, 2)).flip(0)
+    return norms
 
 
 def learns_adding(

@@ -73,6 +73,6 @@ def memory(
 def show(network: torch.nn.Module, task: Adding, path: Path) -> None:
     """The gates of a trained network over one row of the adding problem."""
     batch = next(task.validation())
-    (shown,) = network.written().recurrent.gates(batch.inputs)  # type: ignore[operator,union-attr]
+    (shown,) = network.written().recurrent.gates(batch.inputs)  # type: ignore[operator]
     inputs = {"number": batch.inputs[0, :, 0].numpy(), "mark": batch.inputs[0, :, 1].numpy()}
     plots.save(plots.gates(shown, inputs), path)

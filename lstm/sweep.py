@@ -70,7 +70,7 @@ def _fitted(
         run_config=tune.RunConfig(storage_path=str(folder), name="tune", verbose=1),
     )  # fmt: skip
     results = tuner.fit()
-    if all(result.error for result in results):
+    if results.num_errors == len(results):
         raise UserError(f"all {trials} trials failed: {str(results[0].error).strip().splitlines()[-1]}")
     result = results.get_best_result()
     assert result.metrics is not None
