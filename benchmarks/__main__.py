@@ -4,6 +4,7 @@ from benchmarks import (
     actor_speed,
     gpu_speed,
     learner_speed,
+    lstm_speed,
     replay_speed,
     scaling,
     system_speed,
@@ -18,6 +19,7 @@ for benchmark in (
     scaling,
     where_time_goes,
     system_speed,
+    lstm_speed,
     wavenet_speed,
     gpu_speed,
 ):

@@ -74,12 +74,14 @@ def _options_last(words: Sequence[str], flags: Collection[str]) -> list[str]:
     """`--option value` pairs after the positional words: tyro wants the words of one argument side by side."""
     plain: list[str] = []
     options: list[str] = []
-    rest = iter(words)
-    for word in rest:
+    rest = list(words)
+    while rest:
+        word = rest.pop(0)
         if not word.startswith("-"):
             plain.append(word)
             continue
         options.append(word)
-        if "=" not in word and word not in ("-h", "--help", *flags) and not word.startswith("--no-"):
-            options += [value for value in [next(rest, None)] if value is not None]
+        flag = "=" in word or word in ("-h", "--help", *flags) or word.startswith("--no-")
+        if not flag and rest and not rest[0].startswith("--"):  # a flag may stand before another option
+            options.append(rest.pop(0))
     return plain + options

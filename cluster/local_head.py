@@ -220,7 +220,7 @@ def add_boards(session: Path) -> list[str]:
     folder = session / "metrics" / "grafana" / "dashboards"
     folder.mkdir(parents=True, exist_ok=True)
     names = []
-    for board in files("cluster").joinpath("dashboards").iterdir():
+    for board in sorted(files("cluster").joinpath("dashboards").iterdir(), key=lambda board: board.name):
         if board.name.endswith(".json"):
             shutil.copyfile(str(board), folder / board.name)
             names.append(board.name)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import cluster.cli
+import lstm.cli
 import wavenet.cli
 from apex_ray.cli import COMMANDS, main
 from apex_ray.config.load import load
@@ -18,6 +19,7 @@ BLOCKS = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
 LINES = [line.split("#")[0].strip() for block in BLOCKS for line in block.splitlines()]
 COMMAND_LINES = [line for line in LINES if line.startswith("apex-ray ")]
 WAVENET_LINES = [line for line in LINES if line.startswith("apex-wavenet ")]
+LSTM_LINES = [line for line in LINES if line.startswith("apex-lstm ")]
 CLUSTER_LINES = [line for line in LINES if line.startswith(("apex-cluster ", "ray job "))]
 MAKE_TARGETS = sorted({line.split()[1] for line in LINES if line.startswith("make ")})
 
@@ -50,6 +52,13 @@ def test_an_apex_wavenet_command(line, capsys, tmp_path, monkeypatch):
         return
     # neither the folder nor the run is there: what matters is that nothing else is wrong
     assert wavenet.cli.main(words) == 2
+    assert "does not exist; expected " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("line", LSTM_LINES)
+def test_an_apex_lstm_command(line, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert lstm.cli.main(shlex.split(line)[1:]) == 2
     assert "does not exist; expected " in capsys.readouterr().err
 
 

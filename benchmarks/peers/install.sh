@@ -1,6 +1,6 @@
 #!/bin/sh
 # Installs the libraries that the benchmarks compare with, in environments of their own: sh benchmarks/peers/install.sh
-# (benchmarks/peers/.venv, and .venv-apex for RLlib's Ape-X). What does not install is said so in the tables.
+# (benchmarks/peers/.venv, .venv-forecast, and .venv-apex for RLlib's Ape-X). What does not install is said so in the tables.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -18,6 +18,10 @@ install() { # install VENV PACKAGES...: each argument one call of pip
         fi
     done
 }
+
+# sh benchmarks/peers/install.sh forecast: only what benchmarks/lstm_forecast.py compares with.
+install .venv-forecast "torch==2.13.0" "neuralforecast==3.3.0 darts==0.48.1"
+[ "${1:-all}" = forecast ] && exit 0
 
 install .venv "torch==2.13.0" "ray[rllib]==2.60.0 ale-py opencv-python-headless" "envpool" "cpprb" "torchrl"
 # Ray 2.8 is the last with Ape-X; what it depends on must be of its time.

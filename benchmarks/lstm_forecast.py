@@ -1,0 +1,152 @@
+"""Forecasts of the series in lstm/example beside neuralforecast's LSTM and darts' RNNModel, on the same splits.
+
+Rolling-origin backtest: each is trained once on what comes before the test, then forecasts from every origin in it with
+all values before the origin known. The peers run in an environment of their own: sh benchmarks/peers/install.sh
+forecast. One thread each; what was missing in CO2 is interpolated for them.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"
+
+import json
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.machine import ROOT, write
+from lstm import checkpoint, plots
+from lstm.config import LstmConfig, load
+from lstm.forecasting import Forecaster, backtest
+from lstm.tasks.forecast import Forecast
+from lstm.train import train_here
+
+PRESETS = ("co2", "el_nino", "us_economy", "sunspots")
+OUT = ROOT / "results" / "lstm" / "forecast"
+PEER_PYTHON = ROOT / "benchmarks" / "peers" / ".venv-forecast" / "bin" / "python"
+OURS, NAIVE = "apex-lstm", "seasonal naive"
+
+
+def ours(config: LstmConfig) -> tuple[Forecast, Forecaster, float]:
+    """Trained, with the seconds that it took."""
+    with tempfile.TemporaryDirectory() as folder:
+        started = time.monotonic()
+        train_here(config, Path(folder))
+        seconds = time.monotonic() - started
+        assert config.forecast is not None
+        task = Forecast(config.forecast, config.training.batch, config.seed)
+        return task, Forecaster(checkpoint.load_network(Path(folder), task.shape), task), seconds
+
+
+def split(task: Forecast) -> dict[str, Any]:
+    """What the peers get."""
+    c = task.config
+    return {
+        "frequency": task.table.frequency, "horizon": c.horizon, "context": c.context, "test": c.test,
+        "validation": c.validation, "quantiles": list(c.quantiles),
+        "series": {
+            s.name: {
+                "times": [str(t) for t in s.times[: s.known]], "values": _interpolated(s.values[: s.known]).tolist()
+            }
+            for s in task.table.series
+        },
+    }  # fmt: skip
+
+
+def _interpolated(values: np.ndarray) -> np.ndarray:
+    known = np.isfinite(values)
+    return np.interp(np.arange(len(values)), np.flatnonzero(known), values[known])
+
+
+def mase_of(task: Forecast, said: dict[str, list[list[float]]]) -> dict[str, float]:
+    """Of medians by series and origin, on the windows and with the scale of our own backtest."""
+    c, found = task.config, {}
+    for series in task.table.series:
+        origins = range(series.known - c.test, series.known - c.horizon + 1)
+        actual = np.stack([series.values[o : o + c.horizon] for o in origins])
+        before = series.values[: series.known - c.test]
+        scale = np.nanmean(np.abs(before[task.season :] - before[: -task.season]))
+        found[series.name] = float(np.nanmean(np.abs(actual - np.array(said[series.name]))) / scale)
+    return found
+
+
+def peers(splits: dict[str, Any]) -> dict[str, Any]:
+    """Preset -> peer -> series -> origins -> medians; a reason (text) in place of what could not run."""
+    python = Path(os.environ.get("FORECAST_PEERS", PEER_PYTHON))
+    if not python.exists():
+        print("peers are not there: sh benchmarks/peers/install.sh forecast")
+        return {preset: {} for preset in splits}
+    import subprocess
+
+    with tempfile.TemporaryDirectory() as folder:
+        given, answer = Path(folder) / "splits.json", Path(folder) / "answer.json"
+        given.write_text(json.dumps(splits))
+        script = ROOT / "benchmarks" / "peers" / "forecast.py"
+        subprocess.run([str(python), str(script), str(given), str(answer)], check=True, cwd=folder)
+        answered: dict[str, Any] = json.loads(answer.read_text())
+        return answered
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    OUT.mkdir(parents=True, exist_ok=True)
+    tasks, figures, splits = {}, dict[str, Any](), {}
+    for preset in PRESETS:
+        config = load(preset, sys.argv[1:]).config
+        task, forecaster, seconds = ours(config)
+        scores = backtest(forecaster, task)
+        tasks[preset], splits[preset] = task, split(task)
+        figures[preset] = {
+            "MASE": {
+                OURS: {name: score.mase for name, score in scores.items()},
+                NAIVE: {name: score.mase_naive for name, score in scores.items()},
+            },
+            "coverage": {
+                name: float(np.mean([score.coverage[name] for score in scores.values()]))
+                for name in next(iter(scores.values())).coverage
+            },
+            "windows": next(iter(scores.values())).windows,
+            "seconds": {OURS: round(seconds, 1)},
+        }
+        print(preset, json.dumps(figures[preset]), flush=True)
+        picture(task, forecaster, OUT / f"{preset}.png")
+    for preset, answered in peers(splits).items():
+        for peer, said in answered.items():
+            if isinstance(said, str):
+                figures[preset]["MASE"][peer] = said
+                continue
+            figures[preset]["MASE"][peer] = mase_of(tasks[preset], said["medians"])
+            figures[preset]["seconds"][peer] = said["seconds"]
+    for preset, found in figures.items():
+        means = {
+            name: float(np.mean(list(by.values()))) for name, by in found["MASE"].items() if not isinstance(by, str)
+        }
+        found["mean MASE"] = means
+        found["ratio to the best peer"] = means[OURS] / min(
+            (v for name, v in means.items() if name not in (OURS, NAIVE)), default=float("nan")
+        )
+        print(f"{preset:<12}" + "".join(f"  {name} {value:.3f}" for name, value in means.items()), found["coverage"])
+    write(OUT / "result.json", figures)
+
+
+def picture(task: Forecast, forecaster: Forecaster, path: Path) -> None:
+    """Forecasts from the first origin of the test beside what came."""
+    c = task.config
+    seen, said, actual = {}, {}, {}
+    for i, s in enumerate(task.table.series):
+        o = s.known - c.test
+        times = s.times[o : o + c.horizon]
+        seen[s.name] = (s.times[o - c.context : o], s.values[o - c.context : o])
+        said[s.name], actual[s.name] = (times, forecaster.quantiles([(i, o)])[0]), s.values[o : o + c.horizon]
+    plots.save(plots.fan(seen, said, actual), path)
+
+
+if __name__ == "__main__":
+    main()

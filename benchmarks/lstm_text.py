@@ -1,0 +1,65 @@
+"""A character model of Shakespeare after the same wall time as a plain torch script of the same size, on two cores.
+
+python -m benchmarks.lstm_text FILE ours|peer [SECONDS]: FILE from benchmarks.shakespeare; results/lstm/text keeps both.
+Ours: the preset `text` by Ray Train with two workers of one core, without the time that Ray takes to start. The peer:
+benchmarks/peers/char_lstm.py, torch with two threads.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks.machine import ROOT, write
+from lstm import checkpoint
+from lstm.config import load
+from lstm.evaluation import nats
+from lstm.sampling import sample_to
+from lstm.train import train
+
+OUT = ROOT / "results" / "lstm" / "text"
+
+
+def main() -> None:
+    file, who = Path(sys.argv[1]).absolute(), sys.argv[2]
+    seconds = float(sys.argv[3]) if len(sys.argv) > 3 else 180.0
+    OUT.mkdir(parents=True, exist_ok=True)
+    if who == "peer":
+        script = ROOT / "benchmarks" / "peers" / "char_lstm.py"
+        command = [sys.executable, str(script), str(file), str(seconds), "2"]
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True, env=os.environ | {"OMP_NUM_THREADS": "2"}
+        )
+        figures = json.loads(done.stdout.splitlines()[-1])
+    else:
+        figures = ours(file, seconds)
+    figures["bits"] = figures["nats"] / math.log(2)
+    print(figures)
+    write(OUT / f"{who}.json", {"held-out characters": figures})
+
+
+def ours(file: Path, seconds: float) -> dict[str, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        overrides = [
+            f"text.path={file}", f"runs_dir={folder}", f"training.stop_after_s={seconds}", "training.steps=100000",
+            "training.validate_every_steps=2000", "workers.count=2", "training.warmup_steps=500",
+        ]  # fmt: skip
+        run = train(load("text", overrides).config, told=lambda text: print(text, flush=True))
+        (OUT / "metrics.jsonl").write_text((run / "metrics.jsonl").read_text())
+        rows = [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
+        for temperature in (0.5, 0.8):
+            sample_to(run, 1_500, "\n", (temperature, None, 1), str(OUT / f"sample_{temperature}.txt"))
+        lines = (checkpoint.newest(run) / "config.yaml").read_text().splitlines()
+        hidden = ("  path:", "runs_dir:")  # where things lay on this machine is nobody's business
+        kept = [f"{line.split(':')[0]}: shakespeare.txt" if line.startswith(hidden) else line for line in lines]
+        (OUT / "config.yaml").write_text("\n".join(kept) + "\n")
+        return {**nats(run), "updates": rows[-1]["step"], "seconds": seconds}
+
+
+if __name__ == "__main__":
+    main()

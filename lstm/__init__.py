@@ -1,0 +1,1 @@
+"""Long short-term memory (Hochreiter & Schmidhuber 1997): series, text and sound, step by step."""

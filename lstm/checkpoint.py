@@ -1,0 +1,86 @@
+"""A checkpoint's files. Nothing is unpickled when they are read.
+
+weights.safetensors  the best weights, to use          training.safetensors  those that training goes on with
+optimizer.pt         Adam's moments and the step       config.yaml           every setting
+state.safetensors    the carried state of each sequence, where the task carries it
+facts.json           shape of the network's ends, and what its use needs to know of the data
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from cluster.config import load_config, to_yaml
+from cluster.errors import UserError
+from lstm.cell import State
+from lstm.config import PRESETS, LstmConfig
+from lstm.learning import Learner
+from lstm.network import Network, Shape
+from lstm.tasks.base import Task
+
+WEIGHTS, TRAINING, OPTIMIZER, STATE, FACTS = (
+    "weights.safetensors", "training.safetensors", "optimizer.pt", "state.safetensors", "facts.json",
+)  # fmt: skip
+
+
+def save(folder: Path, config: LstmConfig, task: Task, learner: Learner, carried: State) -> None:
+    """Write all files into an empty folder."""
+    _write(learner.best, folder / WEIGHTS)
+    _write(learner.weights(), folder / TRAINING)
+    _write({str(i): part for i, part in enumerate(carried)}, folder / STATE)
+    torch.save(learner.state(), folder / OPTIMIZER)
+    (folder / "config.yaml").write_text(to_yaml(config))
+    (folder / FACTS).write_text(json.dumps({"shape": asdict(task.shape), "unit": task.unit, **task.facts}))
+
+
+def _write(tensors: Mapping[str, Tensor], path: Path) -> None:
+    save_file({name: p.detach().cpu().contiguous() for name, p in tensors.items()}, path)
+
+
+def resume(folder: Path, learner: Learner, device: torch.device) -> State:
+    """Put a checkpoint into the learner; the carried state [layers, B, size] of all sequences, or ()."""
+    state: dict[str, Any] = torch.load(folder / OPTIMIZER, map_location=device, weights_only=True)
+    weights, best, carried = (load_file(folder / name, device=str(device)) for name in (TRAINING, WEIGHTS, STATE))
+    learner.load(weights, best, state)
+    return tuple(carried[str(i)] for i in range(len(carried)))
+
+
+def newest(run: Path) -> Path:
+    """The newest checkpoint's folder of a run. UserError when there is none."""
+    found = sorted(p for p in run.glob("checkpoint_*") if (p / WEIGHTS).is_file())
+    if not found:
+        raise UserError(f"run {str(run)!r} has no checkpoint yet; the first is written at the first validation")
+    return found[-1]
+
+
+def load_config_of(run: Path) -> LstmConfig:
+    """The settings of a run's newest checkpoint, with paths as the workers had them."""
+    return load_config(LstmConfig, PRESETS, newest(run) / "config.yaml").config
+
+
+def facts(run: Path) -> dict[str, Any]:
+    """What the task had to say about its data."""
+    known: dict[str, Any] = json.loads((newest(run) / FACTS).read_text())
+    return known
+
+
+def load_network(run: Path, shape: Shape | None = None) -> Network:
+    """A run's network with its best weights; UserError when the data now ask for another `shape`."""
+    config, learned = load_config_of(run), Shape(**facts(run)["shape"])
+    if shape is not None and shape != learned:
+        raise UserError(f"run {str(run)!r} was trained on data of another shape: {learned}, now {shape}")
+    network = Network(config.model, learned)
+    try:
+        network.load_state_dict(load_file(newest(run) / WEIGHTS))
+    except (RuntimeError, OSError) as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise UserError(f"the weights in {newest(run)} are not of its configuration: {reason}") from None
+    return network.eval()

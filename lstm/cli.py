@@ -1,0 +1,214 @@
+"""The console script `apex-lstm`: train, evaluate, sample, forecast, memory, find-rate, sweep, config."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg, subcommand
+
+from cluster.command_line import run
+from cluster.config import format_resolved
+from cluster.errors import UserError
+from cluster.runs import open_run
+from lstm.config import LstmConfig, load, load_run_config, presets
+
+DESCRIPTION = "LSTM: learn series, text or sound; forecast, and make more of it. --version prints the version."
+
+Words = Annotated[Positional[tuple[str, ...]], arg(metavar="[PRESET] [KEY=VALUE ...]", help_behavior_hint="")]
+RunFolder = Annotated[Positional[str], arg(metavar="RUN")]
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train on one of the tasks: apex-lstm train text text.path=book.txt"""
+
+    words: Words = ()
+    resume: Annotated[str | None, arg(metavar="RUN", help_behavior_hint="")] = None
+    """go on with an earlier run from its newest checkpoint"""
+
+    def __call__(self) -> int:
+        from lstm.train import train
+
+        if self.resume:
+            if self.words:
+                raise UserError(f"command line: --resume takes no settings, got {' '.join(self.words)!r}")
+            train(load_run_config(self.resume), open_run(self.resume), _told)
+        else:
+            train(_load(self.words), None, _told)
+        return 0
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Measure a run's network on held-out data beside simpler models; of forecasts, a rolling-origin backtest."""
+
+    run: RunFolder
+
+    def __call__(self) -> int:
+        from lstm.evaluation import evaluate
+
+        for text in evaluate(open_run(self.run)):
+            print(text)
+        return 0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Make text or sound with a trained network."""
+
+    run: RunFolder
+    length: Annotated[int, arg(metavar="N")] = 1_000
+    """characters, bytes or samples"""
+    prompt: str = "\n"
+    """text to go on from"""
+    temperature: float = 0.8
+    """below 1: likelier codes; 0: always the likeliest"""
+    top_k: Annotated[int | None, arg(metavar="K", help_behavior_hint="")] = None
+    """draw from the K likeliest only"""
+    seed: int = 0
+    out: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """a .wav or .flac, for sound; a text file instead of the console"""
+
+    def __call__(self) -> int:
+        from lstm.sampling import sample_to
+
+        if self.length < 1:
+            raise UserError(f"command line: --length {self.length}: expected at least 1")
+        if self.temperature < 0:
+            raise UserError(f"command line: --temperature {self.temperature:g}: expected 0 or more")
+        if self.top_k is not None and self.top_k < 1:
+            raise UserError(f"command line: --top-k {self.top_k}: expected at least 1")
+        drawn = (self.temperature, self.top_k, self.seed)
+        sample_to(open_run(self.run), self.length, self.prompt, drawn, self.out)
+        return 0
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """Quantiles of the steps after each series' last value."""
+
+    run: RunFolder
+    data: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """newer data with the same columns; default: the file that was learned from"""
+    out: Annotated[str, arg(metavar="FILE")] = "forecast.csv"
+    """.csv or .parquet; a picture of the same name lies beside it"""
+
+    def __call__(self) -> int:
+        from lstm.forecasting import forecast_to
+
+        forecast_to(open_run(self.run), self.data, Path(self.out))
+        return 0
+
+
+@dataclass(frozen=True)
+class Memory:
+    """How far back a plain network and an LSTM can learn: gradients against lag, and the adding problem."""
+
+    steps: Annotated[int, arg(metavar="N")] = 1_000
+    updates: int = 1_500
+    hidden: int = 32
+    batch: int = 32
+    seed: int = 1
+    show_gates: bool = False
+    """also a picture of the trained LSTM's gates over a row"""
+    out: Annotated[str, arg(metavar="FOLDER")] = "memory"
+
+    def __call__(self) -> int:
+        from lstm.memory_report import memory
+
+        for name, least in (("steps", 4), ("updates", 1), ("hidden", 1), ("batch", 1)):
+            if getattr(self, name) < least:
+                raise UserError(f"command line: --{name} {getattr(self, name)}: expected at least {least}")
+        memory(self.steps, self.updates, self.hidden, self.batch, self.seed, self.show_gates, Path(self.out), _told)
+        return 0
+
+
+@dataclass(frozen=True)
+class FindRate:
+    """Look for a learning rate: updates at rates that grow, and where the loss falls fastest."""
+
+    words: Words = ()
+    updates: int = 100
+    out: Annotated[str, arg(metavar="FILE")] = "rates.png"
+
+    def __call__(self) -> int:
+        from lstm.rates import find_rate
+
+        find_rate(_load(self.words), self.updates, Path(self.out), print)
+        return 0
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Train many times with settings drawn by Ray Tune: apex-lstm sweep text text.path=x model.hidden=64|128|256
+    training.learning_rate=1e-4..1e-2
+    """
+
+    words: Words = ()
+    trials: int = 8
+    seed: int = 1
+
+    def __call__(self) -> int:
+        from lstm.sweep import sweep
+
+        preset, words = _preset(self.words)
+        sweep(preset, words, self.trials, self.seed, _told)
+        return 0
+
+
+@dataclass(frozen=True)
+class Config:
+    """List every setting, its value and where it comes from; without a preset, the presets."""
+
+    words: Words = ()
+
+    def __call__(self) -> int:
+        if not self.words:
+            print("presets: " + ", ".join(presets()))
+            return 0
+        print(format_resolved(load(self.words[0], self.words[1:])))
+        return 0
+
+
+def _preset(words: Sequence[str]) -> tuple[str, Sequence[str]]:
+    if not words or "=" in words[0]:
+        raise UserError(
+            f"command line: no preset; expected one of {', '.join(presets())} or a .yaml file, then KEY=VALUE"
+        )
+    return words[0], words[1:]
+
+
+def _load(words: Sequence[str]) -> LstmConfig:
+    preset, settings = _preset(words)
+    return load(preset, settings).config
+
+
+def _told(text: str) -> None:
+    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+Command = (
+    Annotated[Train, subcommand("train")]
+    | Annotated[Evaluate, subcommand("evaluate")]
+    | Annotated[Sample, subcommand("sample")]
+    | Annotated[Forecast, subcommand("forecast")]
+    | Annotated[Memory, subcommand("memory")]
+    | Annotated[FindRate, subcommand("find-rate")]
+    | Annotated[Sweep, subcommand("sweep")]
+    | Annotated[Config, subcommand("config")]
+)
+COMMANDS = ("train", "evaluate", "sample", "forecast", "memory", "find-rate", "sweep", "config")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, or 2 for a mistake that the user can mend."""
+    return run("apex-lstm", Command, COMMANDS, DESCRIPTION, sys.argv[1:] if argv is None else argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

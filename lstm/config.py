@@ -1,0 +1,221 @@
+"""Settings of a run: the network, one task and its data, training, workers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+
+from cluster.config import Loaded, load_config, preset_names
+from cluster.runs import CONFIG_FILE, open_run
+from cluster.workers_config import WorkersConfig
+
+
+class Section(BaseModel):
+    """A group of settings: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ModelConfig(Section):
+    """The network: layers of cells between the task's inputs and a linear readout."""
+
+    cell: Literal["lstm", "rnn"] = Field("lstm", description="rnn: the plain one, to compare with")
+    hidden: PositiveInt = Field(128, description="units of a layer")
+    layers: PositiveInt = 1
+    dropout: float = Field(0.0, ge=0, lt=1, description="part of what goes from layer to layer, and to the readout")
+    projection: int = Field(0, ge=0, description="size that an LSTM's output is projected to; 0: it is not")
+    embedding: PositiveInt = Field(64, description="size of a character's or sample's learned vector")
+    forget_bias: float = Field(1.0, description="the forget gate's bias at the beginning")
+    chrono_steps: int = Field(
+        0, ge=0, description="memories begin with lengths up to this many steps (chrono initialisation); 0: forget_bias"
+    )
+    layer_norm: bool = Field(False, description="normalise before the gates; runs step by step")
+    peepholes: bool = Field(False, description="gates see the memory; runs step by step")
+    nonlinearity: Literal["tanh", "relu"] = Field("tanh", description="of the plain network")
+    implementation: Literal["auto", "fused", "written"] = Field(
+        "auto", description="fused: torch's kernels; written: the equations, step by step; auto: fused where it can be"
+    )
+
+    @property
+    def runs_fused(self) -> bool:
+        return self.implementation == "fused" or (
+            self.implementation == "auto" and not (self.layer_norm or self.peepholes)
+        )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> ModelConfig:
+        only_written = [name for name in ("layer_norm", "peepholes") if getattr(self, name)]
+        if self.implementation == "fused" and only_written:
+            raise ValueError(f"implementation fused has no {only_written[0]}; expected auto or written")
+        if self.cell == "rnn" and (only_written or self.projection):
+            raise ValueError(f"cell rnn has no {(only_written or ['projection'])[0]}; expected cell lstm")
+        if self.projection >= self.hidden:
+            raise ValueError(f"projection {self.projection} is not below hidden {self.hidden}")
+        return self
+
+
+class AddingConfig(Section):
+    """Two numbers of a long row are marked: what is their sum? (Hochreiter & Schmidhuber 1997, experiment 4.)"""
+
+    steps: int = Field(100, ge=4, description="length of the rows, at the least")
+    spread: float = Field(0.0, ge=0, description="rows are up to this part longer, each its own length; packed")
+    validation_rows: PositiveInt = 512
+
+
+class CopyConfig(Section):
+    """Symbols, a long wait, a signal: say the symbols again (Arjovsky et al. 2016, section 4.1)."""
+
+    steps: PositiveInt = Field(100, description="to wait")
+    symbols: PositiveInt = Field(10, description="to remember")
+    alphabet: int = Field(8, ge=2, description="different symbols")
+    validation_rows: PositiveInt = 256
+
+
+class TextConfig(Section):
+    """A language model of characters or bytes."""
+
+    path: str = Field(description="a text file, or a folder of .txt files")
+    level: Literal["characters", "bytes"] = "characters"
+    encoding: str = Field("utf-8", description="of the files, where characters are read")
+    chunk: PositiveInt = Field(
+        64, description="steps that gradients go back; the state is carried on to the next chunk"
+    )
+    validation_fraction: float = Field(0.1, gt=0, lt=1, description="of the text, at its end")
+
+
+class AudioConfig(Section):
+    """The next mu-law sample of sound."""
+
+    folder: str = Field(description="recordings: anything that soundfile reads, in any depth of folders")
+    sample_rate: PositiveInt = Field(8_000, description="Hz; recordings are resampled to it")
+    chunk: PositiveInt = Field(256, description="samples that gradients go back; the state is carried on")
+    validation_fraction: float = Field(0.1, gt=0, lt=1, description="of the sound, at its end")
+
+
+class ForecastConfig(Section):
+    """The next steps of series, as quantiles."""
+
+    path: str = Field(
+        description=".csv or .parquet: a row a time, a column a series; or a column that names the series"
+    )
+    time: str = Field("date", description="the column of times")
+    targets: tuple[str, ...] = Field((), description="columns to forecast; none: all numbers that are not covariates")
+    series: str | None = Field(None, description="a column that names the series a row belongs to (long format)")
+    past_covariates: tuple[str, ...] = Field((), description="columns that are known up to now only")
+    future_covariates: tuple[str, ...] = Field((), description="columns that are known for the horizon too")
+    calendar: bool = Field(
+        True, description="month, weekday and hour as inputs, those that the steps are fine enough for"
+    )
+    steps: Literal["calendar", "rows"] = Field(
+        "calendar", description="calendar: times are regular, a missing row is a gap; rows: each row is a step (prices)"
+    )
+    frequency: str | None = Field(None, description="pandas' name, such as MS, W or h; null: found from the times")
+    transform: Literal["none", "log"] = Field("none", description="log: changes count relative to the level")
+    encoding: str = Field("utf-8", description="of a CSV")
+    horizon: PositiveInt = Field(12, description="steps to forecast")
+    context: int = Field(48, ge=2, description="steps that are seen before")
+    season: PositiveInt | None = Field(
+        None, description="steps until the pattern comes again; null: from the frequency"
+    )
+    seasons: PositiveInt = Field(
+        1, description="forecasts start from the mean of so many seasons; 1: the seasonal naive"
+    )
+    quantiles: tuple[float, ...] = Field((0.1, 0.5, 0.9), description="of the forecast's distribution; 0.5 among them")
+    validation: PositiveInt = Field(24, description="steps of each series before the test, to choose the weights by")
+    test: int = Field(24, ge=0, description="steps at each series' end that only the backtest sees")
+    windows: PositiveInt = Field(64, description="windows in a validation, at the most of each series")
+
+    @model_validator(mode="after")
+    def _known_quantiles(self) -> ForecastConfig:
+        q = self.quantiles
+        if 0.5 not in q or list(q) != sorted(set(q)) or not all(0 < x < 1 for x in q):
+            raise ValueError(f"quantiles {list(q)} do not rise between 0 and 1 with 0.5 among them")
+        if 0 < self.test < self.horizon:
+            raise ValueError(
+                f"test {self.test} is shorter than the horizon {self.horizon}; expected 0 or at least that"
+            )
+        if self.validation < self.horizon:
+            raise ValueError(f"validation {self.validation} is shorter than the horizon {self.horizon}")
+        return self
+
+
+class TrainingConfig(Section):
+    """Optimisation, shared out over the workers."""
+
+    steps: PositiveInt = Field(2_000, description="updates of the weights")
+    stop_after_s: PositiveFloat | None = Field(
+        None, description="end after so many seconds, with the learning rate falling by time; null: after `steps`"
+    )
+    batch: PositiveInt = Field(32, description="sequences in an update, of all workers together")
+    learning_rate: PositiveFloat = Field(2.0e-3, description="Adam's, after the warm-up")
+    warmup_steps: int = Field(50, ge=0, description="over which the learning rate rises from 0")
+    final_learning_rate: float = Field(0.05, ge=0, le=1, description="at the end, as part of the whole: half a cosine")
+    weight_decay: float = Field(0.0, ge=0, description="AdamW's")
+    grad_clip: PositiveFloat = Field(1.0, description="largest norm of the gradient")
+    bf16: bool = Field(False, description="multiply in bfloat16 (GPUs; on CPUs measured slower)")
+    validate_every_steps: PositiveInt = Field(200, description="steps between validations, each with a checkpoint")
+    patience: PositiveInt | None = Field(
+        None, description="stop when this many validations in a row were no better than the best; null: never"
+    )
+    report_every_steps: PositiveInt = Field(20, description="steps between rows of metrics")
+
+
+TASKS = ("adding", "copying", "text", "audio", "forecast")
+TaskConfig = AddingConfig | CopyConfig | TextConfig | AudioConfig | ForecastConfig
+
+
+class LstmConfig(Section):
+    """A whole run: exactly one of the tasks is set."""
+
+    name: str = "lstm"
+    seed: int = Field(1, ge=0)
+    runs_dir: str = Field("runs", description="folder that run folders are made in")
+    model: ModelConfig = ModelConfig()
+    adding: AddingConfig | None = None
+    copying: CopyConfig | None = None
+    text: TextConfig | None = None
+    audio: AudioConfig | None = None
+    forecast: ForecastConfig | None = None
+    training: TrainingConfig = TrainingConfig()
+    workers: WorkersConfig = WorkersConfig()
+
+    @model_validator(mode="after")
+    def _rows_for_all(self) -> LstmConfig:
+        if self.training.batch < self.workers.most:
+            raise ValueError(
+                f"training.batch {self.training.batch} has no sequence for some of workers.count {self.workers.most}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _one_task(self) -> LstmConfig:
+        chosen = [name for name in TASKS if getattr(self, name) is not None]
+        if len(chosen) != 1:
+            raise ValueError(f"{' and '.join(chosen) or 'no task'} set; expected one of {', '.join(TASKS)}")
+        return self
+
+    @property
+    def task(self) -> TaskConfig:
+        """The one that is set."""
+        found: TaskConfig = next(section for name in TASKS if (section := getattr(self, name)) is not None)
+        return found
+
+
+PRESETS = Path(__file__).parent / "presets"
+
+
+def load(preset: str | Path, overrides: Sequence[str] = ()) -> Loaded[LstmConfig]:
+    """A preset's name or a .yaml path, with dotted overrides. UserError for every mistake."""
+    return load_config(LstmConfig, PRESETS, preset, overrides)
+
+
+def load_run_config(run: str | Path) -> LstmConfig:
+    """The configuration that a run was started with. UserError when there is no such run."""
+    return load_config(LstmConfig, PRESETS, open_run(run) / CONFIG_FILE).config
+
+
+def presets() -> list[str]:
+    return preset_names(PRESETS)

@@ -1,0 +1,17 @@
+"""What a run asks of a cluster, for `apex-cluster plan apex-lstm PRESET ...`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cluster.errors import UserError
+from cluster.resources import Bundle
+from cluster.room import bundles
+from lstm.config import load
+
+
+def plan(words: Sequence[str], cores: int | None, gpus: float) -> list[Bundle]:
+    """Bundles of `apex-lstm train WORDS`; of any cluster's size."""
+    if not words or "=" in words[0]:
+        raise UserError("command line: no preset; expected the words of apex-lstm train, such as text workers.count=4")
+    return bundles(load(words[0], words[1:]).config.workers)

@@ -1,0 +1,45 @@
+"""What a run's network is worth on data it has not seen, beside simpler models of the same data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+from cluster.errors import UserError
+from lstm import checkpoint
+from lstm.forecasting import Forecaster, backtest
+from lstm.learning import held_out_cost
+from lstm.memory import one_worker
+from lstm.tasks.codes import NextCode
+from lstm.tasks.forecast import Forecast
+from lstm.tasks.make import make_task
+
+
+def evaluate(run: Path) -> Iterator[str]:
+    """Lines of a table: the backtest of forecasts, nats and bits of text and sound, the error of the memory tests."""
+    task = make_task(checkpoint.load_config_of(run))
+    network = checkpoint.load_network(run, task.shape)
+    if isinstance(task, Forecast):
+        if not task.config.test:
+            raise UserError("forecast.test = 0: nothing was kept for a backtest")
+        scores = backtest(Forecaster(network, task), task)
+        intervals = [*next(iter(scores.values())).coverage]
+        yield f"{'series':<24}{'windows':>8}{'MASE':>8}{'naive':>8}" + "".join(f"{'in ' + i:>9}" for i in intervals)
+        for name, score in scores.items():
+            inside = "".join(f"{score.coverage[i]:>9.1%}" for i in intervals)
+            yield f"{name:<24}{score.windows:>8}{score.mase:>8.3f}{score.mase_naive:>8.3f}{inside}"
+        return
+    found = {"LSTM": held_out_cost(task, network, task.validation(), one_worker)}
+    if not isinstance(task, NextCode):
+        yield f"{task.unit} {found['LSTM']:.5f}"
+        return
+    for name, nats in {**found, **task.simpler()}.items():
+        yield f"{name:<14}{nats:8.4f} {task.unit} {nats / math.log(2):8.4f} bits"
+
+
+def nats(run: Path) -> dict[str, float]:
+    """Cost of held-out data with the best weights, by name."""
+    task = make_task(checkpoint.load_config_of(run))
+    network = checkpoint.load_network(run, task.shape)
+    return {"nats": held_out_cost(task, network, task.validation(), one_worker)}

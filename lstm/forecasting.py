@@ -1,0 +1,186 @@
+"""Forecasts of a trained network: quantiles in the series' own units, calibrated on the validation windows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+
+from cluster.errors import UserError
+from lstm import checkpoint, plots
+from lstm.network import Network
+from lstm.tasks.forecast import Forecast, seasonal_naive
+
+Floats = npt.NDArray[np.float64]
+MOST_PICTURED = 8  # series
+Origins = Sequence[tuple[int, int]]  # (series, first step of the horizon)
+
+
+class Forecaster:
+    """A network with shifts of its quantiles that make them true on the windows before the one that is asked for.
+
+    Each quantile but the median is moved, in units of the window's scale, so that in the windows of the same series
+    since the end of training whose horizons are over the values lay below it as often as it says (split conformal
+    prediction, Romano et al. 2019, one quantile at a time, and always on what is known by then).
+    """
+
+    def __init__(self, network: Network, task: Forecast) -> None:
+        self._network, self._task = network.eval(), task
+        self._past = [self._errors(i) for i in range(len(task.table.series))]
+
+    def quantiles(self, origins: Origins) -> Floats:
+        """[windows, horizon, quantiles], rising in the quantiles, in the units of the series (or of its logarithm)."""
+        shifts = np.stack([self.shifts(i, o) for i, o in origins])[:, None, :]
+        return np.sort(self._scaled(origins) + shifts * self._scales(origins)[..., None], axis=-1)
+
+    def shifts(self, series: int, origin: int) -> Floats:
+        """Of each quantile, in units of a window's scale; 0 when no horizon is over yet."""
+        first, errors = self._past[series]
+        over = errors[: max(origin - self._task.config.horizon - first + 1, 0)]
+        found = np.zeros(len(self._task.config.quantiles))
+        for k, q in enumerate(self._task.config.quantiles):
+            known = over[..., k][np.isfinite(over[..., k])]
+            if q != 0.5 and len(known):
+                found[k] = np.quantile(known, q)
+        return found
+
+    def _errors(self, series: int) -> tuple[int, Floats]:
+        """The first origin after training, and the scaled errors [windows, horizon, quantiles] from there on."""
+        s, c = self._task.table.series[series], self._task.config
+        first = self._task.train_end(s)
+        origins = [(series, o) for o in range(first, s.known - c.horizon + 1)]
+        errors = self.actual(origins)[..., None] - self._scaled(origins)
+        return first, errors / self._scales(origins)[..., None]
+
+    def actual(self, origins: Origins) -> Floats:
+        """What came, [windows, horizon]; nan: not known."""
+        h = self._task.config.horizon
+        found = np.full((len(origins), h), np.nan)
+        for row, (i, o) in zip(found, origins, strict=True):
+            some = self._task.table.series[i].values[o : o + h]
+            row[: len(some)] = some
+        return found
+
+    @torch.no_grad()
+    def _scaled(self, origins: Origins) -> Floats:
+        """Uncalibrated quantiles in the units of the series."""
+        windows = [self._task.window(i, o) for i, o in origins]
+        inputs = torch.from_numpy(np.stack([w.inputs for w in windows]).astype(np.float32))
+        outputs, _ = self._network(inputs)
+        h = self._task.config.horizon
+        said = outputs[:, -h:].double().numpy() + np.stack([w.base[-h:] for w in windows])[..., None]
+        level, scale = (np.array([getattr(w, name) for w in windows])[:, None, None] for name in ("level", "scale"))
+        return np.asarray(said * scale + level)
+
+    def _scales(self, origins: Origins) -> Floats:
+        return np.array([self._task.window(i, o).scale for i, o in origins])[:, None]
+
+
+@dataclass(frozen=True)
+class Score:
+    """Of one series over all windows of a rolling-origin backtest."""
+
+    windows: int
+    mase: float  # of the median; nan: the series does not change from season to season
+    mase_naive: float  # of the seasonal naive forecast on the same windows
+    pinball: float  # mean over quantiles, in the series' units
+    coverage: Mapping[str, float]  # nominal coverage of the interval between two quantiles -> the part that lay in it
+
+
+def backtest(forecaster: Forecaster, task: Forecast, origins: Origins | None = None) -> dict[str, Score]:
+    """Scores of each series on the test: from every origin, all values before it known, the weights as they are.
+
+    MASE (Hyndman & Koehler 2006): the mean absolute error over that of the seasonal naive forecast, one season ahead,
+    on what came before the test.
+    """
+    c, found = task.config, dict[str, Score]()
+    restored = np.exp if c.transform == "log" else np.asarray
+    for i, series in enumerate(task.table.series):
+        mine = [(k, o) for k, o in (task.test_origins() if origins is None else origins) if k == i]
+        quantiles, actual = restored(forecaster.quantiles(mine)), restored(forecaster.actual(mine))
+        values = restored(series.values)
+        naive = np.stack([seasonal_naive(values, o, c.horizon, task.season) for _, o in mine])
+        before = values[: series.known - c.test]
+        scale = float(np.nanmean(np.abs(before[task.season :] - before[: -task.season])))
+        scale = scale if scale > 0 else float("nan")
+        errors = actual[..., None] - quantiles
+        q = np.array(c.quantiles)
+        found[series.name] = Score(
+            len(mine),
+            float(np.nanmean(np.abs(errors[..., c.quantiles.index(0.5)]))) / scale,
+            float(np.nanmean(np.abs(actual - naive))) / scale,
+            float(np.nanmean(np.maximum(q * errors, (q - 1) * errors))),
+            dict(intervals(quantiles, actual, c.quantiles)),
+        )
+    return found
+
+
+def intervals(quantiles: Floats, actual: Floats, levels: Sequence[float]) -> list[tuple[str, float]]:
+    """('80%', the part of known values that lay within) of each pair of quantiles around the median."""
+    known = np.isfinite(actual)
+    pairs = [(k, len(levels) - 1 - k) for k in range(len(levels) // 2)]
+    return [
+        (
+            f"{100 * (levels[high] - levels[low]):.0f}%",
+            float(((actual >= quantiles[..., low]) & (actual <= quantiles[..., high]))[known].mean()),
+        )
+        for low, high in pairs
+    ]
+
+
+def ahead(forecaster: Forecaster, task: Forecast) -> pd.DataFrame:
+    """The steps after each series' last value: series, time, a column a quantile, such as q0.1."""
+    c, parts = task.config, []
+    for i, series in enumerate(task.table.series):
+        said = forecaster.quantiles([(i, series.known)])[0]
+        said = np.exp(said) if c.transform == "log" else said
+        times = list(series.times[series.known : series.known + c.horizon])
+        if len(times) < c.horizon:
+            last = times[-1] if times else series.times[series.known - 1]
+            frequency = task.table.frequency or _spacing(series.times)
+            times += list(pd.date_range(last, periods=c.horizon - len(times) + 1, freq=frequency)[1:])
+        part = pd.DataFrame(said, columns=[f"q{q:g}" for q in c.quantiles])
+        part.insert(0, c.time, times)
+        part.insert(0, "series", series.name)
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _spacing(times: pd.DatetimeIndex) -> str:
+    """Of steps that are rows: business days when none lies on a weekend and they are about a day apart, else days."""
+    return "B" if len(times) > 5 and (times.day_of_week < 5).all() else "D"
+
+
+def forecast_to(run: Path, data: str | None, out: Path) -> None:
+    """Write the forecast of a run's network, for newer `data` where they are given, with a picture beside it."""
+    config = checkpoint.load_config_of(run)
+    if config.forecast is None:
+        raise UserError(f"run {str(run)!r} did not learn to forecast; expected one that did")
+    if out.suffix.lower() not in (".csv", ".parquet", ".pq"):
+        raise UserError(f"--out {str(out)!r}: expected a name that ends in .csv or .parquet")
+    section = config.forecast.model_copy(update={"path": data} if data else {})
+    task = Forecast(section, config.training.batch, config.seed)
+    frame = ahead(Forecaster(checkpoint.load_network(run, task.shape), task), task)
+    write(frame, out)
+    restored = np.exp if section.transform == "log" else np.asarray
+    seen, said = {}, {}
+    for series in task.table.series[:MOST_PICTURED]:
+        first = max(series.known - 2 * section.context, 0)
+        seen[series.name] = (series.times[first : series.known], restored(series.values[first : series.known]))
+        mine = frame[frame["series"] == series.name]
+        said[series.name] = (mine[section.time], mine[[f"q{q:g}" for q in section.quantiles]].to_numpy())
+    plots.save(plots.fan(seen, said, {}), out.with_suffix(".png"))
+    print(f"{len(frame)} rows in {out}, a picture in {out.with_suffix('.png')}")
+
+
+def write(frame: pd.DataFrame, path: Path) -> None:
+    """CSV or Parquet, by the name's end."""
+    if path.suffix.lower() in (".parquet", ".pq"):
+        frame.to_parquet(path, index=False)
+    else:
+        frame.to_csv(path, index=False, float_format="%.6g")

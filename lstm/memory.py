@@ -1,0 +1,94 @@
+"""How far back a network can learn: gradients against lag before training, and the adding problem in training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lstm.config import AddingConfig, ModelConfig, TrainingConfig
+from lstm.learning import Learner, held_out_cost
+from lstm.network import Network, build
+from lstm.recurrent import Recurrent
+from lstm.tasks.memory_tests import Adding
+
+REPORT_EVERY = 50  # updates
+
+
+@dataclass(frozen=True)
+class Learned:
+    """A network's way through the adding problem."""
+
+    network: Network
+    curve: list[tuple[int, float]]  # (updates, mean squared error of held-out rows)
+    seconds: float
+
+
+def beginnings(hidden: int, steps: int) -> dict[str, tuple[ModelConfig, float]]:
+    """Networks to compare: settings, and what the recurrent weights are multiplied with."""
+    common = {"hidden": hidden, "implementation": "fused"}
+    return {
+        "plain": (ModelConfig(cell="rnn", **common), 1.0),
+        "plain, recurrent weights x 3": (ModelConfig(cell="rnn", **common), 3.0),
+        "LSTM, forget bias 1": (ModelConfig(**common), 1.0),
+        f"LSTM, memories of up to {steps:,} steps": (ModelConfig(chrono_steps=steps, **common), 1.0),
+    }
+
+
+def gradient_norms(config: ModelConfig, steps: int, scale: float = 1.0, seed: int = 0, rows: int = 8) -> Tensor:
+    """How much the last output depends on the input `lag` steps before it, [steps], lag 0 first.
+
+    The norm of the gradient of random projections of the outputs [rows, R] after `steps` steps of adding-problem-like
+    inputs, with respect to the inputs of each step; of a network that has learned nothing yet. float64.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = Recurrent(config, 2).double()
+        with torch.no_grad():
+            for name, p in network.named_parameters():
+                if "weight_hh" in name:
+                    p.mul_(scale)
+        x = torch.rand(rows, steps, 2, dtype=torch.float64, requires_grad=True)
+        outputs, _ = network(x)
+        last = outputs[:, -1]
+        (gradient,) = torch.autograd.grad((last * torch.randn_like(last)).sum(), x)
+    norms: Tensor = gradient.norm(dim=(0, 2)).flip(0)
+    return norms
+
+
+def learns_adding(
+    model: ModelConfig, adding: AddingConfig, training: TrainingConfig, seed: int, told: Callable[[str], None]
+) -> Learned:
+    """Train on the adding problem in this process, with held-out errors every 50 updates."""
+    task = Adding(adding, training.batch, seed)
+    network = build(model, task.shape, seed)
+    learner = Learner(network, network, task, training, 1, one_worker)
+    started, curve = time.monotonic(), list[tuple[int, float]]()
+    while learner.step < training.steps:
+        learner.update(task.batch(learner.step))
+        if learner.step % REPORT_EVERY == 0 or learner.step == training.steps:
+            error = held_out_cost(task, network, task.validation(), one_worker)
+            curve.append((learner.step, error))
+            told(f"{model.cell:>4}  update {learner.step:>6,} of {training.steps:,}  squared error {error:.4f}")
+    return Learned(network.eval(), curve, time.monotonic() - started)
+
+
+def one_worker(value: float | Tensor) -> Tensor:
+    """The sum over one worker."""
+    return torch.as_tensor(value, dtype=torch.float64)
+
+
+def lags(steps: int) -> list[int]:
+    """Those that are told of."""
+    return [lag for lag in (1, 10, 30, 100, 300, 1_000, 3_000) if lag < steps - 1] + [steps - 1]
+
+
+def numbers(norms: Mapping[str, Tensor]) -> Iterator[str]:
+    """Lines of a table: the gradient at some lags, relative to lag 0."""
+    some_lags = lags(len(next(iter(norms.values()))))
+    yield f"{'gradient at lag':<38}" + "".join(f"{lag:>10,}" for lag in some_lags)
+    for name, some in norms.items():
+        yield f"{name:<38}" + "".join(f"{float(some[lag] / some[0]):>10.1e}" for lag in some_lags)

@@ -1,0 +1,47 @@
+"""What training measures, its names in Prometheus, and a row of it for the console."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from cluster.exported import Exported, Metric
+from cluster.training_log import TrainingLog
+
+METRICS = {
+    "step": Metric("progress", "updates", "updates of the weights so far"),
+    "workers": Metric("progress", "processes", "workers that share each batch"),
+    "loss": Metric("learning", "-", "the task's cost, mean over the last batch, which is learned from"),
+    "validation_loss": Metric("learning", "-", "the task's cost, mean over held-out data"),
+    "best_loss": Metric("learning", "-", "lowest validation_loss so far: its weights are the ones that are used"),
+    "grad_norm": Metric("learning", "-", "norm of the gradient before it is clipped"),
+    "timesteps_per_s": Metric("throughput", "timesteps/s", "of all sequences and workers, since the last row"),
+    "updates_per_s": Metric("throughput", "updates/s", "since the last row"),
+}
+
+EXPORTED = {
+    "step": Exported("lstm_train_updates_total", METRICS["step"].meaning),
+    "workers": Exported("lstm_workers_running", METRICS["workers"].meaning),
+    "loss": Exported("lstm_loss", METRICS["loss"].meaning, {"of": "batch"}),
+    "validation_loss": Exported("lstm_loss", METRICS["validation_loss"].meaning, {"of": "validation"}),
+    "best_loss": Exported("lstm_loss", METRICS["best_loss"].meaning, {"of": "best"}),
+    "grad_norm": Exported("lstm_grad_norm", METRICS["grad_norm"].meaning),
+    "timesteps_per_s": Exported("lstm_timesteps_per_second", METRICS["timesteps_per_s"].meaning),
+    "updates_per_s": Exported("lstm_updates_per_second", METRICS["updates_per_s"].meaning),
+}
+
+
+def training_log(run: Path, step: int) -> TrainingLog:
+    """The log of a run that goes on at `step`."""
+    return TrainingLog(run, step, METRICS, EXPORTED)
+
+
+def line(row: Mapping[str, float], steps: int, unit: str) -> str:
+    """A row for the console."""
+    at = f"step {int(row['step']):>7,} of {steps:,}"
+    if "validation_loss" in row:
+        return f"{at}  validation {row['validation_loss']:.4f} {unit}, best {row['best_loss']:.4f}"
+    return (
+        f"{at}  loss {row['loss']:8.4f}  gradient {row['grad_norm']:7.3f}  {row['timesteps_per_s']:10,.0f} timesteps/s"
+        f"  {row['updates_per_s']:6.2f} updates/s  workers {int(row['workers'])}"
+    )

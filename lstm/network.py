@@ -1,0 +1,61 @@
+"""The network of every task: inputs -> layers of cells -> a linear readout at each step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from lstm.cell import State
+from lstm.config import ModelConfig
+from lstm.recurrent import Recurrent
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What goes in and comes out at a step: classes (int64, one of so many) or features (numbers)."""
+
+    outputs: int
+    classes: int = 0
+    features: int = 0
+
+
+class Network(nn.Module):
+    """Outputs [B, T, outputs] of inputs [B, T] (classes) or [B, T, features], and the state after them."""
+
+    def __init__(self, config: ModelConfig, shape: Shape, fused: bool | None = None) -> None:
+        super().__init__()
+        self.config, self.shape = config, shape
+        self.embedding = nn.Embedding(shape.classes, config.embedding) if shape.classes else None
+        self.recurrent = Recurrent(config, config.embedding if shape.classes else shape.features, fused)
+        self.readout = nn.Linear(self.recurrent.outputs, shape.outputs)
+
+    def forward(
+        self, inputs: Tensor, state: State | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, State]:
+        """A state carries a sequence on; `lengths` [B] are those of ragged ones (see Recurrent)."""
+        outputs, state = self.recurrent(self.encoded(inputs), state, lengths)
+        outputs = functional.dropout(outputs, self.config.dropout, self.training)
+        return self.readout(outputs), state
+
+    def encoded(self, inputs: Tensor) -> Tensor:
+        """Inputs as the first layer sees them, [B, T, D]."""
+        return inputs if self.embedding is None else self.embedding(inputs)
+
+    def written(self) -> Network:
+        """The same network, step by step: for single steps, and to look at its gates."""
+        twin = Network(self.config, self.shape, fused=False)
+        twin.recurrent = self.recurrent.written()
+        for name in ("embedding", "readout"):
+            if (part := getattr(self, name)) is not None:
+                getattr(twin, name).load_state_dict(part.state_dict())
+        return twin.to(next(self.parameters())).train(self.training)
+
+
+def build(config: ModelConfig, shape: Shape, seed: int) -> Network:
+    """A network whose weights the seed decides, leaving torch's own generator alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Network(config, shape)

@@ -1,0 +1,66 @@
+"""Codes drawn one after the other, each given all those before: text or sound that the network makes up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cluster.errors import UserError
+from lstm.checkpoint import facts as checkpoint_facts
+from lstm.checkpoint import load_config_of, load_network
+from lstm.network import Network
+from lstm.tasks import audio, text
+
+
+@torch.inference_mode()
+def draw(
+    network: Network, prompt: torch.Tensor, temperature: float = 1.0, top_k: int | None = None, seed: int = 0
+) -> Iterator[int]:
+    """Codes without end after `prompt` [T] (int64, at least one), by the written cells, which are faster step by step.
+
+    `temperature` below 1 makes likely codes likelier, 0 takes the likeliest; `top_k` draws from the k likeliest only.
+    """
+    network, generator = network.written().eval(), torch.Generator().manual_seed(seed)
+    outputs, state = network(prompt[None])
+    logits = outputs[0, -1]
+    while True:
+        code = _drawn(logits, temperature, top_k, generator)
+        yield int(code)
+        outputs, state = network(code.reshape(1, 1), state)
+        logits = outputs[0, -1]
+
+
+def _drawn(logits: torch.Tensor, temperature: float, top_k: int | None, generator: torch.Generator) -> torch.Tensor:
+    if temperature == 0:
+        return logits.argmax()
+    logits = logits / temperature
+    if top_k is not None and top_k < len(logits):
+        logits = logits.masked_fill(logits < logits.topk(top_k).values[-1], -torch.inf)
+    return torch.multinomial(torch.softmax(logits, 0), 1, generator=generator)
+
+
+def sample_to(run: Path, length: int, prompt: str, drawn: tuple[float, int | None, int], out: str | None) -> None:
+    """Write what a run's network makes up to a file, or text to the console. UserError when its task makes nothing."""
+    config, facts = load_config_of(run), checkpoint_facts(run)
+    if config.text is None and config.audio is None:
+        raise UserError(f"run {str(run)!r} learned neither text nor sound; expected a run of one of them")
+    network = load_network(run)
+    if config.audio is not None:
+        if out is None or Path(out).suffix.lower() not in (".wav", ".flac"):
+            raise UserError(f"--out {out!r}: expected a file that ends in .wav or .flac")
+        codes = draw(network, torch.full((1,), audio.SILENCE), *drawn)
+        audio.write(Path(out), np.fromiter(codes, np.int64, length), int(facts["sample_rate"]))
+        return
+    vocabulary = str(facts["vocabulary"])
+    heard = text.coded(prompt, vocabulary)
+    if not len(heard):
+        raise UserError("--prompt is empty; expected at least one character")
+    codes = draw(network, torch.from_numpy(heard.astype(np.int64)), *drawn)
+    made = (prompt + text.spelled(np.fromiter(codes, np.int64, length), vocabulary)).lstrip("\n")
+    if out is None:
+        print(made)
+    else:
+        Path(out).write_text(made + "\n")

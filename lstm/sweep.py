@@ -1,0 +1,105 @@
+"""Settings drawn by Ray Tune: many runs, each in a process of its own, those that do badly ended early."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from cluster.config import to_yaml
+from cluster.connect import Embedded, cluster_address, connected
+from cluster.data_parallel import OBJECT_STORE_BYTES
+from cluster.errors import UserError
+from cluster.runs import create_run
+from lstm.config import load
+from lstm.tasks.make import make_task, settled
+
+COST = "validation_loss"
+
+
+def sweep(preset: str, words: Sequence[str], trials: int, seed: int, told: Callable[[str], None]) -> dict[str, Any]:
+    """Tell the settings of the lowest validation cost. UserError for every mistake that the user can mend.
+
+    A word KEY=LOW..HIGH is drawn between the two on a logarithmic scale, KEY=A|B|C is one of them; others are fixed.
+    Trials are compared after every validation and those that do badly are ended (ASHA, Li et al. 2020).
+    """
+    drawn_words = [word for word in words if _drawn(word)]
+    fixed = [word for word in words if word not in drawn_words]
+    space = dict(_space(word) for word in drawn_words)
+    if not space:
+        raise UserError("command line: nothing to draw; expected KEY=LOW..HIGH or KEY=A|B|C among the settings")
+    config = settled(load(preset, [*fixed, *map(_first, drawn_words)]).config)
+    for text in make_task(config).describe():  # mistakes in the data show before any trial starts
+        told(text)
+    folder = create_run(config.runs_dir, f"{config.name}-sweep", to_yaml(config)).absolute()
+    here = Path.cwd()
+    workers = config.workers
+
+    def trial(drawn: dict[str, Any]) -> None:
+        from ray import tune
+
+        from lstm.train import train_here
+
+        os.chdir(here)
+        chosen = load(preset, [*fixed, *(f"{key}={value}" for key, value in drawn.items())]).config
+        run = create_run(folder, chosen.name, to_yaml(chosen))
+        train_here(chosen, run, lambda row: tune.report({**row, "run": str(run)}))
+
+    with connected(cluster_address(workers.address), Embedded(os.cpu_count() or 1, OBJECT_STORE_BYTES)):
+        best = _fitted(trial, space, trials, seed, workers.cpus, folder)
+    settings = " ".join(f"{key}={value}" for key, value in best["config"].items())
+    told(f"best {COST} {best[COST]:.4f} with {settings}, in {best['run']}")
+    return best
+
+
+def _fitted(
+    trial: Callable[[dict[str, Any]], None], space: dict[str, Any], trials: int, seed: int, cpus: int, folder: Path
+) -> dict[str, Any]:
+    from ray import tune
+    from ray.tune.schedulers import ASHAScheduler
+
+    tuner = tune.Tuner(
+        tune.with_resources(trial, {"cpu": cpus}),
+        param_space=space,
+        tune_config=tune.TuneConfig(
+            metric=COST, mode="min", num_samples=trials,
+            scheduler=ASHAScheduler(time_attr="training_iteration", grace_period=2),
+            search_alg=tune.search.basic_variant.BasicVariantGenerator(random_state=seed),
+        ),
+        run_config=tune.RunConfig(storage_path=str(folder), name="tune", verbose=1),
+    )  # fmt: skip
+    results = tuner.fit()
+    if results.num_errors == len(results):
+        raise UserError(f"all {trials} trials failed: {str(results[0].error).strip().splitlines()[-1]}")
+    result = results.get_best_result()
+    assert result.metrics is not None
+    return {**result.metrics, "config": dict(result.config or {})}
+
+
+def _drawn(word: str) -> bool:
+    value = word.partition("=")[2]
+    return "|" in value or (".." in value and "/" not in value)
+
+
+def _first(word: str) -> str:
+    """The word with the first of its values."""
+    key, _, value = word.partition("=")
+    return f"{key}={value.split('|')[0].split('..')[0]}"
+
+
+def _space(word: str) -> tuple[str, Any]:
+    """(key, what Ray Tune draws it from)."""
+    from ray import tune
+
+    key, _, value = word.partition("=")
+    if "|" in value:
+        return key, tune.choice(value.split("|"))
+    low, _, high = value.partition("..")
+    try:
+        lowest, highest = float(low), float(high)
+    except ValueError:
+        raise UserError(f"command line: {word}: expected two numbers, such as 1e-4..1e-2") from None
+    if not 0 < lowest < highest:
+        raise UserError(f"command line: {word}: expected 0 < LOW < HIGH")
+    return key, tune.loguniform(lowest, highest)

@@ -1,0 +1,230 @@
+"""Windows of series: a context that is seen, a horizon that is to be forecast as quantiles, in one sequence.
+
+What is not known, be it missing or still to come, looks the same to the network: a 0 and a mark. The output at a step
+is about the value of that very step, as its distance from what came a season before; there is no shift to remember.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+
+from cluster.errors import UserError
+from lstm.config import ForecastConfig
+from lstm.network import Shape
+from lstm.tasks.base import Batch
+from lstm.tasks.table import Floats, Series, read_table
+
+Steps = npt.NDArray[np.int64]  # numbers of steps
+MOST_KEPT_WINDOWS = 20_000
+
+
+@dataclass(frozen=True)
+class Window:
+    """Inputs, base and targets are in units of `scale` from `level`."""
+
+    inputs: Floats  # [context + horizon, features]
+    base: Floats  # [context + horizon]: what came a season before, or a mean of several
+    targets: Floats  # [context + horizon]; nan: not known
+    level: float
+    scale: float
+
+
+class Forecast:
+    """The quantiles of the next `horizon` values of each series."""
+
+    unit = "scaled pinball"
+    carried = False
+
+    def __init__(self, config: ForecastConfig, size: int, seed: int) -> None:
+        self.config, self._size, self._seed = config, size, seed
+        self.table = read_table(config)
+        self.season = self.table.season
+        self._calendar = [
+            _calendar(s.times) if config.calendar and self.table.frequency else None for s in self.table.series
+        ]
+        width = next((c.shape[1] for c in self._calendar if c is not None), 0)
+        c = config
+        features = 5 + 2 * len(c.past_covariates) + 2 * len(c.future_covariates) + width
+        self.shape = Shape(outputs=len(c.quantiles), features=features)
+        self._future_scales = _scales(np.concatenate([s.future[: self.train_end(s)] for s in self.table.series]))
+        self.first = max(2, min(c.context, self.season))  # a window needs that much of a past
+        for s in self.table.series:
+            need = self.first + c.horizon + c.validation + c.test
+            if s.known < need:
+                raise UserError(
+                    f"{s.name} has {s.known} values; expected at least {need} (past {self.first}, forecast.horizon "
+                    f"{c.horizon}, forecast.validation {c.validation}, forecast.test {c.test})"
+                )
+        self._origins = [(i, o) for i, s in enumerate(self.table.series)
+                         for o in range(self.first, self.train_end(s) - c.horizon + 1)]  # fmt: skip
+        self._quantiles = torch.tensor(c.quantiles)
+        self.window = lru_cache(MOST_KEPT_WINDOWS)(self._window)  # the same ones are drawn again and again
+
+    @property
+    def facts(self) -> dict[str, object]:
+        return {"season": self.season, "frequency": self.table.frequency}
+
+    def train_end(self, series: Series) -> int:
+        """Steps that are learned from; then come those of the validation, then those of the test."""
+        return series.known - self.config.test - self.config.validation
+
+    def describe(self) -> list[str]:
+        c, some = self.config, self.table.series
+        names = ", ".join(s.name for s in some[:5]) + (", ..." if len(some) > 5 else "")
+        spans = f"{min(s.times[0] for s in some):%Y-%m-%d} to {max(s.times[s.known - 1] for s in some):%Y-%m-%d}"
+        steps = f"steps of {self.table.frequency}, season {self.season}" if self.table.frequency else "a row a step"
+        return [
+            *self.table.notes,
+            f"{len(some)} series ({names}), {sum(s.known for s in some):,} values, {spans}, {steps}",
+            f"{c.horizon} steps from {c.context}; the last {c.test} of each are for the backtest, "
+            f"{c.validation} before them for validation",
+        ]
+
+    def batch(self, step: int) -> Batch:
+        rng = np.random.default_rng((self._seed, step))
+        chosen = rng.integers(len(self._origins), size=self._size)
+        return self._batch([self.window(*self._origins[k]) for k in chosen])
+
+    def validation(self) -> Iterator[Batch]:
+        for some in _parts(self.validation_origins(), self._size):
+            yield self._batch([self.window(i, o) for i, o in some])
+
+    def validation_origins(self) -> list[tuple[int, int]]:
+        """(series, first step of the horizon) of at most `windows` windows of each series, evenly spread."""
+        found = list[tuple[int, int]]()
+        for i, s in enumerate(self.table.series):
+            end = self.train_end(s)
+            origins = np.arange(end, end + self.config.validation - self.config.horizon + 1)
+            some = origins[np.unique(np.linspace(0, len(origins) - 1, self.config.windows).astype(int))]
+            found += [(i, int(o)) for o in some]
+        return found
+
+    def test_origins(self) -> list[tuple[int, int]]:
+        """All windows whose horizon lies in the test."""
+        c = self.config
+        return [
+            (i, o) for i, s in enumerate(self.table.series) for o in range(s.known - c.test, s.known - c.horizon + 1)
+        ]
+
+    def cost(self, outputs: Tensor, batch: Batch) -> Tensor:
+        assert batch.base is not None
+        error = (batch.targets - batch.base)[batch.counted][:, None] - outputs[batch.counted].float()
+        q = self._quantiles.to(error.device)
+        return 2 * torch.maximum(q * error, (q - 1) * error).mean(1)
+
+    def _window(self, series: int, origin: int) -> Window:
+        """The window whose horizon begins at step `origin`; nothing of the values from there on is in its inputs."""
+        c, s = self.config, self.table.series[series]
+        steps = np.arange(origin - c.context, origin + c.horizon)
+        inside = (steps >= 0) & (steps < len(s.values))
+        at = np.clip(steps, 0, len(s.values) - 1)
+        seen = s.values[:origin]
+        context = seen[max(origin - c.context, 0) :]
+        if not np.isfinite(context).any():
+            context = seen
+        level, scale = float(np.nanmean(context)), float(np.nanstd(context))
+        if not scale > 1e-9 * max(abs(level), 1e-9):
+            scale = 1.0  # constant
+        values = np.where(inside, s.values[at], np.nan)
+        targets = (values - level) / scale
+        base = (_before(_filled(seen), steps, self.season, origin, c.seasons) - level) / scale
+        future = steps >= origin
+        shown = np.where(future, np.nan, targets)
+        columns = [*_marked(shown), base, future.astype(float), np.where(future, (steps - origin + 1) / c.horizon, 0.0)]
+        past = np.where((inside & ~future)[:, None], s.past[at], np.nan)
+        for k in range(past.shape[1]):
+            (m,), (d,) = _scales(past[:, k : k + 1])
+            columns += _marked((past[:, k] - m) / d)
+        centres, widths = self._future_scales
+        known_ahead = np.where(inside[:, None], s.future[at], np.nan)
+        for k in range(known_ahead.shape[1]):
+            columns += _marked((known_ahead[:, k] - centres[k]) / widths[k])
+        calendar = self._calendar[series]
+        if calendar is not None:
+            columns += list(_extended(calendar, s.times, steps, self.table.frequency).T)
+        return Window(np.stack(columns, 1), base, targets, level, scale)
+
+    def _batch(self, windows: Sequence[Window]) -> Batch:
+        inputs, base, targets = (
+            torch.from_numpy(np.stack([getattr(w, name) for w in windows]).astype(np.float32))
+            for name in ("inputs", "base", "targets")
+        )
+        counted = torch.isfinite(targets)
+        counted[:, : self.config.context] = False
+        return Batch(inputs, torch.nan_to_num(targets), counted, base=base)
+
+
+def _marked(values: Floats) -> list[Floats]:
+    """Values with 0 for those that are not known, and a mark of which are."""
+    known = np.isfinite(values)
+    return [np.where(known, values, 0.0), known.astype(float)]
+
+
+def _filled(values: Floats) -> Floats:
+    """Missing values as the last known one."""
+    last = np.maximum.accumulate(np.where(np.isfinite(values), np.arange(len(values)), 0))
+    return values[last]
+
+
+def _before(seen: Floats, steps: Steps, season: int, origin: int, seasons: int = 1) -> Floats:
+    """The value a season before each step, or as many seasons as it takes to be before `origin`.
+
+    With `seasons` above 1, the mean of those of so many seasons running, of as many as there are.
+    """
+    first = steps - season * (np.maximum(steps - origin, 0) // season + 1)
+    if origin < season:
+        first = np.minimum(steps - 1, origin - 1)
+    at = first[:, None] - season * np.arange(seasons)
+    there = (at >= 0) | (np.arange(seasons) == 0)
+    mean: Floats = np.average(seen[np.clip(at, 0, origin - 1)], axis=1, weights=there)
+    return mean
+
+
+def seasonal_naive(values: Floats, origin: int, horizon: int, season: int) -> Floats:
+    """The forecast [horizon] that the last season comes again."""
+    return _before(_filled(values[:origin]), np.arange(origin, origin + horizon), season, origin)
+
+
+def _scales(columns: Floats) -> tuple[Floats, Floats]:
+    """Mean and standard deviation of each column, 0 and 1 where nothing is known or it is constant."""
+    if not columns.size:
+        return np.zeros(columns.shape[1]), np.ones(columns.shape[1])
+    known = np.isfinite(columns)
+    count = np.maximum(known.sum(0), 1)
+    mean = np.where(known, columns, 0).sum(0) / count
+    deviation = np.sqrt((np.where(known, columns - mean, 0) ** 2).sum(0) / count)
+    return mean, np.where(deviation > 1e-9, deviation, 1.0)
+
+
+def _calendar(times: pd.DatetimeIndex) -> Floats:
+    """Sine and cosine of where in the year, week and day each time is, where the steps are fine enough for it."""
+    if len(times) < 2:
+        return np.zeros((len(times), 0))
+    step_s = float(np.median(np.diff(times.to_numpy("datetime64[s]").astype(np.int64))))
+    day = times.day_of_year.to_numpy() - 1 + (hour := times.hour.to_numpy() + times.minute.to_numpy() / 60) / 24
+    cycles = [(day / 365.2425, 182 * 86_400), (times.day_of_week.to_numpy() / 7, 86_400 * 3), (hour / 24, 6 * 3_600)]
+    angles = [2 * np.pi * part for part, coarsest in cycles if step_s <= coarsest]
+    return np.stack([f(a) for a in angles for f in (np.sin, np.cos)], 1) if angles else np.zeros((len(times), 0))
+
+
+def _extended(calendar: Floats, times: pd.DatetimeIndex, steps: Steps, frequency: str | None) -> Floats:
+    """Calendar rows of steps, also of those after the last time."""
+    beyond = int(steps[-1]) - len(times) + 1
+    if beyond > 0:
+        later = pd.date_range(times[-1], periods=beyond + 1, freq=frequency)[1:]
+        both = _calendar(times.append(later))
+        calendar = both if both.shape[1] == calendar.shape[1] else calendar
+    return calendar[np.clip(steps, 0, len(calendar) - 1)]
+
+
+def _parts(some: Sequence[tuple[int, int]], size: int) -> Iterator[Sequence[tuple[int, int]]]:
+    for first in range(0, len(some), size):
+        yield some[first : first + size]

@@ -1,0 +1,38 @@
+"""The task that the settings ask for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lstm.config import AddingConfig, AudioConfig, CopyConfig, ForecastConfig, LstmConfig
+from lstm.tasks.audio import Audio
+from lstm.tasks.base import Task
+from lstm.tasks.forecast import Forecast
+from lstm.tasks.memory_tests import Adding, Copy
+from lstm.tasks.text import Text
+
+
+def make_task(config: LstmConfig) -> Task:
+    """With its data read. UserError for every mistake in them."""
+    section, size, seed = config.task, config.training.batch, config.seed
+    if isinstance(section, AddingConfig):
+        return Adding(section, size, seed)
+    if isinstance(section, CopyConfig):
+        return Copy(section, size, seed)
+    if isinstance(section, AudioConfig):
+        return Audio(section, size)
+    if isinstance(section, ForecastConfig):
+        return Forecast(section, size, seed)
+    return Text(section, size)
+
+
+def settled(config: LstmConfig) -> LstmConfig:
+    """With paths that mean the same wherever a worker starts."""
+    changes = {}
+    for name in ("text", "audio", "forecast"):
+        if (section := getattr(config, name)) is not None:
+            key = "folder" if name == "audio" else "path"
+            place = Path(getattr(section, key)).expanduser()
+            if place.exists():  # else it is an example that came with the package, or a mistake that is told as given
+                changes[name] = section.model_copy(update={key: str(place.absolute())})
+    return config.model_copy(update=changes)

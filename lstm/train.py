@@ -1,0 +1,152 @@
+"""A training run: the loop of one worker, and the run around all of them."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cluster.config import to_yaml
+from cluster.data_parallel import Worker, fit, newest_checkpoint, report, this_worker
+from cluster.errors import UserError
+from cluster.runs import atomic_folder, create_run
+from cluster.training_log import TrainingLog, followed
+from lstm import checkpoint
+from lstm.cell import State
+from lstm.config import LstmConfig
+from lstm.learning import Learner, held_out_cost
+from lstm.metrics import line, training_log
+from lstm.network import build
+from lstm.tasks.base import Batch, Task
+from lstm.tasks.make import make_task, settled
+
+MOST_VALIDATION_BATCHES = 200  # of a validation during training
+Reported = Callable[[dict[str, float], Callable[[Path], None] | None], None]
+
+
+def train(config: LstmConfig, run: Path | None = None, told: Callable[[str], None] = print) -> Path:
+    """Train, or go on with `run`; the run's folder. UserError for every mistake that the user can mend."""
+    config = settled(config)
+    task = make_task(config)  # mistakes in the data show before any worker starts
+    for text in task.describe():
+        told(text)
+    if run is None:
+        run = create_run(config.runs_dir, config.name, to_yaml(config))
+    told(f"run folder {run}; watch with tensorboard --logdir {run / 'tensorboard'}")
+    settings = {"config": config.model_dump(mode="json"), "run": str(run.absolute())}
+    with followed(run, partial(line, steps=config.training.steps, unit=task.unit), told):
+        fit(work, settings, config.workers, run, told)
+    return run
+
+
+def work(settings: dict[str, Any]) -> None:
+    """One worker's whole run; what `fit` calls."""
+    config, run, worker = LstmConfig.model_validate(settings["config"]), Path(settings["run"]), this_worker()
+    torch.set_num_threads(config.workers.cpus)
+    with newest_checkpoint() as folder:
+        learn(config, run, worker, folder, partial(report, worker))
+
+
+def train_here(config: LstmConfig, run: Path, told: Callable[[dict[str, float]], None] = lambda row: None) -> float:
+    """Train in this process without Ray, into an existing folder; the lowest validation cost. `told` of validations."""
+
+    def reported(row: dict[str, float], write: Callable[[Path], None] | None) -> None:
+        if write is not None:
+            with atomic_folder(run / "checkpoint_newest") as folder:
+                write(folder)
+        told(row)
+
+    return learn(settled(config), run, Worker(0, 1, torch.device("cpu")), None, reported)
+
+
+def learn(config: LstmConfig, run: Path, worker: Worker, newest: Path | None, reported: Reported) -> float:
+    """Train in this process as one of the workers, from the checkpoint `newest` on; the lowest validation cost."""
+    t, task = config.training, make_task(config)
+    network = build(config.model, task.shape, config.seed).to(worker.device)  # equal weights on all workers
+    learner = Learner(network, worker.wrap(network), task, t, worker.count, worker.total)
+    carried: State = ()
+    if newest is not None:
+        carried = tuple(part[:, worker.share(t.batch)] for part in checkpoint.resume(newest, learner, worker.device))
+    writer = training_log(run, learner.step) if worker.first else None
+    clock, began, validated = _Clock(learner.step), time.monotonic(), learner.step
+    while learner.step < t.steps:
+        if t.stop_after_s is not None:  # by the first worker's clock: all must stop after the same update
+            elapsed = float(worker.total(time.monotonic() - began if worker.first else 0.0))
+            if elapsed >= t.stop_after_s:
+                break
+            learner.at = int(t.steps * elapsed / t.stop_after_s)
+        whole = task.batch(learner.step)
+        batch = whole.rows(worker.share(len(whole.inputs))).to(worker.device)
+        loss, norm, after = learner.update(batch, carried or None)
+        carried = after if task.carried else ()
+        if not math.isfinite(loss):
+            raise UserError(f"loss became {loss} at step {learner.step}; try a smaller training.learning_rate")
+        clock.timesteps += whole.inputs.shape[0] * whole.inputs.shape[1]
+        if writer and learner.step % t.report_every_steps == 0:
+            row = {"step": learner.step, "loss": loss, "grad_norm": norm, "workers": worker.count}
+            writer.write({**row, **clock.rates(learner.step)})
+            clock = _Clock(learner.step)
+        if learner.step % t.validate_every_steps == 0:
+            goes_on = _validate(config, worker, learner, task, writer, carried, reported)
+            clock, validated = _Clock(learner.step), learner.step
+            if not goes_on:
+                break
+    if validated < learner.step:
+        _validate(config, worker, learner, task, writer, carried, reported)
+    if writer:
+        writer.close()
+    return learner.best_cost
+
+
+class _Clock:
+    """Counts since a row."""
+
+    def __init__(self, step: int) -> None:
+        self._started, self._since, self.timesteps = time.monotonic(), step, 0
+
+    def rates(self, step: int) -> dict[str, float]:
+        seconds = time.monotonic() - self._started
+        return {"timesteps_per_s": self.timesteps / seconds, "updates_per_s": (step - self._since) / seconds}
+
+
+def _validate(
+    config: LstmConfig,
+    worker: Worker,
+    learner: Learner,
+    task: Task,
+    writer: TrainingLog | None,
+    carried: State,
+    reported: Reported,
+) -> bool:
+    """The cost of held-out data, and a checkpoint; whether to go on."""
+    cost = held_out_cost(task, learner.network, _shared(task.validation(), worker), worker.total)
+    goes_on = learner.judge(cost)
+    row = {"step": learner.step, "validation_loss": cost, "best_loss": learner.best_cost}
+    if writer:
+        writer.write(row)
+    everyone = tuple(_gathered(part, worker, config.training.batch) for part in carried)
+    reported(row, lambda folder: checkpoint.save(folder, config, task, learner, everyone))
+    return goes_on
+
+
+def _shared(batches: Iterator[Batch], worker: Worker) -> Iterator[Batch]:
+    """The worker's rows of each batch that has any for it."""
+    for i, batch in enumerate(batches):
+        if i >= MOST_VALIDATION_BATCHES:
+            return
+        mine = batch.rows(worker.share(len(batch.inputs)))
+        if len(mine.inputs):
+            yield mine.to(worker.device)
+
+
+def _gathered(part: torch.Tensor, worker: Worker, size: int) -> torch.Tensor:
+    """The states [layers, B, size] of all sequences, of which each worker has its rows."""
+    layers, _, width = part.shape
+    whole = part.new_zeros(layers, size, width)
+    whole[:, worker.share(size)] = part
+    return worker.total(whole).to(part.dtype)

@@ -1,0 +1,192 @@
+"""`apex-lstm` from a file to a result: one run on real Ray, the rest in this process; and the mistakes on the way."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from safetensors.torch import load_file
+
+from cluster.data_parallel import Worker
+from cluster.errors import UserError
+from cluster.runs import create_run
+from lstm.cli import COMMANDS, main
+from lstm.config import load, presets
+from lstm.tasks.audio import decode, encode
+from lstm.tasks.text import coded, spelled
+from lstm.train import learn, train_here
+
+TEXT = "the cat sat on the mat. the dog sat on the cat. "
+TINY = ("model.hidden=16", "model.embedding=8", "training.batch=4", "training.report_every_steps=5",
+        "training.warmup_steps=0")  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "book.txt").write_text(TEXT * 60)
+    (tmp_path / "latin.txt").write_bytes(("caf\u00e9 " * 500).encode("latin-1"))
+    times = pd.date_range("2000-01-01", periods=90, freq="MS")
+    pd.DataFrame({"date": times, "y": np.sin(np.arange(90) / 2)}).to_csv(tmp_path / "series.csv", index=False)
+    (tmp_path / "sound").mkdir()
+    soundfile.write(tmp_path / "sound" / "a.wav", 0.4 * np.sin(np.arange(8_000) / 9), 8_000)
+    (tmp_path / "sound" / "b.wav").write_bytes(b"no")
+    return tmp_path
+
+
+def rows(run):
+    return [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def started(preset, *words):
+    config = load(preset, [*TINY, *words]).config
+    return config, create_run("runs", config.name, "name: x\n")
+
+
+@pytest.mark.timeout(240)
+def test_two_workers_learn_a_text_and_the_run_writes_it_on(folder, capsys):
+    words = ("text.path=book.txt", "text.chunk=16", "training.steps=200", "training.validate_every_steps=100")
+    assert main(["train", "text", *TINY, *words, "workers.count=2", "training.learning_rate=2e-2"]) == 0
+    out = capsys.readouterr().out
+    assert "2,880 characters, 14 different; the last 288 held out" in out and "nats/character, best" in out
+    (run,) = (folder / "runs").iterdir()
+    seen = rows(run)
+    assert [row["step"] for row in seen if "loss" in row] == list(range(5, 201, 5))
+    assert {row["workers"] for row in seen if "loss" in row} == {2}
+    assert seen[-1]["validation_loss"] < 0.6, "it knows the two sentences by heart, or nearly"
+    assert main(["evaluate", str(run)]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("LSTM") and "frequencies" in out and "xz" in out and "bits" in out
+    assert main(["sample", str(run), "--length", "60", "--prompt", "the c", "--temperature", "0"]) == 0
+    assert capsys.readouterr().out.startswith("the cat sat on the")
+    assert main(["sample", str(run), "--prompt", "Z"]) == 2
+    assert "--prompt: 'Z' is not among the 14 characters that were learned" in capsys.readouterr().err
+
+
+def test_a_run_that_goes_on_has_never_stopped(folder):
+    """Weights, Adam's moments and the carried state of every stream come back."""
+    config, whole = started("text", "text.path=book.txt", "text.chunk=16", "training.steps=6",
+                            "training.validate_every_steps=3")  # fmt: skip
+    _, broken = started("text", "text.path=book.txt")
+    alone = Worker(0, 1, torch.device("cpu"))
+    kept = []
+
+    def keep(row, write):
+        kept.append(broken / f"checkpoint_{len(kept)}")
+        kept[-1].mkdir()
+        write(kept[-1])
+
+    learn(config, whole, alone, None, keep)
+    learn(config, broken, alone, kept[0], keep)
+    straight, again = (load_file(kept[k] / "training.safetensors") for k in (1, 2))
+    assert straight.keys() == again.keys() and all(torch.equal(straight[name], again[name]) for name in straight)
+    assert load_file(kept[0] / "state.safetensors")["0"].shape == (1, 4, 16)
+
+
+def test_a_forecast_from_file_to_file(folder, capsys):
+    config, run = started("forecast", "forecast.path=series.csv", "training.steps=20", "forecast.context=12",
+                          "forecast.validation=12", "forecast.test=12", "training.validate_every_steps=10")  # fmt: skip
+    train_here(config, run)
+    assert main(["evaluate", str(run)]) == 0
+    assert "MASE" in (out := capsys.readouterr().out) and "in 80%" in out
+    newer = pd.DataFrame({"date": pd.date_range("2005-01-01", periods=60, freq="MS"), "y": np.arange(60.0)})
+    newer.to_csv("newer.csv", index=False)
+    assert main(["forecast", str(run), "--data", "newer.csv", "--out", "f.parquet"]) == 0
+    said = pd.read_parquet("f.parquet")
+    assert list(said.columns) == ["series", "date", "q0.1", "q0.5", "q0.9"] and len(said) == 12
+    assert said["date"][0] == pd.Timestamp("2010-01-01") and (folder / "f.png").stat().st_size > 5_000
+    assert main(["forecast", str(run), "--out", "f.xls"]) == 2
+    assert "ends in .csv or .parquet" in capsys.readouterr().err
+    assert main(["sample", str(run)]) == 2
+    assert "learned neither text nor sound" in capsys.readouterr().err
+
+
+def test_sound_from_folder_to_file(folder, capsys):
+    config, run = started("audio", "audio.folder=sound", "audio.chunk=64", "training.steps=10",
+                          "training.validate_every_steps=5")  # fmt: skip
+    train_here(config, run)
+    assert main(["sample", str(run), "--length", "400", "--out", "made.wav"]) == 0
+    made, rate = soundfile.read("made.wav")
+    assert (len(made), rate) == (400, 8_000)
+    assert main(["sample", str(run), "--out", "made.mp3"]) == 2
+    assert "ends in .wav or .flac" in capsys.readouterr().err
+
+
+def test_early_stopping_and_a_limit_of_time(folder):
+    config, run = started("adding", "adding.steps=8", "training.steps=100000", "training.patience=2",
+                          "training.validate_every_steps=2", "training.learning_rate=1e-9")  # fmt: skip
+    best = train_here(config, run)
+    last = rows(run)[-1]
+    assert last["step"] < 1_000 and last["best_loss"] == best
+    config, run = started("adding", "adding.steps=8", "training.steps=100000", "training.stop_after_s=0.3")
+    train_here(config, run)
+    assert rows(run)[-1]["step"] < 100_000 and "validation_loss" in rows(run)[-1]
+
+
+def test_the_memory_command(folder, capsys):
+    words = ("--steps", "12", "--updates", "5", "--hidden", "4", "--batch", "4", "--show-gates", "--out", "m")
+    assert main(["memory", *words]) == 0
+    assert "gradient at lag" in capsys.readouterr().out
+    figures = json.loads((folder / "m" / "memory.json").read_text())
+    assert set(figures["squared error"]) == {"LSTM", "plain"}
+    assert {p.name for p in (folder / "m").iterdir()} == {"memory.json", "gradients.png", "learning.png", "gates.png"}
+
+
+def test_a_learning_rate_is_found(folder, capsys):
+    assert main(["find-rate", "adding", "adding.steps=10", *TINY, "--updates", "20", "--out", "r.png"]) == 0
+    assert "training.learning_rate=" in capsys.readouterr().out and (folder / "r.png").exists()
+
+
+def test_mu_law_there_and_back():
+    sound = np.linspace(-1, 1, 999)
+    codes = encode(sound)
+    assert codes.min() == 0 and codes.max() == 255 and encode(np.zeros(1))[0] == 128
+    assert np.abs(decode(codes) - sound).max() < 0.05
+    assert np.array_equal(encode(decode(np.arange(256))), np.arange(256)), "every code is its own"
+
+
+def test_codes_of_text():
+    assert spelled(coded("abba", "ab"), "ab") == "abba"
+    assert spelled(coded("caf\u00e9", ""), "") == "caf\u00e9"
+    with pytest.raises(UserError, match="'c' is not among the 2"):
+        coded("abc", "ab")
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["train"], "no preset; expected one of"),
+        (["train", "text"], "text.path"),
+        (["train", "text", "text.path=bok.txt"], "does not exist; expected a text file or a folder"),
+        (["train", "text", "text.path=latin.txt"], "byte 0xe9 on line 1 is not utf-8; set text.encoding"),
+        (["train", "text", "text.path=book.txt", "text.encoding=utf8x"], "is unknown"),
+        (["train", "text", "text.path=book.txt", "text.chunk=9999"], "has 2,880 characters; expected at least"),
+        (["train", "text", "text.path=book.txt", "model.hiden=3"], "Did you mean 'model.hidden'?"),
+        (["train", "audio", "audio.folder=nowhere"], "does not exist"),
+        (["train", "audio", "audio.folder=sound", "audio.chunk=4000"], "(skipped: b.wav"),
+        (["train", "forecast", "forecast.path=series.csv", "forecast.horizon=80"], "forecast"),
+        (["train", "adding", "workers.count=64"], "training.batch 32 has no sequence"),
+        (["train", "adding", "model.cell=rnn", "model.peepholes=true"], "cell rnn has no peepholes"),
+        (["train", "adding", "text.path=book.txt"], "adding and text set; expected one of"),
+        (["sweep", "adding"], "nothing to draw"),
+        (["sweep", "adding", "training.learning_rate=1..x"], "expected two numbers"),
+        (["evaluate", "runs/none"], "does not exist"),
+        (["sample", "x", "--length", "0"], "expected at least 1"),
+        (["memory", "--updates", "0"], "expected at least 1"),
+        (["trian"], "Did you mean 'train'?"),
+    ],
+)  # fmt: skip
+def test_one_clear_message(capsys, words, told):
+    assert main(words) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error: ") and told in err and "Traceback" not in err and err.count("\n") == 1
+
+
+def test_presets_load_and_are_listed(capsys):
+    needs = {"text": ["text.path=x"], "audio": ["audio.folder=x"], "forecast": ["forecast.path=x"],
+             "prices": ["forecast.path=x"]}  # fmt: skip
+    for preset in presets():
+        assert main(["config", preset, *needs.get(preset, [])]) == 0
+    assert "model.hidden" in capsys.readouterr().out and {"train", "forecast", "memory"} <= set(COMMANDS)
