@@ -31,7 +31,7 @@ from lstm.memory import one_worker
 from lstm.network import build
 from lstm.tasks.codes import NextCode
 
-CLASSES, EMBEDDING, BATCH, CHUNK, SECONDS = 65, 64, 50, 50, 4.0
+CLASSES, EMBEDDING, BATCH, CHUNK, SECONDS = 65, 64, 50, 50, 2.0
 BARE, FUSED, WRITTEN = "bare torch loop", "apex-lstm, fused", "apex-lstm, written cells"
 
 
