@@ -5,6 +5,7 @@ from benchmarks import (
     gpu_speed,
     learner_speed,
     replay_speed,
+    retro_speed,
     scaling,
     system_speed,
     wavenet_speed,
@@ -13,6 +14,7 @@ from benchmarks import (
 
 for benchmark in (
     actor_speed,
+    retro_speed,
     replay_speed,
     learner_speed,
     scaling,
