@@ -6,6 +6,7 @@ from benchmarks import (
     learner_speed,
     lstm_speed,
     replay_speed,
+    retro_speed,
     scaling,
     system_speed,
     wavenet_speed,
@@ -14,6 +15,7 @@ from benchmarks import (
 
 for benchmark in (
     actor_speed,
+    retro_speed,
     replay_speed,
     learner_speed,
     scaling,

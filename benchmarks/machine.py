@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 
 ROOT = Path(__file__).parents[1]
+PACKAGES = ("torch", "ray", "ale-py", "stable-retro", "numpy", "numba", "gymnasium")
 
 
 def facts() -> dict[str, Any]:
@@ -31,7 +32,7 @@ def facts() -> dict[str, Any]:
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "gpu": _gpu(),
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "versions": {name: version(name) for name in ("torch", "ray", "ale-py", "numpy", "numba", "gymnasium")},
+        "versions": {name: version(name) for name in PACKAGES},
         "commit": (commit.stdout.strip() or "unknown") + (" with changes" if dirty.stdout.strip() else ""),
         "command": " ".join(["python", *(Path(a).name if Path(a).is_absolute() else a for a in sys.orig_argv[1:])]),
     }
