@@ -97,7 +97,11 @@ class Aligner:
             from pocketsphinx import Decoder
         except ImportError:
             raise UserError("PocketSphinx is not installed; expected pip install 'apex-ray[speech]'") from None
-        self._decoder: Any = Decoder(lm=None, loglevel="FATAL")
+        # Where the first one's beams lose the path, as happens with voices unlike the model's, the second one tries.
+        self._decoders: list[Any] = [
+            Decoder(lm=None, loglevel="FATAL"),
+            Decoder(lm=None, loglevel="FATAL", beam=1e-80, pbeam=1e-80, wbeam=1e-60),
+        ]
         self._words: dict[str, str] = {}  # its name by its phones
 
     def __call__(self, sound: np.ndarray[Any, np.dtype[np.float32]], text: str) -> dict[str, Any]:
@@ -127,29 +131,37 @@ class Aligner:
         phones = " ".join(filter(None, (CMU[bare(name)] for name in names)))
         if phones not in self._words:
             self._words[phones] = f"w{len(self._words)}"
-            self._decoder.add_word(self._words[phones], phones, True)
+            for decoder in self._decoders:
+                decoder.add_word(self._words[phones], phones, True)
         return self._words[phones]
 
     def _aligned(self, words: list[str], data: bytes) -> list[list[tuple[float, str]]]:
-        """(start, phone) of each word and silence; words first, then the phones within them."""
-        try:
-            self._decoder.set_align_text(" ".join(words))
-            self._heard(data)
-            if self._decoder.hyp() is None:
-                raise RuntimeError("no path")
-            self._decoder.set_alignment()
-            self._heard(data)
-            found = [[(phone.start * FRAME_S, phone.name) for phone in word] for word in self._decoder.get_alignment()]
-        except RuntimeError:
-            raise ValueError("does not sound like its text") from None
-        if sum(parts[0][1] != "SIL" for parts in found) != len(words):
-            raise ValueError("does not sound like all of its text")
-        return found
+        """(start, phone) of each word and silence."""
+        for decoder in self._decoders:
+            found = _path(decoder, words, data)
+            if sum(parts[0][1] != "SIL" for parts in found) == len(words):
+                return found
+        raise ValueError("does not sound like its text")
 
-    def _heard(self, data: bytes) -> None:
-        self._decoder.start_utt()
-        self._decoder.process_raw(data, full_utt=True)
-        self._decoder.end_utt()
+
+def _path(decoder: Any, words: list[str], data: bytes) -> list[list[tuple[float, str]]]:
+    """Words first, then the phones within them; nothing where there is no path."""
+    try:
+        decoder.set_align_text(" ".join(words))
+        _hear(decoder, data)
+        if decoder.hyp() is None:
+            return []
+        decoder.set_alignment()
+        _hear(decoder, data)
+        return [[(phone.start * FRAME_S, phone.name) for phone in word] for word in decoder.get_alignment()]
+    except RuntimeError:
+        return []
+
+
+def _hear(decoder: Any, data: bytes) -> None:
+    decoder.start_utt()
+    decoder.process_raw(data, full_utt=True)
+    decoder.end_utt()
 
 
 def _named(names: list[str], starts: list[float]) -> list[tuple[float, str]]:

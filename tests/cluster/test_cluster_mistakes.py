@@ -24,7 +24,9 @@ def one_message(result: tuple[int, str, float], *parts: str) -> None:
     assert code == 2, out
     assert "Traceback" not in out and out.count("error: ") == 1, out
     assert [part for part in parts if part not in out] == [], out
-    assert seconds < SECONDS + 10  # not a measure of speed: all commands of a test run at once, on as few as two cores
+    assert (
+        seconds < SECONDS + 25
+    )  # no measure of speed: a test's commands run at once, and another file of tests beside them
 
 
 def test_a_wrong_token(head: Head) -> None:

@@ -26,7 +26,7 @@ def test_from_up_to_down(tmp_path: Path, head: Head) -> None:
     code, out = other.up("--cpus", "1")
     try:
         assert code == 0, out
-        found = re.search(r"^Grafana +(\S+) \(apex.json, lstm.json\)$", out, re.MULTILINE)
+        found = re.search(r"^Grafana +(\S+) \(apex.json, lstm.json, wavenet.json\)$", out, re.MULTILINE)
         assert found, out
         boards = Path(found[1]) / "dashboards"
         assert (boards / "apex.json").exists() and (boards / "default_grafana_dashboard.json").exists()

@@ -18,7 +18,7 @@ TEXT = "Please leave a message after the tone."
 
 @pytest.fixture(scope="module")
 def spoken():
-    said = say(TEXT, "en-us", "m3")
+    said = say(TEXT, "en-us", "f1")
     return said, librosa.resample(said.sound, orig_sr=said.rate, target_sr=16_000)
 
 

@@ -101,8 +101,8 @@ def test_a_vocoder_learns_its_spectrum(tmp_path, monkeypatch, capsys):
     settings = (
         "data.folder=.", "data.conditions=mel", "data.mels=20", "model.cycles=1", "model.layers_per_cycle=4",
         "model.residual=16", "model.skip=16", "model.head=16", "model.local_channels=16", "training.batch=2",
-        "training.segment_samples=1600", "training.steps=30",
-        "training.learning_rate=1.0e-2", "training.warmup_steps=2", "data.validation_fraction=0.6", "runs_dir=runs",
+        "training.segment_samples=1600", "training.steps=150", "training.ema=0.9",
+        "training.learning_rate=3.0e-3", "training.warmup_steps=10", "data.validation_fraction=0.6", "runs_dir=runs",
     )  # fmt: skip
     run = trained("small", *settings)
     assert main(["evaluate", str(run), "--distances", "2", "--against", str(run)]) == 0
