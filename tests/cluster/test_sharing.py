@@ -62,7 +62,7 @@ def started(head: Head, *command: str, cwd: Path) -> Iterator[tuple[subprocess.P
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.skip(reason="not yet seen to pass: each time on a machine too busy to start its nodes in Ray's 30 s")
+@pytest.mark.skip(reason="does not come to its end: 300 s on a busy machine, 150 s on an idle one; not yet known why")
 def test_both_make_progress_and_end(head: Head, sound: Path) -> None:
     """Ape-X has two of the head's three cores. Of at most eight workers one starts beside it; a job of two waits."""
     address = f"workers.address={head.address}"
