@@ -1,19 +1,17 @@
 """A process around one emulator, started by envs/retro.py.
 
-It takes (command, *arguments) from the socket, answers each, and ends when the socket does. The agent's frames go to
-shared memory. A step, which comes hundreds of times a second, is one byte, and what it came to is six unless an episode
-ended; everything else is pickled. This file imports neither torch nor Ray.
+It takes (command, *arguments) from its link, answers each, and ends when the link does. The agent's frames go to
+shared memory. This file imports neither torch nor Ray.
 """
 
 from __future__ import annotations
 
 import mmap
-import pickle
-import struct
+import os
+import socket
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ import numpy as np
 from PIL import Image
 
 from apex_ray.envs.emulator import Emulator, Game, Stage
+from apex_ray.envs.emulator_link import Answer, Link
 from apex_ray.types import ByteArray, StageEnd
 
 REWARD_SCALE = 0.01  # of one pixel, or of one point of the contest
@@ -39,34 +38,6 @@ class Task:
     max_frames: int
     image_size: int
     reward: str  # scenario, delta, flat or contest
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a step came to."""
-
-    reward: float
-    terminated: bool
-    truncated: bool
-    life_lost: bool
-    end: StageEnd | None  # of an episode that ended
-
-
-_PLAIN = struct.Struct("<BfB")  # 0, which begins no pickle; reward; flags
-
-
-def pack(answer: Any) -> bytes:
-    """An answer as it travels."""
-    if isinstance(answer, Answer) and answer.end is None:
-        return _PLAIN.pack(0, answer.reward, answer.terminated | answer.truncated << 1 | answer.life_lost << 2)
-    return pickle.dumps(answer)
-
-
-def unpack(message: bytes) -> Any:
-    if message[0]:
-        return pickle.loads(message)
-    _, reward, flags = _PLAIN.unpack(message)
-    return Answer(reward, bool(flags & 1), bool(flags & 2), bool(flags & 4), None)
 
 
 def agent_frame(screen: ByteArray, size: int) -> ByteArray:
@@ -190,10 +161,12 @@ class Player:
         return self._emulator
 
 
-def serve(socket: int, memory: int) -> None:
+def serve(descriptor: int, memory: int) -> None:
     """Answer commands until the other side is gone. An exception is the answer to the command that raised it."""
-    connection = Connection(socket)
-    task, index = connection.recv()
+    # Emulators do not interrupt each other or the actor, which has the most to do for the least time.
+    os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    link = Link(socket.socket(fileno=descriptor))
+    task, index = link.asked()
     size = task.image_size
     frame = np.frombuffer(mmap.mmap(memory, 0), np.uint8, size * size, offset=index * size * size).reshape(size, size)
     player = Player(task, frame)
@@ -202,13 +175,12 @@ def serve(socket: int, memory: int) -> None:
     }
     while True:
         try:
-            message = connection.recv_bytes()
+            command, *arguments = link.asked()
         except (EOFError, OSError):
             return
-        command, *arguments = ("step", message[0]) if len(message) == 1 else pickle.loads(message)
         try:
             answer = commands[command](*arguments)
         except Exception as error:
             place = traceback.extract_tb(error.__traceback__)[-1]
             answer = RuntimeError(f"{type(error).__name__}: {error} ({Path(place.filename).name}:{place.lineno})")
-        connection.send_bytes(pack(answer))
+        link.reply(answer)

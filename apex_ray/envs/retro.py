@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import mmap
 import os
-import pickle
 import socket
 import subprocess
 import sys
-from multiprocessing.connection import Connection
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from apex_ray.cartridge import rom as cartridge
 from apex_ray.config.schema import EnvConfig
 from apex_ray.envs import pad, retro_games
 from apex_ray.envs.base import ProcessLostError
-from apex_ray.envs.emulator_process import Answer, unpack
+from apex_ray.envs.emulator_link import Answer, Link
 from apex_ray.types import AnyArray, ByteArray, EnvSpec, IntArray, StageEnd, Step
 
 CLOSE_S = 5.0
@@ -56,7 +55,7 @@ class RetroEnvs:
         self._observations = np.zeros((num_envs, config.frame_stack, size, size), np.uint8)
         self._processes = [_start(self._memory) for _ in range(num_envs)]
         for e, process in enumerate(self._processes):
-            process.connection.send((self.task, e))
+            process.link.ask(self.task, e)
         self._ended = np.zeros(num_envs, bool)
         self._actions: IntArray | None = None
         self._pressed = [frozenset[str]()] * num_envs
@@ -89,7 +88,7 @@ class RetroEnvs:
                 self._begin(e)
             else:
                 self._pressed[e] = self.task.buttons[action]
-                self._write(e, bytes((action,)))
+                self._step(e, action)
 
     def recv(self) -> Step:
         if self._actions is None:
@@ -99,7 +98,7 @@ class RetroEnvs:
         rewards = np.zeros(count, np.float32)
         terminated, truncated, life_lost = (np.zeros(count, bool) for _ in range(3))
         ends: dict[int, StageEnd] = {}
-        for e in range(count):
+        for e in reversed(range(count)):  # the last to be asked is likely the last to answer: the others wait for no one
             answer: Answer | None = self._answer(e)
             if answer is None:  # the start of an episode
                 self._observations[e] = 0
@@ -132,7 +131,7 @@ class RetroEnvs:
 
     def close(self) -> None:
         for process in self._processes:
-            process.connection.close()
+            process.link.close()
         for process in self._processes:
             try:
                 process.popen.wait(CLOSE_S)
@@ -157,17 +156,20 @@ class RetroEnvs:
         self._ask(e, "begin", stage)
 
     def _ask(self, e: int, *command: Any) -> None:
-        self._write(e, pickle.dumps(command))
-
-    def _write(self, e: int, message: bytes) -> None:
         try:
-            self._processes[e].connection.send_bytes(message)
+            self._processes[e].link.ask(*command)
+        except OSError:
+            raise self._lost(e) from None
+
+    def _step(self, e: int, action: int) -> None:
+        try:
+            self._processes[e].link.step(action)
         except OSError:
             raise self._lost(e) from None
 
     def _answer(self, e: int) -> Any:
         try:
-            answer = unpack(self._processes[e].connection.recv_bytes())
+            answer = self._processes[e].link.answer()
         except (EOFError, OSError):
             raise self._lost(e) from None
         if isinstance(answer, RuntimeError):
@@ -180,11 +182,12 @@ class RetroEnvs:
         return ProcessLostError(f"the emulator's process of environment {e} of {self.spec.env_id} {how}")
 
 
+@dataclass(frozen=True)
 class _Process:
     """An emulator's process and the way to talk to it."""
 
-    def __init__(self, popen: subprocess.Popen[bytes], connection: Connection) -> None:
-        self.popen, self.connection = popen, connection
+    popen: subprocess.Popen[bytes]
+    link: Link
 
 
 def _start(memory: int) -> _Process:
@@ -200,4 +203,4 @@ def _start(memory: int) -> _Process:
             env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
             process_group=0,
         )
-    return _Process(popen, Connection(ours.detach()))
+    return _Process(popen, Link(ours))

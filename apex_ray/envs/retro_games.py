@@ -19,6 +19,7 @@ from apex_ray.cartridge import rom as cartridge
 from apex_ray.config.schema import EnvConfig
 from apex_ray.envs import sonic
 from apex_ray.envs.emulator import Game, Stage
+from apex_ray.envs.emulator_link import MAX_ACTIONS
 from apex_ray.envs.emulator_process import Task
 from apex_ray.envs.roms import Shelf, look_through
 from cluster.errors import UserError, did_you_mean
@@ -26,7 +27,6 @@ from cluster.errors import UserError, did_you_mean
 PREFIX = "retro/"
 VERSION = "-v0"  # how stable-retro's ids end; gym-retro's had none
 NO_BUTTON = "NONE"
-MAX_ACTIONS = 255  # an action travels as one byte
 MENU_BUTTONS = ("START", "SELECT", "MODE")
 
 
