@@ -12,6 +12,7 @@ import numpy as np
 import stable_retro
 
 from apex_ray.cartridge import rom as cartridge
+from apex_ray.envs.scenario import Scenario
 from apex_ray.types import ByteArray
 
 
@@ -56,6 +57,7 @@ class Emulator:
         self._core.step()
         if not self.data.load(game.info, game.scenario):
             raise RuntimeError(f"stable-retro can't read {game.info} or {game.scenario}")
+        self._scenario = Scenario.of(Path(game.scenario))
         self._made: dict[str, bytes] = {}  # the cartridge's states, compressed
         self._movie: stable_retro.Movie | None = None
         self._nothing = np.zeros(len(self.buttons), np.uint8)
@@ -81,6 +83,8 @@ class Emulator:
             self._movie.step()
         self.data.reset()
         self.data.update_ram()
+        if self._scenario is not None:
+            self._scenario.begin(self.data.lookup_value)
         self._mask = self._nothing
 
     def press(self, mask: ByteArray) -> None:
@@ -95,6 +99,8 @@ class Emulator:
                 self._movie.set_key(button, bool(pressed), 0)
             self._movie.step()
         self._core.step()
+        if self._scenario is not None:
+            return self._scenario.frame(self.data.lookup_value)
         self.data.update_ram()
         return float(self.data.current_reward()), bool(self.data.is_done())
 
