@@ -98,7 +98,9 @@ class RetroEnvs:
         rewards = np.zeros(count, np.float32)
         terminated, truncated, life_lost = (np.zeros(count, bool) for _ in range(3))
         ends: dict[int, StageEnd] = {}
-        for e in reversed(range(count)):  # the last to be asked is likely the last to answer: the others wait for no one
+        for e in reversed(
+            range(count)
+        ):  # the last to be asked is likely the last to answer: the others wait for no one
             answer: Answer | None = self._answer(e)
             if answer is None:  # the start of an episode
                 self._observations[e] = 0
