@@ -22,7 +22,7 @@ COMPARE: dict[str, Callable[[int, int], bool]] = {
     "greater-than": operator.gt,
     "greater-or-equal": operator.ge,
 }
-WITH_ZERO = {
+WITH_ZERO: dict[str, Callable[[int, int], bool]] = {
     "zero": operator.eq,
     "nonzero": operator.ne,
     "negative": operator.lt,
@@ -30,7 +30,7 @@ WITH_ZERO = {
 }
 
 
-class Unsupported(Exception):
+class UnsupportedError(Exception):
     """A rule that this file does not know."""
 
 
@@ -92,7 +92,7 @@ class Scenario:
         try:
             _only(rules, "reward", "done", "crop", "actions")
             return cls(Rewards(rules.get("reward", {})), Ends(rules.get("done", {})))
-        except Unsupported:
+        except UnsupportedError:
             return None
 
     def begin(self, lookup: Lookup) -> None:
@@ -111,10 +111,10 @@ def _comparison(test: Mapping[str, Any]) -> tuple[Callable[[int, int], bool], in
     if op in WITH_ZERO:
         return WITH_ZERO[op], 0
     if op not in COMPARE or not isinstance(test.get("reference"), int):
-        raise Unsupported
+        raise UnsupportedError
     return COMPARE[op], int(test["reference"])
 
 
 def _only(rules: Mapping[str, Any], *known: str) -> None:
     if set(rules) - set(known):
-        raise Unsupported
+        raise UnsupportedError

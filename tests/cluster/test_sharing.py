@@ -17,8 +17,8 @@ import soundfile
 from tests.cluster.heads import Head, Reader, finish, kill_family
 
 APEX = (
-    "apex-ray", "train", "cartpole", "actors.count=1", "learner.threads=1", "stop.evaluation_return=null", "report.every_s=1",
-    "report.line_every_s=1", "evaluation.every_s=100",
+    "apex-ray", "train", "cartpole", "actors.count=1", "learner.threads=1", "stop.evaluation_return=null",
+    "report.every_s=1", "report.line_every_s=1", "evaluation.every_s=100",
 )  # fmt: skip
 WAVENET = (
     "apex-wavenet", "train", "small", "data.folder=sound", "model.cycles=1", "model.layers_per_cycle=4",
