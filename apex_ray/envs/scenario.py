@@ -65,7 +65,7 @@ class Ends:
 
     def __init__(self, rules: Mapping[str, Any]) -> None:
         _only(rules, "condition", "variables", "nodes")
-        self._all = rules.get("condition", "any") == "all"
+        self._all: bool = rules.get("condition", "any") == "all"
         self._tests = [(name, *_comparison(test)) for name, test in rules.get("variables", {}).items()]
         self._nodes = [Ends(node) for node in rules.get("nodes", {}).values()]
 
