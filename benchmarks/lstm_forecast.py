@@ -3,6 +3,8 @@
 Rolling-origin backtest: each is trained once on what comes before the test, then forecasts from every origin in it with
 all values before the origin known. The peers run in an environment of their own: sh benchmarks/peers/install.sh
 forecast. One thread each; what was missing in CO2 is interpolated for them.
+
+    python -m benchmarks.lstm_forecast [--peers FILE]   # FILE keeps what the peers said, for the next time
 """
 
 from __future__ import annotations
@@ -11,8 +13,9 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import argparse
 import json
-import sys
+import subprocess
 import tempfile
 import time
 from pathlib import Path
@@ -40,9 +43,13 @@ def ours(config: LstmConfig) -> tuple[Forecast, Forecaster, float]:
         started = time.monotonic()
         train_here(config, Path(folder))
         seconds = time.monotonic() - started
-        assert config.forecast is not None
-        task = Forecast(config.forecast, config.training.batch, config.seed)
+        task = task_of(config)
         return task, Forecaster(checkpoint.load_network(Path(folder), task.shape), task), seconds
+
+
+def task_of(config: LstmConfig) -> Forecast:
+    assert config.forecast is not None
+    return Forecast(config.forecast, config.training.batch, config.seed)
 
 
 def split(task: Forecast) -> dict[str, Any]:
@@ -77,29 +84,40 @@ def mase_of(task: Forecast, said: dict[str, list[list[float]]]) -> dict[str, flo
     return found
 
 
-def peers(splits: dict[str, Any]) -> dict[str, Any]:
+def peers(splits: dict[str, Any], kept: Path | None) -> dict[str, Any]:
     """Preset -> peer -> series -> origins -> medians; a reason (text) in place of what could not run."""
+    if kept and kept.exists():
+        known: dict[str, Any] = json.loads(kept.read_text())
+        return known
     python = Path(os.environ.get("FORECAST_PEERS", PEER_PYTHON))
     if not python.exists():
         print("peers are not there: sh benchmarks/peers/install.sh forecast")
         return {preset: {} for preset in splits}
-    import subprocess
-
     with tempfile.TemporaryDirectory() as folder:
         given, answer = Path(folder) / "splits.json", Path(folder) / "answer.json"
         given.write_text(json.dumps(splits))
         script = ROOT / "benchmarks" / "peers" / "forecast.py"
         subprocess.run([str(python), str(script), str(given), str(answer)], check=True, cwd=folder)
-        answered: dict[str, Any] = json.loads(answer.read_text())
-        return answered
+        text = answer.read_text()
+    if kept:
+        kept.write_text(text)
+    answered: dict[str, Any] = json.loads(text)
+    return answered
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--peers", type=Path, metavar="FILE")
+    parser.add_argument("--only-peers", action="store_true", help="run them, and nothing of ours")
+    args = parser.parse_args()
     torch.set_num_threads(1)
     OUT.mkdir(parents=True, exist_ok=True)
+    if args.only_peers:
+        peers({preset: split(task_of(load(preset).config)) for preset in PRESETS}, args.peers)
+        return
     tasks, figures, splits = {}, dict[str, Any](), {}
     for preset in PRESETS:
-        config = load(preset, sys.argv[1:]).config
+        config = load(preset).config
         task, forecaster, seconds = ours(config)
         scores = backtest(forecaster, task)
         tasks[preset], splits[preset] = task, split(task)
@@ -117,7 +135,7 @@ def main() -> None:
         }
         print(preset, json.dumps(figures[preset]), flush=True)
         picture(task, forecaster, OUT / f"{preset}.png")
-    for preset, answered in peers(splits).items():
+    for preset, answered in peers(splits, args.peers).items():
         for peer, said in answered.items():
             if isinstance(said, str):
                 figures[preset]["MASE"][peer] = said

@@ -15,7 +15,7 @@ from cluster.runs import create_run
 from lstm.config import load
 from lstm.tasks.make import make_task, settled
 
-COST = "validation_loss"
+COST = "best_loss"  # of the weights that a run keeps
 
 
 def sweep(preset: str, words: Sequence[str], trials: int, seed: int, told: Callable[[str], None]) -> dict[str, Any]:

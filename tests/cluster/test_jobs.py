@@ -55,7 +55,7 @@ def test_a_stopped_job_writes_a_checkpoint_and_status_shows_the_picture(head: He
     submit = ("apex-cluster", "submit", "--name", "long", "--no-follow", "--", "apex-ray", "train", "cartpole")
     assert head.run(*submit, "stop.evaluation_return=null", "report.line_every_s=1", cwd=tmp_path)[0] == 0
     follower = head.start("apex-cluster", "logs", "long", "--follow")
-    Reader(follower).until("updates")
+    Reader(follower).until("actors   1")  # actors are started last
     code, out = head.run("apex-cluster", "status")
     assert code == 0
     for name, kind in {"actor-0": "ActorNode", "learner": "LearnerNode", "replay-0": "ReplayNode"}.items():

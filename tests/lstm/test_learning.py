@@ -171,3 +171,23 @@ def test_what_finding_a_rate_sees():
     rates, losses = rates_and_losses(ragged(), build(MODEL, ragged().shape, 0), TRAINING, 30)
     assert len(rates) == len(losses) <= 30 and np.all(np.diff(np.log(rates)) > 0)
     assert held_out_cost(ragged(), build(MODEL, ragged().shape, 0), ragged().validation(), one_worker) > 0
+
+
+def test_bfloat16_multiplies_coarsely_and_learns_the_same():
+    """Weights stay float32; a gradient in bfloat16 points where the float32 one does."""
+    gradients, losses = [], []
+    for bf16 in (False, True):
+        task = streams()
+        training = TRAINING.model_copy(update={"bf16": bf16})
+        network = build(MODEL, task.shape, 0)
+        learner = Learner(network, network, task, training, 1, one_worker)
+        batch = task.batch(0)
+        losses.append(learner.update(batch)[0])
+        gradients.append(flat(p.grad for p in network.parameters()))
+        assert {p.dtype for p in network.parameters()} == {torch.float32}
+        for _ in range(40):
+            last = learner.update(batch)[0]
+        assert last < losses[-1] - 0.1
+    exact, coarse = gradients
+    assert losses[0] != losses[1] and losses[1] == pytest.approx(losses[0], rel=0.01)
+    assert exact @ coarse / np.linalg.norm(exact) / np.linalg.norm(coarse) > 0.99
