@@ -33,18 +33,21 @@ from lstm.train import train_here
 
 PRESETS = ("co2", "el_nino", "us_economy", "sunspots")
 OUT = ROOT / "results" / "lstm" / "forecast"
+SEEDS = 5  # of our networks, whose mean is measured; each peer trains one
 PEER_PYTHON = ROOT / "benchmarks" / "peers" / ".venv-forecast" / "bin" / "python"
 OURS, NAIVE = "apex-lstm", "seasonal naive"
 
 
-def ours(config: LstmConfig) -> tuple[Forecast, Forecaster, float]:
-    """Trained, with the seconds that it took."""
-    with tempfile.TemporaryDirectory() as folder:
-        started = time.monotonic()
-        train_here(config, Path(folder))
-        seconds = time.monotonic() - started
+def ours(preset: str) -> tuple[Forecast, Forecaster, float]:
+    """The mean of networks trained with the first SEEDS seeds, and the seconds that all of them took."""
+    started, networks = time.monotonic(), []
+    for seed in range(1, SEEDS + 1):
+        config = load(preset, [f"seed={seed}"]).config
         task = task_of(config)
-        return task, Forecaster(checkpoint.load_network(Path(folder), task.shape), task), seconds
+        with tempfile.TemporaryDirectory() as folder:
+            train_here(config, Path(folder))
+            networks.append(checkpoint.load_network(Path(folder), task.shape))
+    return task, Forecaster(networks, task), time.monotonic() - started
 
 
 def task_of(config: LstmConfig) -> Forecast:
@@ -117,8 +120,7 @@ def main() -> None:
         return
     tasks, figures, splits = {}, dict[str, Any](), {}
     for preset in PRESETS:
-        config = load(preset).config
-        task, forecaster, seconds = ours(config)
+        task, forecaster, seconds = ours(preset)
         scores = backtest(forecaster, task)
         tasks[preset], splits[preset] = task, split(task)
         figures[preset] = {

@@ -21,6 +21,7 @@ DESCRIPTION = "LSTM: learn series, text or sound; forecast, and make more of it.
 
 Words = Annotated[Positional[tuple[str, ...]], arg(metavar="[PRESET] [KEY=VALUE ...]", help_behavior_hint="")]
 RunFolder = Annotated[Positional[str], arg(metavar="RUN")]
+Also = Annotated[tuple[str, ...], arg(metavar="RUN ...", help_behavior_hint="")]
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,13 @@ class Evaluate:
     """Measure a run's network on held-out data beside simpler models; of forecasts, a rolling-origin backtest."""
 
     run: RunFolder
+    also: Also = ()
+    """more runs that learned the same forecast with other seeds: the mean of all is measured"""
 
     def __call__(self) -> int:
         from lstm.evaluation import evaluate
 
-        for text in evaluate(open_run(self.run)):
+        for text in evaluate(open_run(self.run), list(map(open_run, self.also))):
             print(text)
         return 0
 
@@ -93,6 +96,8 @@ class Forecast:
     """Quantiles of the steps after each series' last value."""
 
     run: RunFolder
+    also: Also = ()
+    """more runs that learned the same forecast with other seeds: the forecast is the mean of all"""
     data: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """newer data with the same columns; default: the file that was learned from"""
     out: Annotated[str, arg(metavar="FILE")] = "forecast.csv"
@@ -101,7 +106,7 @@ class Forecast:
     def __call__(self) -> int:
         from lstm.forecasting import forecast_to
 
-        forecast_to(open_run(self.run), self.data, Path(self.out))
+        forecast_to(list(map(open_run, (self.run, *self.also))), self.data, Path(self.out))
         return 0
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cluster.errors import UserError
 from lstm import checkpoint
-from lstm.forecasting import Forecaster, backtest
+from lstm.forecasting import backtest, loaded
 from lstm.learning import held_out_cost
 from lstm.memory import one_worker
 from lstm.tasks.codes import NextCode
@@ -16,14 +16,19 @@ from lstm.tasks.forecast import Forecast
 from lstm.tasks.make import make_task
 
 
-def evaluate(run: Path) -> Iterator[str]:
-    """Lines of a table: the backtest of forecasts, nats and bits of text and sound, the error of the memory tests."""
+def evaluate(run: Path, others: Sequence[Path] = ()) -> Iterator[str]:
+    """Lines of a table: the backtest of forecasts, nats and bits of text and sound, the error of the memory tests.
+
+    Forecasts may be the mean of several runs' (`others`).
+    """
     task = make_task(checkpoint.load_config_of(run))
+    if others and not isinstance(task, Forecast):
+        raise UserError(f"--also: run {str(run)!r} did not learn to forecast; only forecasts are averaged")
     network = checkpoint.load_network(run, task.shape)
     if isinstance(task, Forecast):
         if not task.config.test:
             raise UserError("forecast.test = 0: nothing was kept for a backtest")
-        scores = backtest(Forecaster(network, task), task)
+        scores = backtest(loaded([run, *others], task), task)
         intervals = [*next(iter(scores.values())).coverage]
         yield f"{'series':<24}{'windows':>8}{'MASE':>8}{'naive':>8}" + "".join(f"{'in ' + i:>9}" for i in intervals)
         for name, score in scores.items():

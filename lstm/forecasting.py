@@ -22,15 +22,16 @@ Origins = Sequence[tuple[int, int]]  # (series, first step of the horizon)
 
 
 class Forecaster:
-    """A network with shifts of its quantiles that make them true on the windows before the one that is asked for.
+    """The mean of networks, with shifts of its quantiles that make them true on windows before the one asked for.
 
+    Networks that differ by their seeds only err in different ways: their mean errs less than one of them.
     Each quantile but the median is moved, in units of the window's scale, so that in the windows of the same series
     since the end of training whose horizons are over the values lay below it as often as it says (split conformal
     prediction, Romano et al. 2019, one quantile at a time, and always on what is known by then).
     """
 
-    def __init__(self, network: Network, task: Forecast) -> None:
-        self._network, self._task = network.eval(), task
+    def __init__(self, networks: Sequence[Network], task: Forecast) -> None:
+        self._networks, self._task = [network.eval() for network in networks], task
         self._past = [self._errors(i) for i in range(len(task.table.series))]
 
     def quantiles(self, origins: Origins) -> Floats:
@@ -71,7 +72,7 @@ class Forecaster:
         """Uncalibrated quantiles in the units of the series."""
         windows = [self._task.window(i, o) for i, o in origins]
         inputs = torch.from_numpy(np.stack([w.inputs for w in windows]).astype(np.float32))
-        outputs, _ = self._network(inputs)
+        outputs = torch.stack([network(inputs)[0] for network in self._networks]).mean(0)
         h = self._task.config.horizon
         said = outputs[:, -h:].double().numpy() + np.stack([w.base[-h:] for w in windows])[..., None]
         level, scale = (np.array([getattr(w, name) for w in windows])[:, None, None] for name in ("level", "scale"))
@@ -156,16 +157,25 @@ def _spacing(times: pd.DatetimeIndex) -> str:
     return "B" if len(times) > 5 and (times.day_of_week < 5).all() else "D"
 
 
-def forecast_to(run: Path, data: str | None, out: Path) -> None:
-    """Write the forecast of a run's network, for newer `data` where they are given, with a picture beside it."""
-    config = checkpoint.load_config_of(run)
+def loaded(runs: Sequence[Path], task: Forecast) -> Forecaster:
+    """The mean of runs that learned the same task, `task` if with newer data. UserError when one learned another."""
+    first, *others = ({**dict(checkpoint.load_config_of(run).forecast or {}), "path": ""} for run in runs)
+    for run, learned in zip(runs[1:], others, strict=True):
+        if different := sorted(key for key in first if learned.get(key) != first[key]):
+            raise UserError(f"run {str(run)!r} learned another forecast than {str(runs[0])!r}: {', '.join(different)}")
+    return Forecaster([checkpoint.load_network(run, task.shape) for run in runs], task)
+
+
+def forecast_to(runs: Sequence[Path], data: str | None, out: Path) -> None:
+    """Write the forecast of runs' networks, for newer `data` where they are given, with a picture beside it."""
+    config = checkpoint.load_config_of(runs[0])
     if config.forecast is None:
-        raise UserError(f"run {str(run)!r} did not learn to forecast; expected one that did")
+        raise UserError(f"run {str(runs[0])!r} did not learn to forecast; expected one that did")
     if out.suffix.lower() not in (".csv", ".parquet", ".pq"):
         raise UserError(f"--out {str(out)!r}: expected a name that ends in .csv or .parquet")
     section = config.forecast.model_copy(update={"path": data} if data else {})
     task = Forecast(section, config.training.batch, config.seed)
-    frame = ahead(Forecaster(checkpoint.load_network(run, task.shape), task), task)
+    frame = ahead(loaded(runs, task), task)
     write(frame, out)
     restored = np.exp if section.transform == "log" else np.asarray
     seen, said = {}, {}

@@ -82,6 +82,8 @@ def learn(config: LstmConfig, run: Path, worker: Worker, newest: Path | None, re
             learner.at = int(t.steps * elapsed / t.stop_after_s)
         whole = task.batch(learner.step)
         batch = whole.rows(worker.share(len(whole.inputs))).to(worker.device)
+        # Dropout follows from the seed and the update, as the batch does: a run that goes on draws the same again.
+        torch.manual_seed(hash((config.seed, learner.step, worker.rank)))
         loss, norm, after = learner.update(batch, carried or None)
         carried = after if task.carried else ()
         if not math.isfinite(loss):

@@ -65,6 +65,18 @@ def test_two_workers_learn_a_text_and_the_run_writes_it_on(folder, capsys):
     assert "--prompt: 'Z' is not among the 13 characters that were learned" in capsys.readouterr().err
 
 
+def test_one_seed_is_one_run_with_dropout_too(folder):
+    words = ("text.path=book.txt", "text.chunk=16", "training.steps=4", "model.dropout=0.5", "model.layers=2")
+    found = []
+    for seed in (1, 1, 2):
+        torch.rand(1)  # whatever was drawn before
+        config, run = started("text", *words, f"seed={seed}")
+        train_here(config, run)
+        found.append(load_file(run / "checkpoint_newest" / "training.safetensors"))
+    assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
+    assert not all(torch.equal(value, found[2][name]) for name, value in found[0].items())
+
+
 def test_a_run_that_goes_on_has_never_stopped(folder):
     """Weights, Adam's moments and the carried state of every stream come back."""
     config, whole = started("text", "text.path=book.txt", "text.chunk=16", "training.steps=6",
@@ -97,6 +109,11 @@ def test_a_forecast_from_file_to_file(folder, capsys):
     said = pd.read_parquet("f.parquet")
     assert list(said.columns) == ["series", "date", "q0.1", "q0.5", "q0.9"] and len(said) == 12
     assert said["date"][0] == pd.Timestamp("2010-01-01") and (folder / "f.png").stat().st_size > 5_000
+    assert main(["evaluate", str(run), "--also", str(run)]) == 0 and "MASE" in capsys.readouterr().out
+    _, shorter = started("forecast", "forecast.path=series.csv")
+    train_here(config.model_copy(update={"forecast": config.forecast.model_copy(update={"horizon": 2})}), shorter)
+    assert main(["forecast", str(run), "--also", str(shorter)]) == 2
+    assert "learned another forecast than" in (told := capsys.readouterr().err) and ": horizon" in told
     assert main(["forecast", str(run), "--out", "f.xls"]) == 2
     assert "ends in .csv or .parquet" in capsys.readouterr().err
     assert main(["sample", str(run)]) == 2

@@ -96,7 +96,7 @@ class Oracle(Network):
 def test_right_outputs_become_right_forecasts_of_the_right_steps():
     values = np.random.default_rng(0).normal(size=70).cumsum()
     task = _task_of(values)
-    forecaster = Forecaster(Oracle(task), task)
+    forecaster = Forecaster([Oracle(task)], task)
     assert np.abs(forecaster.shifts(0, 66)).max() < 1e-5
     origins = task.test_origins()
     assert origins[0] == (0, 62) and origins[-1] == (0, 66), "all horizons lie in the last 8 steps"
@@ -116,7 +116,7 @@ def test_it_learns_a_series_whose_future_is_known():
     learner = Learner(network, network, task, training, 1, one_worker)
     for step in range(training.steps):
         learner.update(task.batch(step))
-    forecaster = Forecaster(network, task)
+    forecaster = Forecaster([network], task)
     score = backtest(forecaster, task)["y"]
     assert score.mase_naive == pytest.approx(1.0) and score.mase < 0.3
     said = ahead(forecaster, task)
@@ -135,12 +135,12 @@ class Certain(Network):
 def test_quantiles_are_calibrated_on_horizons_that_are_over():
     values = np.random.default_rng(0).normal(size=400)
     task = _task_of(values, validation=100, test=200, season=1)
-    forecaster = Forecaster(Certain(ModelConfig(hidden=2), task.shape), task)
+    forecaster = Forecaster([Certain(ModelConfig(hidden=2), task.shape)], task)
     assert backtest(forecaster, task)["y"].coverage["80%"] == pytest.approx(0.8, abs=0.05)
     origin = 250
     changed = np.where(np.arange(400) >= origin, values * 9, values)
     later = Forecaster(
-        Certain(ModelConfig(hidden=2), task.shape), _task_of(changed, validation=100, test=200, season=1)
+        [Certain(ModelConfig(hidden=2), task.shape)], _task_of(changed, validation=100, test=200, season=1)
     )
     for o in (100, 103, 104, 200, origin):
         np.testing.assert_allclose(forecaster.shifts(0, o), later.shifts(0, o), err_msg="knows what is to come")
@@ -187,14 +187,14 @@ def test_long_format_parquet_and_the_future_of_covariates(tmp_path):
     )
     assert [s.name for s in task.table.series] == ["a", "b"] and [s.known for s in task.table.series] == [40, 40]
     assert task.window(1, 40).inputs[CONTEXT:, 6].all(), "the price of the horizon is known"
-    said = ahead(Forecaster(Network(ModelConfig(hidden=4), task.shape), task), task)
+    said = ahead(Forecaster([Network(ModelConfig(hidden=4), task.shape)], task), task)
     assert said["date"].tolist() == list(times[40:]) * 2 and said["series"].tolist() == ["a"] * 4 + ["b"] * 4
 
 
 def test_a_constant_series_is_forecast_as_it_is():
     task = _task_of(np.full(60, 7.0))
     assert any("constant at 7" in note for note in task.table.notes)
-    forecaster = Forecaster(Network(ModelConfig(hidden=4), task.shape), task)
+    forecaster = Forecaster([Network(ModelConfig(hidden=4), task.shape)], task)
     score = backtest(forecaster, task)["y"]
     assert np.isfinite(forecaster.quantiles(task.test_origins())).all() and np.isnan(score.mase)
 
@@ -211,7 +211,7 @@ def test_any_csv_of_prices(tmp_path):
     task = Forecast(load("prices", [f"forecast.path={tmp_path / 'p.csv'}"]).config.forecast, 4, 0)
     assert [s.name for s in task.table.series] == ["close"] and len(task.table.series[0].values) == 397
     np.testing.assert_allclose(task.table.series[0].values, np.log(close), atol=1e-9)
-    said = ahead(Forecaster(Network(ModelConfig(hidden=4), task.shape), task), task)
+    said = ahead(Forecaster([Network(ModelConfig(hidden=4), task.shape)], task), task)
     assert len(said) == 5 and 50 < said["q0.5"].mean() < 200 and (said["date"].dt.day_of_week < 5).all()
 
 
@@ -255,3 +255,17 @@ def test_series_that_came_with_the_package(name):
     table = read_table(config(f"example/{name}.csv"))
     season = {"co2": 12, "el_nino": 12, "sunspots": 1, "us_economy": 4}[name]
     assert table.season == season and all(s.known > 200 for s in table.series)
+
+
+def test_the_mean_of_networks_is_the_mean_of_what_each_says():
+    task = _task_of(np.random.default_rng(1).normal(size=200), validation=50, test=50, season=1)
+    networks = []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        networks.append(Network(ModelConfig(hidden=4), task.shape))
+    middle = task.config.quantiles.index(0.5)  # is not calibrated
+    one, other, both = (
+        Forecaster(some, task).quantiles([(0, 160)])[..., middle] for some in (networks[:1], networks[1:], networks)
+    )
+    np.testing.assert_allclose(both, (one + other) / 2, rtol=1e-5)
+    assert np.abs(one - other).max() > 0.01

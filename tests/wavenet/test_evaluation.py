@@ -95,19 +95,21 @@ def test_others_are_the_next_recordings():
 def test_a_vocoder_from_sound_to_sound(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("APEX_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(2)
     for i in range(6):
-        soundfile.write(f"{i}.wav", vowel(125, (500 + 100 * i, 1500), 0.3), RATE)
+        loud = np.repeat(rng.permutation([0.3, 0.3, 0.3, 0.003, 0.003, 0.003]), RATE // 20)
+        soundfile.write(f"{i}.wav", rng.normal(0, loud).clip(-0.9, 0.9), RATE)
     settings = (
         "data.folder=.", "data.conditions=mel", "data.mels=20", "model.cycles=1", "model.layers_per_cycle=4",
         "model.residual=16", "model.skip=16", "model.head=16", "model.local_channels=16", "training.batch=2",
-        "training.segment_samples=1600", "training.steps=30", "training.ema=0.9",
-        "training.learning_rate=3.0e-3", "training.warmup_steps=10", "data.validation_fraction=0.6", "runs_dir=runs",
+        "training.segment_samples=1600", "training.steps=150", "training.ema=0.9",
+        "training.learning_rate=1.0e-2", "training.warmup_steps=10", "data.validation_fraction=0.6", "runs_dir=runs",
     )  # fmt: skip
     run = trained("small", *settings)
     assert main(["evaluate", str(run), "--distances", "2", "--against", str(run)]) == 0
     told = capsys.readouterr().out
     bits = {line[:40].strip(): float(line[40:].split()[0]) for line in told.splitlines()}
-    assert abs(bits["WaveNet"] - bits["with the mel of another file"]) > 1e-3, "its frames make a difference"
+    assert bits["WaveNet"] < bits["with the mel of another file"] - 0.1, "frames say when noise is loud"
     assert bits["more than this one, mean of files"] == 0 and bits["to the same sentence's recording"] > 0
     assert main(["generate", str(run), "--like", "0.wav", "--out", "again.wav"]) == 0
     assert soundfile.info("again.wav").frames == pytest.approx(4_800, abs=600)
