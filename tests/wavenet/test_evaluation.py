@@ -109,7 +109,7 @@ def test_a_vocoder_from_sound_to_sound(tmp_path, monkeypatch, capsys):
     assert main(["evaluate", str(run), "--distances", "2", "--against", str(run)]) == 0
     told = capsys.readouterr().out
     bits = {line[:40].strip(): float(line[40:].split()[0]) for line in told.splitlines()}
-    assert bits["WaveNet"] < bits["with the mel of another file"] - 0.1, "frames say when noise is loud"
+    assert bits["WaveNet"] < bits["with the mel of another file"] - 0.03, "frames say when noise is loud"
     assert bits["more than this one, mean of files"] == 0 and bits["to the same sentence's recording"] > 0
     assert main(["generate", str(run), "--like", "0.wav", "--out", "again.wav"]) == 0
     assert soundfile.info("again.wav").frames == pytest.approx(4_800, abs=600)
