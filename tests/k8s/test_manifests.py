@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 from apex_ray.config.load import load
+from lstm.config import load as load_lstm
 from wavenet.config import load as load_wavenet
 
 ROOT = Path(__file__).parents[2]
@@ -26,7 +27,16 @@ K8S = ROOT / "k8s"
 SCHEMAS = json.loads((K8S / "schemas" / "custom.json").read_text())
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 CONSTRAINTS = dict(line.split("==") for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line)
-RENDERED = ("overlays/cpu", "overlays/gpu", "jobs/cpu", "jobs/gpu", "jobs/wavenet/cpu", "jobs/wavenet/gpu")
+RENDERED = (
+    "overlays/cpu",
+    "overlays/gpu",
+    "jobs/cpu",
+    "jobs/gpu",
+    "jobs/wavenet/cpu",
+    "jobs/wavenet/gpu",
+    "jobs/lstm/cpu",
+    "jobs/lstm/gpu",
+)
 KUBERNETES = "1.33"
 
 needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
@@ -180,7 +190,7 @@ def test_a_jobs_command_is_one_that_runs_and_fits_its_cluster(device: str) -> No
 
 @needs_kubectl
 @pytest.mark.parametrize("device", ["cpu", "gpu"])
-@pytest.mark.parametrize(("trainer", "load"), [("wavenet", load_wavenet)])
+@pytest.mark.parametrize(("trainer", "load"), [("wavenet", load_wavenet), ("lstm", load_lstm)])
 def test_a_data_parallel_jobs_workers_fit_its_clusters_nodes(trainer: str, load: Any, device: str) -> None:
     job = find(documents(f"jobs/{trainer}/{device}"), "RayJob")
     assert job["metadata"]["name"] == trainer
@@ -195,7 +205,7 @@ def test_a_data_parallel_jobs_workers_fit_its_clusters_nodes(trainer: str, load:
     assert workers.cpus <= int(limits["cpu"])
     assert workers.gpu == (device == "gpu") == ("nvidia.com/gpu" in limits)
     mounts = group["template"]["spec"]["containers"][0]["volumeMounts"]
-    assert any(Path(mount["mountPath"]) in Path("/apex/sound").parents for mount in mounts)
+    assert any(Path(mount["mountPath"]) in Path(settings[0].partition("=")[2]).parents for mount in mounts)
 
 
 @needs_kubectl
