@@ -97,7 +97,7 @@ def test_a_vocoder_from_sound_to_sound(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(2)
     for i in range(6):
-        loud = np.repeat(rng.permutation([0.3, 0.3, 0.3, 0.003, 0.003, 0.003]), RATE // 20)
+        loud = np.repeat(rng.permutation([0.3, 0.3, 0.3, 0.02, 0.02, 0.02]), RATE // 20)
         soundfile.write(f"{i}.wav", rng.normal(0, loud).clip(-0.9, 0.9), RATE)
     settings = (
         "data.folder=.", "data.conditions=mel", "data.mels=20", "model.cycles=1", "model.layers_per_cycle=4",
