@@ -29,8 +29,7 @@ from wavenet.features import features
 from wavenet.resynthesis import said_again
 from wavenet.speaking import LANGUAGES, Request, speak_to
 
-TEMPERATURE, FILES = 0.9, 24
-REQUEST = Request(0.0, None, None, TEMPERATURE, None, None, "bfloat16", 1)
+FILES = 24
 # In no corpus of ours; the Japanese in kana, as spoken.
 UNSEEN = {
     "en": (
@@ -66,23 +65,26 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--languages", default="en", help="that the network has learned, with a comma")
     parser.add_argument("--voice", default="f1")
+    parser.add_argument("--temperature", type=float, default=0.9)
     arguments = parser.parse_args()
     run, folder = open_run(arguments.run), arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
-    recogniser = Recogniser()
+    recogniser, temperature = Recogniser(), arguments.temperature
+    request = Request(0.0, None, None, temperature, None, None, "bfloat16", 1)
     found: dict[str, Any] = {
-        f"{FILES} held-out files said again: mel-cepstral distance, dB": distances(run, FILES, TEMPERATURE),
-        "word accuracy on held-out English": _held_out_words(run, recogniser),
+        f"{FILES} held-out files said again: mel-cepstral distance, dB": distances(run, FILES, temperature),
+        "word accuracy on held-out English": _held_out_words(run, recogniser, temperature),
     }
     for language in arguments.languages.split(","):
         name = f"{len(UNSEEN[language])} unseen sentences, {language}"
-        found[name] = _unseen(run, language, arguments.voice, recogniser)
-        speak_to(run, UNSEEN[language][1], language, arguments.voice, REQUEST, str(folder / f"{language}.flac"), 0.02)
+        found[name] = _unseen(run, language, arguments.voice, recogniser, request)
+        speak_to(run, UNSEEN[language][1], language, arguments.voice, request, str(folder / f"{language}.flac"), 0.02)
+    found["temperature"] = temperature
     write(folder / "speech.json", found)
     print(json.dumps(found, indent=1))
 
 
-def _held_out_words(run: Path, recogniser: Recogniser) -> dict[str, float]:
+def _held_out_words(run: Path, recogniser: Recogniser, temperature: float) -> dict[str, float]:
     """Of the recordings themselves, and of what the network makes of their phones and times."""
     config = load_run_config(run)
     corpus, model = load_corpus(config.data), checkpoint.load_model(run)
@@ -95,21 +97,21 @@ def _held_out_words(run: Path, recogniser: Recogniser) -> dict[str, float]:
         if facts.get("language", "en") != "en" or len(said) < 4 or any(c.isdigit() for c in facts["text"]):
             continue
         real.append((said, recogniser(recording.sound, rate)))
-        sound = said_again(model, made, recording, len(recording.samples), temperature=TEMPERATURE)
+        sound = said_again(model, made, recording, len(recording.samples), temperature=temperature)
         again.append((said, recogniser(sound, rate)))
         if len(real) == FILES:
             break
     return {"files": len(real), "recordings": accuracy(real), "network": accuracy(again)}
 
 
-def _unseen(run: Path, language: str, voice: str, recogniser: Recogniser) -> dict[str, float]:
+def _unseen(run: Path, language: str, voice: str, recogniser: Recogniser, request: Request) -> dict[str, float]:
     """As the network speaks them beside eSpeak NG, whose phones and times it is given."""
     espeak = [say(text, LANGUAGES[language], voice) for text in UNSEEN[language]]
     network, rate = [], 0
     with tempfile.TemporaryDirectory() as place:
         for i, text in enumerate(UNSEEN[language]):
             file = str(Path(place) / f"{i}.wav")
-            speak_to(run, text, language, voice, REQUEST, file, 0.02)
+            speak_to(run, text, language, voice, request, file, 0.02)
             sound, rate = soundfile.read(file, dtype="float32")
             network.append(sound)
     reference = [_resampled(said.sound, said.rate, rate) for said in espeak]
