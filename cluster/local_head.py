@@ -165,6 +165,7 @@ def _environment() -> dict[str, str]:
     return {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_JOB_STOP_WAIT_TIME_S": JOB_STOP_WAIT_S,
+        **({} if "RAY_TMPDIR" in os.environ else {"RAY_TMPDIR": _own_folder()}),
         **os.environ,
         "RAY_AUTH_MODE": "token",
         # Ray starts workers at nice 15, so that every other process preempts the learner.
@@ -172,6 +173,23 @@ def _environment() -> dict[str, str]:
         # Jobs find the same apex-ray as this command.
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]),
     }
+
+
+def _own_folder() -> str:
+    """Where this user's heads keep their sessions.
+
+    Ray puts a job on the cluster of the last `ray start` that its folder, by default everybody's /tmp/ray, tells of. The
+    path is short because sockets are made in it: theirs may have 107 bytes.
+    """
+    folder = Path(f"/tmp/apex-ray-{os.getuid()}")
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        owned = folder.lstat().st_uid == os.getuid()
+    except OSError:
+        owned = False
+    if not owned:
+        raise UserError(f"{folder} is not a folder of this user; expected that, or RAY_TMPDIR set to one with a short path")
+    return str(folder)
 
 
 def _wait(head: Head, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
+from tempfile import TemporaryDirectory
 
 import psutil
 
@@ -78,6 +79,8 @@ class Head:
     dashboard: int = field(default_factory=free_port)
     client: int = field(default_factory=free_port)
     metrics: int = field(default_factory=free_port)
+    # Ray's folder is shared by default, and jobs go to the last head started in it: a test's would go to another's.
+    sessions: TemporaryDirectory[str] = field(default_factory=lambda: TemporaryDirectory(ignore_cleanup_errors=True))
 
     @property
     def url(self) -> str:
@@ -90,8 +93,13 @@ class Head:
     @property
     def environment(self) -> dict[str, str]:
         clean = {key: value for key, value in os.environ.items() if not key.startswith(("RAY_", "APEX_"))}
-        token, state = str(self.folder / "auth_token"), str(self.folder / "state")
-        return {**clean, "RAY_AUTH_TOKEN_PATH": token, "XDG_STATE_HOME": state, "PYTHONUNBUFFERED": "1"}
+        return {
+            **clean,
+            "RAY_AUTH_TOKEN_PATH": str(self.folder / "auth_token"),
+            "XDG_STATE_HOME": str(self.folder / "state"),
+            "RAY_TMPDIR": self.sessions.name,
+            "PYTHONUNBUFFERED": "1",
+        }
 
     def start(
         self, *command: str, cwd: Path | None = None, host: Host | None = None, **env: str
@@ -156,7 +164,7 @@ def kill_family(pid: int) -> None:
             continue
 
 
-def finish(process: subprocess.Popen[str], timeout_s: float = 100.0) -> tuple[int, str]:
+def finish(process: subprocess.Popen[str], timeout_s: float = 170.0) -> tuple[int, str]:
     out, _ = process.communicate(timeout=timeout_s)
     return process.returncode, out
 
