@@ -178,8 +178,8 @@ def _environment() -> dict[str, str]:
 def _own_folder() -> str:
     """Where this user's heads keep their sessions.
 
-    Ray puts a job on the cluster of the last `ray start` that its folder, by default everybody's /tmp/ray, tells of. The
-    path is short because sockets are made in it: theirs may have 107 bytes.
+    Ray puts a job on the cluster of the last `ray start` that its folder, by default everybody's /tmp/ray, tells of.
+    The path is short because sockets are made in it: theirs may have 107 bytes.
     """
     folder = Path(f"/tmp/apex-ray-{os.getuid()}")
     try:
@@ -188,7 +188,7 @@ def _own_folder() -> str:
     except OSError:
         owned = False
     if not owned:
-        raise UserError(f"{folder} is not a folder of this user; expected that, or RAY_TMPDIR set to one with a short path")
+        raise UserError(f"{folder} is not this user's own folder; expected that, or RAY_TMPDIR set to a short path")
     return str(folder)
 
 
