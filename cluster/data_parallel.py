@@ -49,18 +49,27 @@ def fit(
         if address is not None:
             wait_for_room(bundles(workers), workers.autoscale_s, told)
         try:
-            _trainer(loop, settings, workers, run).fit()
+            _trainer(loop, settings, workers, run, embedded=address is None).fit()
         except Exception as error:
             raise _explained(error, run) from None
 
 
 def _trainer(
-    loop: Callable[[dict[str, Any]], None], settings: Mapping[str, Any], workers: WorkersConfig, run: Path
+    loop: Callable[[dict[str, Any]], None],
+    settings: Mapping[str, Any],
+    workers: WorkersConfig,
+    run: Path,
+    embedded: bool,
 ) -> Any:
     # Progress is told by the trainer; Ray Train's own log goes to its files.
     os.environ.setdefault("RAY_TRAIN_ENABLE_PRINT_PATCH", "0")
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.5")  # how late an end or a loss is seen
+    if embedded:
+        os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # the one node is this machine
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
     from ray.train.torch import TorchConfig, TorchTrainer
+    from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
+    from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
 
     from cluster.elastic import FreeRoom
 
@@ -72,8 +81,14 @@ def _trainer(
                 if is_mistake(error):
                     raise error
 
+    # Processes that would have nothing to do. Without a dashboard, which it asks, the cleaner takes 12 s to end.
+    idle = (DatasetsCallback, PlacementGroupCleanerCallback) if embedded else (DatasetsCallback,)
+
     class Trainer(TorchTrainer):
         """Elastic by what is free; the type hints are those of Ray Train's first version."""
+
+        def _create_default_callbacks(self) -> list[Any]:
+            return [c for c in super()._create_default_callbacks() if not isinstance(c, idle)]  # type: ignore[misc]
 
         def _initialize_and_run_controller(self, **parts: Any) -> Any:
             if not isinstance(workers.count, int):

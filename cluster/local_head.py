@@ -26,6 +26,7 @@ from cluster.errors import UserError
 from cluster.runs import atomic_write
 
 START_TIMEOUT_S = 90.0
+GRACE_S = 5.0  # for `ray start` to end what it started; then all of it is killed
 STOP_TIMEOUT_S = 20.0
 AGENT_PORT = 52365
 JOB_STOP_WAIT_S = "60"  # how long a stopped job may take to save itself before Ray kills it
@@ -222,8 +223,8 @@ def down(head: Head) -> None:
     process = head.process
     if process is not None:
         family = [process, *process.children(recursive=True)]
-        process.terminate()  # ray start --block ends what it started
-        psutil.wait_procs([process], STOP_TIMEOUT_S)
+        process.terminate()
+        psutil.wait_procs([process], GRACE_S)
         for left in family:
             try:
                 left.kill()
