@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 
 from apex_ray.types import AnyArray, ByteArray, EnvSpec, IntArray, Step
 
@@ -217,7 +219,17 @@ class PictureEnv(CountingEnv):
         return picture + 100 * np.arange(self._shape[2], dtype=self._dtype) if len(self._shape) == 3 else picture
 
 
-FAKES: dict[str, tuple[type[CountingEnv], dict[str, Any]]] = {
+class SlowCartPole(CartPoleEnv):
+    """A game that leaves the cores of a test machine to others."""
+
+    STEP_S = 0.005
+
+    def step(self, action: int) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        time.sleep(self.STEP_S)
+        return super().step(action)
+
+
+FAKES: dict[str, tuple[type[gymnasium.Env[Any, Any]], dict[str, Any]]] = {
     "apex-tests/Counting-v0": (CountingEnv, {}),
     "apex-tests/Raises-v0": (RaisingEnv, {}),
     "apex-tests/RaisesOnReset-v0": (RaisingOnResetEnv, {}),
@@ -225,6 +237,7 @@ FAKES: dict[str, tuple[type[CountingEnv], dict[str, Any]]] = {
     "apex-tests/DictObs-v0": (DictEnv, {}),
     "apex-tests/Image-v0": (PictureEnv, {}),
     "apex-tests/Colour-v0": (PictureEnv, {"shape": (6, 8, 3)}),
+    "apex-tests/SlowCartPole-v0": (SlowCartPole, {}),
 }
 for _id, (_class, _kwargs) in FAKES.items():
     if _id not in gymnasium.registry:  # a second import of this file under another name must not warn

@@ -24,6 +24,12 @@ SCRIPTS = {
     "ray": "ray.scripts.scripts",
 }
 
+ROOT = Path(__file__).parents[2]
+# An Ape-X run that leaves cores to what goes on beside it.
+SLOW_CARTPOLE = (
+    "cartpole", "env.id=apex-tests/SlowCartPole-v0", "env.import_modules=[tests.fakes]", "replay.min_transitions=200",
+)  # fmt: skip
+
 
 def free_port() -> int:
     """A port outside 10002 to 19999, which Ray keeps for workers."""
@@ -99,6 +105,7 @@ class Head:
             "XDG_STATE_HOME": str(self.folder / "state"),
             "RAY_TMPDIR": self.sessions.name,
             "PYTHONUNBUFFERED": "1",
+            "PYTHONPATH": str(ROOT),  # for tests.fakes
         }
 
     def start(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.heads import Head, Reader, finish
+from tests.cluster.heads import SLOW_CARTPOLE, Head, Reader, finish
 
 SHORT = ("stop.after_updates=300", "evaluation.episodes=2", "evaluation.every_s=1000", "report.every_s=1")
 
@@ -52,7 +52,7 @@ def test_a_run_by_ray_client(head: Head, tmp_path: Path) -> None:
 
 @pytest.mark.timeout(200)
 def test_a_stopped_job_writes_a_checkpoint_and_status_shows_the_picture(head: Head, tmp_path: Path) -> None:
-    submit = ("apex-cluster", "submit", "--name", "long", "--no-follow", "--", "apex-ray", "train", "cartpole")
+    submit = ("apex-cluster", "submit", "--name", "long", "--no-follow", "--", "apex-ray", "train", *SLOW_CARTPOLE)
     assert head.run(*submit, "stop.evaluation_return=null", "report.line_every_s=1", cwd=tmp_path)[0] == 0
     follower = head.start("apex-cluster", "logs", "long", "--follow")
     Reader(follower).until("actors   1")  # actors are started last

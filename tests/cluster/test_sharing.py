@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.cluster.heads import Head, Reader, finish, kill_family
+from tests.cluster.heads import SLOW_CARTPOLE, Head, Reader, finish, kill_family
 
 APEX = (
-    "apex-ray", "train", "cartpole", "actors.count=1", "learner.threads=1", "stop.evaluation_return=null",
+    "apex-ray", "train", *SLOW_CARTPOLE, "actors.count=1", "learner.threads=1", "stop.evaluation_return=null",
     "report.every_s=1", "report.line_every_s=1", "evaluation.every_s=100",
 )  # fmt: skip
 WAVENET = (

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.heads import Head, Reader, finish, two_hosts
+from tests.cluster.heads import SLOW_CARTPOLE, Head, Reader, finish, two_hosts
 
-WORDS = ("cartpole", "actors.count=1-2")
+WORDS = (*SLOW_CARTPOLE, "actors.count=1-2")
 
 
 @pytest.mark.timeout(300)
