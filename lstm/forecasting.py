@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +26,10 @@ class Forecaster:
     """The mean of networks, with shifts of its quantiles that make them true on windows before the one asked for.
 
     Networks that differ by their seeds only err in different ways: their mean errs less than one of them.
-    Each quantile but the median is moved, in units of the window's scale, so that in the windows of the same series
-    since the end of training whose horizons are over the values lay below it as often as it says (split conformal
-    prediction, Romano et al. 2019, one quantile at a time, and always on what is known by then).
+    Quantiles that mirror each other (0.1 and 0.9) are moved apart or together by one distance, in units of the window's
+    scale, so that between them lie as many values as they say, in the windows of the same series since the end of
+    training whose horizons are over (conformalised quantile regression, Romano et al. 2019, eq. 6 to 8, always on what
+    is known by then). One without its mirror is moved alone, the median never.
     """
 
     def __init__(self, networks: Sequence[Network], task: Forecast) -> None:
@@ -43,11 +45,16 @@ class Forecaster:
         """Of each quantile, in units of a window's scale; 0 when no horizon is over yet."""
         first, errors = self._past[series]
         over = errors[: max(origin - self._task.config.horizon - first + 1, 0)]
-        found = np.zeros(len(self._task.config.quantiles))
-        for k, q in enumerate(self._task.config.quantiles):
-            known = over[..., k][np.isfinite(over[..., k])]
-            if q != 0.5 and len(known):
-                found[k] = np.quantile(known, q)
+        levels = self._task.config.quantiles
+        found = np.zeros(len(levels))
+        for k, level in enumerate(levels):
+            mirror = next((m for m, other in enumerate(levels) if math.isclose(level + other, 1)), None)
+            if mirror is None:
+                found[k] = _quantile(over[..., k], level)
+            elif level < 0.5:
+                # How far a value lay outside of the two; below 0: inside.
+                found[mirror] = _quantile(np.maximum(-over[..., k], over[..., mirror]), levels[mirror] - level)
+                found[k] = -found[mirror]
         return found
 
     def _errors(self, series: int) -> tuple[int, Floats]:
@@ -80,6 +87,12 @@ class Forecaster:
 
     def _scales(self, origins: Origins) -> Floats:
         return np.array([self._task.window(i, o).scale for i, o in origins])[:, None]
+
+
+def _quantile(values: Floats, level: float) -> float:
+    """Of those that are known; 0 when none is."""
+    known = values[np.isfinite(values)]
+    return float(np.quantile(known, level)) if len(known) else 0.0
 
 
 @dataclass(frozen=True)

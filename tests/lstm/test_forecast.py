@@ -148,6 +148,18 @@ def test_quantiles_are_calibrated_on_horizons_that_are_over():
     assert not np.allclose(forecaster.shifts(0, origin + 10), later.shifts(0, origin + 10)), "and learns what came"
 
 
+def test_shifts_by_hand():
+    """Ten windows of one step that erred by 0, 1, -2, 3, ...: mirrored quantiles move by one distance."""
+    task = _task_of(np.zeros(40), horizon=1, validation=10, test=10, season=1, quantiles=(0.1, 0.25, 0.5, 0.9))
+    forecaster = Forecaster([Certain(ModelConfig(hidden=2), task.shape)], task)
+    errors = np.array([0.0, 1, -2, 3, -4, 5, -6, 7, -8, 9])
+    apart = np.array([-1.0, 0, 0, 1])  # said by the network: a width of its own that values below 1 lie in
+    forecaster._past = [(20, (errors[:, None] - apart)[:, None, :])]
+    # Outside of the outer two by -1, 0, 1, ..., 8: 80% of them lie at or below 6.2. Alone: a quarter below -3.5.
+    np.testing.assert_allclose(forecaster.shifts(0, 30), [-6.2, -3.5, 0, 6.2])
+    np.testing.assert_allclose(forecaster.shifts(0, 22), [0.2, 0.25, 0, -0.2], err_msg="two windows are over")
+
+
 def test_naive_forecasts_by_hand():
     values = np.array([1.0, 2, 3, 4, 5, np.nan, 7])
     assert seasonal_naive(values, 7, 5, 3).tolist() == [5, 5, 7, 5, 5], "a missing value is the one before it"
