@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,6 +22,7 @@ from apex_ray.report.process_memory import MemoryLog
 from apex_ray.report.stages import StageLog, StageRow, by_stage, progress_plot, table
 from apex_ray.types import EnvSpec, EvaluationResult
 from cluster.config import to_yaml
+from cluster.interrupts import asked_to_stop
 from cluster.runs import create_run
 
 WATCH_S = 1.0
@@ -92,7 +92,7 @@ def train(config: ApexConfig, run: Path | None = None, resume: bool = False) -> 
                 console.event(place.note)
             system = place.build(run, console.event)
             system.start(resume)
-            with _signals() as interrupted, MetricsWriter(run, resume) as writer:
+            with asked_to_stop() as interrupted, MetricsWriter(run, resume) as writer:
                 return Run(config, spec, run, system, console, writer, interrupted, place.here).until_stopped()
 
 
@@ -132,24 +132,6 @@ def _place(config: ApexConfig, spec: EnvSpec, resume_from: Path | None) -> Itera
             dashboard=site.dashboard,
             note=site.note,
         )
-
-
-@contextmanager
-def _signals() -> Iterator[Callable[[], bool]]:
-    """While inside, the first Ctrl-C (or SIGTERM) asks for a clean stop and a second one stops at once."""
-    asked: list[int] = []
-
-    def ask(number: int, frame: object) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield lambda: bool(asked)
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @dataclass

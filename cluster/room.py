@@ -6,10 +6,11 @@ import time
 from collections.abc import Callable, Sequence
 
 from cluster.errors import UserError
+from cluster.interrupts import asked_to_stop
 from cluster.resources import Bundle, Fit, bundle_table, emptied, fit, node_table, snapshot
 from cluster.workers_config import WorkersConfig
 
-POLL_S = 2.0
+POLL_S = 1.0
 SAY_AGAIN_S = 60.0
 
 
@@ -40,10 +41,20 @@ def wait_for_room(needs: list[Bundle], autoscale_s: float, told: Callable[[str],
 
     What others hold is waited for as long as it takes. UserError when the job would not fit if nothing else ran, after
     `autoscale_s` seconds of asking the autoscaler for more nodes: Ray would leave it pending for ever.
+    KeyboardInterrupt for Ctrl-C or SIGTERM meanwhile.
     """
+    with asked_to_stop() as stop:
+        _wait(needs, autoscale_s, told, stop)
+        if stop():
+            raise KeyboardInterrupt
+
+
+def _wait(needs: list[Bundle], autoscale_s: float, told: Callable[[str], None], stop: Callable[[], bool]) -> None:
     started, said, said_at = time.monotonic(), "", 0.0
     try:
         while not (found := fit(needs, snapshot())).enough:
+            if stop():
+                return
             waited, idle = time.monotonic() - started, fit(needs, emptied(found.nodes))
             if not idle.enough and waited >= autoscale_s:
                 raise _never(idle, autoscale_s)

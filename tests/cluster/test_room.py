@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import tomllib
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint
@@ -43,6 +44,24 @@ def test_room_at_once_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     cluster = Cluster(monkeypatch, [node("a", 1, 4)])
     cluster.wait(WorkersConfig(count=(1, 8)))
     assert not cluster.said and not cluster.asked
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_waiting_can_be_stopped(monkeypatch: pytest.MonkeyPatch, number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    cluster = Cluster(monkeypatch, [node("a", 0, 4)])
+
+    def told(text: str) -> None:
+        cluster.said.append(text)
+        try:
+            signal.raise_signal(number)  # as if in a callback, which would lose an exception
+        except BaseException:
+            cluster.said.append("lost")
+
+    with pytest.raises(KeyboardInterrupt):
+        room.wait_for_room([Bundle("worker", cpus=1)], 5.0, told)
+    assert len(cluster.said) == 1 and cluster.asked[-1] == [], "the autoscaler's wish is taken back"
+    assert signal.getsignal(number) == before
 
 
 def test_what_others_hold_is_waited_for_and_told_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,36 @@
+"""Ctrl-C and SIGTERM as a question that a loop asks, instead of an exception anywhere.
+
+Python raises KeyboardInterrupt between any two bytecodes of the main thread. Where these are of a destructor or of a
+callback, it is reported and lost, and the program goes on.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+@contextmanager
+def asked_to_stop() -> Iterator[Callable[[], bool]]:
+    """While inside, the first Ctrl-C (or SIGTERM) makes what is yielded true, and a second one stops at once.
+
+    Always false outside of the main thread, the only one that may handle signals.
+    """
+    asked: list[int] = []
+
+    def ask(number: int, frame: object) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield lambda: False
+        return
+    before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
