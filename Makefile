@@ -30,9 +30,9 @@ setup: $(VENV)/.ready
 train: $(VENV)/.ready
 	$(BIN)/apex-ray train pong $(ARGS)
 
-# Two files of tests at a time, in their order: by length, all that start Ray would come together at the end.
+# Two files of tests at a time.
 test: $(VENV)/.ready
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
 
 check: $(VENV)/.ready
 	$(BIN)/ruff check .

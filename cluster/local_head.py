@@ -28,7 +28,6 @@ from cluster.runs import atomic_write
 START_TIMEOUT_S = 90.0
 GRACE_S = 5.0  # for `ray start` to end what it started; then all of it is killed
 STOP_TIMEOUT_S = 20.0
-AGENT_PORT = 52365
 JOB_STOP_WAIT_S = "60"  # how long a stopped job may take to save itself before Ray kills it
 
 
@@ -151,15 +150,13 @@ def _command(ports: Ports, cpus: int | None, object_store_bytes: int | None) -> 
 
 
 def _agent_port() -> int:
-    """Ray's own, unless another Ray here has it: an agent that can't listen takes no jobs, silently."""
-    for port in (AGENT_PORT, 0):
-        with socket.socket() as listener:
-            try:
-                listener.bind(("", port))
-            except OSError:
-                continue
-            return int(listener.getsockname()[1])
-    raise UserError("this machine has no free port left")
+    """A free one, not Ray's default: that is what every other Ray here takes, even one that starts at the same moment.
+
+    An agent that can't listen takes no jobs, silently.
+    """
+    with socket.socket() as listener:
+        listener.bind(("", 0))
+        return int(listener.getsockname()[1])
 
 
 def _environment() -> dict[str, str]:
