@@ -2,7 +2,8 @@
 
 Rolling-origin backtest: each is trained once on what comes before the test, then forecasts from every origin in it with
 all values before the origin known. The peers run in an environment of their own: sh benchmarks/peers/install.sh
-forecast. One thread each; what was missing in CO2 is interpolated for them.
+forecast. One thread each; what was missing in CO2 is interpolated for them. Where ours learns logarithms the peers are
+given both the values and their logarithms, and the better of the two counts. Errors are in the series' own units.
 
     python -m benchmarks.lstm_forecast [--peers FILE]   # FILE keeps what the peers said, for the next time
 """
@@ -18,6 +19,7 @@ import json
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +37,7 @@ PRESETS = ("co2", "el_nino", "us_economy", "sunspots")
 OUT = ROOT / "results" / "lstm" / "forecast"
 SEEDS = 5  # of our networks, whose mean is measured; each peer trains one
 PEER_PYTHON = ROOT / "benchmarks" / "peers" / ".venv-forecast" / "bin" / "python"
-OURS, NAIVE = "apex-lstm", "seasonal naive"
+OURS, NAIVE, LOGARITHMS = "apex-lstm", "seasonal naive", ", logarithms"
 
 
 def ours(preset: str) -> tuple[Forecast, Forecaster, float]:
@@ -55,15 +57,16 @@ def task_of(config: LstmConfig) -> Forecast:
     return Forecast(config.forecast, config.training.batch, config.seed)
 
 
-def split(task: Forecast) -> dict[str, Any]:
-    """What the peers get."""
+def split(task: Forecast, restored: Callable[[np.ndarray], np.ndarray] = np.asarray) -> dict[str, Any]:
+    """What the peers get; `restored` makes it of our values, which may be logarithms."""
     c = task.config
     return {
         "frequency": task.table.frequency, "horizon": c.horizon, "context": c.context, "test": c.test,
         "validation": c.validation, "quantiles": list(c.quantiles),
         "series": {
             s.name: {
-                "times": [str(t) for t in s.times[: s.known]], "values": _interpolated(s.values[: s.known]).tolist()
+                "times": [str(t) for t in s.times[: s.known]],
+                "values": _interpolated(restored(s.values[: s.known])).tolist(),
             }
             for s in task.table.series
         },
@@ -75,15 +78,24 @@ def _interpolated(values: np.ndarray) -> np.ndarray:
     return np.interp(np.arange(len(values)), np.flatnonzero(known), values[known])
 
 
-def mase_of(task: Forecast, said: dict[str, list[list[float]]]) -> dict[str, float]:
+def splits_of(preset: str, task: Forecast) -> dict[str, dict[str, Any]]:
+    """The values and, where ours learns logarithms, those too, as another preset."""
+    if task.config.transform != "log":
+        return {preset: split(task)}
+    return {preset: split(task, np.exp), preset + LOGARITHMS: split(task)}
+
+
+def mase_of(task: Forecast, said: dict[str, list[list[float]]], logarithms: bool) -> dict[str, float]:
     """Of medians by series and origin, on the windows and with the scale of our own backtest."""
     c, found = task.config, {}
     for series in task.table.series:
         origins = range(series.known - c.test, series.known - c.horizon + 1)
-        actual = np.stack([series.values[o : o + c.horizon] for o in origins])
-        before = series.values[: series.known - c.test]
+        values = np.exp(series.values) if c.transform == "log" else series.values
+        actual = np.stack([values[o : o + c.horizon] for o in origins])
+        before = values[: series.known - c.test]
         scale = np.nanmean(np.abs(before[task.season :] - before[: -task.season]))
-        found[series.name] = float(np.nanmean(np.abs(actual - np.array(said[series.name]))) / scale)
+        medians = np.array(said[series.name])
+        found[series.name] = float(np.nanmean(np.abs(actual - (np.exp(medians) if logarithms else medians))) / scale)
     return found
 
 
@@ -116,13 +128,15 @@ def main() -> None:
     torch.set_num_threads(1)
     OUT.mkdir(parents=True, exist_ok=True)
     if args.only_peers:
-        peers({preset: split(task_of(load(preset).config)) for preset in PRESETS}, args.peers)
+        given = [splits_of(preset, task_of(load(preset).config)) for preset in PRESETS]
+        peers({name: some for splits in given for name, some in splits.items()}, args.peers)
         return
     tasks, figures, splits = {}, dict[str, Any](), {}
     for preset in PRESETS:
         task, forecaster, seconds = ours(preset)
         scores = backtest(forecaster, task)
-        tasks[preset], splits[preset] = task, split(task)
+        tasks[preset] = task
+        splits |= splits_of(preset, task)
         figures[preset] = {
             "MASE": {
                 OURS: {name: score.mase for name, score in scores.items()},
@@ -137,13 +151,15 @@ def main() -> None:
         }
         print(preset, json.dumps(figures[preset]), flush=True)
         picture(task, forecaster, OUT / f"{preset}.png")
-    for preset, answered in peers(splits, args.peers).items():
+    for name, answered in peers(splits, args.peers).items():
+        preset, logarithms, _ = name.partition(LOGARITHMS)
         for peer, said in answered.items():
+            label = f"{peer}{logarithms}"
             if isinstance(said, str):
-                figures[preset]["MASE"][peer] = said
+                figures[preset]["MASE"][label] = said
                 continue
-            figures[preset]["MASE"][peer] = mase_of(tasks[preset], said["medians"])
-            figures[preset]["seconds"][peer] = said["seconds"]
+            figures[preset]["MASE"][label] = mase_of(tasks[preset], said["medians"], bool(logarithms))
+            figures[preset]["seconds"][label] = said["seconds"]
     for preset, found in figures.items():
         means = {
             name: float(np.mean(list(by.values()))) for name, by in found["MASE"].items() if not isinstance(by, str)
