@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyBboxPatch
+from torch.nn import functional
 
 from benchmarks.machine import ROOT
 from cluster.runs import open_run
@@ -72,10 +74,13 @@ def main() -> None:
     if len(sys.argv) > 1:
         run = open_run(sys.argv[1])
         network = checkpoint.load_network(run).written()
-        codes = coded(SENTENCE, str(checkpoint.facts(run)["vocabulary"])).astype("int64")
+        codes = torch.from_numpy(coded(SENTENCE, str(checkpoint.facts(run)["vocabulary"])).astype("int64"))
         with torch.no_grad():
-            shown = network.recurrent.gates(network.encoded(torch.from_numpy(codes)[None]))
-        plots.save(plots.gates(shown[0], {}, list(SENTENCE)), PICTURES / "lstm_gates_text.png")
+            shown = network.recurrent.gates(network.encoded(codes[None]))
+            logits, _ = network(codes[None, :-1])
+        nats = np.append(np.nan, functional.cross_entropy(logits[0], codes[1:], reduction="none").numpy())
+        figure = plots.gates(shown[0], {"what the character cost, nats": nats}, list(SENTENCE))
+        plots.save(figure, PICTURES / "lstm_gates_text.png")
 
 
 if __name__ == "__main__":

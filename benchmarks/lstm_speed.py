@@ -2,7 +2,7 @@
 
 Characters a second of whole updates, batch 50 of 50 characters, one core each, in turns in one process; the two workers
 are two processes of one core that average their gradients by gloo, as Ray Train's do, each with half of a batch twice
-as large.
+as large. Two that share nothing, each with a batch of its own, are what two cores allow.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from lstm.tasks.codes import NextCode
 
 CLASSES, EMBEDDING, BATCH, CHUNK, SECONDS = 65, 64, 50, 50, 2.0
 BARE, FUSED, WRITTEN = "bare torch loop", "apex-lstm, fused", "apex-lstm, written cells"
+ALONE = "2 that share nothing"
 
 
 def task(size: int = BATCH) -> NextCode:
@@ -82,35 +83,38 @@ def bare(hidden: int) -> Callable[[], int]:
     return work
 
 
-def one_of(rank: int, count: int, place: str, hidden: int, answers: mp.Queue[float]) -> None:
+def one_of(rank: int, count: int, together: bool, place: str, hidden: int, answers: mp.Queue[float]) -> None:
+    """One of so many processes that train at the same time: together on one batch, or each on its own."""
     torch.distributed.init_process_group("gloo", f"file://{place}", rank=rank, world_size=count)
     torch.set_num_threads(1)
+    share = count if together else 1
 
     def total(value: float | torch.Tensor) -> torch.Tensor:
         number = one_worker(value).clone()
         torch.distributed.all_reduce(number)
         return number
 
-    data = task(BATCH * count)
+    data = task(BATCH * share)
     network = build(ModelConfig(hidden=hidden, embedding=EMBEDDING), data.shape, 0)
-    wrapped = nn.parallel.DistributedDataParallel(network) if count > 1 else network
-    learner = Learner(network, wrapped, data, TrainingConfig(steps=10**6), count, total)
+    wrapped = nn.parallel.DistributedDataParallel(network) if share > 1 else network
+    learner = Learner(network, wrapped, data, TrainingConfig(steps=10**6), share, total if share > 1 else one_worker)
     carried: State | None = None
     for turn in ("warm", "timed"):
+        torch.distributed.barrier()
         started = time.monotonic()
-        for _ in range(10 if turn == "warm" else 100):
-            batch = data.batch(learner.step).rows(slice(rank, None, count))
+        for _ in range(10 if turn == "warm" else 200):
+            batch = data.batch(learner.step).rows(slice(rank if together else 0, None, share))
             _, _, carried = learner.update(batch, carried)
-    if rank == 0:
-        answers.put(100 * BATCH * count * CHUNK / (time.monotonic() - started))
     torch.distributed.barrier()
+    if rank == 0:
+        answers.put(200 * BATCH * count * CHUNK / (time.monotonic() - started))
 
 
-def workers(count: int, hidden: int) -> float:
+def workers(count: int, hidden: int, together: bool = True) -> float:
     context = mp.get_context("spawn")
     answers = context.Queue()
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(one_of, (count, str(Path(folder) / "meet"), hidden, answers), nprocs=count, join=True)
+        mp.spawn(one_of, (count, together, str(Path(folder) / "meet"), hidden, answers), nprocs=count, join=True)
     return float(answers.get())
 
 
@@ -123,8 +127,8 @@ def main() -> None:
         }  # fmt: skip
         found = rates(contestants, seconds=SECONDS)
         show(f"LSTM training, {hidden} units, one core", "characters/s", found, BARE)
-        scaled = {f"{count} workers": workers(count, hidden) for count in (1, 2)}
-        show(f"LSTM training, {hidden} units, workers of one core", "characters/s", scaled, "1 workers")
+        scaled = {"1 worker": workers(1, hidden), "2 workers": workers(2, hidden), ALONE: workers(2, hidden, False)}
+        show(f"LSTM training, {hidden} units, workers of one core", "characters/s", scaled, "1 worker")
         figures[f"{hidden} units"] = {**found, **scaled}
     write(ROOT / "results" / "bench" / "lstm.json", {"training, characters/s": figures})
 

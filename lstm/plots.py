@@ -51,7 +51,7 @@ def gates(shown: Gates, inputs: Mapping[str, Floats], labels: Sequence[str] = ()
     figure = Figure(figsize=(11, 9), layout="constrained")
     rows = figure.subplots(len(parts) + 1, 1, sharex=True, height_ratios=[1] + [1.4] * len(parts))
     for name, values in inputs.items():
-        rows[0].plot(values, label=name, linewidth=1)
+        rows[0].plot(values, label=name, linewidth=1, marker="." if len(labels) else None)
     if inputs:
         rows[0].legend(loc="upper right", fontsize=8)
     meanings = {
@@ -60,7 +60,8 @@ def gates(shown: Gates, inputs: Mapping[str, Floats], labels: Sequence[str] = ()
     }  # fmt: skip
     for axes, (name, values) in zip(rows[1:], parts.items(), strict=True):
         signed = name in ("candidate", "memory")
-        most = float(np.abs(values).max()) if signed else 1.0
+        # A few memories that only grow must not leave the others without colour.
+        most = float(np.quantile(np.abs(values), 0.95)) if signed else 1.0
         picture = axes.imshow(
             values[order], aspect="auto", interpolation="nearest", vmin=-most if signed else 0, vmax=most,
             cmap="RdBu" if signed else "viridis",
