@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import time
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,11 +21,14 @@ from torch import Tensor, nn
 
 from cluster.connect import Embedded, cluster_address, connected, first_line
 from cluster.errors import UserError
+from cluster.interrupts import asked_to_stop
 from cluster.room import bundles, wait_for_room
 from cluster.workers_config import WorkersConfig
 
 KEPT_CHECKPOINTS = 2
 OBJECT_STORE_BYTES = 256 * 2**20  # of a Ray of its own: workers exchange gradients, not objects
+STOP_FILE = "stop"  # in the run's folder while it is asked to end
+LOOK_S = 0.5  # how often a worker looks for it
 PROCESSES = "(RayTrainWorker|TrainController)"  # Ray Train's actors, for its boards
 # A collective's error when the process at its other end is gone: torch raises RuntimeError for these.
 LOST_PEER = ("gloo", "nccl", "connection closed", "connection reset", "broken pipe", "timed out")
@@ -42,16 +46,29 @@ def fit(
     They run on the cluster that `workers.address` means, or on a Ray of this process's own. While other jobs hold what
     the least of them need, that is told and waited for. Lost workers are started again with the newest checkpoint,
     `max_failures` times. UserError when they could never fit, when the loop raises, with its own message, or when too
-    many were lost. All nodes must see `run`.
+    many were lost. All nodes must see `run`. Ctrl-C or SIGTERM is told to the loops (`StopAsked`), which are to write a
+    checkpoint and return; then KeyboardInterrupt. A second one ends all at once.
     """
-    address = cluster_address(workers.address)
+    address, stop = cluster_address(workers.address), run / STOP_FILE
+
+    def ask() -> None:
+        stop.touch()
+        told("stopping after this update, with a checkpoint; once more stops at once, without")
+
     with connected(address, Embedded(workers.most * workers.cpus, OBJECT_STORE_BYTES)):
         if address is not None:
             wait_for_room(bundles(workers), workers.autoscale_s, told)
+        stop.unlink(missing_ok=True)
         try:
-            _trainer(loop, settings, workers, run, embedded=address is None).fit()
+            with asked_to_stop(ask) as asked:
+                _trainer(loop, settings, workers, run, embedded=address is None).fit()
         except Exception as error:
             raise _explained(error, run) from None
+        finally:
+            stop.unlink(missing_ok=True)
+    if asked():
+        told(f"stopped; go on with train --resume {run}")
+        raise KeyboardInterrupt
 
 
 def _trainer(
@@ -89,6 +106,9 @@ def _trainer(
 
         def _create_default_callbacks(self) -> list[Any]:
             return [c for c in super()._create_default_callbacks() if not isinstance(c, idle)]  # type: ignore[misc]
+
+        def _register_sigint_handler(self, controller: Any) -> None:
+            """Ray's would end the run without a checkpoint; ours is there already."""
 
         def _initialize_and_run_controller(self, **parts: Any) -> Any:
             if not isinstance(workers.count, int):
@@ -167,6 +187,24 @@ class Worker:
     def share(self, rows: int) -> slice:
         """Its rows of a batch: every count-th."""
         return slice(self.rank, rows, self.count)
+
+
+class StopAsked:
+    """Whether the run's user asked it to end; the same answer on all workers."""
+
+    def __init__(self, run: Path, worker: Worker) -> None:
+        self._file, self._worker, self._looked = run / STOP_FILE, worker, time.monotonic()
+
+    def __call__(self) -> bool:
+        """All workers must ask after the same update."""
+        return float(self._worker.total(float(self._seen()))) > 0
+
+    def _seen(self) -> bool:
+        now = time.monotonic()
+        if not self._worker.first or now - self._looked < LOOK_S:
+            return False
+        self._looked = now
+        return self._file.exists()
 
 
 def this_worker() -> Worker:

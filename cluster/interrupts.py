@@ -13,10 +13,11 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def asked_to_stop() -> Iterator[Callable[[], bool]]:
+def asked_to_stop(first: Callable[[], None] = lambda: None) -> Iterator[Callable[[], bool]]:
     """While inside, the first Ctrl-C (or SIGTERM) makes what is yielded true, and a second one stops at once.
 
-    Always false outside of the main thread, the only one that may handle signals.
+    `first` is called on the first one, for a caller that can't ask as it waits for something else. Always false outside
+    of the main thread, the only one that may handle signals.
     """
     asked: list[int] = []
 
@@ -24,6 +25,7 @@ def asked_to_stop() -> Iterator[Callable[[], bool]]:
         if asked:
             raise KeyboardInterrupt
         asked.append(number)
+        first()
 
     if threading.current_thread() is not threading.main_thread():
         yield lambda: False

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from cluster.config import to_yaml
-from cluster.data_parallel import Worker, fit, newest_checkpoint, report, this_worker
+from cluster.data_parallel import StopAsked, Worker, fit, newest_checkpoint, report, this_worker
 from cluster.errors import UserError
 from cluster.runs import atomic_folder, create_run
 from cluster.training_log import TrainingLog, followed
@@ -73,7 +73,8 @@ def learn(config: LstmConfig, run: Path, worker: Worker, newest: Path | None, re
     if newest is not None:
         carried = tuple(part[:, worker.share(t.batch)] for part in checkpoint.resume(newest, learner, worker.device))
     writer = training_log(run, learner.step) if worker.first else None
-    clock, began, validated = _Clock(learner.step), time.monotonic(), learner.step
+    stop_asked = StopAsked(run, worker)
+    clock, began, saved = _Clock(learner.step), time.monotonic(), learner.step
     while learner.step < t.steps:
         if t.stop_after_s is not None:  # by the first worker's clock: all must stop after the same update
             elapsed = float(worker.total(time.monotonic() - began if worker.first else 0.0))
@@ -95,10 +96,15 @@ def learn(config: LstmConfig, run: Path, worker: Worker, newest: Path | None, re
             clock = _Clock(learner.step)
         if learner.step % t.validate_every_steps == 0:
             goes_on = _validate(config, worker, learner, task, writer, carried, reported)
-            clock, validated = _Clock(learner.step), learner.step
+            clock, saved = _Clock(learner.step), learner.step
             if not goes_on:
                 break
-    if validated < learner.step:
+        elif stop_asked():
+            # No validation: going on is to give what never stopping gives.
+            _save(config, worker, learner, task, carried, reported, {"step": learner.step})
+            saved = learner.step
+            break
+    if saved < learner.step:
         _validate(config, worker, learner, task, writer, carried, reported)
     if writer:
         writer.close()
@@ -131,9 +137,21 @@ def _validate(
     row = {"step": learner.step, "validation_loss": cost, "best_loss": learner.best_cost}
     if writer:
         writer.write(row)
+    _save(config, worker, learner, task, carried, reported, row)
+    return goes_on
+
+
+def _save(
+    config: LstmConfig,
+    worker: Worker,
+    learner: Learner,
+    task: Task,
+    carried: State,
+    reported: Reported,
+    row: dict[str, float],
+) -> None:
     everyone = tuple(_gathered(part, worker, config.training.batch) for part in carried)
     reported(row, lambda folder: checkpoint.save(folder, config, task, learner, everyone))
-    return goes_on
 
 
 def _shared(batches: Iterator[Batch], worker: Worker) -> Iterator[Batch]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from cluster.config import to_yaml
-from cluster.data_parallel import Worker, fit, newest_checkpoint, report, this_worker
+from cluster.data_parallel import StopAsked, Worker, fit, newest_checkpoint, report, this_worker
 from cluster.errors import UserError
 from cluster.runs import create_run
 from cluster.training_log import TrainingLog, followed
@@ -77,6 +77,7 @@ def work(settings: dict[str, Any]) -> None:
             learner.load(*checkpoint.load(folder, worker.device))
     cropper = Cropper(config.model, t.segment_samples, features(config, corpus.phones))
     writer = training_log(run, learner.step) if worker.first else None
+    stop_asked = StopAsked(run, worker)
     started, since, heard = time.monotonic(), learner.step, 0.0
     while learner.step < t.steps:
         # Drawn from the step alone: any number of workers sees the same batches, and a resumed run goes on with them.
@@ -94,6 +95,9 @@ def work(settings: dict[str, Any]) -> None:
         if learner.step % t.validate_every_steps == 0 or learner.step == t.steps:
             _validate(config, worker, learner, corpus, cropper, writer)
             started, since, heard = time.monotonic(), learner.step, 0.0
+        elif stop_asked():
+            _save(config, worker, learner, corpus, {"step": learner.step})
+            break
     if writer:
         writer.close()
 
@@ -114,9 +118,13 @@ def _validate(
         writer.write({"step": learner.step, "validation_bits": bits})
         if config.training.excerpt_s:
             _excerpt(config, model.cpu(), corpus, writer, learner.step)
+    _save(config, worker, learner, corpus, {"step": learner.step, "validation_bits": bits})
+
+
+def _save(config: WaveNetConfig, worker: Worker, learner: Learner, corpus: Corpus, row: dict[str, float]) -> None:
     report(
         worker,
-        {"step": learner.step, "validation_bits": bits},
+        row,
         lambda folder: checkpoint.save(
             folder, config, learner.average, learner.model.state_dict(), learner.state(), corpus.speakers, corpus.phones
         ),

@@ -43,30 +43,45 @@ def rows(run):
     return [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-@pytest.mark.timeout(240)
-def test_a_killed_worker_costs_no_step_and_the_run_makes_sound(folder, tmp_path, capsysbinary):
-    settings = ("data.folder=sound", "training.steps=160", "training.validate_every_steps=20", "workers.count=[2, 2]")
-    run = start(*settings)
+def told_until(run, sign):
     told = ""
     for text in run.stdout:
         told += text
-        if "bits/sample" in text:
-            break
+        if sign in text:
+            return told
+    return pytest.fail(f"{sign!r} never came:\n{told}")
+
+
+@pytest.mark.timeout(300)
+def test_a_killed_worker_and_ctrl_c_cost_no_step_and_the_run_makes_sound(folder, tmp_path, capsysbinary):
+    settings = ("data.folder=sound", "training.steps=240", "training.validate_every_steps=50", "workers.count=[2, 2]")
+    run = start(*settings)
+    told = told_until(run, "bits/sample")
     for process in psutil.Process(run.pid).children(recursive=True):
         if "RayTrainWorker" in " ".join(process.cmdline()):
             process.send_signal(signal.SIGKILL)
             break
     else:
         pytest.fail(f"no worker found:\n{told}")
-    rest, _ = run.communicate(timeout=150)
+    told += told_until(run, "step     110 of 240  bits")
+    run.send_signal(signal.SIGINT)
+    rest, _ = run.communicate(timeout=100)
     told += rest
-    assert run.returncode == 0, told
+    assert run.returncode == 130, told
     assert "skipped: broken.wav can't be read" in told and "2 speakers" in told
+    folder_of = next((tmp_path / "runs").iterdir())
+    before = [row["step"] for row in rows(folder_of) if "bits" in row]
+    assert before == list(range(5, before[-1] + 1, 5)) and 110 <= before[-1] < 240, told
+    assert f"stopped; go on with train --resume runs/{folder_of.name}" in told
+    assert main(["train", "--resume", str(folder_of)]) == 0
+    told = capsysbinary.readouterr().out.decode()
+    first = int(told.split("step ", 1)[1].split()[0])
+    assert first == before[-1] + 5, "the checkpoint was of the update that it was stopped after"
     (folder,) = (tmp_path / "runs").iterdir()
     steps = [row["step"] for row in rows(folder) if "bits" in row]
-    assert steps == list(range(5, 161, 5)), "each once, to the same end"
+    assert steps == list(range(5, 241, 5)), "each once, to the same end"
     assert {row["workers"] for row in rows(folder) if "bits" in row} == {2}
-    assert "step     160 of 160  bits" in told, "the console goes on after rows were taken back"
+    assert "step     240 of 240  bits" in told
     # The two newest; also one that the killed worker had written and not yet told of, and one about to be deleted.
     assert 2 <= len(list(folder.glob("checkpoint_*"))) <= 4, "old ones are deleted"
     assert main(["generate", str(folder), "--seconds", "0.2", "--out", "made.flac", "--speaker", "high"]) == 0
