@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from apex_ray.config.load import load
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.make import probe
-from apex_ray.parts import Sizes, resolve_sizes
+from apex_ray.sizes import Sizes, resolve_sizes
 from cluster.errors import UserError
 from cluster.resources import Bundle
 

@@ -12,7 +12,8 @@ from apex_ray.evaluation import evaluation_env
 from apex_ray.learner.checkpoint import load_checkpoint, misfit
 from apex_ray.learner.hardware import resolve_compile, resolve_device
 from apex_ray.networks.build import build_network, from_arrays
-from apex_ray.parts import Sizes, build_limiter
+from apex_ray.replay.build import build_limiter
+from apex_ray.sizes import Sizes
 from apex_ray.types import EnvSpec
 from cluster.errors import UserError
 
@@ -21,7 +22,7 @@ def check(config: ApexConfig, spec: EnvSpec, sizes: Sizes, resume_from: Path | N
     """Raise UserError for settings that can't work together, with the run to go on from, or, when the run's processes
     are all to be `here`, on this machine.
     """
-    build_limiter(config, sizes)
+    build_limiter(config, sizes.chunk_transitions)
     if config.evaluation.stages:
         check_stages(evaluation_env(config), "evaluation.stages")
     network = build_network(spec, config.network)

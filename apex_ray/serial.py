@@ -12,13 +12,15 @@ from apex_ray.config.schema import ApexConfig
 from apex_ray.evaluation import BestKeeper
 from apex_ray.learner.checkpoint import Counters, load_checkpoint, save_checkpoint
 from apex_ray.learner.learner import Learner
-from apex_ray.parts import Sizes, build_actors, build_limiter, build_replay, local_inference
+from apex_ray.parts import build_actors, local_inference
 from apex_ray.process import prepare_process
 from apex_ray.replay import shards as sharding
+from apex_ray.replay.build import build_limiter, build_replay
 from apex_ray.replay.saving import load_replay, replay_file, save_replay
 from apex_ray.report.failure import describe
 from apex_ray.report.stages import StageRow
 from apex_ray.report.tally import ActorReport, LearnerReport, Tally, UpdateMeans
+from apex_ray.sizes import Sizes
 from apex_ray.types import Batch, Chunk, EnvSpec, EvaluationResult, Weights
 
 
@@ -63,7 +65,7 @@ class SerialProgram:
             self.counters = saved.counters
         c = self.counters
         self._memory = build_replay(config, spec)
-        self._limiter = build_limiter(config, sizes)
+        self._limiter = build_limiter(config, sizes.chunk_transitions)
         if resume and self._replay_file.exists():
             load_replay(self._replay_file, self._memory, self._limiter)
         self._published = self._learner.weights()

@@ -14,12 +14,12 @@ from apex_ray import preflight
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.make import probe
 from apex_ray.learner.checkpoint import Counters
-from apex_ray.parts import Sizes, resolve_sizes
 from apex_ray.report.console import Console
 from apex_ray.report.metrics import MetricsWriter
 from apex_ray.report.plots import learning_curve
 from apex_ray.report.process_memory import MemoryLog
 from apex_ray.report.stages import StageLog, StageRow, by_stage, progress_plot, table
+from apex_ray.sizes import Sizes, resolve_sizes
 from apex_ray.types import EnvSpec, EvaluationResult
 from cluster.config import to_yaml
 from cluster.interrupts import asked_to_stop

@@ -13,9 +13,9 @@ from apex_ray.nodes import replay_node
 from apex_ray.nodes.batch_source import BatchSource
 from apex_ray.nodes.flow import remote
 from apex_ray.nodes.replay_node import ReplayNode
-from apex_ray.parts import resolve_sizes
 from apex_ray.process import keep_freed_memory
 from apex_ray.replay.memory import PrioritizedReplay
+from apex_ray.sizes import resolve_sizes
 from apex_ray.types import Chunk, EnvSpec, PriorityUpdate
 from benchmarks.machine import ROOT, write
 from benchmarks.peer import ask, figures_and_reasons

@@ -13,9 +13,10 @@ from apex_ray.nodes.flow import CallWindow, LatestCall
 from apex_ray.nodes.inference_node import CentralInference
 from apex_ray.nodes.lost import ending_with_its_processes
 from apex_ray.nodes.weights_node import RemoteSource
-from apex_ray.parts import Sizes, build_actors, local_inference
+from apex_ray.parts import build_actors, local_inference
 from apex_ray.process import prepare_process
 from apex_ray.report.tally import ActorReport
+from apex_ray.sizes import Sizes
 from apex_ray.types import EnvSpec
 
 REPORT_EVERY_S = 1.0

@@ -16,7 +16,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from apex_ray.config.schema import ApexConfig
 from apex_ray.demand import bundles, object_store_bytes
-from apex_ray.parts import Sizes
+from apex_ray.sizes import Sizes
 from cluster.connect import Embedded, cluster_address, connected
 from cluster.errors import UserError
 from cluster.resources import Bundle, Fit, bundle_table, emptied, fit, node_table, snapshot

@@ -16,11 +16,11 @@ from apex_ray.learner.checkpoint import Counters, load_checkpoint, save_checkpoi
 from apex_ray.learner.learner import Learner
 from apex_ray.nodes.batch_source import BatchSource
 from apex_ray.nodes.flow import CallWindow, LatestCall
-from apex_ray.parts import Sizes
 from apex_ray.process import prepare_process
 from apex_ray.replay import shards as sharding
 from apex_ray.replay.memory import Fresh
 from apex_ray.report.tally import LearnerReport, UpdateMeans
+from apex_ray.sizes import Sizes
 from apex_ray.types import EnvSpec
 from cluster.errors import UserError
 from cluster.runs import CONFIG_FILE

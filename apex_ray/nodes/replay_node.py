@@ -11,9 +11,10 @@ import ray
 
 from apex_ray.config.schema import ApexConfig
 from apex_ray.nodes import batch_memory
-from apex_ray.parts import Sizes, build_limiter, build_replay
+from apex_ray.replay.build import build_limiter, build_replay
 from apex_ray.replay.memory import Sample
 from apex_ray.replay.saving import load_replay, save_replay
+from apex_ray.sizes import Sizes
 from apex_ray.types import AnyArray, Chunk, EnvSpec, PriorityUpdate
 
 FRESH_BYTES = 32 * 2**20  # of new frames in one answer, about
@@ -40,7 +41,7 @@ class ReplayNode:
 
     def __init__(self, config: ApexConfig, spec: EnvSpec, sizes: Sizes, shard: int) -> None:
         self._memory = build_replay(config, spec, shard)
-        self._limiter = build_limiter(config, sizes)
+        self._limiter = build_limiter(config, sizes.chunk_transitions)
         self._changed = threading.Condition()
         self._batches: AnyArray | None = None
         self._fresh_limit = max(FRESH_BYTES // self._memory.segment_bytes, 1)

@@ -6,7 +6,7 @@ import pytest
 
 from apex_ray.config.load import load
 from apex_ray.demand import bundles, plan
-from apex_ray.parts import resolve_sizes
+from apex_ray.sizes import resolve_sizes
 from apex_ray.types import EnvSpec
 from cluster.errors import UserError
 from cluster.resources import Bundle

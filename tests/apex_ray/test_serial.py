@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from apex_ray.envs.make import probe
-from apex_ray.parts import resolve_sizes
 from apex_ray.serial import SerialProgram
+from apex_ray.sizes import resolve_sizes
 from tests.apex_ray.runs import cartpole
 
 

@@ -9,8 +9,9 @@ from apex_ray.learner.frame_mirror import FrameMirror
 from apex_ray.nodes import batch_memory, replay_node
 from apex_ray.nodes.batch_source import BatchSource
 from apex_ray.nodes.replay_node import ReplayNode
-from apex_ray.parts import build_replay, resolve_sizes
+from apex_ray.replay.build import build_limiter, build_replay
 from apex_ray.replay.saving import load_replay
+from apex_ray.sizes import resolve_sizes
 from apex_ray.types import SHARD_STRIDE, Chunk, EnvSpec
 from tests.apex_ray.runs import cartpole
 
@@ -79,10 +80,9 @@ def frames_in(config, nodes, tmp_path, batch):
     frames = np.empty((len(batch.slots), SPEC.stack + N, 4, 5), np.uint8)
     for i, node in enumerate(nodes):
         ray.get(node.save.remote(tmp_path / f"{i}.safetensors"))
-        from apex_ray.parts import build_limiter
-
         memory = build_replay(config, SPEC, i)
-        load_replay(tmp_path / f"{i}.safetensors", memory, build_limiter(config, resolve_sizes(config, SPEC)))
+        limiter = build_limiter(config, resolve_sizes(config, SPEC).chunk_transitions)
+        load_replay(tmp_path / f"{i}.safetensors", memory, limiter)
         mine = batch.slots // SHARD_STRIDE == i
         frames[mine] = memory._store.gather(batch.slots[mine] % SHARD_STRIDE, batch.ages[mine])
     return frames

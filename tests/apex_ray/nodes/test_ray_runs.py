@@ -23,8 +23,8 @@ from apex_ray.nodes.batch_source import BatchSource
 from apex_ray.nodes.metrics_node import MetricsNode
 from apex_ray.nodes.replay_node import ReplayNode
 from apex_ray.nodes.weights_node import WeightsNode
-from apex_ray.parts import resolve_sizes
 from apex_ray.serial import SerialProgram
+from apex_ray.sizes import resolve_sizes
 from apex_ray.training import train
 from cluster.config import to_yaml
 from cluster.errors import UserError

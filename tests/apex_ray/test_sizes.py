@@ -3,7 +3,7 @@
 import pytest
 
 from apex_ray.config.load import load
-from apex_ray.parts import resolve_sizes
+from apex_ray.sizes import resolve_sizes
 from apex_ray.types import EnvSpec
 from cluster.errors import UserError
 

@@ -1,0 +1,31 @@
+"""A replay shard and its limiter from a run's configuration."""
+
+from __future__ import annotations
+
+from apex_ray.config.schema import ApexConfig
+from apex_ray.replay.limiter import Limiter
+from apex_ray.replay.memory import PrioritizedReplay
+from apex_ray.types import EnvSpec
+
+
+def build_replay(config: ApexConfig, spec: EnvSpec, shard: int = 0) -> PrioritizedReplay:
+    r = config.replay
+    return PrioritizedReplay(
+        spec,
+        r.capacity_transitions // r.shards,
+        config.actors.chunk_transitions,
+        config.td.n_step,
+        r.alpha,
+        seed=config.seed + shard,
+    )
+
+
+def build_limiter(config: ApexConfig, chunk_transitions: int) -> Limiter:
+    """The limiter of one shard: its share of the minimum, the tolerance and the batch."""
+    r, shards = config.replay, config.replay.shards
+    batch = config.learner.batch_size
+    tolerance = r.insert_tolerance_transitions
+    if tolerance is None:
+        per_batch = int(batch / r.samples_per_insert) + 1 if r.samples_per_insert else 0
+        tolerance = max(r.min_transitions // 10, 2 * chunk_transitions, 2 * per_batch)
+    return Limiter(max(r.min_transitions // shards, 1), r.samples_per_insert, tolerance, chunk_transitions, batch)

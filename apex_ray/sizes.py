@@ -1,0 +1,79 @@
+"""What `auto` in a configuration comes to on a machine, and the bytes that follow from it. Needs no torch."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from apex_ray.config.schema import ApexConfig
+from apex_ray.replay.memory import PrioritizedReplay
+from apex_ray.types import EnvSpec
+from cluster.errors import UserError
+
+MAX_LEARNER_THREADS = 8  # of one update; more only wait for each other at the sizes of these networks
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """What `auto` came to, and what follows from the configuration by arithmetic."""
+
+    actors: int  # processes, at most
+    min_actors: int  # at least
+    actor_cpus: int  # of one actor process
+    learner_threads: int
+    inference_cpus: int  # of central inference, 0 without
+    chunk_transitions: int  # of one chunk, all streams together
+    chunk_bytes: int
+    batch_bytes: int
+    replay_bytes: int  # of all shards, full
+
+
+def resolve_sizes(config: ApexConfig, spec: EnvSpec, cores: int | None = None) -> Sizes:
+    """Sizes of a run on a machine with `cores` (default: this one's). UserError where settings conflict."""
+    cores = cores or len(os.sched_getaffinity(0))
+    horizon, n = config.actors.chunk_transitions, config.td.n_step
+    envs = config.actors.envs_per_actor // config.actors.groups
+    chunk = horizon * envs
+    inference_cpus = config.actors.threads if config.actors.inference == "central" else 0
+    (min_actors, actors), threads = _share(config, max(cores - inference_cpus, 1), chunk)
+    if n > horizon:
+        raise UserError(f"td.n_step = {n} is larger than actors.chunk_transitions = {horizon}; expected at most that")
+    capacity = config.replay.capacity_transitions // config.replay.shards
+    if capacity < 2 * chunk * -(-actors * config.actors.groups // config.replay.shards):
+        raise UserError(
+            f"replay.capacity_transitions = {config.replay.capacity_transitions} holds less than two chunks of each "
+            f"actor ({actors} actors x {config.actors.envs_per_actor} environments x {horizon} steps = "
+            f"{actors * config.actors.groups * chunk}); raise it, or lower "
+            f"actors.chunk_transitions or actors.envs_per_actor"
+        )
+    frames = (horizon + spec.stack - 1 + n) * envs * spec.frame_bytes
+    sample = (spec.stack + n) * spec.frame_bytes + 42
+    return Sizes(
+        actors=actors,
+        min_actors=min_actors,
+        actor_cpus=_actor_cpus(config),
+        learner_threads=threads,
+        inference_cpus=inference_cpus,
+        chunk_transitions=chunk,
+        chunk_bytes=frames + chunk * 26,
+        batch_bytes=config.learner.batch_size * sample,
+        replay_bytes=config.replay.shards * PrioritizedReplay.bytes_needed(spec, capacity, horizon, n),
+    )
+
+
+def _share(config: ApexConfig, cores: int, chunk_transitions: int) -> tuple[tuple[int, int], int]:
+    """((fewest, most) actors, learner threads) on so many cores: a quarter to the learner, up to 8, the rest to act."""
+    count, wanted = config.actors.range, config.learner.threads
+    threads = min(max(cores // 4, 1), MAX_LEARNER_THREADS) if wanted == "auto" else wanted
+    if count is None:
+        room = config.replay.capacity_transitions // (2 * chunk_transitions * config.actors.groups)
+        return (1, max(min((cores - threads) // _actor_cpus(config), room), 1)), threads
+    if wanted == "auto":
+        threads = min(max(cores - count[1] * _actor_cpus(config), 1), MAX_LEARNER_THREADS)
+    return count, threads
+
+
+def _actor_cpus(config: ApexConfig) -> int:
+    """Cores that an actor process keeps busy: emulation and inference take turns, or with groups run side by side."""
+    overlapped = config.actors.groups > 1 and config.actors.inference == "local"
+    return config.actors.threads * (2 if overlapped else 1)
