@@ -121,16 +121,7 @@ def _saved(state):
     return file
 
 
-@pytest.fixture
-def one_thread():
-    """More of them wait for each other where the cores are busy."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def test_it_learns_a_tone_far_better_than_simpler_models(one_thread):
+def test_it_learns_a_tone_far_better_than_simpler_models():
     rng, t = np.random.default_rng(0), np.arange(4_000) / 16_000
     tone = [
         Recording(str(i), (4_000 * np.sin(2 * np.pi * 440 * t + phase) + rng.normal(0, 60, 4_000)).astype(np.int16))

@@ -1,0 +1,8 @@
+"""One thread a process: test processes share the cores, and OpenMP's threads burn theirs while they wait for each other.
+
+What starts threads by its configuration still does: it asks torch for them.
+"""
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
