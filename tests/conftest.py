@@ -1,4 +1,4 @@
-"""One thread a process: test processes share the cores, and OpenMP's threads burn theirs while they wait for each other.
+"""One thread a process: test processes share the cores, and OpenMP threads burn theirs as they wait for each other.
 
 What starts threads by its configuration still does: it asks torch for them.
 """
