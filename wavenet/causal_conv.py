@@ -10,10 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 
-def delayed(x: Tensor, samples: int) -> Tensor:
-    """Values x [B, T, C], each `samples` later, with zeros before the first."""
+def delayed(x: Tensor, samples: int, first: int = 0) -> Tensor:
+    """Values x [B, T, C], each `samples` later, with zeros before the first: of steps `first` to T."""
     length = x.shape[1]
-    return functional.pad(x, (0, 0, samples, 0))[:, :length]
+    if samples <= first:
+        return x[:, first - samples : length - samples]
+    return functional.pad(x, (0, 0, samples, 0))[:, first:length]
 
 
 class DilatedCausalConv(nn.Module):
@@ -24,9 +26,9 @@ class DilatedCausalConv(nn.Module):
         self.kernel, self.dilation = kernel, dilation
         self.linear = nn.Linear(kernel * inputs, outputs)  # columns: the newest tap first
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, T, inputs] -> [B, T, outputs]."""
-        taps = [x if i == 0 else delayed(x, i * self.dilation) for i in range(self.kernel)]
+    def forward(self, x: Tensor, first: int = 0) -> Tensor:
+        """[B, T, inputs] -> [B, T - first, outputs], of steps `first` to T."""
+        taps = [delayed(x, i * self.dilation, first) for i in range(self.kernel)]
         result: Tensor = self.linear(torch.cat(taps, dim=-1))
         return result
 

@@ -20,7 +20,7 @@ Total = Callable[[float | Tensor], Tensor]  # a sum over all workers
 def bits_of(config: ModelConfig, model: nn.Module, crops: Crops) -> Tensor:
     """Bits of every counted sample, one after the other."""
     speakers = crops.speakers if config.speakers else None
-    expected = model(crops.samples, speakers, crops.frames)[:, crops.context :]
+    expected = model(crops.samples, speakers, crops.frames, crops.context)
     targets = crops.samples[:, crops.context :]
     bits = softmax_bits(expected.float(), targets) if config.output == "softmax" else logistics_bits(expected, targets)
     return bits[crops.counted]

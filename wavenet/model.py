@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from wavenet.causal_conv import DilatedCausalConv, InputConv
 from wavenet.conditioning import Conditions
@@ -28,16 +29,20 @@ class Block(nn.Module):
         self.local = nn.Linear(config.local_channels, 2 * r, bias=False) if config.local_features else None
         self.out = nn.Linear(r, r + config.skip)
 
-    def forward(self, x: Tensor, speaker: Tensor | None, local: Tensor | None) -> tuple[Tensor, Tensor]:
-        """[B, T, residual] -> the next block's input, and the skip [B, T, skip]."""
-        z = self.conv(x)
+    def forward(
+        self, x: Tensor, speaker: Tensor | None, local: Tensor | None, first: int, skips: int
+    ) -> tuple[Tensor, Tensor]:
+        """[B, T, residual] -> the next block's input [B, T - first, residual], and the last skips [B, skips, skip]."""
+        z = self.conv(x, first)
         if self.speaker is not None:
             z = z + self.speaker(speaker)
-        if self.local is not None:
-            z = z + self.local(local)
+        if self.local is not None and local is not None:
+            z = z + self.local(local[:, -z.shape[1] :])
         filtered, gate = z.chunk(2, dim=-1)
-        residual, skip = self.out(torch.tanh(filtered) * torch.sigmoid(gate)).split(self.split, dim=-1)
-        return x + residual, skip
+        gated = torch.tanh(filtered) * torch.sigmoid(gate)
+        weight, bias, r = self.out.weight, self.out.bias, self.split[0]
+        residual = functional.linear(gated, weight[:r], bias[:r])
+        return x[:, first:] + residual, functional.linear(gated[:, -skips:], weight[r:], bias[r:])
 
 
 class WaveNet(nn.Module):
@@ -59,19 +64,27 @@ class WaveNet(nn.Module):
         """Begin with the classes' frequencies [256] instead of equal chances, which take many updates to unlearn."""
         self.get_parameter("head.3.bias").copy_(torch.log(frequencies))
 
-    def forward(self, samples: Tensor, speakers: Tensor | None = None, frames: Tensor | None = None) -> Tensor:
-        """What the network expects of each sample before it hears it: [B, T, outputs].
+    def forward(
+        self, samples: Tensor, speakers: Tensor | None = None, frames: Tensor | None = None, first: int = 0
+    ) -> Tensor:
+        """What the network expects of each sample, from step `first` on, before it hears it: [B, T - first, outputs].
 
         `samples` [B, T]: mu-law codes (int64) for softmax, numbers in [-1, 1] (float) for logistics. `speakers` [B]
         (int64). `frames` [B, N, local_features], of frame_samples samples each, N * frame_samples >= T. Output t
-        depends on samples before t only, on no more than `receptive_field` of them, and on all frames near it.
+        depends on samples before t only, on no more than `receptive_field` of them, and on all frames near it. Each
+        block computes only the steps that outputs from `first` on depend on.
         """
         speaker = self.conditions.global_vector(speakers) if speakers is not None else None
         local = self.conditions.upsampling(frames)[:, : samples.shape[1]] if frames is not None else None
-        x = self.input(samples, SILENCE)
+        starts = [first]  # of what each block puts out, the last one's first
+        for dilation in reversed(self.config.dilations):
+            starts.append(max(starts[-1] - (self.config.kernel - 1) * dilation, 0))
+        at = starts.pop()
+        x = self.input(samples, SILENCE)[:, at:]
         total: Tensor | None = None
         for block in self.blocks:
-            x, skip = block(x, speaker, local)
+            x, skip = block(x, speaker, local, starts[-1] - at, samples.shape[1] - first)
+            at = starts.pop()
             total = skip if total is None else total + skip
         expected: Tensor = self.head(total)
         return expected

@@ -56,6 +56,22 @@ def test_an_output_depends_on_exactly_the_receptive_field_before_it(config, seed
     assert torch.equal(reach, expected), (reach.int().tolist(), config.receptive_field)
 
 
+@given(configs, st.floats(0, 0.99))
+@settings(max_examples=25, deadline=None)
+def test_outputs_from_a_step_on_are_those_of_all(config, part):
+    """Whether or not what they depend on lies within the sequence: forward, and the gradient of every weight."""
+    torch.manual_seed(0)
+    model, length = WaveNet(config).double(), config.receptive_field + 12
+    first, inputs = int(part * length), random_inputs(config, length)
+    found = []
+    for outputs in (model(*inputs)[:, first:], model(*inputs, first=first)):
+        weights = torch.linspace(-1, 1, outputs.numel(), dtype=torch.float64).reshape(outputs.shape)
+        gradients = torch.autograd.grad((outputs * weights).sum(), list(model.parameters()), materialize_grads=True)
+        found.append([outputs, *gradients])
+    for of_all, of_some in zip(*found, strict=True):
+        torch.testing.assert_close(of_some, of_all, atol=1e-10, rtol=1e-9)
+
+
 def test_classes_looked_up_are_one_hot_vectors_multiplied():
     model = WaveNet(ModelConfig(layers_per_cycle=3, cycles=1, residual=8, skip=8, head=8)).double()
     codes = torch.randint(256, (2, 30))
