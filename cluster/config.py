@@ -62,6 +62,21 @@ def load_config(
     return Loaded(config, {key: settings.source(key) for key in values})
 
 
+def refuse_changes(words: Sequence[str], kept: Sequence[str] = ()) -> None:
+    """UserError for a setting on the command line that a run that goes on can't change, `kept` among them.
+
+    What it learns and with which network is the run's own; how it trains on, and on which workers, may change.
+    """
+    for word in words:
+        key = word.partition("=")[0]
+        if key in kept or not ("=" in word and key.startswith(("training.", "workers."))):
+            but = f" (but not {', '.join(kept)})" if kept else ""
+            raise UserError(
+                f"command line: --resume goes on with the run's own settings; expected nothing else, or "
+                f"training.KEY=VALUE or workers.KEY=VALUE{but}, got {word!r}"
+            )
+
+
 def to_yaml(config: BaseModel) -> str:
     """The whole configuration as plain YAML, defaults included; loading it gives an equal configuration."""
     return dump(config.model_dump(mode="json"))

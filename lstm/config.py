@@ -212,9 +212,9 @@ def load(preset: str | Path, overrides: Sequence[str] = ()) -> Loaded[LstmConfig
     return load_config(LstmConfig, PRESETS, preset, overrides)
 
 
-def load_run_config(run: str | Path) -> LstmConfig:
-    """The configuration that a run was started with. UserError when there is no such run."""
-    return load_config(LstmConfig, PRESETS, open_run(run) / CONFIG_FILE).config
+def load_run_config(run: str | Path, overrides: Sequence[str] = ()) -> LstmConfig:
+    """The configuration that a run was started with, with `overrides` on top. UserError when there is no such run."""
+    return load_config(LstmConfig, PRESETS, open_run(run) / CONFIG_FILE, overrides).config
 
 
 def presets() -> list[str]:

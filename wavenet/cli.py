@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from tyro.conf import Positional, arg, subcommand
 
 from cluster.command_line import run
-from cluster.config import format_resolved
+from cluster.config import format_resolved, refuse_changes
 from cluster.errors import UserError
 from cluster.runs import open_run
 from wavenet.config import WaveNetConfig, load, load_run_config, presets
@@ -30,15 +30,14 @@ class Train:
 
     words: Words = ()
     resume: Annotated[str | None, arg(metavar="RUN", help_behavior_hint="")] = None
-    """go on with an earlier run from its newest checkpoint"""
+    """go on with an earlier run from its newest checkpoint; training.KEY=VALUE, such as more steps, may be changed"""
 
     def __call__(self) -> int:
         from wavenet.train import train
 
         if self.resume:
-            if self.words:
-                raise UserError(f"command line: --resume takes no settings, got {' '.join(self.words)!r}")
-            train(load_run_config(self.resume), open_run(self.resume), _told)
+            refuse_changes(self.words)
+            train(load_run_config(self.resume, self.words), open_run(self.resume), _told)
         else:
             train(_load(self.words), None, _told)
         return 0

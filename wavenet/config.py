@@ -140,9 +140,9 @@ def load(preset: str | Path, overrides: Sequence[str] = ()) -> Loaded[WaveNetCon
     return load_config(WaveNetConfig, PRESETS, preset, overrides)
 
 
-def load_run_config(run: str | Path) -> WaveNetConfig:
-    """The configuration that a run was started with. UserError when there is no such run."""
-    return load_config(WaveNetConfig, PRESETS, open_run(run) / CONFIG_FILE).config
+def load_run_config(run: str | Path, overrides: Sequence[str] = ()) -> WaveNetConfig:
+    """The configuration that a run was started with, with `overrides` on top. UserError when there is no such run."""
+    return load_config(WaveNetConfig, PRESETS, open_run(run) / CONFIG_FILE, overrides).config
 
 
 def presets() -> list[str]:

@@ -176,6 +176,7 @@ def test_codes_of_text():
     [
         (["train"], "no preset; expected one of"),
         (["train", "text"], "text.path"),
+        (["train", "--resume", "x", "training.batch=8"], "workers.KEY=VALUE (but not training.batch), got"),
         (["train", "text", "text.path=bok.txt"], "does not exist; expected a text file or a folder"),
         (["train", "text", "text.path=latin.txt"], "byte 0xe9 on line 1 is not utf-8; set text.encoding"),
         (["train", "text", "text.path=book.txt", "text.encoding=utf8x"], "is unknown"),

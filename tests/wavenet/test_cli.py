@@ -73,15 +73,15 @@ def test_a_killed_worker_and_ctrl_c_cost_no_step_and_the_run_makes_sound(folder,
     before = [row["step"] for row in rows(folder_of) if "bits" in row]
     assert before == list(range(5, before[-1] + 1, 5)) and 110 <= before[-1] < 240, told
     assert f"stopped; go on with train --resume runs/{folder_of.name}" in told
-    assert main(["train", "--resume", str(folder_of)]) == 0
+    assert main(["train", "--resume", str(folder_of), "training.steps=260"]) == 0
     told = capsysbinary.readouterr().out.decode()
     first = int(told.split("step ", 1)[1].split()[0])
     assert first == before[-1] + 5, "the checkpoint was of the update that it was stopped after"
     (folder,) = (tmp_path / "runs").iterdir()
     steps = [row["step"] for row in rows(folder) if "bits" in row]
-    assert steps == list(range(5, 241, 5)), "each once, to the same end"
+    assert steps == list(range(5, 261, 5)), "each once, and on to the new end"
     assert {row["workers"] for row in rows(folder) if "bits" in row} == {2}
-    assert "step     240 of 240  bits" in told
+    assert "step     260 of 260  bits" in told
     # The two newest; also one that the killed worker had written and not yet told of, and one about to be deleted.
     assert 2 <= len(list(folder.glob("checkpoint_*"))) <= 4, "old ones are deleted"
     assert main(["generate", str(folder), "--seconds", "0.2", "--out", "made.flac", "--speaker", "high"]) == 0
@@ -119,6 +119,8 @@ def test_a_mistake_in_a_worker_ends_the_run_at_once(folder):
         (["train", "small", "data.folder=sound", "model.speakers=3"], "expected folder"),
         (["generate", "runs/none"], "does not exist"),
         (["trian"], "Did you mean 'train'?"),
+        (["train", "--resume", "x", "model.skip=8"], "training.KEY=VALUE or workers.KEY=VALUE, got 'model.skip=8'"),
+        (["train", "--resume", "x", "small"], "got 'small'"),
         (["generate", "x", "--seconds", "0"], "expected more than 0"),
     ],
 )
