@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -13,6 +14,7 @@ from cluster.errors import UserError, did_you_mean
 
 EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130
+EXIT_NO_READER = 141  # as of a program that SIGPIPE ends
 
 
 def run(
@@ -28,7 +30,8 @@ def run(
 
     `names` are those of the subcommands, `nested` those below some of them.
 
-    0; 2 for a mistake that the user can mend, told in one line; 130 for Ctrl-C. What follows `--` is handed as it is to
+    0; 2 for a mistake that the user can mend, told in one line; 130 for Ctrl-C; 141 when who read the output, such as
+    `head`, has gone. What follows `--` is handed as it is to
     a command with `takes_trailing`, and is a mistake for the others. Flags are written --flag or --no-flag; `flags` are
     those that may stand before other words.
     """
@@ -51,16 +54,20 @@ def run(
         parsed: Callable[..., int] = cast(Any, tyro.cli)(
             command, prog=prog, description=description, args=_options_last(own, flags)
         )
-        if trailing is None:
-            return int(parsed())
-        if not getattr(parsed, "takes_trailing", False):
+        if trailing is not None and not getattr(parsed, "takes_trailing", False):
             raise UserError(f"command line: {own[0]} takes no words after --")
-        return int(parsed(trailing))
+        code = int(parsed() if trailing is None else parsed(trailing))
+        sys.stdout.flush()
+        return code
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_MISTAKE
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # What is still in the buffer goes nowhere when Python flushes it at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_NO_READER
 
 
 def _version() -> str:

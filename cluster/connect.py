@@ -57,8 +57,16 @@ def connected(address: str | None, embedded: Embedded) -> Iterator[str | None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray starts workers at nice 15, so that its own services and every other process preempt the learner all the time.
     os.environ.setdefault("RAY_worker_niceness", "0")
-    if address is None:
-        context = ray.init(
+    context = _start(embedded) if address is None else _init(address)
+    try:
+        yield context.dashboard_url or None
+    finally:
+        ray.shutdown()
+
+
+def _start(embedded: Embedded) -> Any:
+    try:
+        return ray.init(
             address="local",
             num_cpus=embedded.num_cpus,
             object_store_memory=embedded.object_store_bytes,
@@ -66,12 +74,11 @@ def connected(address: str | None, embedded: Embedded) -> Iterator[str | None]:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
-    else:
-        context = _init(address)
-    try:
-        yield context.dashboard_url or None
-    finally:
-        ray.shutdown()
+    except Exception as error:  # Ray raises what has no class of its own
+        raise UserError(
+            f"Ray did not start on this machine: {first_line(error)}\n"
+            "It gives up after half a minute: look for programs that keep all cores, and for room in /tmp and /dev/shm"
+        ) from None
 
 
 def _init(address: str) -> Any:
