@@ -103,6 +103,8 @@ def peers(splits: dict[str, Any], kept: Path | None) -> dict[str, Any]:
     """Preset -> peer -> series -> origins -> medians; a reason (text) in place of what could not run."""
     if kept and kept.exists():
         known: dict[str, Any] = json.loads(kept.read_text())
+        if known.keys() != splits.keys():
+            raise SystemExit(f"{kept} is about {', '.join(known)}; expected {', '.join(splits)}: remove it")
         return known
     python = Path(os.environ.get("FORECAST_PEERS", PEER_PYTHON))
     if not python.exists():

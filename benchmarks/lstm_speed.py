@@ -97,7 +97,8 @@ def one_of(rank: int, count: int, together: bool, place: str, hidden: int, answe
     data = task(BATCH * share)
     network = build(ModelConfig(hidden=hidden, embedding=EMBEDDING), data.shape, 0)
     wrapped = nn.parallel.DistributedDataParallel(network) if share > 1 else network
-    learner = Learner(network, wrapped, data, TrainingConfig(steps=10**6), share, total if share > 1 else one_worker)
+    summed = total if share > 1 else one_worker
+    learner = Learner(network, wrapped, data, TrainingConfig(steps=10**6), share, summed)
     carried: State | None = None
     for turn in ("warm", "timed"):
         torch.distributed.barrier()
@@ -105,6 +106,7 @@ def one_of(rank: int, count: int, together: bool, place: str, hidden: int, answe
         for _ in range(10 if turn == "warm" else 200):
             batch = data.batch(learner.step).rows(slice(rank if together else 0, None, share))
             _, _, carried = learner.update(batch, carried)
+            summed(0.0)  # as each worker asks after an update whether the run is to stop
     torch.distributed.barrier()
     if rank == 0:
         answers.put(200 * BATCH * count * CHUNK / (time.monotonic() - started))

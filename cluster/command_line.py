@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -35,14 +36,14 @@ def run(
     a command with `takes_trailing`, and is a mistake for the others. Flags are written --flag or --no-flag; `flags` are
     those that may stand before other words.
     """
-    if list(words) == ["--version"]:
-        print(f"{prog} {_version()}")
-        return 0
     own, trailing = list(words), None
     if "--" in own:
         at = own.index("--")
         own, trailing = own[:at], own[at + 1 :]
     try:
+        if own == ["--version"]:
+            print(f"{prog} {_version()}", flush=True)
+            return 0
         known: Sequence[str] | None = names
         for word in own:
             if known is None or word.startswith("-"):
@@ -65,6 +66,10 @@ def run(
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
+        output = select.poll()
+        output.register(sys.stdout.fileno(), 0)
+        if not any(event & select.POLLERR for _, event in output.poll(0)):
+            raise  # it was another pipe
         # What is still in the buffer goes nowhere when Python flushes it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_NO_READER

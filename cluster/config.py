@@ -68,7 +68,7 @@ def refuse_changes(words: Sequence[str], kept: Sequence[str] = ()) -> None:
     What it learns and with which network is the run's own; how it trains on, and on which workers, may change.
     """
     for word in words:
-        key = word.partition("=")[0]
+        key = word.partition("=")[0].strip()
         if key in kept or not ("=" in word and key.startswith(("training.", "workers."))):
             but = f" (but not {', '.join(kept)})" if kept else ""
             raise UserError(

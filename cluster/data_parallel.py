@@ -11,7 +11,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +23,12 @@ from cluster.connect import Embedded, cluster_address, connected, first_line
 from cluster.errors import UserError
 from cluster.interrupts import asked_to_stop
 from cluster.room import bundles, wait_for_room
+from cluster.runs import STOP_FILE
 from cluster.workers_config import WorkersConfig
 
 KEPT_CHECKPOINTS = 2
 OBJECT_STORE_BYTES = 256 * 2**20  # of a Ray of its own: workers exchange gradients, not objects
-STOP_FILE = "stop"  # in the run's folder while it is asked to end
+SEEN = "seen"  # what workers that end because of it write into the stop file
 LOOK_S = 0.5  # how often a worker looks for it
 PROCESSES = "(RayTrainWorker|TrainController)"  # Ray Train's actors, for its boards
 # A collective's error when the process at its other end is gone: torch raises RuntimeError for these.
@@ -53,20 +54,22 @@ def fit(
 
     def ask() -> None:
         stop.touch()
-        told("stopping after this update, with a checkpoint; once more stops at once, without")
+        with suppress(OSError):  # Ctrl-C may have ended who reads our output; an error here would end the run
+            told("stopping after this update, with a checkpoint; once more stops at once, without")
 
     with connected(address, Embedded(workers.most * workers.cpus, OBJECT_STORE_BYTES)):
         if address is not None:
             wait_for_room(bundles(workers), workers.autoscale_s, told)
         stop.unlink(missing_ok=True)
         try:
-            with asked_to_stop(ask) as asked:
+            with asked_to_stop(ask):
                 _trainer(loop, settings, workers, run, embedded=address is None).fit()
+            stopped = stop.exists() and stop.read_text() == SEEN  # and not come to its end by itself
         except Exception as error:
             raise _explained(error, run) from None
         finally:
             stop.unlink(missing_ok=True)
-    if asked():
+    if stopped:
         told(f"stopped; go on with train --resume {run}")
         raise KeyboardInterrupt
 
@@ -204,7 +207,10 @@ class StopAsked:
         if not self._worker.first or now - self._looked < LOOK_S:
             return False
         self._looked = now
-        return self._file.exists()
+        asked = self._file.exists()
+        if asked:
+            self._file.write_text(SEEN)
+        return asked
 
 
 def this_worker() -> Worker:

@@ -23,6 +23,7 @@ from ray.train.v2._internal.execution.scaling_policy import (
 from ray.train.v2.api.config import ScalingConfig
 
 from cluster.resources import Bundle, Node, fit, snapshot
+from cluster.runs import STOP_FILE
 
 POLL_S = 1.0
 
@@ -45,7 +46,7 @@ class FreeRoom(ElasticScalingPolicy):
     ) -> ScalingDecision:
         self._maybe_send_resource_request()  # type: ignore[no-untyped-call]
         newest = max((path.name for path in self._run.glob("checkpoint_*")), default="")
-        if newest == self._checkpoint:
+        if newest == self._checkpoint or (self._run / STOP_FILE).exists():
             return NoopDecision()
         self._checkpoint = newest
         decision = super().make_decision_for_running_worker_group(worker_group_state, worker_group_status)

@@ -14,6 +14,7 @@ from pathlib import Path
 from cluster.errors import UserError, did_you_mean
 
 CONFIG_FILE = "config.yaml"
+STOP_FILE = "stop"  # in the folder of a data-parallel run that is asked to end
 RUNS_BASE = "APEX_RUNS_DIR"  # environment variable: the folder that relative run folders lie in
 
 
@@ -36,6 +37,16 @@ def create_run(runs_dir: str | Path, name: str, config_yaml: str) -> Path:
             f"written, give another with runs_dir=FOLDER"
         ) from None
     return run
+
+
+def go_on_with(run: Path, config_yaml: str, made: int, updates: int) -> None:
+    """Keep the settings that a run goes on with. UserError when all of its `updates` are `made`."""
+    if made >= updates:
+        raise UserError(
+            f"run {str(run)!r} has made {made:,} updates; to go on, give training.steps more than that, "
+            f"such as training.steps={2 * made}"
+        )
+    atomic_write(run / CONFIG_FILE, config_yaml.encode())
 
 
 def based(path: Path) -> Path:

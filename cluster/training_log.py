@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -67,8 +67,9 @@ def followed(run: Path, line: Callable[[Mapping[str, float]], str], told: Callab
             rows = _whole_rows(file)
             # A worker that goes back to a checkpoint takes the rows after it away.
             same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(known, rows, strict=False)))
-            for text in rows[same:]:
-                told(line(json.loads(text)))
+            with suppress(OSError):  # who read our output may have gone; the run is in its folder all the same
+                for text in rows[same:]:
+                    told(line(json.loads(text)))
             known = rows
             if ending:
                 return

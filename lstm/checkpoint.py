@@ -9,6 +9,7 @@ facts.json           shape of the network's ends, and what its use needs to know
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -33,7 +34,7 @@ WEIGHTS, TRAINING, OPTIMIZER, STATE, FACTS = (
 
 def save(folder: Path, config: LstmConfig, task: Task, learner: Learner, carried: State) -> None:
     """Write all files into an empty folder."""
-    _write(learner.best, folder / WEIGHTS)
+    _write(learner.best if math.isfinite(learner.best_cost) else learner.weights(), folder / WEIGHTS)
     _write(learner.weights(), folder / TRAINING)
     _write({str(i): part for i, part in enumerate(carried)}, folder / STATE)
     torch.save(learner.state(), folder / OPTIMIZER)
@@ -57,8 +58,15 @@ def newest(run: Path) -> Path:
     """The newest checkpoint's folder of a run. UserError when there is none."""
     found = sorted(p for p in run.glob("checkpoint_*") if (p / WEIGHTS).is_file())
     if not found:
-        raise UserError(f"run {str(run)!r} has no checkpoint yet; the first is written at the first validation")
+        raise UserError(f"run {str(run)!r} has no checkpoint yet; the first is written at the first validation or stop")
     return found[-1]
+
+
+def updates(run: Path) -> int:
+    """How many the newest checkpoint comes after; 0 without one."""
+    if not any(run.glob(f"checkpoint_*/{OPTIMIZER}")):
+        return 0
+    return int(torch.load(newest(run) / OPTIMIZER, map_location="cpu", weights_only=True)["step"])
 
 
 def load_config_of(run: Path) -> LstmConfig:

@@ -14,7 +14,7 @@ import torch
 from cluster.config import to_yaml
 from cluster.data_parallel import StopAsked, Worker, fit, newest_checkpoint, report, this_worker
 from cluster.errors import UserError
-from cluster.runs import atomic_folder, create_run
+from cluster.runs import atomic_folder, create_run, go_on_with
 from cluster.training_log import TrainingLog, followed
 from lstm import checkpoint
 from lstm.cell import State
@@ -37,6 +37,8 @@ def train(config: LstmConfig, run: Path | None = None, told: Callable[[str], Non
         told(text)
     if run is None:
         run = create_run(config.runs_dir, config.name, to_yaml(config))
+    else:
+        go_on_with(run, to_yaml(config), checkpoint.updates(run), config.training.steps)
     told(f"run folder {run}; watch with tensorboard --logdir {run / 'tensorboard'}")
     settings = {"config": config.model_dump(mode="json"), "run": str(run.absolute())}
     with followed(run, partial(line, steps=config.training.steps, unit=task.unit), told):
@@ -89,17 +91,18 @@ def learn(config: LstmConfig, run: Path, worker: Worker, newest: Path | None, re
         carried = after if task.carried else ()
         if not math.isfinite(loss):
             raise UserError(f"loss became {loss} at step {learner.step}; try a smaller training.learning_rate")
+        stops = stop_asked()
         clock.timesteps += whole.inputs.shape[0] * whole.inputs.shape[1]
         if writer and learner.step % t.report_every_steps == 0:
             row = {"step": learner.step, "loss": loss, "grad_norm": norm, "workers": worker.count}
             writer.write({**row, **clock.rates(learner.step)})
             clock = _Clock(learner.step)
-        if learner.step % t.validate_every_steps == 0:
+        if learner.step % t.validate_every_steps == 0 or learner.step == t.steps:
             goes_on = _validate(config, worker, learner, task, writer, carried, reported)
             clock, saved = _Clock(learner.step), learner.step
-            if not goes_on:
+            if stops or not goes_on:
                 break
-        elif stop_asked():
+        elif stops:
             # No validation: going on is to give what never stopping gives.
             _save(config, worker, learner, task, carried, reported, {"step": learner.step})
             saved = learner.step

@@ -51,8 +51,15 @@ def newest(run: Path) -> Path:
     """The newest checkpoint's folder of a run. UserError when there is none."""
     found = sorted(p for p in run.glob("checkpoint_*") if (p / WEIGHTS).is_file())
     if not found:
-        raise UserError(f"run {str(run)!r} has no checkpoint yet; the first is written at the first validation")
+        raise UserError(f"run {str(run)!r} has no checkpoint yet; the first is written at the first validation or stop")
     return found[-1]
+
+
+def updates(run: Path) -> int:
+    """How many the newest checkpoint comes after; 0 without one."""
+    if not any(run.glob(f"checkpoint_*/{OPTIMIZER}")):
+        return 0
+    return int(torch.load(newest(run) / OPTIMIZER, map_location="cpu", weights_only=True)["step"])
 
 
 def known(run: Path) -> tuple[list[str], list[str]]:

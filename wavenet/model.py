@@ -36,7 +36,8 @@ class Block(nn.Module):
         z = self.conv(x, first)
         if self.speaker is not None:
             z = z + self.speaker(speaker)
-        if self.local is not None and local is not None:
+        if self.local is not None:
+            assert local is not None
             z = z + self.local(local[:, -z.shape[1] :])
         filtered, gate = z.chunk(2, dim=-1)
         gated = torch.tanh(filtered) * torch.sigmoid(gate)
@@ -76,6 +77,7 @@ class WaveNet(nn.Module):
         """
         speaker = self.conditions.global_vector(speakers) if speakers is not None else None
         local = self.conditions.upsampling(frames)[:, : samples.shape[1]] if frames is not None else None
+        assert first < samples.shape[1] and (local is None or local.shape[1] == samples.shape[1])
         starts = [first]  # of what each block puts out, the last one's first
         for dilation in reversed(self.config.dilations):
             starts.append(max(starts[-1] - (self.config.kernel - 1) * dilation, 0))

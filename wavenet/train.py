@@ -15,7 +15,7 @@ import torch
 from cluster.config import to_yaml
 from cluster.data_parallel import StopAsked, Worker, fit, newest_checkpoint, report, this_worker
 from cluster.errors import UserError
-from cluster.runs import create_run
+from cluster.runs import create_run, go_on_with
 from cluster.training_log import TrainingLog, followed
 from wavenet import checkpoint
 from wavenet.config import WaveNetConfig
@@ -43,6 +43,8 @@ def train(config: WaveNetConfig, run: Path | None = None, told: Callable[[str], 
     told(f"receptive field {c.receptive_field:,} samples, {1000 * c.receptive_field / rate:.0f} ms at {rate:,} Hz")
     if run is None:
         run = create_run(config.runs_dir, config.name, to_yaml(config))
+    else:
+        go_on_with(run, to_yaml(config), checkpoint.updates(run), config.training.steps)
     told(f"run folder {run}; watch with tensorboard --logdir {run / 'tensorboard'}")
     settings = {"config": config.model_dump(mode="json"), "run": str(run.absolute())}
     with followed(run, partial(line, steps=config.training.steps), told):
@@ -92,12 +94,12 @@ def work(settings: dict[str, Any]) -> None:
             row = {"step": learner.step, "bits": bits, "grad_norm": norm, "workers": worker.count}
             writer.write({**row, "samples_per_s": heard / seconds, "steps_per_s": (learner.step - since) / seconds})
             started, since, heard = time.monotonic(), learner.step, 0.0
+        if learner.step < t.steps and stop_asked():  # before a validation, which may last longer than there is time
+            _save(config, worker, learner, corpus, {"step": learner.step})
+            break
         if learner.step % t.validate_every_steps == 0 or learner.step == t.steps:
             _validate(config, worker, learner, corpus, cropper, writer)
             started, since, heard = time.monotonic(), learner.step, 0.0
-        elif stop_asked():
-            _save(config, worker, learner, corpus, {"step": learner.step})
-            break
     if writer:
         writer.close()
 

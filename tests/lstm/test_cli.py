@@ -9,9 +9,10 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
-from cluster.data_parallel import Worker
+from cluster.data_parallel import SEEN, Worker
 from cluster.errors import UserError
-from cluster.runs import create_run
+from cluster.runs import STOP_FILE, create_run
+from lstm.checkpoint import updates
 from lstm.cli import COMMANDS, main
 from lstm.config import load, presets
 from lstm.tasks.audio import decode, encode
@@ -95,6 +96,24 @@ def test_a_run_that_goes_on_has_never_stopped(folder):
     straight, again = (load_file(kept[k] / "training.safetensors") for k in (1, 2))
     assert straight.keys() == again.keys() and all(torch.equal(straight[name], again[name]) for name in straight)
     assert load_file(kept[0] / "state.safetensors")["0"].shape == (1, 4, 16)
+
+
+def test_a_run_that_is_asked_to_stop_goes_on_as_if_it_had_not(folder, monkeypatch):
+    monkeypatch.setattr("cluster.data_parallel.LOOK_S", 0.0)
+    config, run = started("text", "text.path=book.txt", "text.chunk=16", "training.steps=4",
+                          "training.validate_every_steps=2")  # fmt: skip
+    _, whole = started("text", "text.path=book.txt")
+    newest = run / "checkpoint_newest"
+    (run / STOP_FILE).touch()
+    train_here(config, run)
+    assert (run / STOP_FILE).read_text() == SEEN and updates(run) == 1 and not rows(run)
+    stopped = load_file(newest / "training.safetensors")
+    assert all(torch.equal(p, stopped[name]) for name, p in load_file(newest / "weights.safetensors").items())
+    (run / STOP_FILE).unlink()
+    learn(config, run, Worker(0, 1, torch.device("cpu")), newest.rename(run / "checkpoint_1"), lambda *_: None)
+    train_here(config, whole)
+    validations = [[row for row in rows(r) if "validation_loss" in row] for r in (run, whole)]
+    assert validations[0] == validations[1] and [row["step"] for row in validations[0]] == [2, 4]
 
 
 def test_a_forecast_from_file_to_file(folder, capsys):
