@@ -22,6 +22,8 @@ import ray
 from cluster.errors import UserError
 
 CONNECT_TIMEOUT_S = 10.0
+# Now and then the process that serves a Ray Client dies as it is forked, on a busy machine twice; the next one lives.
+NO_SERVER, CLIENT_TRIES = "Initialization failure", 4
 EXPECTED = "expected auto, host:port, ray://host:port, or local for a Ray of this run's own"
 
 
@@ -85,22 +87,23 @@ def _init(address: str) -> Any:
     check(address)
     send_token()
 
-    def connect() -> Any:
-        return ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-
+    tries = CLIENT_TRIES
     try:
-        try:
-            return connect()
-        except ConnectionError as error:
-            # Now and then the process that serves a Ray Client dies while it is forked; the next one lives.
-            if "Initialization failure" not in str(error):
-                raise
-            ray.shutdown()
-            return connect()
+        while True:
+            tries -= 1
+            try:
+                return ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+            except ConnectionError as error:
+                if NO_SERVER not in str(error) or not tries:
+                    raise
+                ray.shutdown()
     except ray.exceptions.AuthenticationError:
         raise _refused(address) from None
     except (ConnectionError, RuntimeError, ValueError) as error:
-        raise _mismatch(address, str(error)) or unreachable(address, first_line(error)) from None
+        text = str(error).strip()
+        # What Ray's server raised is the last line of what it sends.
+        reason = text.splitlines()[-1] if NO_SERVER in text else first_line(error)
+        raise _mismatch(address, text) or unreachable(address, reason) from None
 
 
 def check(address: str) -> None:
