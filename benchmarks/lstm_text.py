@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.machine import ROOT, write
-from lstm import checkpoint
+from cluster.checkpoints import newest
 from lstm.config import load
 from lstm.evaluation import nats
 from lstm.sampling import sample_to
@@ -55,7 +55,7 @@ def ours(file: Path, seconds: float) -> dict[str, float]:
         rows = [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
         for temperature in (0.5, 0.8):
             sample_to(run, 1_500, "\n", (temperature, None, 1), str(OUT / f"sample_{temperature}.txt"))
-        lines = (checkpoint.newest(run) / "config.yaml").read_text().splitlines()
+        lines = (newest(run) / "config.yaml").read_text().splitlines()
         hidden = ("  path:", "runs_dir:")  # where things lay on this machine is nobody's business
         kept = [f"{line.split(':')[0]}: shakespeare.txt" if line.startswith(hidden) else line for line in lines]
         (OUT / "config.yaml").write_text("\n".join(kept) + "\n")

@@ -17,6 +17,7 @@ import torch
 from matplotlib.figure import Figure
 
 from benchmarks.machine import write
+from cluster.checkpoints import OPTIMIZER, newest
 from cluster.errors import UserError
 from cluster.runs import open_run
 from wavenet import checkpoint
@@ -56,7 +57,7 @@ def main() -> None:
     _curve(rows, other_rows, found.bits, folder / "learning_curve.png")
     if load_run_config(run).data.conditions == "none":
         generate_to(run, Request(SECONDS, None, None, 0.95, None, None, "bfloat16", 1), str(folder / "made.flac"), 0.02)
-    settings = (checkpoint.newest(run) / "config.yaml").read_text().splitlines()
+    settings = (newest(run) / "config.yaml").read_text().splitlines()
     # Where the recordings lay on the machine that learned from them is nobody's business.
     hidden = {"folder:": "recordings", "runs_dir:": "runs"}
     kept = [
@@ -70,7 +71,7 @@ def main() -> None:
 def at_step(run: Path, step: int, place: Path) -> Path:
     """A copy of a run whose newest checkpoint is that of `step`. UserError when it is not kept."""
     for folder in filter(Path.is_dir, run.glob("checkpoint_*")):
-        state = torch.load(folder / checkpoint.OPTIMIZER, weights_only=True)
+        state = torch.load(folder / OPTIMIZER, weights_only=True)
         if state["step"] == step:
             shutil.copytree(folder, place / folder.name)
             shutil.copy(run / "config.yaml", place / "config.yaml")

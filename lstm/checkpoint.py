@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from cluster.checkpoints import OPTIMIZER, TRAINING, WEIGHTS, newest
 from cluster.config import load_config, to_yaml
 from cluster.errors import UserError
 from lstm.cell import State
@@ -27,9 +28,7 @@ from lstm.learning import Learner
 from lstm.network import Network, Shape
 from lstm.tasks.base import Task
 
-WEIGHTS, TRAINING, OPTIMIZER, STATE, FACTS = (
-    "weights.safetensors", "training.safetensors", "optimizer.pt", "state.safetensors", "facts.json",
-)  # fmt: skip
+STATE, FACTS = "state.safetensors", "facts.json"
 
 
 def save(folder: Path, config: LstmConfig, task: Task, learner: Learner, carried: State) -> None:
@@ -52,21 +51,6 @@ def resume(folder: Path, learner: Learner, device: torch.device) -> State:
     weights, best, carried = (load_file(folder / name, device=str(device)) for name in (TRAINING, WEIGHTS, STATE))
     learner.load(weights, best, state)
     return tuple(carried[str(i)] for i in range(len(carried)))
-
-
-def newest(run: Path) -> Path:
-    """The newest checkpoint's folder of a run. UserError when there is none."""
-    found = sorted(p for p in run.glob("checkpoint_*") if (p / WEIGHTS).is_file())
-    if not found:
-        raise UserError(f"run {str(run)!r} has no checkpoint yet; the first is written at the first validation or stop")
-    return found[-1]
-
-
-def updates(run: Path) -> int:
-    """How many the newest checkpoint comes after; 0 without one."""
-    if not any(run.glob(f"checkpoint_*/{OPTIMIZER}")):
-        return 0
-    return int(torch.load(newest(run) / OPTIMIZER, map_location="cpu", weights_only=True)["step"])
 
 
 def load_config_of(run: Path) -> LstmConfig:

@@ -16,12 +16,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from cluster.checkpoints import OPTIMIZER, TRAINING, WEIGHTS, newest
 from cluster.config import load_config, to_yaml
 from cluster.errors import UserError
 from wavenet.config import PRESETS, WaveNetConfig
 from wavenet.model import WaveNet
 
-WEIGHTS, TRAINING, OPTIMIZER, CORPUS = "weights.safetensors", "training.safetensors", "optimizer.pt", "corpus.json"
+CORPUS = "corpus.json"
 
 
 def save(
@@ -45,21 +46,6 @@ def load(folder: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[st
     """(weights, averaged weights, state) to go on training."""
     state: dict[str, Any] = torch.load(folder / OPTIMIZER, map_location=device, weights_only=True)
     return load_file(folder / TRAINING, device=str(device)), load_file(folder / WEIGHTS, device=str(device)), state
-
-
-def newest(run: Path) -> Path:
-    """The newest checkpoint's folder of a run. UserError when there is none."""
-    found = sorted(p for p in run.glob("checkpoint_*") if (p / WEIGHTS).is_file())
-    if not found:
-        raise UserError(f"run {str(run)!r} has no checkpoint yet; the first is written at the first validation or stop")
-    return found[-1]
-
-
-def updates(run: Path) -> int:
-    """How many the newest checkpoint comes after; 0 without one."""
-    if not any(run.glob(f"checkpoint_*/{OPTIMIZER}")):
-        return 0
-    return int(torch.load(newest(run) / OPTIMIZER, map_location="cpu", weights_only=True)["step"])
 
 
 def known(run: Path) -> tuple[list[str], list[str]]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from cluster.checkpoints import updates
 from cluster.config import to_yaml
 from cluster.data_parallel import StopAsked, Worker, fit, newest_checkpoint, report, this_worker
 from cluster.errors import UserError
@@ -44,7 +45,7 @@ def train(config: WaveNetConfig, run: Path | None = None, told: Callable[[str], 
     if run is None:
         run = create_run(config.runs_dir, config.name, to_yaml(config))
     else:
-        go_on_with(run, to_yaml(config), checkpoint.updates(run), config.training.steps)
+        go_on_with(run, to_yaml(config), updates(run), config.training.steps)
     told(f"run folder {run}; watch with tensorboard --logdir {run / 'tensorboard'}")
     settings = {"config": config.model_dump(mode="json"), "run": str(run.absolute())}
     with followed(run, partial(line, steps=config.training.steps), told):

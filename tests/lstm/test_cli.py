@@ -9,10 +9,10 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
+from cluster.checkpoints import updates
 from cluster.data_parallel import SEEN, Worker
 from cluster.errors import UserError
 from cluster.runs import STOP_FILE, create_run
-from lstm.checkpoint import updates
 from lstm.cli import COMMANDS, main
 from lstm.config import load, presets
 from lstm.tasks.audio import decode, encode
