@@ -20,7 +20,6 @@ from benchmarks.machine import write
 from cluster.checkpoints import OPTIMIZER, newest
 from cluster.errors import UserError
 from cluster.runs import open_run
-from wavenet import checkpoint
 from wavenet.config import load_run_config
 from wavenet.evaluation import compare, evaluate, evaluate_alone
 from wavenet.speaking import Request, generate_to
