@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import arg, subcommand
 
@@ -42,6 +42,8 @@ class Piano:
     """Play scores of music21's corpus on a soundfont's piano: apex-wavenet data piano --out piano"""
 
     out: Annotated[str, arg(metavar="FOLDER")] = "piano"
+    music: Literal["pieces", "tunes"] = "pieces"
+    """piano pieces and chorales, or dance tunes of one voice"""
     minutes: float = 30.0
     sample_rate: int = 16_000
     soundfont: Annotated[str | None, arg(metavar="FILE.sf2", help_behavior_hint="")] = None
@@ -53,7 +55,7 @@ class Piano:
         if self.minutes <= 0:
             raise UserError(f"command line: --minutes {self.minutes:g}: expected more than 0")
         soundfont = Path(self.soundfont).expanduser() if self.soundfont else None
-        make(Path(self.out), self.minutes, self.sample_rate, soundfont, print)
+        make(Path(self.out), self.music, self.minutes, self.sample_rate, soundfont, print)
         return 0
 
 

@@ -1,4 +1,4 @@
-"""A corpus of piano: scores of music21's corpus, played by a soundfont's piano.
+"""A corpus of piano: scores of music21's corpus, or tunes of a single voice, played by a soundfont's piano.
 
 pip install 'apex-ray[piano]' && pip install --no-deps tinysoundfont (its own dependency is a player that we have no use
 for). The soundfont is TimGM6mb, which pretty_midi brings, or any other .sf2.
@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ import numpy.typing as npt
 from cluster.errors import UserError
 from wavenet.sound import write
 
+Music = Literal["pieces", "tunes"]
 Note = tuple[float, float, int, int]  # start and end in seconds, MIDI pitch, velocity
 # Written for the piano first; then chorales, four voices that two hands can play.
 PIECES = (
@@ -26,18 +27,21 @@ PIECES = (
     "schumann_clara/polonaise_op1n3", "schumann_clara/polonaise_op1n4",
 )  # fmt: skip
 CHORALES = "bach"
+TUNES = "ryansMammoth"  # dance tunes of one voice, over a thousand
 PEAK = 0.8  # of full scale, that each piece is brought to
 RELEASE_S = 1.0  # that the last notes ring on
 BLOCK = 64  # samples between two looks at the notes
 
 
-def make(folder: Path, minutes: float, rate: int, soundfont: Path | None, told: Callable[[str], None]) -> None:
+def make(
+    folder: Path, music: Music, minutes: float, rate: int, soundfont: Path | None, told: Callable[[str], None]
+) -> None:
     """Write folder/PIECE.wav, and PIECE.json with its notes, until there are `minutes` of music.
 
     UserError when a library or the soundfont is missing, or the folder can't be written.
     """
     seconds, count = 0.0, 0
-    for name, score in _scores():
+    for name, score in _scores(music):
         notes = notes_of(score)
         if not notes:
             continue
@@ -47,10 +51,11 @@ def make(folder: Path, minutes: float, rate: int, soundfont: Path | None, told: 
             "seconds": len(sound) / rate,
             "notes": [[round(s, 4), round(e, 4), p, v] for s, e, p, v in notes],
         }
+        stem = re.sub(r"[^A-Za-z0-9]+", "-", name)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write(folder / f"{re.sub(r'[^a-z0-9]+', '-', name)}.wav", sound, rate)
-            (folder / f"{re.sub(r'[^a-z0-9]+', '-', name)}.json").write_text(json.dumps(facts) + "\n")
+            write(folder / f"{stem}.wav", sound, rate)
+            (folder / f"{stem}.json").write_text(json.dumps(facts) + "\n")
         except OSError as error:
             raise UserError(f"{folder} can't be written: {error.strerror}") from None
         seconds, count = seconds + len(sound) / rate, count + 1
@@ -59,15 +64,17 @@ def make(folder: Path, minutes: float, rate: int, soundfont: Path | None, told: 
     told(f"piano: {count} pieces, {seconds / 60:.1f} min, in {folder}")
 
 
-def _scores() -> Iterable[tuple[str, Any]]:
+def _scores(music: Music) -> Iterable[tuple[str, Any]]:
     try:
         from music21 import corpus
     except ImportError:
         raise UserError("music21 is not installed; expected pip install 'apex-ray[piano]'") from None
-    for name in PIECES:
-        yield name, corpus.parse(name)
-    for path in corpus.getComposer(CHORALES):
-        yield f"{CHORALES}/{Path(path).stem}", corpus.parse(path)
+    if music == "pieces":
+        for name in PIECES:
+            yield name, corpus.parse(name)
+    composer = CHORALES if music == "pieces" else TUNES
+    for path in corpus.getComposer(composer):
+        yield f"{composer}/{Path(path).stem}", corpus.parse(path)
 
 
 def notes_of(score: Any) -> list[Note]:

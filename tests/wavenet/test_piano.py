@@ -52,11 +52,18 @@ def test_a_corpus(tmp_path, capsys):
     assert soundfile.info(file).duration == pytest.approx(facts["seconds"])
 
 
+def test_tunes_have_one_voice(tmp_path):
+    make(tmp_path, "tunes", 0.5, 8_000, None, print)
+    facts = json.loads(next(tmp_path.glob("ryansMammoth-*.json")).read_text())
+    starts, ends = np.array(facts["notes"])[:, :2].T
+    assert len(starts) > 50 and np.all(ends[:-1] <= starts[1:] + 1e-3)
+
+
 @pytest.mark.parametrize(("name", "told"), [("none.sf2", "does not exist"), ("bad.sf2", "can't be read")])
 def test_a_soundfont_that_is_none(tmp_path, name, told):
     (tmp_path / "bad.sf2").write_bytes(b"no soundfont")
     with pytest.raises(UserError, match=told):
-        make(tmp_path / "out", 1, RATE, tmp_path / name, print)
+        make(tmp_path / "out", "pieces", 1, RATE, tmp_path / name, print)
 
 
 def test_how_long(capsys):
