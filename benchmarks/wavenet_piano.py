@@ -1,21 +1,27 @@
-"""Whether a run trained on piano makes notes: python -m benchmarks.wavenet_piano RUN results/wavenet/piano
+"""Whether a run trained on tunes of one voice plays notes: python -m benchmarks.wavenet_piano RUN results/wavenet/piano
 
-Pitch salience: how much of the power between 80 Hz and 2 kHz lies within a third of a semitone around the twelve tones
-of the scale (in tune to 440 Hz), of what lies within those thirds and the ones between. Even noise has a half; the
-network's is set beside held-out recordings, noise with the same long-term spectrum, and the network before it learned.
+Beside held-out recordings, noise with the same long-term spectrum, and the network before it learned:
+- pitch salience: how much of the power between 80 Hz and 2 kHz lies within a third of a semitone around the twelve
+  tones of the scale (in tune to 440 Hz), of what lies within those thirds and the ones between; even noise has a half;
+- notes that a transcriber finds, how many a second, how long, and whether they lie in one key. The transcriber itself
+  is held against the scores of the held-out recordings.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
 import librosa
 import numpy as np
+import numpy.typing as npt
 import torch
+from matplotlib.figure import Figure
 
 from benchmarks.machine import write
+from benchmarks.notes_heard import Note, in_one_key, notes_heard, precision_and_recall
 from cluster.runs import open_run
 from wavenet import checkpoint
 from wavenet.config import load_run_config
@@ -25,12 +31,13 @@ from wavenet.model import WaveNet
 from wavenet.plots import save, spectrogram
 from wavenet.sound import write as write_sound
 
-SECONDS, STREAMS, TEMPERATURE, BINS = 10.0, 4, 0.95, 36  # bins an octave: three a semitone
+SECONDS, STREAMS, TEMPERATURE, BINS = 20.0, 4, 0.95, 36  # bins an octave: three a semitone
 LOWEST = librosa.note_to_hz("E2")
 OCTAVES = 4.5
+Floats = npt.NDArray[np.float32]
 
 
-def salience(heard: np.ndarray[Any, np.dtype[np.float32]], rate: int) -> float:
+def salience(heard: Floats, rate: int) -> float:
     """Part of the power on the scale's tones, of all on them and half-way between them; noise has 0.5."""
     bins = int(BINS * OCTAVES)
     power = np.abs(librosa.cqt(heard, sr=rate, fmin=LOWEST, n_bins=bins, bins_per_octave=BINS, tuning=0.0)) ** 2
@@ -38,13 +45,25 @@ def salience(heard: np.ndarray[Any, np.dtype[np.float32]], rate: int) -> float:
     return float(thirds[0] / (thirds[0] + (thirds[1] + thirds[2]) / 2))
 
 
-def noise_like(heard: np.ndarray[Any, np.dtype[np.float32]], rng: np.random.Generator) -> Any:
+def noise_like(heard: Floats, rng: np.random.Generator) -> Floats:
     """Noise whose spectrum is, over long, that of the sound, smoothed so that no single tone is left."""
     spectrum = np.abs(np.fft.rfft(heard)) ** 2
     width = len(spectrum) // 200
     smooth = np.sqrt(np.convolve(spectrum, np.ones(width) / width, mode="same"))
     phases = rng.uniform(0, 2 * np.pi, len(smooth))
     return np.fft.irfft(smooth * np.exp(1j * phases), len(heard)).astype(np.float32)
+
+
+def described(heard: Floats, notes: list[Note], rate: int) -> dict[str, float]:
+    """The figures of one piece of sound."""
+    return {
+        "salience": salience(heard, rate),
+        "loudness, rms": float(np.sqrt(np.mean(heard**2))),
+        "notes a second": len(notes) / (len(heard) / rate),
+        "median length of a note, s": float(np.median([n.end - n.start for n in notes])) if notes else 0.0,
+        "different pitches": len({n.pitch for n in notes}),
+        "part of the notes in one key": in_one_key(notes),
+    }
 
 
 def main() -> None:
@@ -57,31 +76,58 @@ def main() -> None:
     config = load_run_config(run)
     corpus, model, rate = load_corpus(config.data), checkpoint.load_model(run), config.data.sample_rate
     samples = int(SECONDS * rate)
-    held = [r.sound[:samples] for r in corpus.validation if len(r.samples) >= samples][:8]
     torch.manual_seed(0)
     untrained = WaveNet(model.config).eval()
-    made = {name: _made(network, samples) for name, network in (("network", model), ("untrained", untrained))}
+    recordings = [r for r in corpus.validation if len(r.samples) >= samples][:8]
+    held = [r.sound[:samples] for r in recordings]
     rng = np.random.default_rng(0)
-    found = {
-        "held-out recordings": [salience(x, rate) for x in held],
-        "network": [salience(x, rate) for x in made["network"]],
-        "noise with the recordings' spectrum": [salience(noise_like(x, rng), rate) for x in held],
-        "network before it learned": [salience(x, rate) for x in made["untrained"]],
+    sounds = {
+        "held-out recordings": held,
+        "network": _made(model, samples),
+        "noise with the recordings' spectrum": [noise_like(x, rng) for x in held],
+        "network before it learned": _made(untrained, samples),
     }
-    means = {name: float(np.mean(values)) for name, values in found.items()}
-    write(folder / "salience.json", {"pitch salience, mean": means, "each": found})
-    for name, value in means.items():
-        print(f"{name:<40} {value:.3f}")
-    best = made["network"][int(np.argmax(found["network"]))]
-    write_sound(folder / "made.flac", best, rate)
-    save(spectrogram(best, rate), folder / "made.png")
+    notes = {name: [notes_heard(x, rate) for x in some] for name, some in sounds.items()}
+    found = {
+        name: [described(x, n, rate) for x, n in zip(some, notes[name], strict=True)] for name, some in sounds.items()
+    }
+    means = {name: {key: float(np.mean([f[key] for f in some])) for key in some[0]} for name, some in found.items()}
+    against = [
+        precision_and_recall(n, _score(Path(config.data.folder).expanduser() / r.name))
+        for r, n in zip(recordings, notes["held-out recordings"], strict=True)
+    ]
+    precision, recall = np.mean(against, axis=0)
+    transcriber = {"precision": float(precision), "recall": float(recall)}
+    write(folder / "notes.json", {"mean": means, "each": found, "transcriber on held-out recordings": transcriber})
+    print(json.dumps({"transcriber": transcriber, **means}, indent=1))
+    best = int(np.argmax([f["salience"] for f in found["network"]]))
+    write_sound(folder / "made.flac", sounds["network"][best], rate)
+    save(spectrogram(sounds["network"][best], rate), folder / "made.png")
     save(spectrogram(held[0], rate), folder / "recorded.png")
+    _roll(notes["held-out recordings"][0], notes["network"][best], folder / "notes.png")
 
 
-def _made(model: WaveNet, samples: int) -> list[np.ndarray[Any, np.dtype[np.float32]]]:
+def _made(model: WaveNet, samples: int) -> list[Floats]:
     generator = Generator(model, STREAMS, "bfloat16", 1, TEMPERATURE)
     heard = sound(generator.run(samples), model.config.output)
     return [heard[:, i] for i in range(STREAMS)]
+
+
+def _score(recording: Path) -> list[Note]:
+    held: Any = json.loads(recording.with_suffix(".json").read_text())
+    return [Note(start, end, pitch) for start, end, pitch, _ in held["notes"] if start < SECONDS]
+
+
+def _roll(recorded: list[Note], made: list[Note], path: Path) -> None:
+    figure = Figure(figsize=(10, 5), layout="constrained")
+    axes = figure.subplots(2, 1, sharex=True, sharey=True)
+    for ax, notes, title in zip(axes, (recorded, made), ("a held-out recording", "the network"), strict=True):
+        for n in notes:
+            ax.plot((n.start, n.end), (n.pitch, n.pitch), linewidth=4, solid_capstyle="butt", color="tab:blue")
+        ax.set(title=f"Notes heard in {title}", ylabel="MIDI pitch", xlim=(0, SECONDS))
+        ax.grid(alpha=0.3)
+    axes[1].set(xlabel="s")
+    figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":
