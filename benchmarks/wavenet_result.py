@@ -55,7 +55,8 @@ def main() -> None:
     print(json.dumps(figures, indent=1))
     _curve(rows, other_rows, found.bits, folder / "learning_curve.png")
     if load_run_config(run).data.conditions == "none":
-        generate_to(run, Request(SECONDS, None, None, 0.95, None, None, "bfloat16", 1), str(folder / "made.flac"), 0.02)
+        request = Request(seconds=SECONDS, temperature=0.95, seed=1)
+        generate_to(run, request, str(folder / "made.flac"), 0.02)
     settings = (newest(run) / "config.yaml").read_text().splitlines()
     # Where the recordings lay on the machine that learned from them is nobody's business.
     hidden = {"folder:": "recordings", "runs_dir:": "runs"}

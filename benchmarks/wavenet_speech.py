@@ -70,7 +70,7 @@ def main() -> None:
     run, folder = open_run(arguments.run), arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
     recogniser, temperature = Recogniser(), arguments.temperature
-    request = Request(0.0, None, None, temperature, None, None, "bfloat16", 1)
+    request = Request(temperature=temperature, seed=1)
     found: dict[str, Any] = {
         f"{FILES} held-out files said again: mel-cepstral distance, dB": distances(run, FILES, temperature),
         "word accuracy on held-out English": _held_out_words(run, recogniser, temperature),

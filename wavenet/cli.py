@@ -55,6 +55,8 @@ class Generate:
     """a recording to go on from"""
     like: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """for a vocoder (data.conditions=mel): the recording whose spectrum is sounded, for as long as it lasts"""
+    score: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """for a network of notes (data.conditions=notes): the .mid or .json that is played, for as long as it lasts"""
     temperature: float = 1.0
     """below 1: likelier samples; 0: always the likeliest"""
     top_k: Annotated[int | None, arg(metavar="K", help_behavior_hint="")] = None
@@ -72,9 +74,17 @@ class Generate:
         if self.seconds <= 0:
             raise UserError(f"command line: --seconds {self.seconds:g}: expected more than 0")
         request = Request(
-            self.seconds, self.prime, self.like, self.temperature, self.top_k, self.speaker, self.weights, self.seed,
-            self.device,
-        )  # fmt: skip
+            seconds=self.seconds,
+            prime=self.prime,
+            like=self.like,
+            score=self.score,
+            speaker=self.speaker,
+            temperature=self.temperature,
+            top_k=self.top_k,
+            weights=self.weights,
+            seed=self.seed,
+            device=self.device,
+        )
         generate_to(open_run(self.run), request, self.out, CHUNK_S)
         return 0
 
@@ -98,7 +108,7 @@ class Speak:
     def __call__(self) -> int:
         from wavenet.speaking import Request, speak_to
 
-        request = Request(0.0, None, None, self.temperature, None, None, self.weights, self.seed)
+        request = Request(temperature=self.temperature, weights=self.weights, seed=self.seed)
         speak_to(open_run(self.run), self.text, self.language, self.voice, request, self.out, CHUNK_S)
         return 0
 

@@ -84,10 +84,10 @@ class DataConfig(Section):
     speakers: Literal["none", "folder"] = Field(
         "none", description="folder: the folder that a file lies in is its speaker, as in VCTK"
     )
-    conditions: Literal["none", "phones", "mel"] = Field(
+    conditions: Literal["none", "phones", "notes", "mel"] = Field(
         "none",
-        description="phones: NAME.json beside each recording says which phone is when, nothing is trimmed; "
-        "mel: the sound's own mel spectrum, for a vocoder",
+        description="phones: NAME.json beside each recording says which phone is when; notes: NAME.json or NAME.mid "
+        "which note is (nothing is trimmed for either); mel: the sound's own mel spectrum, for a vocoder",
     )
     mels: PositiveInt = Field(80, description="bands of the mel spectrum")
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from cluster.errors import UserError
 from wavenet.config import DataConfig
 from wavenet.mu_law import CLASSES, encode
+from wavenet.notes import Score, read_score_of
 from wavenet.phones import Timeline, read_timeline, vocabulary
 from wavenet.sound import SUFFIXES, UnusableError, read
 
@@ -31,6 +32,7 @@ class Recording:
     samples: Samples  # 16 bits
     speaker: int = 0
     phones: Timeline | None = None
+    score: Score | None = None
 
     @property
     def sound(self) -> npt.NDArray[np.float32]:
@@ -71,17 +73,26 @@ def load_corpus(config: DataConfig) -> Corpus:
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     if not paths:
         raise UserError(f"data.folder = {config.folder!r} has no sound in it; expected files of {', '.join(SUFFIXES)}")
-    usable, lines, skipped = dict[Path, Samples](), dict[Path, Timeline](), list[str]()
+    usable, skipped = dict[Path, Samples](), list[str]()
+    lines, scores = dict[Path, Timeline](), dict[Path, Score]()
     for path in paths:
         try:
             if config.conditions == "phones":
                 lines[path] = read_timeline(path.with_suffix(".json"))
+            elif config.conditions == "notes":
+                scores[path] = read_score_of(path)
             usable[path] = _cached(path, config)
         except (UnusableError, ValueError) as error:
             skipped.append(f"{path.relative_to(folder)} {error}")
     speakers = sorted({p.parent.name for p in usable}) if config.speakers == "folder" else []
     found = [
-        Recording(str(p.relative_to(folder)), samples, speakers.index(p.parent.name) if speakers else 0, lines.get(p))
+        Recording(
+            str(p.relative_to(folder)),
+            samples,
+            speakers.index(p.parent.name) if speakers else 0,
+            lines.get(p),
+            scores.get(p),
+        )
         for p, samples in usable.items()
     ]
     if len(found) < 2:
@@ -115,7 +126,8 @@ def frequencies(some: Sequence[Recording]) -> npt.NDArray[np.float64]:
 
 def _cached(path: Path, config: DataConfig) -> Samples:
     """Decoded samples, from the cache when the file has been decoded with these settings before."""
-    trim_db = None if config.conditions == "phones" else config.trim_db  # phones have their times from the beginning
+    timed = config.conditions in ("phones", "notes")  # their times count from the beginning
+    trim_db = None if timed else config.trim_db
     state = path.stat()
     facts = f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}|{config.sample_rate}|{trim_db}"
     cached = _cache_folder() / f"{hashlib.sha256(facts.encode()).hexdigest()[:32]}.npy"

@@ -1,4 +1,4 @@
-"""The local condition of a recording as frames: its phones, or the mel spectrum of its own sound."""
+"""The local condition of a recording as frames: its phones, its notes, or the mel spectrum of its own sound."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from wavenet.config import WaveNetConfig
 from wavenet.corpus import Recording
+from wavenet.notes import FEATURES, note_frames
 from wavenet.phones import PhoneFeatures
 
 Floats = npt.NDArray[np.float32]
@@ -33,6 +34,8 @@ def features(config: WaveNetConfig, phones: Sequence[str]) -> Features | None:
     match config.data.conditions:
         case "phones":
             return OfPhones(PhoneFeatures(phones, config.model.frame_samples / config.data.sample_rate))
+        case "notes":
+            return OfNotes(config.model.frame_samples / config.data.sample_rate)
         case "mel":
             return MelFrames(config.data.mels, config.model.frame_samples, config.data.sample_rate)
         case "none":
@@ -48,6 +51,19 @@ class OfPhones:
     def __call__(self, recording: Recording, first: int, count: int) -> Floats:
         assert recording.phones is not None
         return self._made(recording.phones, first, count)
+
+
+class OfNotes:
+    """The frames of a recording's score."""
+
+    size = FEATURES
+
+    def __init__(self, frame_s: float) -> None:
+        self._frame_s = frame_s
+
+    def __call__(self, recording: Recording, first: int, count: int) -> Floats:
+        assert recording.score is not None
+        return note_frames(recording.score, first, count, self._frame_s)
 
 
 class MelFrames:

@@ -148,10 +148,17 @@ def _speaker_bias(model: WaveNet, speakers: Tensor | None, streams: int) -> Floa
 
 
 @torch.no_grad()
-def upsampled(model: WaveNet, frames: Floats) -> Tensor:
-    """Frames [N, features] of one stream as `Generator.run` wants them: [1, N * frame_samples, channels]."""
-    made: Tensor = model.conditions.upsampling(torch.from_numpy(frames)[None])
-    return made
+def upsampled(model: WaveNet, frames: Floats, start: int, samples: int) -> Tensor:
+    """`samples` from `start` on of one stream's frames [N, features], for `Generator.run`: [1, samples, channels].
+
+    Only the frames that they depend on are looked at: sound begins as soon for a long piece as for a short one.
+    """
+    c = model.config
+    reach = 1 + len(c.upsampling)  # frames: each convolution looks at a neighbour, of its own rate or the frames'
+    first = max(start // c.frame_samples - reach, 0)
+    last = -(-(start + samples) // c.frame_samples) + reach
+    made: Tensor = model.conditions.upsampling(torch.from_numpy(frames[first:last])[None])
+    return made[:, start - first * c.frame_samples :][:, :samples]
 
 
 def sound(heard: Floats, output: str) -> Floats:

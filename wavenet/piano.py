@@ -16,10 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from cluster.errors import UserError
+from wavenet.notes import Note
 from wavenet.sound import write
 
 Music = Literal["pieces", "tunes"]
-Note = tuple[float, float, int, int]  # start and end in seconds, MIDI pitch, velocity
 # Written for the piano first; then chorales, four voices that two hands can play.
 PIECES = (
     "mozart/k545/movement1_exposition", "chopin/mazurka06-2", "joplin/maple_leaf_rag",

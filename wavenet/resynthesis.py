@@ -22,7 +22,7 @@ def conditions(
     if made is None:
         return speakers, None
     frames = made(recording, 0, -(-samples // model.config.frame_samples))
-    return speakers, upsampled(model, frames)[:, :samples]
+    return speakers, upsampled(model, frames, 0, samples)
 
 
 def said_again(

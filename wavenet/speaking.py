@@ -23,6 +23,7 @@ from wavenet.graphed import GraphedGenerator
 from wavenet.made_speech import LANGUAGES
 from wavenet.model import WaveNet
 from wavenet.mu_law import encode
+from wavenet.notes import SUFFIXES, Score, note_frames, read_score
 from wavenet.phones import PhoneFeatures, timeline
 from wavenet.plots import save, spectrogram
 from wavenet.sound import UnusableError, read
@@ -31,18 +32,19 @@ FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 BAR = 30  # characters
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
-    """What to make."""
+    """What to make, and how."""
 
-    seconds: float
-    prime: str | None
-    like: str | None
-    temperature: float
-    top_k: int | None
-    speaker: str | None
-    weights: Kind
-    seed: int
+    seconds: float = 3.0  # where no condition says how long
+    prime: str | None = None
+    like: str | None = None
+    score: str | None = None
+    speaker: str | None = None
+    temperature: float = 1.0
+    top_k: int | None = None
+    weights: Kind = "bfloat16"
+    seed: int = 0
     device: str = "cpu"
 
 
@@ -52,9 +54,13 @@ def generate_to(run: Path, request: Request, out: str, chunk_s: float) -> None:
     conditions = config.data.conditions
     if conditions == "phones":
         raise UserError(f"run {str(run)!r} says what phones tell it; expected apex-wavenet speak {run} TEXT")
-    if (conditions == "mel") != bool(request.like):
-        wanted = "--like FILE, whose spectrum it sounds" if conditions == "mel" else "no --like: it is not a vocoder"
-        raise UserError(f"run {str(run)!r} was trained with data.conditions={conditions}; expected {wanted}")
+    for kind, flag, file, use in (
+        ("mel", "--like", request.like, "whose spectrum it sounds"),
+        ("notes", "--score", request.score, "that it plays"),
+    ):
+        if (conditions == kind) != bool(file):
+            wanted = f"{flag} FILE, {use}" if conditions == kind else f"no {flag}, which is for data.conditions={kind}"
+            raise UserError(f"run {str(run)!r} was trained with data.conditions={conditions}; expected {wanted}")
     suffix = Path(out).suffix.lower()
     if out != "-" and suffix not in FORMATS:
         raise UserError(f"--out {out!r}: expected a name that ends in {' or '.join(FORMATS)}, or -")
@@ -64,14 +70,18 @@ def generate_to(run: Path, request: Request, out: str, chunk_s: float) -> None:
     generator = _generator(model, request, speakers)
     if request.prime:
         generator.listen(_primed(config, request.prime))
-    total, local = int(request.seconds * config.data.sample_rate), None
+    rate, frame, frames = config.data.sample_rate, model.config.frame_samples, None
+    total = int(request.seconds * rate)
     if request.like:
         heard = _heard("--like", request.like, config)
         total = len(heard)
-        made = MelFrames(config.data.mels, model.config.frame_samples, config.data.sample_rate)
-        recording = Recording(request.like, np.round(heard * 32_767).astype(np.int16))
-        local = upsampled(model, made(recording, 0, -(-total // model.config.frame_samples)))
-    _write(generator, config, total, local, out, chunk_s)
+        made = MelFrames(config.data.mels, frame, rate)
+        frames = made(Recording(request.like, np.round(heard * 32_767).astype(np.int16)), 0, -(-total // frame))
+    if request.score:
+        played = _score(request.score)
+        total = int(played.seconds * rate)
+        frames = note_frames(played, 0, -(-total // frame), frame / rate)
+    _write(model, generator, config, total, frames, out, chunk_s)
 
 
 def speak_to(run: Path, text: str, language: str, voice: str, request: Request, out: str, chunk_s: float) -> None:
@@ -92,7 +102,7 @@ def speak_to(run: Path, text: str, language: str, voice: str, request: Request, 
     frames = made(timeline(said.phones, said.seconds), 0, -(-total // model.config.frame_samples))
     speaker = _speaker(run, f"{language}-{voice}") if speakers else None
     generator = _generator(model, request, speaker)
-    _write(generator, config, total, upsampled(model, frames), out, chunk_s)
+    _write(model, generator, config, total, frames, out, chunk_s)
 
 
 def _generator(model: WaveNet, request: Request, speakers: torch.Tensor | None) -> Generator | GraphedGenerator:
@@ -104,10 +114,11 @@ def _generator(model: WaveNet, request: Request, speakers: torch.Tensor | None) 
 
 
 def _write(
+    model: WaveNet,
     generator: Generator | GraphedGenerator,
     config: WaveNetConfig,
     total: int,
-    local: torch.Tensor | None,
+    frames: Floats | None,
     out: str,
     chunk_s: float,
 ) -> None:
@@ -122,7 +133,7 @@ def _write(
     started = time.monotonic()
     for start in range(0, total, chunk):
         n = min(chunk, total - start)
-        some = None if local is None else local[:, start : start + n]
+        some = None if frames is None else upsampled(model, frames, start, n)
         part = sound(generator.run(n, some), config.model.output)[:, 0]
         if target is None:
             sys.stdout.buffer.write(np.round(part * 32_767).astype("<i2").tobytes())
@@ -154,6 +165,16 @@ def _heard(flag: str, name: str, config: WaveNetConfig) -> Floats:
         return read(path, config.data.sample_rate, config.data.trim_db)
     except UnusableError as error:
         raise UserError(f"{flag} {name!r} {error}") from None
+
+
+def _score(name: str) -> Score:
+    path = Path(name).expanduser()
+    if path.suffix.lower() not in SUFFIXES:
+        raise UserError(f"--score {name!r}: expected a name that ends in {' or '.join(SUFFIXES)}")
+    try:
+        return read_score(path)
+    except ValueError as error:
+        raise UserError(f"--score {name!r} {error}") from None
 
 
 def _speaker(run: Path, name: str | None) -> torch.Tensor | None:
