@@ -7,6 +7,7 @@ in settings, data or code ends the run at once; only a lost process, node or con
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
 import time
@@ -19,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cluster.checkpoints import whole
 from cluster.connect import Embedded, cluster_address, connected, first_line
 from cluster.errors import UserError
 from cluster.interrupts import asked_to_stop
@@ -61,6 +63,7 @@ def fit(
         if address is not None:
             wait_for_room(bundles(workers), workers.autoscale_s, told)
         stop.unlink(missing_ok=True)
+        _drop_stale_list(run)
         try:
             with asked_to_stop(ask):
                 _trainer(loop, settings, workers, run, embedded=address is None).fit()
@@ -137,6 +140,25 @@ def _trainer(
             callbacks=[MistakesEndTheRun()],  # type: ignore[list-item]  # the hints are those of Ray Tune's callbacks
         ),
     )
+
+
+def _drop_stale_list(run: Path) -> None:
+    """Remove Ray Train's list of the run's checkpoints where Ray Train would refuse to start with it.
+
+    So when a user removed a checkpoint that is on it, or when it broke off as it was written. Without it a run goes on
+    from the newest whole checkpoint.
+    """
+    from ray.train.v2._internal.constants import CHECKPOINT_MANAGER_SNAPSHOT_FILENAME
+
+    file = run / CHECKPOINT_MANAGER_SNAPSHOT_FILENAME
+    if not file.exists():
+        return
+    try:
+        listed = [result["checkpoint_dir_name"] for result in json.loads(file.read_bytes())["checkpoint_results"]]
+    except (ValueError, KeyError, TypeError):
+        listed = None
+    if listed is None or not all((run / name).is_dir() for name in listed):
+        file.unlink()
 
 
 def is_mistake(error: BaseException) -> bool:
@@ -225,13 +247,18 @@ def this_worker() -> Worker:
 
 
 @contextmanager
-def newest_checkpoint() -> Any:
-    """The folder of the newest checkpoint, or None at the first start."""
+def newest_checkpoint(run: Path) -> Any:
+    """The folder of the run's newest checkpoint, or None at the first start.
+
+    The one that was reported last, as Ray Train knows it, counts first. A run folder that was copied without Ray
+    Train's list has checkpoints that it knows nothing of: then the newest whole one.
+    """
     from ray.train import get_checkpoint
 
     checkpoint = get_checkpoint()
     if checkpoint is None:
-        yield None
+        found = whole(run)
+        yield found[-1] if found else None
         return
     with checkpoint.as_directory() as folder:
         yield Path(folder)

@@ -22,6 +22,7 @@ from ray.train.v2._internal.execution.scaling_policy import (
 )
 from ray.train.v2.api.config import ScalingConfig
 
+from cluster.checkpoints import whole
 from cluster.resources import Bundle, Node, fit, snapshot
 from cluster.runs import STOP_FILE
 
@@ -33,7 +34,8 @@ class FreeRoom(ElasticScalingPolicy):
 
     def __init__(self, scaling: ScalingConfig, worker: Bundle, run: Path) -> None:
         super().__init__(scaling)
-        self._worker, self._run, self._checkpoint = worker, run, ""
+        self._worker, self._run = worker, run
+        self._checkpoint: Path | None = None  # after which it was last considered whether to grow
 
     def make_decision_for_non_running_worker_group(self) -> ScalingDecision:
         decision = super().make_decision_for_non_running_worker_group()
@@ -45,7 +47,8 @@ class FreeRoom(ElasticScalingPolicy):
         self, worker_group_state: Any, worker_group_status: Any
     ) -> ScalingDecision:
         self._maybe_send_resource_request()  # type: ignore[no-untyped-call]
-        newest = max((path.name for path in self._run.glob("checkpoint_*")), default="")
+        kept = whole(self._run)
+        newest = kept[-1] if kept else None
         if newest == self._checkpoint or (self._run / STOP_FILE).exists():
             return NoopDecision()
         self._checkpoint = newest

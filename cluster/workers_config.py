@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 
 class WorkersConfig(BaseModel):
@@ -25,6 +25,15 @@ class WorkersConfig(BaseModel):
         0.0, ge=0, description="seconds to wait for an autoscaler's nodes where the job fits none that are there"
     )
     max_failures: int = Field(3, ge=0, description="times that lost workers are started again from the last checkpoint")
+
+    @model_validator(mode="after")
+    def _fewest_first(self) -> WorkersConfig:
+        if self.fewest > self.most:
+            raise ValueError(
+                f"count [{self.fewest}, {self.most}] asks for at least {self.fewest} and at most {self.most}; "
+                f"expected [fewest, most]"
+            )
+        return self
 
     @property
     def fewest(self) -> int:

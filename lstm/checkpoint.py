@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
+from cluster import checkpoints
 from cluster.checkpoints import OPTIMIZER, TRAINING, WEIGHTS, newest
 from cluster.config import load_config, to_yaml
 from cluster.errors import UserError
@@ -47,9 +48,8 @@ def _write(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 def resume(folder: Path, learner: Learner, device: torch.device) -> State:
     """Put a checkpoint into the learner; the carried state [layers, B, size] of all sequences, or ()."""
-    state: dict[str, Any] = torch.load(folder / OPTIMIZER, map_location=device, weights_only=True)
-    weights, best, carried = (load_file(folder / name, device=str(device)) for name in (TRAINING, WEIGHTS, STATE))
-    learner.load(weights, best, state)
+    weights, best, carried = (checkpoints.weights(folder / name, device) for name in (TRAINING, WEIGHTS, STATE))
+    learner.load(weights, best, checkpoints.state(folder / OPTIMIZER))
     return tuple(carried[str(i)] for i in range(len(carried)))
 
 
@@ -60,8 +60,7 @@ def load_config_of(run: Path) -> LstmConfig:
 
 def facts(run: Path) -> dict[str, Any]:
     """What the task had to say about its data."""
-    known: dict[str, Any] = json.loads((newest(run) / FACTS).read_text())
-    return known
+    return checkpoints.facts(newest(run) / FACTS)
 
 
 def load_network(run: Path, shape: Shape | None = None) -> Network:
@@ -70,9 +69,10 @@ def load_network(run: Path, shape: Shape | None = None) -> Network:
     if shape is not None and shape != learned:
         raise UserError(f"run {str(run)!r} was trained on data of another shape: {learned}, now {shape}")
     network = Network(config.model, learned)
+    weights = checkpoints.weights(newest(run) / WEIGHTS)
     try:
-        network.load_state_dict(load_file(newest(run) / WEIGHTS))
-    except (RuntimeError, OSError) as error:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise UserError(f"the weights in {newest(run)} are not of its configuration: {reason}") from None
     return network.eval()

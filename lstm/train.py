@@ -51,7 +51,7 @@ def work(settings: dict[str, Any]) -> None:
     """One worker's whole run; what `fit` calls."""
     config, run, worker = LstmConfig.model_validate(settings["config"]), Path(settings["run"]), this_worker()
     torch.set_num_threads(config.workers.cpus)
-    with newest_checkpoint() as folder:
+    with newest_checkpoint(run) as folder:
         learn(config, run, worker, folder, partial(report, worker))
 
 

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
+from cluster import checkpoints as files
 from cluster.checkpoints import OPTIMIZER, TRAINING, WEIGHTS, newest
 from cluster.config import load_config, to_yaml
 from cluster.errors import UserError
+from cluster.runs import CONFIG_FILE
 from wavenet.config import PRESETS, WaveNetConfig
 from wavenet.model import WaveNet
 
@@ -38,28 +40,31 @@ def save(
     save_file({name: p.detach().cpu().contiguous() for name, p in average.items()}, folder / WEIGHTS)
     save_file({name: p.detach().cpu().contiguous() for name, p in weights.items()}, folder / TRAINING)
     torch.save(dict(state), folder / OPTIMIZER)
-    (folder / "config.yaml").write_text(to_yaml(config))
+    (folder / CONFIG_FILE).write_text(to_yaml(config))
     (folder / CORPUS).write_text(json.dumps({"speakers": list(speakers), "phones": list(phones)}))
 
 
 def load(folder: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
     """(weights, averaged weights, state) to go on training."""
-    state: dict[str, Any] = torch.load(folder / OPTIMIZER, map_location=device, weights_only=True)
-    return load_file(folder / TRAINING, device=str(device)), load_file(folder / WEIGHTS, device=str(device)), state
+    return (
+        files.weights(folder / TRAINING, device),
+        files.weights(folder / WEIGHTS, device),
+        files.state(folder / OPTIMIZER),
+    )
 
 
 def known(run: Path) -> tuple[list[str], list[str]]:
     """(speakers, phones) by number, of a run's newest checkpoint."""
-    held = json.loads((newest(run) / CORPUS).read_text())
+    held = files.facts(newest(run) / CORPUS)
     return list(held["speakers"]), list(held.get("phones", []))
 
 
 def load_model(run: Path) -> WaveNet:
     """A run's network with its newest averaged weights."""
-    config = load_config(WaveNetConfig, PRESETS, newest(run) / "config.yaml").config
-    model = WaveNet(config.model)
+    folder = newest(run)
+    model = WaveNet(load_config(WaveNetConfig, PRESETS, folder / CONFIG_FILE).config.model)
     try:
-        model.load_state_dict(load_file(newest(run) / WEIGHTS))
-    except (RuntimeError, OSError) as error:
-        raise UserError(f"the weights in {newest(run)} are not of this configuration: {error}") from None
+        model.load_state_dict(files.weights(folder / WEIGHTS))
+    except RuntimeError as error:
+        raise UserError(f"the weights in {folder} are not of this configuration: {error}") from None
     return model.eval()

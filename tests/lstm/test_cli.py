@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 from cluster.checkpoints import updates
+from cluster.config import to_yaml
 from cluster.data_parallel import SEEN, Worker
 from cluster.errors import UserError
 from cluster.runs import STOP_FILE, create_run
@@ -150,6 +151,36 @@ def test_sound_from_folder_to_file(folder, capsys):
     assert "ends in .wav or .flac" in capsys.readouterr().err
 
 
+def test_checkpoint_files_that_break_off(folder, capsys):
+    """Each is named, with what to do; --resume tells before any worker starts."""
+    config, run = started("text", "text.path=book.txt", "text.chunk=16", "training.steps=2")
+    train_here(config, run)
+    (run / "config.yaml").write_text(to_yaml(config))
+    newest = run / "checkpoint_newest"
+    assert main(["sample", str(run), "--length", "5", "--prompt", "t"]) == 0
+    capsys.readouterr()
+    for file, command in (
+        ("weights.safetensors", ["sample", str(run)]),
+        ("facts.json", ["sample", str(run)]),
+        ("optimizer.pt", ["train", "--resume", str(run), "training.steps=4"]),
+    ):
+        whole = (newest / file).read_bytes()
+        (newest / file).write_bytes(whole[: len(whole) // 2])
+        assert main(command) == 2
+        err = capsys.readouterr().err
+        assert f"{file}' is broken (" in err and "remove the folder 'checkpoint_newest'" in err and err.count("\n") == 1
+        (newest / file).write_bytes(whole)
+    for file in ("training.safetensors", "state.safetensors", "optimizer.pt"):
+        whole = (newest / file).read_bytes()
+        (newest / file).write_bytes(whole[:-1])
+        with pytest.raises(UserError, match=f"{file}' is broken"):
+            learn(config, run, Worker(0, 1, torch.device("cpu")), newest, lambda *_: None)
+        (newest / file).write_bytes(whole)
+    (newest / "config.yaml").unlink()
+    assert main(["sample", str(run)]) == 2
+    assert "has no whole checkpoint: checkpoint_newest lacks config.yaml" in capsys.readouterr().err
+
+
 def test_early_stopping_and_a_limit_of_time(folder):
     config, run = started("adding", "adding.steps=8", "training.steps=100000", "training.patience=2",
                           "training.validate_every_steps=2", "training.learning_rate=1e-30")  # fmt: skip
@@ -205,6 +236,7 @@ def test_codes_of_text():
         (["train", "audio", "audio.folder=sound", "audio.chunk=4000"], "(skipped: b.wav"),
         (["train", "forecast", "forecast.path=series.csv", "forecast.horizon=80"], "forecast"),
         (["train", "adding", "workers.count=64"], "training.batch 32 has no sequence"),
+        (["config", "adding", "workers.count=[3, 2]"], "workers: count [3, 2] asks for at least 3 and at most 2"),
         (["train", "adding", "model.cell=rnn", "model.peepholes=true"], "cell rnn has no peepholes"),
         (["train", "adding", "text.path=book.txt"], "adding and text set; expected one of"),
         (["sweep", "adding"], "nothing to draw"),
