@@ -7,7 +7,8 @@ PocketSphinx is told of each word as the phones of its own English model (pip in
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from cluster.errors import UserError
-from wavenet.espeak import say
+from wavenet.espeak import UnsayableError, say
 from wavenet.phones import PAUSE, bare
 from wavenet.sound import SUFFIXES, UnusableError, read
 
@@ -40,21 +41,27 @@ def align_folder(folder: Path, text: Path | None, told: Callable[[str], None]) -
     """Write NAME.json beside each recording below `folder` whose text is known; the number of those.
 
     `text` as in `transcripts`. A recording without text, or whose text can't be aligned, is told and left out.
-    UserError when none is left.
+    UserError when none is left, or when a library is missing.
     """
     if not folder.is_dir():
         raise UserError(f"--folder {str(folder)!r} does not exist; expected a folder of recordings")
-    texts = transcripts(folder, text)
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise UserError(f"--folder {str(folder)!r} has no recordings; expected files in {', '.join(SUFFIXES)}")
+    texts = transcripts(folder, text, paths)
     aligner, seconds, count = Aligner(), 0.0, 0
     for path in paths:
         name = path.relative_to(folder)
-        if path.stem not in texts:
+        known = next((texts[key] for key in _keys(path) if key in texts), None)
+        if known is None:
             told(f"skipped: {name} has no text")
             continue
         try:
             sound = read(path, RATE, None)
-            facts = aligner(sound, texts[path.stem])
+            facts = aligner(sound, known)
+        except UnsayableError:
+            told(f"skipped: {name} has a text in which there is nothing to say: {known!r}")
+            continue
         except (UnusableError, ValueError) as error:
             told(f"skipped: {name} {error}")
             continue
@@ -66,27 +73,41 @@ def align_folder(folder: Path, text: Path | None, told: Callable[[str], None]) -
     return count
 
 
-def transcripts(folder: Path, file: Path | None) -> dict[str, str]:
-    """Text by a recording's name without its ending.
+def transcripts(folder: Path, file: Path | None, recordings: Iterable[Path]) -> dict[str, str]:
+    """Text by a recording's name without its ending, or without the `_mic1` before it that VCTK 0.92 has.
 
     From `file`, or folder/metadata.csv: `NAME|text` or, as LJSpeech has it, `NAME|text|text as it is spoken`. Where
     neither is there, from NAME.txt anywhere below the folder, as VCTK has it. UserError when there is nothing.
     """
     table = file or folder / "metadata.csv"
-    try:
-        if file is None and not table.exists():
-            found = {p.stem: p.read_text(encoding="utf-8").strip() for p in sorted(folder.rglob("*.txt"))}
-        else:
-            rows = [line.split("|") for line in table.read_text(encoding="utf-8").splitlines() if line.strip()]
-            bad = next((i for i, row in enumerate(rows) if len(row) < 2), None)
-            if bad is not None:
-                raise UserError(f"{table} line {bad + 1}: {rows[bad][0][:40]!r}: expected NAME|text")
-            found = {row[0]: row[-1].strip() for row in rows}
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{table} can't be read as UTF-8: {error}") from None
+    if file is None and not table.exists():
+        # No other .txt file is opened: a corpus' README need not be UTF-8.
+        wanted = {key for path in recordings for key in _keys(path)}
+        found = {p.stem: _read(p).strip() for p in sorted(folder.rglob("*.txt")) if p.stem in wanted}
+    else:
+        rows = [line.split("|") for line in _read(table).splitlines() if line.strip()]
+        bad = next((i for i, row in enumerate(rows) if len(row) < 2), None)
+        if bad is not None:
+            raise UserError(f"{table} line {bad + 1}: {rows[bad][0][:40]!r}: expected NAME|text")
+        found = {row[0]: row[-1].strip() for row in rows}
     if not found:
         raise UserError(f"{str(folder)!r} has no texts; expected metadata.csv with NAME|text lines, or NAME.txt files")
     return found
+
+
+def _keys(recording: Path) -> tuple[str, str]:
+    """What its text may be filed under, the likelier first."""
+    return recording.stem, re.sub(r"_mic\d+$", "", recording.stem)
+
+
+def _read(path: Path) -> str:
+    """UserError when it can't be read, or is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig")  # editors on Windows begin UTF-8 with a mark that is no text
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} can't be read as UTF-8: {error}") from None
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror}") from None
 
 
 class Aligner:

@@ -10,6 +10,8 @@ from tyro.conf import arg, subcommand
 
 from cluster.errors import UserError
 
+LEAST_RATE = 1_000  # Hz; below it neither speech nor a piano is left
+
 
 @dataclass(frozen=True)
 class Speech:
@@ -31,6 +33,7 @@ class Speech:
 
         if self.sentences < 1:
             raise UserError(f"command line: --sentences {self.sentences}: expected at least 1")
+        _refuse_low(self.sample_rate)
         text = Path(self.text) if self.text else None
         languages, voices = self.language.split(","), self.voice.split(",")
         make(Path(self.out), languages, voices, self.sentences, self.sample_rate, text, print)
@@ -54,6 +57,7 @@ class Piano:
 
         if self.minutes <= 0:
             raise UserError(f"command line: --minutes {self.minutes:g}: expected more than 0")
+        _refuse_low(self.sample_rate)
         soundfont = Path(self.soundfont).expanduser() if self.soundfont else None
         make(Path(self.out), self.music, self.minutes, self.sample_rate, soundfont, print)
         return 0
@@ -72,6 +76,11 @@ class Align:
 
         align_folder(Path(self.folder).expanduser(), Path(self.text).expanduser() if self.text else None, print)
         return 0
+
+
+def _refuse_low(rate: int) -> None:
+    if rate < LEAST_RATE:
+        raise UserError(f"command line: --sample-rate {rate}: expected at least {LEAST_RATE}")
 
 
 DataCommand = (

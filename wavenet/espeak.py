@@ -9,12 +9,13 @@ from __future__ import annotations
 import ctypes
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from cluster.errors import UserError
+from cluster.errors import UserError, did_you_mean
 from wavenet.reading import as_spoken
 
 _SYNCHRONOUS, _PHONEME_EVENTS, _UTF8, _CHARACTERS = 2, 1, 1, 1  # of speak_lib.h
@@ -39,6 +40,10 @@ class _Event(ctypes.Structure):
 
 
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
+
+
+class UnsayableError(UserError):
+    """A text in which there is nothing to say; another text may do."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +75,35 @@ def _library() -> tuple[Any, int]:
     return library, int(rate)
 
 
+def _variants() -> Path:
+    """The folder with a file for each voice variant."""
+    import espeakng_loader
+
+    return Path(espeakng_loader.get_data_path()) / "voices" / "!v"
+
+
+def choose(language: str, voice: str = "") -> None:
+    """Let eSpeak NG speak as `say` is told to. UserError for an unknown language or voice."""
+    library, _ = _library()
+    # The library itself takes a variant that it does not have for none.
+    known = [path.name for path in _variants().glob("*")] if voice else []
+    if voice and voice not in known:
+        hint = did_you_mean(voice.lower(), known)
+        raise UserError(
+            f"voice {voice!r} is unknown to eSpeak NG; expected f1 to f5, m1 to m8, "
+            f"or the name of another file in {_variants()}.{hint}"
+        )
+    if library.espeak_SetVoiceByName(f"{language}+{voice}".encode() if voice else language.encode()) != 0:
+        raise UserError(f"language {language!r} is unknown to eSpeak NG; expected one such as en-us or ja")
+
+
 def say(text: str, language: str, voice: str = "") -> Utterance:
     """`text` in `language` (en-us, ja, ...), by a voice variant (f1 to f5, m1 to m8; empty: the language's own).
 
-    UserError for an unknown language or voice, or for text in which there is nothing to say.
+    UserError for an unknown language or voice; UnsayableError for text in which there is nothing to say.
     """
     library, rate = _library()
-    name = f"{language}+{voice}" if voice else language
-    if library.espeak_SetVoiceByName(name.encode()) != 0:
-        raise UserError(f"voice {name!r} is unknown to eSpeak NG; expected a language such as en-us, and f1 to m8")
+    choose(language, voice)
     parts, phones, word = list[npt.NDArray[np.int16]](), list[tuple[float, str, int]](), 0
 
     def heard(samples: Any, count: int, events: Any) -> int:
@@ -100,7 +125,7 @@ def say(text: str, language: str, voice: str = "") -> Utterance:
     failed = library.espeak_Synth(encoded, len(encoded) + 1, 0, _CHARACTERS, 0, _UTF8, None, None)
     library.espeak_Synchronize()
     if failed or not parts or all(name.startswith("_") for _, name, _ in phones):
-        raise UserError(f"eSpeak NG can say nothing of {text!r} in {name!r}")
+        raise UnsayableError(f"eSpeak NG can say nothing of {text!r} in {language!r}")
     sound = np.concatenate(parts).astype(np.float32) / np.float32(32_768)
     phones.sort(key=lambda p: p[0])
     return Utterance(sound, rate, tuple((start, name) for start, name, _ in phones), tuple(w for *_, w in phones))

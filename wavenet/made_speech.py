@@ -11,7 +11,7 @@ import librosa
 import numpy as np
 
 from cluster.errors import UserError, did_you_mean
-from wavenet.espeak import say
+from wavenet.espeak import UnsayableError, choose, say
 from wavenet.sound import write
 
 LANGUAGES = {"en": "en-us", "ja": "ja"}
@@ -54,33 +54,47 @@ def make(
 ) -> None:
     """Write folder/LANGUAGE-VOICE/NNNN.wav and .json, `sentences` a language, the voices taking turns.
 
-    UserError for an unknown language, for voices that eSpeak lacks, and when the folder can't be written.
+    A sentence in which there is nothing to say is told and left out. UserError for an unknown language or for voices
+    that eSpeak lacks, before anything is made; when no sentence is left; and when the folder can't be written.
     """
     for language in languages:
         if language not in LANGUAGES:
             hint = did_you_mean(language, LANGUAGES)
             raise UserError(f"--language {language!r}: expected one of {', '.join(LANGUAGES)}.{hint}")
+    for language, voice in product(languages, voices):
+        choose(LANGUAGES[language], voice)
     for language in languages:
-        chosen = _sentences(language, sentences, text)
-        seconds = 0.0
-        for i, sentence in enumerate(chosen):
-            voice = voices[i % len(voices)]
-            seconds += _one(folder / f"{language}-{voice}", f"{i:04d}", sentence, language, voice, rate)
-        told(f"{language}: {len(chosen)} sentences, {seconds / 60:.1f} min, in {folder}")
+        count, seconds = 0, 0.0
+        for sentence in _sentences(language, text):
+            voice = voices[count % len(voices)]
+            try:
+                seconds += _one(folder / f"{language}-{voice}", f"{count:04d}", sentence, language, voice, rate)
+            except UnsayableError as error:
+                told(f"skipped: {error}")
+                continue
+            count += 1
+            if count == sentences:
+                break
+        if not count:
+            raise UserError(f"--text {str(text)!r}: none of its lines can be said in {language!r}")
+        told(f"{language}: {count} sentences, {seconds / 60:.1f} min, in {folder}")
 
 
-def _sentences(language: str, count: int, text: Path | None) -> list[str]:
+def _sentences(language: str, text: Path | None) -> list[str]:
+    """All there are, in the order in which they are said."""
     if text is not None:
         try:
-            lines = [line.strip() for line in text.read_text(encoding="utf-8").splitlines() if line.strip()]
-        except (OSError, UnicodeDecodeError) as error:
+            # Editors on Windows begin UTF-8 with a mark that is no text.
+            lines = [line.strip() for line in text.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+        except UnicodeDecodeError as error:
             raise UserError(f"--text {str(text)!r} can't be read as UTF-8: {error}") from None
+        except OSError as error:
+            raise UserError(f"--text {str(text)!r} can't be read: {error.strerror}") from None
         if not lines:
             raise UserError(f"--text {str(text)!r} is empty; expected a sentence a line")
-        return lines[:count]
+        return lines
     every = [" ".join(parts) for parts in product(*WORDS[language])]
-    chosen = np.random.default_rng(0).permutation(len(every))[:count]
-    return [every[i] for i in chosen]
+    return [every[i] for i in np.random.default_rng(0).permutation(len(every))]
 
 
 def _one(folder: Path, name: str, sentence: str, language: str, voice: str, rate: int) -> float:
