@@ -31,6 +31,5 @@ def distance(one: Floats, other: Floats, rate: int) -> float:
     quality assessment").
     """
     a, b = mel_cepstra(one, rate), mel_cepstra(other, rate)
-    costs = np.sqrt(2 * ((a[:, None] - b[None]) ** 2).sum(-1)) * 10 / np.log(10)
-    _, path = librosa.sequence.dtw(C=costs)
-    return float(costs[path[:, 0], path[:, 1]].mean())
+    costs, path = librosa.sequence.dtw(a.T, b.T)  # Euclidean, added up along the path
+    return float(costs[-1, -1] / len(path) * np.sqrt(2) * 10 / np.log(10))

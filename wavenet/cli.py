@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from wavenet.data_cli import KINDS, DataCommand
 
 DESCRIPTION = "WaveNet: learn a folder of sound, generate more of it. --version prints the version."
 CHUNK_S = 0.02  # of generated sound at a time
+SHORTEST_S = 0.001
 
 Words = Annotated[Positional[tuple[str, ...]], arg(metavar="[PRESET] [KEY=VALUE ...]", help_behavior_hint="")]
 RunFolder = Annotated[Positional[str], arg(metavar="RUN")]
@@ -71,8 +73,9 @@ class Generate:
     def __call__(self) -> int:
         from wavenet.speaking import Request, generate_to
 
-        if self.seconds <= 0:
-            raise UserError(f"command line: --seconds {self.seconds:g}: expected more than 0")
+        if not SHORTEST_S <= self.seconds < math.inf:
+            raise UserError(f"command line: --seconds {self.seconds:g}: expected at least {SHORTEST_S:g}")
+        _check_seed(self.seed)
         request = Request(
             seconds=self.seconds,
             prime=self.prime,
@@ -98,18 +101,24 @@ class Speak:
     language: str = "en"
     """en or ja"""
     voice: str = "f1"
-    """f1 to f5, m1 to m8: whose timing; the network's own voice too, where it has several"""
+    """eSpeak NG's, such as f1 or m3: whose timing; and whose sound, where the network learned LANGUAGE-VOICE"""
+    speaker: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
+    """whose sound, where the network learned other speakers"""
     out: Annotated[str, arg(metavar="FILE")] = "spoken.wav"
     """.wav or .flac"""
     temperature: float = 0.9
     weights: Literal["float32", "bfloat16", "int8"] = "bfloat16"
+    device: Literal["cpu", "cuda"] = "cpu"
     seed: int = 0
 
     def __call__(self) -> int:
         from wavenet.speaking import Request, speak_to
 
-        request = Request(temperature=self.temperature, weights=self.weights, seed=self.seed)
-        speak_to(open_run(self.run), self.text, self.language, self.voice, request, self.out, CHUNK_S)
+        _check_seed(self.seed)
+        request = Request(
+            speaker=self.speaker, temperature=self.temperature, weights=self.weights, seed=self.seed, device=self.device
+        )
+        speak_to(open_run(self.run), self.text, self.language, self.voice, request, self.out, CHUNK_S, _told)
         return 0
 
 
@@ -168,6 +177,11 @@ def _load(words: Sequence[str]) -> WaveNetConfig:
             f"command line: no preset; expected one of {', '.join(presets())} or a .yaml file, then KEY=VALUE"
         )
     return load(words[0], words[1:]).config
+
+
+def _check_seed(seed: int) -> None:
+    if seed < 0:
+        raise UserError(f"command line: --seed {seed}: expected at least 0")
 
 
 def _told(text: str) -> None:

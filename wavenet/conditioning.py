@@ -6,9 +6,6 @@ from torch import Tensor, nn
 
 from wavenet.config import ModelConfig
 
-ACTIVE = 8  # features of a frame that are not zero, or so: one-hot vectors have few
-GAIN = (1 + 0.4**2) / 2  # of variance, by the activation
-
 
 class Upsampling(nn.Module):
     """Frames at their own rate to one vector a sample, by transposed convolutions that are learned."""
@@ -23,11 +20,6 @@ class Upsampling(nn.Module):
             for s in config.upsampling
         )
         self.act = nn.LeakyReLU(0.4)
-        # torch counts all taps of a transposed convolution as inputs of an output, which has two of them: its vectors
-        # would begin a thousand times smaller than the frames, and many updates go by before the condition is heard.
-        nn.init.normal_(self.first.weight, std=(3 * ACTIVE) ** -0.5)
-        for stage in self.stages:
-            nn.init.normal_(stage.weight, std=(2 * c * GAIN) ** -0.5)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Frames [B, N, features] -> [B, N * frame_samples, channels]."""

@@ -42,12 +42,6 @@ class ModelConfig(Section):
         (10, 16), description="strides of the learned upsampling; their product is a frame's length in samples"
     )
 
-    @model_validator(mode="after")
-    def _known_strides(self) -> ModelConfig:
-        if self.local_features and not self.upsampling:
-            raise ValueError("upsampling is empty: a local condition needs a frame's length")
-        return self
-
     @property
     def dilations(self) -> tuple[int, ...]:
         """Of each block."""
@@ -120,6 +114,20 @@ class WaveNetConfig(Section):
     data: DataConfig
     training: TrainingConfig = TrainingConfig()
     workers: WorkersConfig = WorkersConfig()
+
+    @model_validator(mode="after")
+    def _crops_for_all(self) -> WaveNetConfig:
+        if self.training.batch < self.workers.most:
+            raise ValueError(
+                f"training.batch {self.training.batch} has no crop for some of workers.count {self.workers.most}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _known_frames(self) -> WaveNetConfig:
+        if self.data.conditions != "none" and not self.model.upsampling:
+            raise ValueError("model.upsampling is empty: a local condition needs a frame's length")
+        return self
 
     @model_validator(mode="after")
     def _whole_frames(self) -> WaveNetConfig:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import zlib
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,8 +66,12 @@ class Corpus:
         )
 
 
-def load_corpus(config: DataConfig) -> Corpus:
-    """All sound below data.folder. UserError when there is no such folder or nothing in it can be used."""
+def load_corpus(config: DataConfig, known: tuple[Sequence[str], Sequence[str]] | None = None) -> Corpus:
+    """All sound below data.folder. UserError when there is no such folder or nothing in it can be used.
+
+    With `known`, the speakers and phones by number of a run that there is already, these are the corpus' own: files of
+    other speakers are skipped, other phones are none.
+    """
     folder = Path(config.folder).expanduser()
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
@@ -84,12 +90,16 @@ def load_corpus(config: DataConfig) -> Corpus:
             usable[path] = _cached(path, config)
         except (UnusableError, ValueError) as error:
             skipped.append(f"{path.relative_to(folder)} {error}")
-    speakers = sorted({p.parent.name for p in usable}) if config.speakers == "folder" else []
+    names = speaker_names(usable, folder) if config.speakers == "folder" else {}
+    speakers = sorted(set(names.values())) if known is None else known[0]
+    for path in [p for p, name in names.items() if name not in speakers]:
+        skipped.append(f"{path.relative_to(folder)} is of {names[path]!r}, a speaker that the run does not know")
+        del usable[path]
     found = [
         Recording(
             str(p.relative_to(folder)),
             samples,
-            speakers.index(p.parent.name) if speakers else 0,
+            speakers.index(names[p]) if names else 0,
             lines.get(p),
             scores.get(p),
         )
@@ -102,17 +112,34 @@ def load_corpus(config: DataConfig) -> Corpus:
             "least two, one of them for validation"
         )
     train, validation = split(found, config.validation_fraction)
-    return Corpus(train, validation, speakers, vocabulary(lines.values()) if lines else [], skipped)
+    phones = vocabulary(lines.values()) if lines else []
+    return Corpus(train, validation, speakers, phones if known is None else known[1], skipped)
+
+
+def speaker_names(paths: Iterable[Path], folder: Path) -> dict[Path, str]:
+    """Of each file: the folder that it lies in, with its path below `folder` where others have the same name."""
+    parents = {p: p.parent for p in paths}
+    count = Counter(parent.name for parent in set(parents.values()))
+    return {p: q.name if count[q.name] == 1 else str(q.relative_to(folder)) for p, q in parents.items()}
 
 
 def split(found: Sequence[Recording], fraction: float) -> tuple[list[Recording], list[Recording]]:
-    """(training, validation), by a hash of each name: a file keeps its side when others come or go."""
-    ranked = sorted(found, key=lambda r: zlib.crc32(r.name.encode()))
-    below = [r for r in ranked if zlib.crc32(r.name.encode()) < fraction * 2**32]
-    held = below or ranked[:1]
-    held = held[: len(found) - 1]
-    names = {r.name for r in held}
-    return [r for r in found if r.name not in names], [r for r in found if r.name in names]
+    """(training, validation), by a hash of each name: a file keeps its side when others come or go.
+
+    Two microphones' recordings of one utterance (VCTK 0.92's NAME_mic1 and NAME_mic2) are on one side. Where the hashes
+    leave one side without a file, the utterance with the lowest is held out, or the one with the highest is not.
+    """
+    marks = {r.name: zlib.crc32(utterance(r.name).encode()) for r in found}
+    ranked = sorted(set(marks.values()))
+    held = {mark for mark in ranked if mark < fraction * 2**32} or {ranked[0]}
+    if len(held) == len(ranked):
+        held.remove(ranked[-1])
+    return [r for r in found if marks[r.name] not in held], [r for r in found if marks[r.name] in held]
+
+
+def utterance(name: str) -> str:
+    """A recording's name without the microphone's number."""
+    return re.sub(r"_mic\d+(?=\.\w+$)", "", name)
 
 
 def frequencies(some: Sequence[Recording]) -> npt.NDArray[np.float64]:
@@ -134,7 +161,7 @@ def _cached(path: Path, config: DataConfig) -> Samples:
     try:
         kept: Samples = np.load(cached, allow_pickle=False)
         return kept
-    except (OSError, ValueError):
+    except (OSError, ValueError, EOFError):  # none, or a power cut left half of it
         pass
     sound = read(path, config.sample_rate, trim_db)
     samples = np.round(sound * 32_767).astype(np.int16)

@@ -15,6 +15,8 @@ from wavenet.corpus import Recording
 from wavenet.features import Features
 from wavenet.mu_law import SILENCE, encode
 
+EVERY = slice(None)
+
 
 @dataclass(frozen=True)
 class Crops:
@@ -51,20 +53,27 @@ class Cropper:
 
     def random(self, recordings: Sequence[Recording], size: int, rng: np.random.Generator) -> Crops:
         """`size` crops, every sample as likely as every other to be in one."""
-        lengths = np.array([len(r.samples) for r in recordings], np.float64)
-        chosen = rng.choice(len(recordings), size, p=lengths / lengths.sum())
-        # A crop may begin before its recording and end after it, or the first and the last samples would be seen less.
+        # A crop may begin before its recording and end after it, or the first and the last samples would be seen less;
+        # and all such places are equally likely, or those of short recordings would.
         f = self._frame
-        starts = [
-            f * int(rng.integers(-((self._segment - 1) // f), -(-len(recordings[i].samples) // f))) for i in chosen
-        ]
+        before = (self._segment - 1) // f
+        places = np.array([before + -(-len(r.samples) // f) for r in recordings])
+        chosen = rng.choice(len(recordings), size, p=places / places.sum())
+        starts = [f * (int(rng.integers(places[i])) - before) for i in chosen]
         return self._batch([(recordings[i], s) for i, s in zip(chosen, starts, strict=True)])
 
-    def all(self, recordings: Sequence[Recording], size: int) -> Iterator[Crops]:
-        """Batches in which every sample is counted once."""
+    def all(
+        self, recordings: Sequence[Recording], size: int, most: int | None = None, share: slice = EVERY
+    ) -> Iterator[Crops]:
+        """Batches in which every sample is counted once: those of `share`, cut as they are asked for.
+
+        At most `most` batches in all, of crops spread evenly over the recordings.
+        """
         places = [(r, s) for r in recordings for s in range(0, len(r.samples), self._segment)]
-        for i in range(0, len(places), size):
-            yield self._batch(places[i : i + size])
+        if most is not None and most * size < len(places):
+            places = [places[i * len(places) // (most * size)] for i in range(most * size)]
+        for batch in [places[i : i + size] for i in range(0, len(places), size)][share]:
+            yield self._batch(batch)
 
     def _batch(self, places: Sequence[tuple[Recording, int]]) -> Crops:
         cut = [self._cut(recording, start) for recording, start in places]

@@ -26,7 +26,7 @@ from wavenet.learning import held_out_bits
 from wavenet.likelihood import softmax_bits
 from wavenet.model import WaveNet
 from wavenet.mu_law import CLASSES, encode
-from wavenet.resynthesis import conditions, said_again
+from wavenet.resynthesis import CHUNK, conditions, said_again
 
 Codes = npt.NDArray[np.int64]
 PREDICTOR_ORDER = 32
@@ -51,6 +51,7 @@ class Evaluated:
 
     bits: Mapping[str, float]  # a sample, by model
     by_file: Mapping[str, tuple[float, int]]  # bits of all samples, and their number
+    output: str = "softmax"  # what a sample is: one of 256 classes, or of 65,536 numbers
 
 
 def evaluate(run: Path) -> Evaluated:
@@ -58,26 +59,27 @@ def evaluate(run: Path) -> Evaluated:
     config, corpus, model, made = _opened(run)
     by_file = bits_by_file(config, model, corpus.validation, made)
     found = {"WaveNet": mean_bits(by_file)}
-    if made is not None:
+    if made is not None and len(corpus.validation) > 1:
         others = Others(made, corpus.validation)
         wrong = bits_by_file(config, model, corpus.validation, others)
         found[f"with the {config.data.conditions} of another file"] = mean_bits(wrong)
     if model.config.output == "softmax":
         found |= rounding_cost(model, corpus.validation, made)
         found |= simpler(corpus.train, corpus.validation, config.data.sample_rate)
-    return Evaluated(found, by_file)
+    return Evaluated(found, by_file, model.config.output)
 
 
 def evaluate_alone(run: Path) -> Evaluated:
     """The network only: what a comparison of two runs needs."""
     config, corpus, model, made = _opened(run)
     by_file = bits_by_file(config, model, corpus.validation, made)
-    return Evaluated({"WaveNet": mean_bits(by_file)}, by_file)
+    return Evaluated({"WaveNet": mean_bits(by_file)}, by_file, model.config.output)
 
 
 def _opened(run: Path) -> tuple[WaveNetConfig, Corpus, WaveNet, Features | None]:
     config = load_run_config(run)
-    corpus, model = load_corpus(config.data), checkpoint.load_model(run)
+    model, known = checkpoint.load_model(run), checkpoint.known(run)
+    corpus = load_corpus(config.data, known)
     config = config.model_copy(update={"model": model.config})
     return config, corpus, model, features(config, corpus.phones)
 
@@ -101,6 +103,8 @@ def mean_bits(by_file: Mapping[str, tuple[float, int]]) -> float:
 
 def compare(one: Evaluated, other: Evaluated) -> dict[str, float]:
     """How many bits a sample `other` costs more than `one` on the same files. UserError when they are not the same."""
+    if one.output != other.output:
+        raise UserError(f"the runs' bits are of other samples: one has model.output={one.output}, one {other.output}")
     if {n: c for n, (_, c) in one.by_file.items()} != {n: c for n, (_, c) in other.by_file.items()}:
         raise UserError("the runs were not validated on the same files; expected equal data.folder and data.trim_db")
     more = np.array([(other.by_file[n][0] - bits) / samples for n, (bits, samples) in one.by_file.items()])
@@ -113,20 +117,22 @@ def compare(one: Evaluated, other: Evaluated) -> dict[str, float]:
 
 
 def rounding_cost(model: WaveNet, held: Sequence[Recording], made: Features | None) -> dict[str, float]:
-    """What smaller weights add to the bits, by the kernels that generate, over the first ROUNDING_SAMPLES held out."""
+    """What smaller weights add to the bits, by the kernels that generate: over the beginnings of all held-out files."""
     bits: dict[Kind, float] = {}
+    each = -(-ROUNDING_SAMPLES // len(held))
     kinds: tuple[Kind, ...] = ("float32", "bfloat16", "int8")
     for kind in kinds:
-        cost, left = 0.0, ROUNDING_SAMPLES
+        cost, counted = 0.0, 0
         for recording in held:
-            codes = encode(recording.sound)[:left].astype(np.float32)[:, None]
-            if not len(codes):
-                break
+            codes = encode(recording.sound)[:each].astype(np.float32)[:, None]
             speakers, local = conditions(model, made, recording, len(codes))
-            said = torch.from_numpy(Generator(model, 1, kind, speakers=speakers).listen(codes, local))
-            cost += float(softmax_bits(said.transpose(0, 1), torch.from_numpy(codes.T).long()).sum())
-            left -= len(codes)
-        bits[kind] = cost / (ROUNDING_SAMPLES - left)
+            generator = Generator(model, 1, kind, speakers=speakers)
+            for start in range(0, len(codes), CHUNK):
+                some = codes[start : start + CHUNK]
+                said = torch.from_numpy(generator.listen(some, local(start, len(some)) if local else None))
+                cost += float(softmax_bits(said.transpose(0, 1), torch.from_numpy(some.T).long()).sum())
+            counted += len(codes)
+        bits[kind] = cost / counted
     return {f"more with {kind} weights": bits[kind] - bits["float32"] for kind in kinds[1:]}
 
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from cluster.errors import UserError
+from wavenet.config import ModelConfig
+from wavenet.drawing import check_local, check_speakers, drawing
 from wavenet.fast import kernel
 from wavenet.fast.weights import Kind, Weights, pack, padded
 from wavenet.model import WaveNet
@@ -34,19 +35,16 @@ class Generator:
     ) -> None:
         """`kind` is how weights are stored. `speakers` [streams] (int64) where the model has them.
 
-        Temperature 0 takes the likeliest class each time. UserError for settings that the model can't be used with.
+        Temperature 0 takes what is likeliest each time. UserError for settings that the model can't be used with.
         """
         self.config = c = model.config
         self.streams = streams
-        if temperature < 0 or (top_k is not None and top_k < 1):
-            raise UserError(f"temperature {temperature:g}, top_k {top_k}: expected at least 0, and at least 1")
-        if bool(c.speakers) != (speakers is not None):
-            raise UserError(f"the model has {c.speakers} speakers; expected {'one a stream' if c.speakers else 'none'}")
+        drawn = drawing(c, temperature, top_k)
+        check_speakers(c, speakers, streams)
         self._lanes = streams if streams == 1 else -(-streams // 4) * 4  # kernels take four streams at a time
         self._run = kernel.build(c, kind, self._lanes)
         self._weights: Weights = pack(model, kind)
-        self._top_k = 1 if temperature == 0 else min(top_k or c.outputs, c.outputs)
-        self._temperature = np.float32(temperature or 1.0)
+        self._top_k, self._temperature = drawn.top_k, np.float32(drawn.temperature)
         self._local = _LocalBias(model)
         self._speaker = self._padded(_speaker_bias(model, speakers, streams), 1)
         self._rng = np.random.default_rng(seed)
@@ -74,10 +72,7 @@ class Generator:
         self, samples: int, local: Tensor | None, given: Floats | None, said_samples: int
     ) -> tuple[Floats, Floats]:
         c = self.config
-        if bool(c.local_features) != (local is not None):
-            raise UserError(
-                f"the model has {c.local_features} local features; expected {'them' if c.local_features else 'none'}"
-            )
+        check_local(c, local)
         lanes = self._lanes
         heard, said = np.empty((samples, lanes), np.float32), np.empty((said_samples, lanes, c.outputs), np.float32)
         known = np.zeros((0, self.streams), np.float32) if given is None else np.asarray(given, np.float32)
@@ -166,12 +161,25 @@ def sound(heard: Floats, output: str) -> Floats:
     return TABLE[heard.astype(np.int64)] if output == "softmax" else heard
 
 
-def stream(generator: Generator, samples: int, chunk: int, local: Tensor | None = None) -> Iterator[Floats]:
-    """Sound [n, streams] in chunks of at most `chunk` samples, as it is made; `local` [streams, samples, channels]."""
+class Continued(Protocol):
+    """A generator, on whatever device."""
+
+    @property
+    def config(self) -> ModelConfig: ...
+
+    def run(self, samples: int, local: Tensor | None = None, given: Floats | None = None) -> Floats: ...
+
+
+def stream(
+    generator: Continued, samples: int, chunk: int, local: Callable[[int, int], Tensor] | None = None
+) -> Iterator[Floats]:
+    """Sound [n, streams] in chunks of at most `chunk` samples, as it is made.
+
+    `local(start, n)` gives the condition of a chunk, [streams, n, channels], so that no more than it is held at once.
+    """
     for start in range(0, samples, chunk):
         n = min(chunk, samples - start)
-        some = None if local is None else local[:, start : start + n]
-        yield sound(generator.run(n, some), generator.config.output)
+        yield sound(generator.run(n, None if local is None else local(start, n)), generator.config.output)
 
 
 def naive(model: WaveNet, heard: Floats, **conditions: Any) -> Floats:

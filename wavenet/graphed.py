@@ -7,6 +7,7 @@ which is slow, and how tests compare them. Not yet measured on a GPU.
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from cluster.errors import UserError
+from wavenet.drawing import check_local, check_speakers, drawing
 from wavenet.model import Block, WaveNet
 from wavenet.mu_law import SILENCE
 
@@ -40,11 +42,9 @@ class GraphedGenerator:
             raise UserError(f"device {str(device)!r}: torch sees no GPU here; expected cpu")
         self.config = c = model.config
         self.streams = streams
-        self._model = model.to(device).eval()
-        self._temperature, self._top_k = (
-            temperature or 1.0,
-            1 if temperature == 0 else min(top_k or c.outputs, c.outputs),
-        )
+        self._drawing = drawing(c, temperature, top_k)
+        check_speakers(c, speakers, streams)
+        self._model = deepcopy(model).to(device).eval()  # the caller's own stays where it is
         self._rng = np.random.default_rng(seed)
         silence = float(SILENCE if c.output == "softmax" else 0)
 
@@ -52,7 +52,7 @@ class GraphedGenerator:
             return torch.zeros(shape, device=device)
 
         with torch.no_grad():
-            vector = None if speakers is None else model.conditions.global_vector(speakers.to(device))[:, 0]
+            vector = None if speakers is None else self._model.conditions.global_vector(speakers.to(device))[:, 0]
         self._speaker = vector
         self._clock = torch.zeros(1, dtype=torch.int64, device=device)  # samples so far
         self._place = torch.zeros(1, dtype=torch.int64, device=device)  # of the sample in its chunk
@@ -90,17 +90,18 @@ class GraphedGenerator:
 
     @torch.no_grad()
     def _continue(self, samples: int, local: Tensor | None, given: Floats | None) -> tuple[Floats, Floats]:
+        check_local(self.config, local)
         uniforms = torch.from_numpy(self._rng.random((samples, self.streams, 2), np.float32))
         known = torch.full((samples, self.streams), torch.nan)
         if given is not None:
             known[: len(given)] = torch.from_numpy(np.asarray(given, np.float32))
-        heard, said = list[Floats](), list[Floats]()
+        heard = [np.zeros((0, self.streams), np.float32)]
+        said = [np.zeros((0, self.streams, self.config.outputs), np.float32)]
         for start in range(0, samples, CHUNK):
             n = min(CHUNK, samples - start)
             self._uniforms[:n].copy_(uniforms[start : start + n])
             self._known[:n].copy_(known[start : start + n])
-            if self._local is not None:
-                assert local is not None
+            if self._local is not None and local is not None:
                 self._local[:n].copy_(local[:, start : start + n].transpose(0, 1))
             self._place.zero_()
             for _ in range(n):
@@ -156,10 +157,10 @@ class GraphedGenerator:
     def _drawn(self, said: Tensor, uniforms: Tensor) -> Tensor:
         """As `fast.draw` draws: [B]."""
         if self.config.output == "softmax":
-            return self._class_of(said / self._temperature, uniforms[:, 0], self._top_k).float()
+            return self._class_of(said / self._drawing.temperature, uniforms[:, 0], self._drawing.top_k).float()
         logits, means, log_scales = said.chunk(3, dim=-1)
-        which = self._class_of(logits, uniforms[:, 0], logits.shape[-1])[:, None]
-        scale = log_scales.gather(1, which)[:, 0].clamp(min=-14.0).exp() * self._temperature
+        which = self._class_of(logits, uniforms[:, 0], self._drawing.top_k)[:, None]
+        scale = log_scales.gather(1, which)[:, 0].clamp(min=-14.0).exp() * self._drawing.temperature
         place = uniforms[:, 1].clamp(1e-5, 1 - 1e-5)
         return (means.gather(1, which)[:, 0] + scale * torch.logit(place)).clamp(-1, 1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -48,12 +49,14 @@ class Learner:
         # DDP averages the workers' gradients: times their number, it is the gradient of the joined batch's mean.
         scale = self._workers / float(counted)
         self.optimizer.zero_grad(set_to_none=True)
-        size, bits = len(crops.samples), 0.0
-        for part in range(min(t.accumulate, size)):
-            some = crops.rows(slice(part, size, t.accumulate))
-            with torch.autocast(crops.samples.device.type, torch.bfloat16, enabled=t.bf16):
-                loss = bits_of(self.model.config, self._wrapped, some).sum()
-            (loss * scale).backward()  # type: ignore[no-untyped-call]
+        bits = 0.0
+        parts = min(t.accumulate, t.batch // self._workers)  # as many on all workers, who may have a row more or less
+        for part in range(parts):
+            some = crops.rows(slice(part, None, parts))
+            with self._summed(part == parts - 1):
+                with torch.autocast(crops.samples.device.type, torch.bfloat16, enabled=t.bf16):
+                    loss = bits_of(self.model.config, self._wrapped, some).sum()
+                (loss * scale).backward()  # type: ignore[no-untyped-call]
             bits += float(loss.detach())
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), t.grad_clip))
         self.optimizer.step()
@@ -63,6 +66,12 @@ class Learner:
             for name, p in self.model.state_dict().items():
                 self.average[name].lerp_(p, 1 - decay)
         return float(self._total(bits) / counted), norm
+
+    def _summed(self, last: bool) -> AbstractContextManager[None]:
+        """Workers' gradients are added up once an update, with the last part."""
+        if last or not isinstance(self._wrapped, nn.parallel.DistributedDataParallel):
+            return nullcontext()
+        return self._wrapped.no_sync()
 
     def averaged(self) -> WaveNet:
         """A network with the averaged weights, which are the ones to use."""

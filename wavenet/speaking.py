@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from wavenet.corpus import Recording
 from wavenet.espeak import say
 from wavenet.fast.weights import Kind
 from wavenet.features import MelFrames
-from wavenet.generate import Floats, Generator, sound, upsampled
+from wavenet.generate import Floats, Generator, stream, upsampled
 from wavenet.graphed import GraphedGenerator
 from wavenet.made_speech import LANGUAGES
 from wavenet.model import WaveNet
@@ -61,6 +63,8 @@ def generate_to(run: Path, request: Request, out: str, chunk_s: float) -> None:
         if (conditions == kind) != bool(file):
             wanted = f"{flag} FILE, {use}" if conditions == kind else f"no {flag}, which is for data.conditions={kind}"
             raise UserError(f"run {str(run)!r} was trained with data.conditions={conditions}; expected {wanted}")
+    if request.prime and conditions != "none":
+        raise UserError(f"--prime {request.prime!r}: nothing says the {conditions} of it; expected no --prime")
     suffix = Path(out).suffix.lower()
     if out != "-" and suffix not in FORMATS:
         raise UserError(f"--out {out!r}: expected a name that ends in {' or '.join(FORMATS)}, or -")
@@ -69,7 +73,8 @@ def generate_to(run: Path, request: Request, out: str, chunk_s: float) -> None:
     config = config.model_copy(update={"model": model.config})
     generator = _generator(model, request, speakers)
     if request.prime:
-        generator.listen(_primed(config, request.prime))
+        given = _primed(config, request.prime)
+        generator.run(len(given), None, given)
     rate, frame, frames = config.data.sample_rate, model.config.frame_samples, None
     total = int(request.seconds * rate)
     if request.like:
@@ -84,7 +89,16 @@ def generate_to(run: Path, request: Request, out: str, chunk_s: float) -> None:
     _write(model, generator, config, total, frames, out, chunk_s)
 
 
-def speak_to(run: Path, text: str, language: str, voice: str, request: Request, out: str, chunk_s: float) -> None:
+def speak_to(
+    run: Path,
+    text: str,
+    language: str,
+    voice: str,
+    request: Request,
+    out: str,
+    chunk_s: float,
+    told: Callable[[str], None] = print,
+) -> None:
     """Write `text`, said by the network at the times that eSpeak NG gives its phones, to `out`. UserError as above."""
     config = load_run_config(run)
     if Path(out).suffix.lower() not in FORMATS:
@@ -95,12 +109,16 @@ def speak_to(run: Path, text: str, language: str, voice: str, request: Request, 
     if language not in LANGUAGES:
         raise UserError(f"--language {language!r}: expected one of {', '.join(LANGUAGES)}")
     said = say(text, LANGUAGES[language], voice)
+    line = timeline(said.phones, said.seconds)
+    if strange := sorted(set(line.names) - set(phones)):
+        told(f"the run never learned the phones {' '.join(strange)}; where they come, it says what it likes")
     model = checkpoint.load_model(run)
     config = config.model_copy(update={"model": model.config})
     made = PhoneFeatures(phones, model.config.frame_samples / config.data.sample_rate)
     total = int(said.seconds * config.data.sample_rate)
-    frames = made(timeline(said.phones, said.seconds), 0, -(-total // model.config.frame_samples))
-    speaker = _speaker(run, f"{language}-{voice}") if speakers else None
+    frames = made(line, 0, -(-total // model.config.frame_samples))
+    own = f"{language}-{voice}"  # as `data speech` names the folders of its voices
+    speaker = _speaker(run, request.speaker or (own if own in speakers or len(speakers) > 1 else None))
     generator = _generator(model, request, speaker)
     _write(model, generator, config, total, frames, out, chunk_s)
 
@@ -131,27 +149,30 @@ def _write(
     except (soundfile.LibsndfileError, OSError) as error:
         raise UserError(f"--out {out!r} can't be written: {error}") from None
     started = time.monotonic()
-    for start in range(0, total, chunk):
-        n = min(chunk, total - start)
-        some = None if frames is None else upsampled(model, frames, start, n)
-        part = sound(generator.run(n, some), config.model.output)[:, 0]
+    done = 0
+    for sound in stream(generator, total, chunk, None if frames is None else partial(upsampled, model, frames)):
+        part = sound[:, 0]
+        done += len(part)
         if target is None:
             sys.stdout.buffer.write(np.round(part * 32_767).astype("<i2").tobytes())
             sys.stdout.buffer.flush()
         else:
             target.write(part)
             parts.append(part)
-        _bar(start + len(part), total, rate, time.monotonic() - started)
+        _bar(done, total, rate, time.monotonic() - started)
     if target is not None:
         target.close()
         picture = Path(out).with_suffix(".png")
-        save(spectrogram(np.concatenate(parts), rate), picture)
+        try:
+            save(spectrogram(np.concatenate(parts), rate), picture)
+        except OSError as error:
+            raise UserError(f"{out} is made, but {picture} can't be written: {error.strerror}") from None
         print(f"{out}, {picture}")
 
 
 def _primed(config: WaveNetConfig, name: str) -> Floats:
-    """A recording as the generator hears it, [N, 1]."""
-    heard = _heard("--prime", name, config)
+    """The end of a recording as the generator hears it, [N, 1]: as much as it remembers."""
+    heard = _heard("--prime", name, config)[-config.model.receptive_field :]
     known: Floats = (encode(heard) if config.model.output == "softmax" else heard).astype(np.float32)[:, None]
     return known
 

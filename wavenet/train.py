@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from cluster.training_log import TrainingLog, followed
 from wavenet import checkpoint
 from wavenet.config import WaveNetConfig
 from wavenet.corpus import Corpus, frequencies, load_corpus
-from wavenet.crops import Cropper, Crops
+from wavenet.crops import Cropper
 from wavenet.features import features
 from wavenet.learning import Learner, held_out_bits
 from wavenet.metrics import line, training_log
@@ -34,7 +34,8 @@ MOST_VALIDATION_BATCHES = 64  # of a validation during training; `evaluate` take
 
 def train(config: WaveNetConfig, run: Path | None = None, told: Callable[[str], None] = print) -> Path:
     """Train, or go on with `run`; the run's folder. UserError for every mistake that the user can mend."""
-    corpus = load_corpus(config.data)  # mistakes in the data show before any worker starts
+    known = checkpoint.known(run) if run is not None and updates(run) else None
+    corpus = load_corpus(config.data, known)  # mistakes in the data show before any worker starts
     for skipped in corpus.skipped:
         told(f"skipped: {skipped}")
     config = settled(config, corpus)
@@ -47,7 +48,8 @@ def train(config: WaveNetConfig, run: Path | None = None, told: Callable[[str], 
     else:
         go_on_with(run, to_yaml(config), updates(run), config.training.steps)
     told(f"run folder {run}; watch with tensorboard --logdir {run / 'tensorboard'}")
-    settings = {"config": config.model_dump(mode="json"), "run": str(run.absolute())}
+    numbers = list(corpus.speakers), list(corpus.phones)
+    settings = {"config": config.model_dump(mode="json"), "run": str(run.absolute()), "known": numbers}
     with followed(run, partial(line, steps=config.training.steps), told):
         fit(work, settings, config.workers, run, told)
     return run
@@ -58,6 +60,11 @@ def settled(config: WaveNetConfig, corpus: Corpus) -> WaveNetConfig:
     if config.model.speakers and not corpus.speakers:
         raise UserError(f"model.speakers = {config.model.speakers}, but data.speakers = none; expected folder")
     made = features(config, corpus.phones)
+    if config.model.local_features and not made:
+        raise UserError(
+            f"model.local_features = {config.model.local_features}, but data.conditions = none; expected phones, notes "
+            "or mel, which say how many there are"
+        )
     sizes = {"speakers": len(corpus.speakers), "local_features": made.size if made else 0}
     model = config.model.model_copy(update=sizes)
     data = config.data.model_copy(update={"folder": str(Path(config.data.folder).expanduser().absolute())})
@@ -68,14 +75,14 @@ def work(settings: dict[str, Any]) -> None:
     """One worker's whole run; what `fit` calls."""
     config, run, worker = WaveNetConfig.model_validate(settings["config"]), Path(settings["run"]), this_worker()
     torch.set_num_threads(config.workers.cpus)
-    corpus = load_corpus(config.data)
+    corpus = load_corpus(config.data, settings["known"])
     torch.manual_seed(config.seed)  # equal weights on all workers
     model = WaveNet(config.model).to(worker.device)
     if config.model.output == "softmax":
         model.expect(torch.from_numpy(frequencies(corpus.train)).to(worker.device))
     t = config.training
     learner = Learner(model, worker.wrap(model), t, worker.count, worker.total)
-    with newest_checkpoint() as folder:
+    with newest_checkpoint(run) as folder:
         if folder is not None:
             learner.load(*checkpoint.load(folder, worker.device))
     cropper = Cropper(config.model, t.segment_samples, features(config, corpus.phones))
@@ -115,12 +122,14 @@ def _validate(
 ) -> None:
     """Bits on held-out sound with the averaged weights, an excerpt, and a checkpoint."""
     model = learner.averaged()
-    batches = _shared(cropper.all(corpus.validation, config.training.batch), worker)
+    mine = slice(worker.rank, None, worker.count)
+    some = cropper.all(corpus.validation, config.training.batch, MOST_VALIDATION_BATCHES, mine)
+    batches = (crops.to(worker.device) for crops in some)
     bits = held_out_bits(config.model, model, batches, worker.total)
     if writer:
         writer.write({"step": learner.step, "validation_bits": bits})
         if config.training.excerpt_s:
-            _excerpt(config, model.cpu(), corpus, writer, learner.step)
+            excerpt(config, model.cpu(), corpus, writer, learner.step)
     _save(config, worker, learner, corpus, {"step": learner.step, "validation_bits": bits})
 
 
@@ -134,15 +143,7 @@ def _save(config: WaveNetConfig, worker: Worker, learner: Learner, corpus: Corpu
     )
 
 
-def _shared(batches: Iterator[Crops], worker: Worker) -> Iterator[Crops]:
-    for i, crops in enumerate(batches):
-        if i >= MOST_VALIDATION_BATCHES:
-            return
-        if i % worker.count == worker.rank:
-            yield crops.to(worker.device)
-
-
-def _excerpt(config: WaveNetConfig, model: WaveNet, corpus: Corpus, writer: TrainingLog, step: int) -> None:
+def excerpt(config: WaveNetConfig, model: WaveNet, corpus: Corpus, writer: TrainingLog, step: int) -> None:
     """For TensorBoard: sound in the first held-out file's voice; with a local condition, what that file says."""
     file, rate = corpus.validation[0], config.data.sample_rate
     made = features(config, corpus.phones)

@@ -114,7 +114,7 @@ def test_a_mistake_in_a_worker_ends_the_run_at_once(folder):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["train"], "no preset; expected one of folder, small"),
+        (["train"], "no preset; expected one of folder, piano, small"),
         (["train", "small"], "data.folder"),
         (["train", "small", "data.folder=nowhere"], "data.folder = 'nowhere' does not exist"),
         (["train", "small", "data.folder=sound", "model.residul=3"], "Did you mean 'model.residual'?"),
@@ -123,7 +123,12 @@ def test_a_mistake_in_a_worker_ends_the_run_at_once(folder):
         (["trian"], "Did you mean 'train'?"),
         (["train", "--resume", "x", "model.skip=8"], "training.KEY=VALUE or workers.KEY=VALUE, got 'model.skip=8'"),
         (["train", "--resume", "x", "small"], "got 'small'"),
-        (["generate", "x", "--seconds", "0"], "expected more than 0"),
+        (["train", "small", "data.folder=sound", "workers.count=[2,5]"], "training.batch 4 has no crop for some of"),
+        (["train", "small", "data.folder=sound", "model.local_features=4"], "data.conditions = none"),
+        (["train", "small", "data.folder=sound", "data.conditions=mel", "model.upsampling=[]"], "upsampling is empty"),
+        (["generate", "x", "--seconds", "0"], "expected at least 0.001"),
+        (["generate", "x", "--seconds", "nan"], "expected at least 0.001"),
+        (["generate", "x", "--seed", "-1"], "--seed -1: expected at least 0"),
     ],
 )
 def test_one_clear_message(folder, capsys, words, told):

@@ -75,6 +75,8 @@ def test_a_comparison_by_hand():
     assert found["more than this one, mean of files"] == pytest.approx((0.5 - 0.1) / 2)
     assert found["its standard error"] == pytest.approx(0.3)
     assert found["part of files with more"] == 0.5
+    with pytest.raises(UserError, match=r"model\.output=softmax, one logistics"):
+        compare(one, Evaluated({}, one.by_file, "logistics"))
     with pytest.raises(UserError, match="same files"):
         compare(one, Evaluated({}, {"a": (15.0, 10)}))
 
@@ -114,3 +116,5 @@ def test_a_vocoder_from_sound_to_sound(tmp_path, monkeypatch, capsys):
     assert main(["generate", str(run), "--like", "0.wav", "--out", "again.wav"]) == 0
     assert soundfile.info("again.wav").frames == pytest.approx(4_800, abs=600)
     assert main(["generate", str(run)]) == 2 and "--like FILE" in capsys.readouterr().err
+    assert main(["generate", str(run), "--like", "0.wav", "--prime", "1.wav"]) == 2
+    assert "nothing says the mel of it" in capsys.readouterr().err

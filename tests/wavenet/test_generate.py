@@ -9,6 +9,7 @@ from wavenet.config import ModelConfig
 from wavenet.fast.draw import draw_class, draw_logistic
 from wavenet.fast.kernel import gated
 from wavenet.generate import Generator, naive, sound, stream
+from wavenet.graphed import GraphedGenerator
 from wavenet.model import WaveNet
 
 SMALL = {"cycles": 2, "layers_per_cycle": 4, "residual": 20, "skip": 24, "head": 18}
@@ -56,7 +57,7 @@ def test_cached_is_naive(output, kernel, input_kernel, conditions):
                 assert drawn == heard[t, b]
             else:
                 one, other = uniforms[t, b]
-                drawn = draw_logistic(whole[t, b], c.mixtures, one, other, np.float32(1), scratch)
+                drawn = draw_logistic(whole[t, b], c.mixtures, one, other, np.float32(1), c.mixtures, scratch)
                 assert drawn == pytest.approx(heard[t, b], abs=1e-3)
 
 
@@ -129,6 +130,15 @@ def test_temperature_zero_takes_the_likeliest():
     np.testing.assert_array_equal(heard, expected.argmax(-1))
 
 
+@pytest.mark.parametrize("streams", [1, 4])
+def test_temperature_zero_takes_the_likeliest_logistics_mean(streams):
+    model = build(output="logistics")
+    heard = Generator(model, streams, "float32", temperature=0).run(50)
+    logits, means, _ = np.split(Generator(model, streams, "float32").listen(heard), 3, axis=-1)
+    likeliest = np.take_along_axis(means, logits.argmax(-1, keepdims=True), -1)[..., 0]
+    np.testing.assert_allclose(heard, likeliest.clip(-1, 1), atol=1e-5)
+
+
 def test_a_stream_of_sound():
     model = build(output="logistics")
     chunks = list(stream(Generator(model, 2, seed=1), 100, 32))
@@ -143,9 +153,14 @@ def test_a_stream_of_sound():
         ({}, {"speakers": torch.tensor([0])}, "0 speakers; expected none"),
         ({"speakers": 2}, {}, "2 speakers; expected one a stream"),
         ({}, {"temperature": -1.0}, "expected at least 0"),
+        ({}, {"temperature": float("nan")}, "expected at least 0"),
         ({}, {"top_k": 0}, "at least 1"),
+        ({"output": "logistics"}, {"top_k": 3}, "draws no classes"),
+        ({"speakers": 2}, {"streams": 4, "speakers": torch.tensor([0, 1])}, "expected one a stream"),
     ],
 )
 def test_settings_that_do_not_fit_the_model(settings, arguments, told):
     with pytest.raises(UserError, match=told):
         Generator(build(**settings), **arguments)
+    with pytest.raises(UserError, match=told):
+        GraphedGenerator(build(**settings), **{"streams": 1, **arguments}, device=torch.device("cpu"))

@@ -32,13 +32,16 @@ def alone(value):
     return torch.as_tensor(value, dtype=torch.float64)
 
 
+UNEVEN = TRAINING.model_copy(update={"batch": 5, "accumulate": 2})  # 3 crops and 2, of which each part is one or two
+
+
 def gradients(learner, crops):
     learner.update(crops)
     return torch.cat([p.grad.flatten() for p in learner.model.parameters()])
 
 
-def batch():
-    return Cropper(MODEL, TRAINING.segment_samples).random(recordings(), TRAINING.batch, np.random.default_rng(0))
+def batch(size):
+    return Cropper(MODEL, TRAINING.segment_samples).random(recordings(), size, np.random.default_rng(0))
 
 
 def build():
@@ -55,37 +58,41 @@ def one_of_two(rank, place, answers, compared):
         torch.distributed.all_reduce(number)
         return number
 
-    model = build()
-    learner = Learner(model, nn.parallel.DistributedDataParallel(model), TRAINING, 2, total)
-    gradient = gradients(learner, batch().rows(slice(rank, TRAINING.batch, 2)))
-    answers.put((rank, gradient.numpy(), torch.cat([p.detach().flatten() for p in model.parameters()]).numpy()))
+    for training in (TRAINING, UNEVEN):
+        model = build()
+        learner = Learner(model, nn.parallel.DistributedDataParallel(model), training, 2, total)
+        gradient = gradients(learner, batch(training.batch).rows(slice(rank, None, 2)))
+        after = torch.cat([p.detach().flatten() for p in model.parameters()])
+        answers.put((training.batch, gradient.numpy(), after.numpy()))
     compared.wait(60)  # a process that ends before its peer has its last sum breaks the peer's connection
 
 
 def test_two_workers_are_one_on_the_joined_batch(tmp_path):
-    model = build()
-    expected = gradients(Learner(model, model, TRAINING, 1, alone), batch()).numpy()
-    weights = torch.cat([p.detach().flatten() for p in model.parameters()]).numpy()
+    expected, weights = dict[int, np.ndarray](), dict[int, np.ndarray]()
+    for training in (TRAINING, UNEVEN):
+        model, size = build(), training.batch
+        expected[size] = gradients(Learner(model, model, training, 1, alone), batch(size)).numpy()
+        weights[size] = torch.cat([p.detach().flatten() for p in model.parameters()]).numpy()
     context = mp.get_context("spawn")
     answers = context.Queue()
     compared = context.Event()
     workers = mp.spawn(one_of_two, (str(tmp_path / "meet"), answers, compared), nprocs=2, join=False)
-    for _ in range(2):
-        _, gradient, after = answers.get(timeout=60)
-        np.testing.assert_allclose(gradient, expected, atol=1e-6 * np.abs(expected).max())
-        np.testing.assert_allclose(after, weights, atol=1e-6)
+    for _ in range(4):
+        size, gradient, after = answers.get(timeout=60)
+        np.testing.assert_allclose(gradient, expected[size], atol=1e-6 * np.abs(expected[size]).max())
+        np.testing.assert_allclose(after, weights[size], atol=1e-6)
     compared.set()
     while not workers.join():
         pass
-    assert np.abs(expected).max() > 1e-3
+    assert all(np.abs(gradient).max() > 1e-3 for gradient in expected.values())
 
 
 @pytest.mark.parametrize("accumulate", [2, 3, 6])
 def test_parts_add_up_to_the_whole(accumulate):
     whole, parts = build(), build()
-    expected = gradients(Learner(whole, whole, TRAINING, 1, alone), batch())
+    expected = gradients(Learner(whole, whole, TRAINING, 1, alone), batch(TRAINING.batch))
     training = TRAINING.model_copy(update={"accumulate": accumulate})
-    torch.testing.assert_close(gradients(Learner(parts, parts, training, 1, alone), batch()), expected)
+    torch.testing.assert_close(gradients(Learner(parts, parts, training, 1, alone), batch(TRAINING.batch)), expected)
 
 
 def test_going_on_from_a_state_is_never_having_stopped():
@@ -141,6 +148,15 @@ def test_it_learns_a_tone_far_better_than_simpler_models():
         learner.update(cropper.random(heard, 4, np.random.default_rng(step)))
     bits = held_out_bits(config, learner.averaged(), cropper.all(held, 8), alone)
     assert bits < 0.4 * start and bits < min(others.values())
+
+
+def test_bfloat16_is_near_float32():
+    one, other = build().float(), build().float()
+    training = TRAINING.model_copy(update={"bf16": True})
+    exact = gradients(Learner(one, one, TRAINING, 1, alone), batch(TRAINING.batch))
+    rounded = gradients(Learner(other, other, training, 1, alone), batch(TRAINING.batch))
+    apart = (rounded - exact).norm() / exact.norm()
+    assert 1e-5 < apart < 0.05, "it multiplies in fewer bits, and about the same"
 
 
 def test_what_it_is_compared_with():

@@ -106,7 +106,7 @@ def test_from_a_score_to_its_sound(tmp_path, monkeypatch, capsys):
     run = trained(
         "piano", "data.folder=.", f"data.sample_rate={RATE}", "model.upsampling=[8,10]", "model.cycles=1",
         "model.layers_per_cycle=4", "model.residual=16", "model.skip=16", "model.head=16", "model.local_channels=16",
-        "training.batch=4", "training.segment_samples=1600", "training.steps=100", "training.ema=0.9",
+        "training.batch=4", "training.segment_samples=1600", "training.steps=150", "training.ema=0.9",
         "training.learning_rate=1.0e-2", "training.warmup_steps=10", "data.validation_fraction=0.4", "runs_dir=runs",
     )  # fmt: skip
     config = load_run_config(run)
@@ -114,7 +114,7 @@ def test_from_a_score_to_its_sound(tmp_path, monkeypatch, capsys):
     config, made = config.model_copy(update={"model": model.config}), features(config, [])
     assert made is not None and len(held) > 1
     own, wrong = (mean_bits(bits_by_file(config, model, held, of)) for of in (made, Others(made, held)))
-    assert own < wrong - 0.03, "a score says when there is sound"
+    assert own < wrong - 0.1, "a score says when there is sound"
     midi(tmp_path / "new.mid", [(0.2, 0.5, 60, 100), (0.8, 1.0, 67, 100)])
     assert main(["generate", str(run), "--score", "new.mid", "--out", "new.flac"]) == 0
     assert soundfile.info("new.flac").frames == pytest.approx((1.0 + RINGING_S) * RATE, abs=30)

@@ -1,20 +1,25 @@
 """Phones from eSpeak NG to frames to crops, by hand where it matters when a phone begins."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cluster.errors import UserError
 from tests.wavenet.runs import trained
+from wavenet import checkpoint
 from wavenet.cli import main
-from wavenet.config import DataConfig, ModelConfig, load
+from wavenet.config import DataConfig, ModelConfig, load, load_run_config
 from wavenet.corpus import Recording, load_corpus
 from wavenet.crops import Cropper
-from wavenet.espeak import say
+from wavenet.espeak import UnsayableError, say
 from wavenet.features import OfPhones
+from wavenet.metrics import training_log
 from wavenet.phones import PhoneFeatures, read_timeline, timeline, vocabulary
+from wavenet.train import excerpt, settled
 
 LINE = timeline([(0.02, "h"), (0.05, "'oU"), (0.10, "_:")], 0.12)
 
@@ -82,7 +87,7 @@ def test_espeak_says_english_and_japanese():
     assert not np.array_equal(say("Hello world.", "en-us", "m1").sound, english.sound)
     with pytest.raises(UserError, match="unknown to eSpeak NG"):
         say("x", "xx-none")
-    with pytest.raises(UserError, match="can say nothing"):
+    with pytest.raises(UnsayableError, match="can say nothing"):
         say("", "en-us")
 
 
@@ -131,6 +136,26 @@ def test_a_network_that_speaks(made, tmp_path, capsys, monkeypatch):
     # eSpeak's own length varies by a few samples from call to call.
     assert rate == 16_000 and len(said) == pytest.approx(expected.seconds * 16_000, abs=100)
     assert main(["evaluate", str(run)]) == 0 and "FLAC" in capsys.readouterr().out
+    assert main(["speak", str(run), "x", "--voice", "zz"]) == 2
+    assert "voice 'zz' is unknown to eSpeak NG; expected f1 to f5" in capsys.readouterr().err
+    assert main(["speak", str(run), "A tall man.", "--voice", "m3", "--speaker", "ja-f1", "--out", "s.wav"]) == 0
+    assert main(["speak", str(run), "A tall man.", "--voice", "m3", "--out", "s.wav"]) == 2
+    assert "'en-m3': expected one of en-f1, en-m1, ja-f1, ja-m1" in capsys.readouterr().err
+    config = load_run_config(run)
+    corpus = load_corpus(config.data, checkpoint.known(run))
+    writer = training_log(run, 0)
+    excerpt(settled(config, corpus), checkpoint.load_model(run), corpus, writer, 7)
+    writer.close()
+    seen = EventAccumulator(str(run / "tensorboard"), size_guidance={"audio": 0}).Reload()
+    (heard,) = seen.Audio("excerpt")
+    assert heard.step == 7 and heard.sample_rate == 16_000 and heard.length_frames == 1_600
+    assert seen.Tags()["images"] == ["excerpt"]
+    (made / "en-f1").rename(made / "en-a1")
+    shutil.rmtree(made / "ja-m1")
+    changed = load_corpus(config.data, checkpoint.known(run))
+    assert list(changed.speakers) == ["en-f1", "en-m1", "ja-f1", "ja-m1"], "numbers are those of the run"
+    assert {r.speaker for r in [*changed.train, *changed.validation]} == {1, 2}
+    assert len(changed.skipped) == 2 and "of 'en-a1', a speaker that the run does not know" in changed.skipped[0]
     assert main(["speak", str(run), "x", "--language", "fr"]) == 2
     assert "expected one of en, ja" in capsys.readouterr().err
     assert main(["generate", str(run)]) == 2

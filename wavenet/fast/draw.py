@@ -37,9 +37,12 @@ def draw_class(logits, classes, uniform, coldness, top_k, scratch):  # type: ign
 
 
 @numba.njit(fastmath=True, error_model="numpy")
-def draw_logistic(expected, mixtures, uniform, other, temperature, scratch):  # type: ignore[no-untyped-def]
-    """A number in [-1, 1] from a mixture [3M]: `uniform` chooses the logistic, `other` the place in it."""
-    which = draw_class(expected, mixtures, uniform, np.float32(1), mixtures, scratch)
+def draw_logistic(expected, mixtures, uniform, other, temperature, top_k, scratch):  # type: ignore[no-untyped-def]
+    """A number in [-1, 1] from a mixture [3M]: `uniform` chooses the logistic, `other` the place in it.
+
+    Scales are multiplied by `temperature`; only the `top_k` likeliest logistics are chosen from.
+    """
+    which = draw_class(expected, mixtures, uniform, np.float32(1), top_k, scratch)
     scale = math.exp(max(expected[2 * mixtures + which], np.float32(-14.0))) * temperature
     place = min(max(other, np.float32(1e-5)), np.float32(1 - 1e-5))
     x = expected[mixtures + which] + scale * (math.log(place) - math.log(1 - place))

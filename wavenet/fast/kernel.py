@@ -161,7 +161,7 @@ def _built(
                     sample = np.float32(draw_class(expected[b], outputs, uniforms[n, b, 0], coldness, top_k, scratch))
                 else:
                     sample = draw_logistic(
-                        expected[b], mixtures, uniforms[n, b, 0], uniforms[n, b, 1], temperature, scratch
+                        expected[b], mixtures, uniforms[n, b, 0], uniforms[n, b, 1], temperature, top_k, scratch
                     )
                 heard[n, b] = sample
                 for k in range(input_taps - 1, 0, -1):
