@@ -5,6 +5,9 @@ Beside held-out recordings, noise with the same long-term spectrum, and the netw
   tones of the scale (in tune to 440 Hz), of what lies within those thirds and the ones between; even noise has a half;
 - notes that a transcriber finds, how many a second, how long, and whether they lie in one key. The transcriber itself
   is held against the scores of the held-out recordings.
+
+A network of notes (data.conditions=notes) is told the scores of the held-out recordings, and what is heard of it is
+held against them too.
 """
 
 from __future__ import annotations
@@ -25,10 +28,12 @@ from benchmarks.notes_heard import Note, in_one_key, notes_heard, precision_and_
 from cluster.runs import open_run
 from wavenet import checkpoint
 from wavenet.config import load_run_config
-from wavenet.corpus import load_corpus
+from wavenet.corpus import Recording, load_corpus
+from wavenet.features import Features, features
 from wavenet.generate import Generator, sound
 from wavenet.model import WaveNet
 from wavenet.plots import save, spectrogram
+from wavenet.resynthesis import said_again
 from wavenet.sound import write as write_sound
 
 SECONDS, STREAMS, TEMPERATURE, BINS = 20.0, 4, 0.95, 36  # bins an octave: three a semitone
@@ -45,10 +50,10 @@ def salience(heard: Floats, rate: int) -> float:
     return float(thirds[0] / (thirds[0] + (thirds[1] + thirds[2]) / 2))
 
 
-def noise_like(heard: Floats, rng: np.random.Generator) -> Floats:
-    """Noise whose spectrum is, over long, that of the sound, smoothed so that no single tone is left."""
+def noise_like(heard: Floats, rate: int, rng: np.random.Generator) -> Floats:
+    """Noise whose spectrum is, over long, that of the sound, smoothed over 200 Hz so that no single tone is left."""
     spectrum = np.abs(np.fft.rfft(heard)) ** 2
-    width = len(spectrum) // 200
+    width = 200 * len(heard) // rate
     smooth = np.sqrt(np.convolve(spectrum, np.ones(width) / width, mode="same"))
     phases = rng.uniform(0, 2 * np.pi, len(smooth))
     return np.fft.irfft(smooth * np.exp(1j * phases), len(heard)).astype(np.float32)
@@ -75,39 +80,47 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
     config = load_run_config(run)
     corpus, model, rate = load_corpus(config.data), checkpoint.load_model(run), config.data.sample_rate
+    config = config.model_copy(update={"model": model.config})
+    made = features(config, [])
     samples = int(SECONDS * rate)
     torch.manual_seed(0)
     untrained = WaveNet(model.config).eval()
     recordings = [r for r in corpus.validation if len(r.samples) >= samples][:8]
     held = [r.sound[:samples] for r in recordings]
+    scores = [_score(Path(config.data.folder).expanduser() / r.name) for r in recordings]
     rng = np.random.default_rng(0)
     sounds = {
         "held-out recordings": held,
-        "network": _made(model, samples),
-        "noise with the recordings' spectrum": [noise_like(x, rng) for x in held],
-        "network before it learned": _made(untrained, samples),
+        "network": _made(model, made, recordings, samples),
+        "noise with the recordings' spectrum": [noise_like(x, rate, rng) for x in held],
+        "network before it learned": _made(untrained, made, recordings, samples),
     }
     notes = {name: [notes_heard(x, rate) for x in some] for name, some in sounds.items()}
     found = {
         name: [described(x, n, rate) for x, n in zip(some, notes[name], strict=True)] for name, some in sounds.items()
     }
     means = {name: {key: float(np.mean([f[key] for f in some])) for key in some[0]} for name, some in found.items()}
-    against = [
-        precision_and_recall(n, _score(Path(config.data.folder).expanduser() / r.name))
-        for r, n in zip(recordings, notes["held-out recordings"], strict=True)
-    ]
-    precision, recall = np.mean(against, axis=0)
-    transcriber = {"precision": float(precision), "recall": float(recall)}
-    write(folder / "notes.json", {"mean": means, "each": found, "transcriber on held-out recordings": transcriber})
-    print(json.dumps({"transcriber": transcriber, **means}, indent=1))
+    played = ["held-out recordings"] if made is None else list(sounds)
+    against = {name: dict(zip(("precision", "recall"), _against(notes[name], scores), strict=True)) for name in played}
+    figures = {"mean": means, "notes heard against the score": against}
+    write(folder / "notes.json", {**figures, "each": found})
+    print(json.dumps(figures, indent=1))
     best = int(np.argmax([f["salience"] for f in found["network"]]))
     write_sound(folder / "made.flac", sounds["network"][best], rate)
     save(spectrogram(sounds["network"][best], rate), folder / "made.png")
-    save(spectrogram(held[0], rate), folder / "recorded.png")
-    _roll(notes["held-out recordings"][0], notes["network"][best], folder / "notes.png")
+    of = best if made is not None else 0
+    save(spectrogram(held[of], rate), folder / "recorded.png")
+    _roll(notes["held-out recordings"][of], notes["network"][best], folder / "notes.png")
 
 
-def _made(model: WaveNet, samples: int) -> list[Floats]:
+def _against(heard: list[list[Note]], scores: list[list[Note]]) -> tuple[float, float]:
+    both = [precision_and_recall(n, score) for n, score in zip(heard, scores, strict=True)]
+    return float(np.mean([p for p, _ in both])), float(np.mean([r for _, r in both]))
+
+
+def _made(model: WaveNet, made: Features | None, recordings: list[Recording], samples: int) -> list[Floats]:
+    if made is not None:
+        return [said_again(model, made, r, samples, seed=1, temperature=TEMPERATURE) for r in recordings]
     generator = Generator(model, STREAMS, "bfloat16", 1, TEMPERATURE)
     heard = sound(generator.run(samples), model.config.output)
     return [heard[:, i] for i in range(STREAMS)]

@@ -79,7 +79,7 @@ def test_packed_weights_are_the_rounded_ones(kind, off):
     model, rounded = build(), build()
     for name, p in rounded.named_parameters():
         if "weight" in name and "input" not in name:
-            if kind == "bfloat16":
+            if kind == "bfloat16" or name == "head.3.weight":
                 p.data = p.data.bfloat16().float()
             else:
                 scale = p.data.abs().amax(1, keepdim=True) / 127

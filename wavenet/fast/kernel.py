@@ -12,7 +12,7 @@ import numpy as np
 from wavenet.config import ModelConfig
 from wavenet.fast.draw import draw_class, draw_logistic
 from wavenet.fast.matvec import matrix_product
-from wavenet.fast.weights import Kind, padded
+from wavenet.fast.weights import Kind, last_kind, padded
 
 
 @numba.njit(fastmath=True, inline="always")
@@ -64,7 +64,7 @@ def _built(
     (r, s, e), q, (taps, input_taps) = sizes, padded(outputs), all_taps
     tile = 1 if streams == 1 else 4
     to_gates, to_out = matrix_product(kind, 2 * r, tile), matrix_product(kind, r + s, tile)
-    to_head, to_last = matrix_product(kind, e, tile), matrix_product(kind, q, tile)
+    to_head, to_last = matrix_product(kind, e, tile), matrix_product(last_kind(kind), q, tile)
     width = 1 if kind == "int8" else 2 if kind == "bfloat16" else 4  # bytes of a weight
 
     @numba.njit(fastmath=True, error_model="numpy")
