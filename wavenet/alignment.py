@@ -65,7 +65,11 @@ def align_folder(folder: Path, text: Path | None, told: Callable[[str], None]) -
         except (UnusableError, ValueError) as error:
             told(f"skipped: {name} {error}")
             continue
-        path.with_suffix(".json").write_text(json.dumps(facts, ensure_ascii=False) + "\n", encoding="utf-8")
+        beside = path.with_suffix(".json")
+        try:
+            beside.write_text(json.dumps(facts, ensure_ascii=False) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise UserError(f"{str(beside)!r} can't be written: {error.strerror}") from None
         count, seconds = count + 1, seconds + facts["seconds"]
     if not count:
         raise UserError(f"--folder {str(folder)!r}: none of {len(paths)} recordings could be aligned")

@@ -34,9 +34,9 @@ class Speech:
         if self.sentences < 1:
             raise UserError(f"command line: --sentences {self.sentences}: expected at least 1")
         _refuse_low(self.sample_rate)
-        text = Path(self.text) if self.text else None
+        text = Path(self.text).expanduser() if self.text else None
         languages, voices = self.language.split(","), self.voice.split(",")
-        make(Path(self.out), languages, voices, self.sentences, self.sample_rate, text, print)
+        make(Path(self.out).expanduser(), languages, voices, self.sentences, self.sample_rate, text, print)
         return 0
 
 
@@ -59,7 +59,7 @@ class Piano:
             raise UserError(f"command line: --minutes {self.minutes:g}: expected more than 0")
         _refuse_low(self.sample_rate)
         soundfont = Path(self.soundfont).expanduser() if self.soundfont else None
-        make(Path(self.out), self.music, self.minutes, self.sample_rate, soundfont, print)
+        make(Path(self.out).expanduser(), self.music, self.minutes, self.sample_rate, soundfont, print)
         return 0
 
 

@@ -88,7 +88,7 @@ def work(settings: dict[str, Any]) -> None:
     cropper = Cropper(config.model, t.segment_samples, features(config, corpus.phones))
     writer = training_log(run, learner.step) if worker.first else None
     stop_asked = StopAsked(run, worker)
-    started, since, heard = time.monotonic(), learner.step, 0.0
+    started, since, heard = time.monotonic(), learner.step, 0
     while learner.step < t.steps:
         # Drawn from the step alone: any number of workers sees the same batches, and a resumed run goes on with them.
         crops = cropper.random(corpus.train, t.batch, np.random.default_rng((config.seed, learner.step)))
@@ -96,18 +96,18 @@ def work(settings: dict[str, Any]) -> None:
         bits, norm = learner.update(mine)
         if not math.isfinite(bits):
             raise UserError(f"bits became {bits} at step {learner.step}; try a smaller training.learning_rate")
-        heard += t.batch * t.segment_samples
+        heard += int(crops.counted.sum())
         if writer and learner.step % t.report_every_steps == 0:
             seconds = time.monotonic() - started
             row = {"step": learner.step, "bits": bits, "grad_norm": norm, "workers": worker.count}
             writer.write({**row, "samples_per_s": heard / seconds, "steps_per_s": (learner.step - since) / seconds})
-            started, since, heard = time.monotonic(), learner.step, 0.0
+            started, since, heard = time.monotonic(), learner.step, 0
         if learner.step < t.steps and stop_asked():  # before a validation, which may last longer than there is time
             _save(config, worker, learner, corpus, {"step": learner.step})
             break
         if learner.step % t.validate_every_steps == 0 or learner.step == t.steps:
             _validate(config, worker, learner, corpus, cropper, writer)
-            started, since, heard = time.monotonic(), learner.step, 0.0
+            started, since, heard = time.monotonic(), learner.step, 0
     if writer:
         writer.close()
 
