@@ -53,8 +53,10 @@ def main() -> None:
     figures |= {"bits a sample on held-out files": found.bits, "steps": rows[-1]["step"]}
     write(folder / "result.json", figures)
     print(json.dumps(figures, indent=1))
-    _curve(rows, other_rows, found.bits, folder / "learning_curve.png")
-    if load_run_config(run).data.conditions == "none":
+    data = load_run_config(run).data
+    title = f"mu-law codes of {data.sample_rate / 1000:g} kHz sound"
+    _curve(rows, other_rows, found.bits, title, folder / "learning_curve.png")
+    if data.conditions == "none":
         request = Request(seconds=SECONDS, temperature=0.95, seed=1)
         generate_to(run, request, str(folder / "made.flac"), 0.02)
     settings = (newest(run) / "config.yaml").read_text().splitlines()
@@ -83,7 +85,7 @@ def _rows(run: Path) -> Rows:
     return [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def _curve(rows: Rows, other: Rows | None, found: Any, path: Path) -> None:
+def _curve(rows: Rows, other: Rows | None, found: Any, title: str, path: Path) -> None:
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     some = [(r["step"], r["bits"]) for r in rows if "bits" in r]
@@ -96,7 +98,7 @@ def _curve(rows: Rows, other: Rows | None, found: Any, path: Path) -> None:
         if name != "WaveNet" and not name.startswith(("more", "with")):
             axes.axhline(bits, linestyle="--", linewidth=0.8, color="gray")
             axes.annotate(name, (0, bits), fontsize=8, va="bottom")
-    axes.set(xlabel="updates", ylabel="bits a sample", title="mu-law codes of 16 kHz sound")
+    axes.set(xlabel="updates", ylabel="bits a sample", title=title)
     axes.legend()
     figure.savefig(path, dpi=110)
 

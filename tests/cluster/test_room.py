@@ -118,7 +118,7 @@ def test_a_growing_job_counts_what_is_free_and_its_own() -> None:
 
 
 def test_the_plan_of_wavenet() -> None:
-    words = ("small", "data.folder=x", "workers.count=[1, 4000]", "workers.cpus=1")
+    words = ("small", "data.folder=x", "workers.count=[1, 4000]", "training.batch=4000")
     enough, text = show_plan(plan, words, "local")
     assert (
         enough

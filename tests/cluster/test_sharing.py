@@ -68,7 +68,7 @@ def test_both_make_progress_and_end(head: Head, sound: Path) -> None:
     with started(head, *APEX, f"cluster.address={head.address}", cwd=sound) as (apex, apex_log):
         apex_log.until("actors   1")
         with (
-            started(head, *WAVENET, "workers.count=[1, 8]", address, cwd=sound) as (wavenet, log),
+            started(head, *WAVENET, "workers.count=[1, 8]", "training.batch=8", address, cwd=sound) as (wavenet, log),
             started(head, *WAVENET, "workers.count=2", address, cwd=sound) as (waiting, waiting_log),
         ):
             log.until("workers 1")
