@@ -63,12 +63,20 @@ def started(head: Head, *command: str, cwd: Path) -> Iterator[tuple[subprocess.P
 
 @pytest.mark.timeout(300)
 def test_both_make_progress_and_end(head: Head, sound: Path) -> None:
-    """Ape-X has two of the head's three cores. Of at most eight workers one starts beside it; a job of two waits."""
+    """Ape-X has two of the head's three cores. Of at most four workers one starts beside it; a job of two waits."""
     address = f"workers.address={head.address}"
     with started(head, *APEX, f"cluster.address={head.address}", cwd=sound) as (apex, apex_log):
         apex_log.until("actors   1")
         with (
-            started(head, *WAVENET, "workers.count=[1, 8]", "training.batch=8", address, cwd=sound) as (wavenet, log),
+            started(
+                head,
+                *WAVENET,
+                "workers.count=[1, 4]",
+                "training.batch=4",
+                "training.segment_samples=200",
+                address,
+                cwd=sound,
+            ) as (wavenet, log),
             started(head, *WAVENET, "workers.count=2", address, cwd=sound) as (waiting, waiting_log),
         ):
             log.until("workers 1")
