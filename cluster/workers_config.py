@@ -35,6 +35,11 @@ class WorkersConfig(BaseModel):
             )
         return self
 
+    def refuse_too_few(self, batch: int, row: str) -> None:
+        """ValueError when some workers would have no row of a batch: their sums would wait for each other for ever."""
+        if batch < self.most:
+            raise ValueError(f"training.batch {batch} has no {row} for some of workers.count {self.most}")
+
     @property
     def fewest(self) -> int:
         """Workers at the least."""

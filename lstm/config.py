@@ -184,10 +184,7 @@ class LstmConfig(Section):
 
     @model_validator(mode="after")
     def _rows_for_all(self) -> LstmConfig:
-        if self.training.batch < self.workers.most:
-            raise ValueError(
-                f"training.batch {self.training.batch} has no sequence for some of workers.count {self.workers.most}"
-            )
+        self.workers.refuse_too_few(self.training.batch, "sequence")
         return self
 
     @model_validator(mode="after")

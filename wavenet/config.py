@@ -117,10 +117,7 @@ class WaveNetConfig(Section):
 
     @model_validator(mode="after")
     def _crops_for_all(self) -> WaveNetConfig:
-        if self.training.batch < self.workers.most:
-            raise ValueError(
-                f"training.batch {self.training.batch} has no crop for some of workers.count {self.workers.most}"
-            )
+        self.workers.refuse_too_few(self.training.batch, "crop")
         return self
 
     @model_validator(mode="after")
