@@ -130,11 +130,10 @@ def test_temperature_zero_takes_the_likeliest():
     np.testing.assert_array_equal(heard, expected.argmax(-1))
 
 
-@pytest.mark.parametrize("streams", [1, 4])
-def test_temperature_zero_takes_the_likeliest_logistics_mean(streams):
+def test_temperature_zero_takes_the_likeliest_logistics_mean():
     model = build(output="logistics")
-    heard = Generator(model, streams, "float32", temperature=0).run(50)
-    logits, means, _ = np.split(Generator(model, streams, "float32").listen(heard), 3, axis=-1)
+    heard = Generator(model, 2, temperature=0).run(50)
+    logits, means, _ = np.split(Generator(model, 2).listen(heard), 3, axis=-1)
     likeliest = np.take_along_axis(means, logits.argmax(-1, keepdims=True), -1)[..., 0]
     np.testing.assert_allclose(heard, likeliest.clip(-1, 1), atol=1e-5)
 
