@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from apex_ray.actor.actor import Actor, QFunction
 from apex_ray.actor.epsilon import actor_epsilons
 from apex_ray.actor.nstep import NStepWindow
 from apex_ray.actor.variable_client import VariableClient, Variables, VariableSource
 from apex_ray.config.schema import ApexConfig
+from apex_ray.envs.base import VectorEnv
 from apex_ray.envs.make import make_envs
 from apex_ray.learner.hardware import resolve_device
 from apex_ray.networks.build import Inference, build_network
@@ -34,10 +37,11 @@ def build_actors(
     num_processes: int,
     inference: tuple[QFunction, Variables],
     generation: int = 0,
+    around: Callable[[VectorEnv], VectorEnv] = lambda envs: envs,
 ) -> list[Actor]:
     """The actors of one process, one for each group of its environments, with one Q-function between them.
 
-    `generation` counts resumptions and restarts, so that seeds are not replayed.
+    `generation` counts resumptions and restarts, so that seeds are not replayed. `around` wraps their environments.
     """
     a = config.actors
     num_envs, num_actors = a.envs_per_actor // a.groups, num_processes * a.groups
@@ -55,7 +59,7 @@ def build_actors(
         )
         return Actor(
             index,
-            make_envs(config.env, num_envs, a.threads),
+            around(make_envs(config.env, num_envs, a.threads)),
             q_function,
             window,
             actor_epsilons(index, num_actors, num_envs, a.epsilon_base, a.epsilon_alpha),

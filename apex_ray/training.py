@@ -36,7 +36,7 @@ class System(Protocol):
     counters: Counters  # where it started from
 
     def start(self, resume: bool) -> None: ...
-    def watch(self, timeout_s: float) -> None: ...
+    def watch(self, timeout_s: float) -> bool: ...  # whether a limit of `stop` is reached for certain
     def row(self) -> dict[str, float]: ...
     def stages(self) -> list[StageRow]: ...
     def publish(self, row: Mapping[str, float]) -> None: ...
@@ -116,10 +116,10 @@ def _place(config: ApexConfig, spec: EnvSpec, resume_from: Path | None) -> Itera
         return sizes
 
     if config.mode == "serial":
-        from apex_ray.serial import SerialProgram
+        from apex_ray.serial.program import SerialProgram
 
         sizes = sized(None)
-        yield _Place(sizes, lambda run, on_event: SerialProgram(config, spec, sizes, run), here=True)
+        yield _Place(sizes, lambda run, on_event: SerialProgram(config, spec, sizes, run, on_event), here=True)
         return
     from apex_ray.nodes.connection import joined
     from apex_ray.nodes.program import Program
@@ -181,7 +181,7 @@ class Run:
         self._console.event(f"stopping: {reason}")
         self._system.stop_actors()
         self._save("final checkpoint")
-        if self._config.checkpoint.replay:
+        if self._config.saves_replay:
             self._system.save_replay()
         if self._config.evaluation.final and not self._interrupted():
             self._final_evaluation()
@@ -199,10 +199,10 @@ class Run:
         stages = _Every(STAGES_EVERY_S, now)
         evaluate, checkpoint = _Every(config.evaluation.every_s, now), _Every(config.checkpoint.every_s, now)
         while True:
-            self._system.watch(WATCH_S)
+            at_limit = self._system.watch(WATCH_S)
             now = time.monotonic()
             self._finish_evaluation()
-            if report.due(now):
+            if report.due(now) or at_limit:
                 self._report()
             if stages.due(now):
                 self._write_stages()

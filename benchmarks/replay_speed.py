@@ -81,7 +81,7 @@ def into_the_learner(shards: int, seconds: float = 5.0) -> float:
     store = 4 * config.learner.prefetch_batches * sizes.batch_bytes + 8 * sizes.chunk_bytes
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=store)
     try:
-        node = remote(num_cpus=0, concurrency_groups=replay_node.GROUPS)(ReplayNode)
+        node = remote(num_cpus=0, concurrency_groups=replay_node.concurrency_groups(1))(ReplayNode)
         nodes = [node.remote(config, SPEC, sizes, i) for i in range(shards)]
         rng = np.random.default_rng(0)
         for i in range(config.replay.min_transitions // (HORIZON * STREAMS) + shards):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from apex_ray import rng
 from apex_ray.actor.epsilon import epsilon_greedy
 from apex_ray.actor.nstep import NStepWindow
 from apex_ray.actor.variable_client import Variables
@@ -88,6 +89,30 @@ class Actor:
         """Episodes that ended since the last call, returns unclipped."""
         ended, self._ended = self._ended, []
         return ended
+
+    def state_arrays(self) -> dict[str, AnyArray]:
+        """Everything but weights and environments that is needed to go on from here, between two steps."""
+        return {
+            "returns": self._returns,
+            "lengths": self._lengths,
+            "counts": np.asarray([self._sequence, self.steps], np.int64),
+            "rng": rng.state_of(self._rng),
+            "observations": self._observations,
+            **self._window.state_arrays(),
+        }
+
+    def load_state_arrays(self, state: Mapping[str, AnyArray], observations: AnyArray) -> None:
+        """What `state_arrays` gave, with the environments' observations [E, S, *F] of now.
+
+        Raises ValueError where these are not those of then.
+        """
+        if not np.array_equal(observations, state["observations"]):
+            raise ValueError("the environments' observations differ")
+        self._observations = observations
+        self._returns[:], self._lengths[:] = state["returns"], state["lengths"]
+        self._sequence, self.steps = (int(n) for n in state["counts"])
+        rng.restore(self._rng, state["rng"])
+        self._window.load_state_arrays(state)
 
     def close(self) -> None:
         self._envs.close()

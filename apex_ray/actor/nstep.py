@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from apex_ray.actor.priority import initial_priorities
 from apex_ray.td import CONTINUES, RESET, TERMINAL, TRUNCATED, clip_rewards, n_step_returns
 from apex_ray.types import AnyArray, Chunk, EnvSpec, FloatArray, IntArray, Step
+
+_KEPT = ("frames", "q", "actions", "rewards", "kinds", "ages")  # the arrays of a window
 
 
 class NStepWindow:
@@ -99,3 +103,14 @@ class NStepWindow:
             # .copy(): source and destination overlap when T < n + S - 1.
             array[:, :kept] = array[:, horizon : horizon + kept].copy()
         self._t = n
+
+    def state_arrays(self) -> dict[str, AnyArray]:
+        """Everything needed to go on from here, as arrays (views of the live ones)."""
+        at = np.asarray([self._t], np.int64)
+        return {**{name: getattr(self, f"_{name}") for name in _KEPT}, "next_age": self._next_age, "t": at}
+
+    def load_state_arrays(self, state: Mapping[str, AnyArray]) -> None:
+        """What `state_arrays` gave. Raises KeyError or ValueError where it does not fit."""
+        for name in _KEPT:
+            getattr(self, f"_{name}")[...] = state[name]
+        self._next_age, self._t = state["next_age"].astype(np.uint8), int(state["t"][0])

@@ -9,7 +9,7 @@ from apex_ray.types import Weights
 
 
 class VariableSource(Protocol):
-    """Where weights come from; both calls return at once."""
+    """Where weights come from. Both calls return at once, but for the first answer, which may be waited for."""
 
     def request(self, newer_than: int) -> None:
         """Ask for weights newer than this version."""
@@ -35,7 +35,7 @@ class VariableClient:
 
     def __init__(self, source: VariableSource, every_steps: int, load: Callable[[Weights], None]) -> None:
         self._source, self._every, self._load = source, every_steps, load
-        self._steps = 0
+        self.steps = 0  # so far
         self.version = -1
 
     def step(self) -> None:
@@ -44,6 +44,6 @@ class VariableClient:
         if weights is not None and weights.version > self.version:
             self._load(weights)
             self.version = weights.version
-        if self._steps % self._every == 0:
+        if self.steps % self._every == 0:
             self._source.request(self.version)
-        self._steps += 1
+        self.steps += 1

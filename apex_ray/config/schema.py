@@ -160,7 +160,9 @@ class ReplayConfig(Section):
         None, description="how often a transition is sampled on average; null: learner and actors run free"
     )
     insert_tolerance_transitions: PositiveInt | None = Field(
-        None, description="how far actors may run ahead of that ratio; null: min_transitions / 10, at least two chunks"
+        None,
+        description="how far actors, all together, may run ahead of that ratio; null: min_transitions / 10, at least "
+        "two chunks",
     )
     frames: Literal["replay", "learner"] = Field(
         "replay", description="learner: a copy of all frames on the learner's device, so that batches are only indices"
@@ -225,7 +227,11 @@ class StopConfig(Section):
 class CheckpointConfig(Section):
     every_s: PositiveFloat = 300.0
     keep: PositiveInt = Field(2, description="newest checkpoints kept, beside the best")
-    replay: bool = Field(False, description="save the replay too when training stops, so that resuming needs no refill")
+    replay: bool | Literal["auto"] = Field(
+        "auto",
+        description="save the replay too when training stops, so that resuming needs no refill; auto: in serial mode, "
+        "where it makes the resumed run bit for bit the one without a stop",
+    )
 
 
 class ClusterConfig(Section):
@@ -245,6 +251,9 @@ class ClusterConfig(Section):
     )
     shortage_s: PositiveFloat = Field(
         600.0, description="seconds with fewer actors than actors.count asks for until the run ends with a checkpoint"
+    )
+    stall_s: PositiveFloat = Field(
+        300.0, description="seconds in which nothing moves, or a part does not answer, until the run ends and says who"
     )
     max_restarts: int = Field(3, ge=0, description="lost actor processes replaced per run before it ends with an error")
     dashboard: bool = Field(False, description="start Ray's dashboard with an embedded Ray")
@@ -276,6 +285,11 @@ class ApexConfig(Section):
     checkpoint: CheckpointConfig = CheckpointConfig()
     cluster: ClusterConfig = ClusterConfig()
     report: ReportConfig = ReportConfig()
+
+    @property
+    def saves_replay(self) -> bool:
+        """What `checkpoint.replay` comes to."""
+        return self.mode == "serial" if self.checkpoint.replay == "auto" else self.checkpoint.replay
 
     @model_validator(mode="after")
     def _consistent(self) -> ApexConfig:

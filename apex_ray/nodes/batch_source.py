@@ -26,7 +26,8 @@ class _Asked(NamedTuple):
 
     slot: int  # of the batch memory
     shares: list[float]  # probability with which each shard was chosen
-    calls: list[tuple[int, int, ObjectRef[Any]]]  # (shard, samples asked of it, call)
+    counts: list[int]  # samples asked of each shard
+    calls: list[ObjectRef[Any]]  # to each shard
 
 
 class BatchSource:
@@ -50,8 +51,9 @@ class BatchSource:
         self._beta, self._ahead = config.replay.beta, config.learner.prefetch_batches
         self._mirror = mirror
         self._rng = np.random.default_rng(config.seed)
-        self._masses = [1.0] * len(shards)
+        self._masses = [0.0] * len(shards)
         self._sizes = [0] * len(shards)
+        self._total = max(s.sampled for s in ray.get([s.stats.remote() for s in shards]))  # samples asked for so far
         self._asked: deque[_Asked] = deque()
         self._asks = 0
         self._slots = self._ahead + IN_USE
@@ -76,54 +78,56 @@ class BatchSource:
         return memory if any(self._here) else None
 
     def _ask(self) -> None:
-        shares = (np.asarray(self._masses) / sum(self._masses)).tolist()
+        """One batch of all shards: even one that gives no sample tells what it holds, and sees which batch it is."""
         counts = sharding.allocate(self._batch_size, self._masses, self._rng)
-        fair = self._batch_size // len(self._shards)
+        shares = [mass / (sum(self._masses) or 1.0) for mass in self._masses]
+        total = self._total + self._batch_size
         slot, row, calls = self._asks % self._slots, 0, []
-        for i, count in enumerate(counts.tolist()):
-            if count:
-                if self._mirror is not None:
-                    call = self._shards[i].sample_mirrored.remote(count, fair)
-                else:
-                    call = self._shards[i].sample.remote(count, fair, (slot, row) if self._here[i] else None)
-                calls.append((i, count, call))
+        for shard, count, here in zip(self._shards, counts, self._here, strict=True):
+            if self._mirror is not None:
+                calls.append(shard.sample_mirrored.remote(count, total))
+            else:
+                calls.append(shard.sample.remote(count, total, (slot, row) if here else None))
             row += count
-        self._asked.append(_Asked(slot, shares, calls))
+        if row:
+            self._total = total
+        self._asked.append(_Asked(slot, shares, counts, calls))
         self._asks += 1
 
     def poll(self, timeout_s: float = POLL_S) -> Batch | None:
         """The next batch, or None when it has not come within that time."""
         while len(self._asked) < self._ahead:
             self._ask()
-        slot, shares, calls = self._asked[0]
-        references = [call for *_, call in calls]
+        slot, shares, counts, calls = self._asked[0]
         started = time.monotonic()
-        ready, _ = ray.wait(references, num_returns=len(references), timeout=timeout_s)
-        if len(ready) < len(references):
+        ready, _ = ray.wait(calls, num_returns=len(calls), timeout=timeout_s)
+        if len(ready) < len(calls):
             self.waited_s += time.monotonic() - started
             return None
         self._asked.popleft()
-        samples: list[Sample] = ray.get(references)
+        samples: list[Sample] = ray.get(calls)
         self.waited_s += time.monotonic() - started
-        for (shard, _, _), sample in zip(calls, samples, strict=True):
-            self._masses[shard], self._sizes[shard] = sample.total_mass, sample.size
+        self._masses = [sample.total_mass for sample in samples]
+        self._sizes = [sample.size for sample in samples]
         if self._mirror is not None:
-            for (shard, _, _), sample in zip(calls, samples, strict=True):
+            for shard, sample in enumerate(samples):
                 assert sample.fresh is not None, "the shard was told to send them"
                 self._mirror(shard, sample.fresh)
-            if any(len(s.slots) < count for (_, count, _), s in zip(calls, samples, strict=True)):
-                return None  # a shard had only new frames to send; which batches are dropped is independent of draws
-        drawn = [(shard, shares[shard], sample) for (shard, _, _), sample in zip(calls, samples, strict=True)]
-        return sharding.merge(drawn, max(sum(self._sizes), 1), self._beta, self._joined(slot, calls, samples))
+        if sum(len(s.slots) for s in samples) < self._batch_size:
+            # Shards without transitions, or with only new frames to send. Which batches go is independent of draws.
+            self._total -= self._batch_size if sum(counts) else 0
+            return None
+        drawn = [(shard, shares[shard], sample) for shard, sample in enumerate(samples) if counts[shard]]
+        return sharding.merge(drawn, sum(self._sizes), self._beta, self._joined(slot, counts, samples))
 
-    def _joined(self, slot: int, calls: list[tuple[int, int, Any]], samples: list[Sample]) -> AnyArray | None:
+    def _joined(self, slot: int, counts: list[int], samples: list[Sample]) -> AnyArray | None:
         """The batch's frames in shared memory, those that came in answers copied beside the rest."""
         if self._mirror is not None or self._memory is None:
             return None
         frames: AnyArray = self._memory.frames[slot]
         row = 0
-        for (shard, count, _), sample in zip(calls, samples, strict=True):
-            if not self._here[shard]:
+        for count, sample, here in zip(counts, samples, self._here, strict=True):
+            if not here:
                 frames[row : row + count] = sample.frames
             row += count
         return frames

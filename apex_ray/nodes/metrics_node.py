@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 
+from apex_ray.nodes.stall import LEARNER
 from apex_ray.report.metrics import EXPORTED
 from apex_ray.report.stages import StageRow
 from apex_ray.report.tally import ActorReport, LearnerReport, Tally
@@ -15,20 +17,27 @@ class MetricsNode:
     def __init__(self, epsilons: FloatArray, frame_skip: int, start: dict[str, float], run: str = "") -> None:
         self._exporter = Exporter(EXPORTED, {"run": run})
         self._tally = Tally(epsilons, frame_skip, **start)  # type: ignore[arg-type]
+        self._heard: dict[str, float] = {}  # by part, when it reported last
 
     def actor(self, report: ActorReport) -> None:
+        self._heard[f"actor {report.actor}"] = time.monotonic()
         self._tally.actor(report)
 
     def learner(self, report: LearnerReport) -> None:
+        self._heard[LEARNER] = time.monotonic()
         self._tally.learner(report)
 
     def export(self, row: Mapping[str, float]) -> None:
         """Show a row on this node's metrics port, for Prometheus."""
         self._exporter.export(row)
 
-    def row(self) -> dict[str, float]:
-        """The metrics now. Means and waiting times start anew with each row, so it has one reader."""
-        return self._tally.row()
+    def row(self) -> tuple[dict[str, float], dict[str, float]]:
+        """The metrics now and, by part, the seconds since its last report.
+
+        Means and waiting times start anew with each row, so it has one reader.
+        """
+        now = time.monotonic()
+        return self._tally.row(), {part: now - at for part, at in self._heard.items()}
 
     def stages(self) -> list[StageRow]:
         """What became of each stage so far; none where the environment has no stages."""

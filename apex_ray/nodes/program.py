@@ -7,9 +7,9 @@ Who waits for whom. Every queue has the bound given here; nothing else is ever w
     actor      its environments                  one step                       emulation
     actor      its Q-values, where inference     one request                    the inference node
                is central
-    replay     (insert thread) the limiter       one chunk, the rest queue at   learner sampling
-                                                 their actors' bound
-    replay     (sample thread) the limiter,      learner.prefetch_batches       actors inserting
+    replay     (insert thread) the limit         one chunk, the rest queue at   learner sampling
+               over all shards                   their actors' bound
+    replay     (sample thread) the limit,        learner.prefetch_batches       actors inserting
                the minimum size
     learner    a batch                           learner.prefetch_batches       replay `sample` returning
     learner    priority updates                  2 a shard                      replay `update_priorities`
@@ -20,7 +20,8 @@ Who waits for whom. Every queue has the bound given here; nothing else is ever w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -42,9 +43,10 @@ from apex_ray.nodes.inference_node import InferenceNode
 from apex_ray.nodes.learner_node import LearnerNode
 from apex_ray.nodes.metrics_node import MetricsNode
 from apex_ray.nodes.replay_node import ReplayNode
+from apex_ray.nodes.stall import LEARNER, StallWatch, unanswered
 from apex_ray.nodes.supervise import Supervisor, Watched, as_user_error
 from apex_ray.nodes.weights_node import WeightsNode
-from apex_ray.replay.saving import replay_file
+from apex_ray.replay.saving import replay_file, replay_files
 from apex_ray.report.stages import StageRow
 from apex_ray.types import EnvSpec, EvaluationResult
 from cluster.resources import Bundle
@@ -74,8 +76,10 @@ class Program:
         self._fleet = Fleet(site.sizes.min_actors, config.cluster.shortage_s, on_event)
         self._export = LatestCall()
         self._supervisor = Supervisor(run, config.cluster.max_restarts, on_event)
+        self._on_event = on_event
+        self._stall = StallWatch(config.cluster.stall_s, run)
         self._evaluation = LatestCall()
-        self._incarnations = 0
+        self._incarnations = self._saved_update = 0
         self._best_return: float | None = None
         self.counters = Counters()
 
@@ -95,14 +99,14 @@ class Program:
         try:
             self.counters = c = ray.get(learning.prepare.remote(resume))
         except ray.exceptions.RayTaskError as error:
-            raise as_user_error("the learner", error, self._run) from None
+            raise as_user_error(LEARNER, error, self._run) from None
         self._incarnations, self._best_return = c.generation, c.best_return
         ladder = epsilon_ladder(
             sizes.actors * config.actors.envs_per_actor, config.actors.epsilon_base, config.actors.epsilon_alpha
         )
         progress = {"time_s": c.time_s, "frames": c.frames, "updates": c.updates, "episodes": c.episodes}
         self._nodes = nodes = Nodes(
-            shards=[self._start_shard(shard) for shard in range(config.replay.shards)],
+            shards=self._start_shards(),
             weights=remote(name="weights", **light)(WeightsNode).remote(),
             metrics=remote(name="metrics", **light)(MetricsNode).remote(
                 ladder, spec.frame_skip, progress, self._run.name
@@ -114,7 +118,7 @@ class Program:
             self._load_replay()
         self._inference = self._start_inference() if config.actors.inference == "central" else None
         call = nodes.learner.run.remote(nodes.shards, nodes.weights, nodes.metrics)
-        self._supervisor.watch(call, Watched("the learner", None))
+        self._supervisor.watch(call, Watched(LEARNER, None))
         for index in range(sizes.actors):
             watched = Watched(
                 f"actor {index}", partial(self._replace_actor, index), partial(self._fleet.lost_node, index)
@@ -126,16 +130,20 @@ class Program:
         """Options of what runs on the learner's node."""
         return {"scheduling_strategy": self._placement.of("learner+replay-0"), **NO_RESTART}
 
-    def _start_shard(self, shard: int) -> Any:
-        bundle = ("learner+replay-0", 0) if shard == 0 else ("replay", shard - 1)
-        replay = remote(
-            name=f"replay-{shard}",
-            num_cpus=0,
-            concurrency_groups=replay_node.GROUPS,
-            scheduling_strategy=self._placement.of(*bundle),
-            **NO_RESTART,
-        )(ReplayNode)
-        return replay.remote(self._config, self._spec, self._sizes, shard)
+    def _start_shards(self) -> list[Any]:
+        """All shards; the first counts inserts and samples for all of them."""
+        count, shards = self._config.replay.shards, list[Any]()
+        for shard in range(count):
+            bundle = ("replay", shard - 1) if shard else ("learner+replay-0", 0)
+            replay = remote(
+                name=f"replay-{shard}",
+                num_cpus=0,
+                concurrency_groups=replay_node.concurrency_groups(count),
+                scheduling_strategy=self._placement.of(*bundle),
+                **NO_RESTART,
+            )(ReplayNode)
+            shards.append(replay.remote(self._config, self._spec, self._sizes, shard, shards[0] if shards else None))
+        return shards
 
     def _start_evaluator(self) -> Any:
         evaluator = remote(num_cpus=0, **self._beside_learner)(EvaluatorNode)
@@ -197,16 +205,20 @@ class Program:
         self._fleet.forget(index)
         return self._start_actor(index)
 
-    def watch(self, timeout_s: float) -> None:
-        """Wait that long for something to go wrong. UserError when the run can't go on."""
+    def watch(self, timeout_s: float) -> bool:
+        """Wait that long for something to go wrong. UserError when the run can't go on. The row tells of limits."""
         self._supervisor.check(timeout_s)
         self._fleet.check()
+        return False
 
     def row(self) -> dict[str, float]:
         """All metrics now."""
         nodes = self._nodes
+        shards = {f"replay-{i}": shard.stats.remote() for i, shard in enumerate(nodes.shards)}
         row: dict[str, float]
-        row, *stats = self._get([nodes.metrics.row.remote(), *(s.stats.remote() for s in nodes.shards)])
+        (row, silent_s), *stats = self._get({"metrics": nodes.metrics.row.remote(), **shards})
+        if self._fleet.running:
+            self._stall.check(row, stats, silent_s)
         capacity = sum(s.capacity for s in stats)
         inserted, sampled = sum(s.inserted for s in stats), sum(s.sampled for s in stats)
         row |= {
@@ -222,7 +234,7 @@ class Program:
 
     def stages(self) -> list[StageRow]:
         """What became of each stage so far; none where the environment has no stages."""
-        rows: list[StageRow] = self._get(self._nodes.metrics.stages.remote())
+        rows: list[StageRow] = self._get({"metrics": self._nodes.metrics.stages.remote()})[0]
         return rows
 
     def publish(self, row: Mapping[str, float]) -> None:
@@ -260,22 +272,35 @@ class Program:
 
     def save(self, counters: Counters) -> tuple[Path, int]:
         """Write a checkpoint between two updates: (folder, updates)."""
-        saved: tuple[Path, int] = self._get(self._nodes.learner.save.remote(counters))
-        return saved
+        [(path, self._saved_update)] = self._get({LEARNER: self._nodes.learner.save.remote(counters)})
+        return path, self._saved_update
 
     def save_replay(self) -> None:
-        self._get([s.save.remote(replay_file(self._run, i)) for i, s in enumerate(self._nodes.shards)])
+        """Write every shard into the run folder, as belonging to the last checkpoint."""
+        files = [replay_file(self._run, i) for i in range(len(self._nodes.shards))]
+        with self._as_user_error():
+            ray.get([s.save.remote(f, self._saved_update) for s, f in zip(self._nodes.shards, files, strict=True)])
 
     def _load_replay(self) -> None:
-        files = [replay_file(self._run, i) for i in range(len(self._nodes.shards))]
-        if not all(f.exists() for f in files):
-            return
-        self._get([s.load.remote(f) for s, f in zip(self._nodes.shards, files, strict=True)])
+        files = replay_files(self._run, len(self._nodes.shards), self.counters.updates, self._on_event)
+        with self._as_user_error():
+            ray.get([s.load.remote(f) for s, f in zip(self._nodes.shards, files, strict=False)])
 
-    def _get(self, calls: Any) -> Any:
-        """Results of calls to nodes; a failure becomes one UserError, the supervisor's own when it knows the reason."""
+    def _get(self, calls: Mapping[str, ObjectRef[Any]]) -> list[Any]:
+        """Results of calls to nodes, by name. UserError when one fails, or does not answer for `cluster.stall_s`."""
+        limit_s = self._config.cluster.stall_s
+        _, late = ray.wait(list(calls.values()), num_returns=len(calls), timeout=limit_s)
+        if late:
+            raise unanswered([name for name, call in calls.items() if call in late], limit_s, self._run)
+        with self._as_user_error():
+            results: list[Any] = ray.get(list(calls.values()))
+            return results
+
+    @contextmanager
+    def _as_user_error(self) -> Iterator[None]:
+        """A node's failure inside becomes one UserError, the supervisor's own when it knows the reason."""
         try:
-            return ray.get(calls)
+            yield
         except ray.exceptions.RayError as error:
             self._supervisor.check(timeout_s=5.0)
             raise as_user_error("a node", error, self._run) from None

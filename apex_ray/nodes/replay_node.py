@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import ray
 
 from apex_ray.config.schema import ApexConfig
 from apex_ray.nodes import batch_memory
+from apex_ray.nodes.limit import Limit, LimitElsewhere, OwnLimit
 from apex_ray.replay.build import build_limiter, build_replay
 from apex_ray.replay.memory import Sample
 from apex_ray.replay.saving import load_replay, save_replay
@@ -18,6 +23,12 @@ from apex_ray.sizes import Sizes
 from apex_ray.types import AnyArray, Chunk, EnvSpec, PriorityUpdate
 
 FRESH_BYTES = 32 * 2**20  # of new frames in one answer, about
+SAVED_WITH_NO_CHECKPOINT = -1
+
+
+def concurrency_groups(shards: int) -> dict[str, int]:
+    """Threads by group of methods. In `limit` an insert and a sample of every other shard may wait at once."""
+    return {"insert": 1, "sample": 1, "update": 1, "stats": 1, "limit": max(2 * (shards - 1), 1)}
 
 
 @dataclass(frozen=True)
@@ -27,38 +38,39 @@ class ReplayStats:
     transitions: int
     capacity: int
     mass: float
-    inserted: int
-    sampled: int
+    inserted: int  # in the whole run, 0 from a shard that does not count
+    sampled: int  # likewise
     stale_updates: int
+    waits_s: dict[str, float]  # by what waits here for the samples-per-insert limit: for how long it has
 
 
 class ReplayNode:
-    """Concurrency groups (see `remote_class`): `insert`, `sample`, `update` and `stats` have one thread each.
-
-    Calls of one group are served in order. An insert that must wait holds up only other inserts: that is how the
-    samples-per-insert limit slows the actors down.
+    """Calls of one concurrency group are served in order. An insert that must wait holds up only other inserts: that is
+    how the samples-per-insert limit slows the actors down. Every batch is asked of all shards, if only for nothing: so
+    all of them see which batch is drawn, and the learner knows what each holds.
     """
 
-    def __init__(self, config: ApexConfig, spec: EnvSpec, sizes: Sizes, shard: int) -> None:
+    def __init__(self, config: ApexConfig, spec: EnvSpec, sizes: Sizes, shard: int, keeper: Any = None) -> None:
+        """`keeper`: the shard that counts for all; None: this one."""
         self._memory = build_replay(config, spec, shard)
-        self._limiter = build_limiter(config, sizes.chunk_transitions)
-        self._changed = threading.Condition()
+        self._own = OwnLimit(build_limiter(config, sizes.chunk_transitions)) if keeper is None else None
+        self._limit: Limit = self._own or LimitElsewhere(keeper)
+        self._lock = threading.Lock()
+        self._waiting: dict[str, float] = {}  # what waits for the limit, since when
         self._batches: AnyArray | None = None
         self._fresh_limit = max(FRESH_BYTES // self._memory.segment_bytes, 1)
 
     @ray.method(concurrency_group="insert")
     def add(self, chunk: Chunk) -> int:
-        """Store a chunk once the limiter allows it; returns the transitions stored."""
-        with self._changed:
-            self._changed.wait_for(self._limiter.may_insert)
-            added = self._memory.add(chunk)
-            self._limiter.inserted += added
-            self._changed.notify_all()
-        return added
+        """Store a chunk once the limit allows it; returns the transitions stored."""
+        with self._noted("an insert"):
+            self._limit.insert(chunk.num_transitions)
+        with self._lock:
+            return self._memory.add(chunk)
 
     @ray.method(concurrency_group="sample")
-    def sample(self, count: int, share: int, place: tuple[int, int] | None = None) -> Sample:
-        """`count` transitions once the limiter allows `share` samples (a batch's mean share of this shard).
+    def sample(self, count: int, total: int, place: tuple[int, int] | None = None) -> Sample:
+        """`count` transitions, or none where nothing is stored, once the limit allows `total` samples in all.
 
         With `place`, (slot, first row) of the memory attached to, their frames are written there and the answer holds
         none.
@@ -68,36 +80,55 @@ class ReplayNode:
             assert self._batches is not None, "attach() comes first"
             slot, row = place
             out = self._batches[slot, row : row + count]
-        with self._changed:
-            self._changed.wait_for(lambda: self._may_sample(share))
+        with self._noted("a sample"):
+            while not self._limit.may_sample(total):
+                pass
+        with self._lock:
+            if not self._memory.size:
+                count, out = 0, None
             sample = self._memory.sample(count, out)
-            self._limiter.sampled += count
-            self._changed.notify_all()
         return sample if out is None else replace(sample, frames=out[:0])
 
     @ray.method(concurrency_group="sample")
-    def sample_mirrored(self, count: int, share: int) -> Sample:
+    def sample_mirrored(self, count: int, total: int) -> Sample:
         """As `sample`, with the frames that the learner's mirror lacks instead of those of the transitions.
 
         Where these are many, some of them come alone, and no transitions. Answers must be used in the order of the
         calls: each holds what is new since the one before.
         """
         memory = self._memory
-        with self._changed:
-            self._changed.wait_for(lambda: memory.unsent >= self._fresh_limit or self._may_sample(share))
+        with self._noted("a sample"):
+            while not (allowed := self._limit.may_sample(total)) and memory.unsent < self._fresh_limit:
+                pass
+        with self._lock:
             fresh = memory.take_fresh(self._fresh_limit)
-            drawn = count if not memory.unsent and self._may_sample(share) else 0
-            sample = memory.sample(drawn, frames=False)
-            self._limiter.sampled += drawn
-            self._changed.notify_all()
-        return replace(sample, fresh=fresh)
+            whole = allowed and not memory.unsent and memory.size
+            return replace(memory.sample(count if whole else 0, frames=False), fresh=fresh)
 
-    def _may_sample(self, share: int) -> bool:
-        return self._memory.size > 0 and self._limiter.may_sample(share)
+    @contextmanager
+    def _noted(self, what: str) -> Iterator[None]:
+        """Inside, `stats` tells that `what` waits."""
+        self._waiting[what] = time.monotonic()
+        try:
+            yield
+        finally:
+            del self._waiting[what]
+
+    @ray.method(concurrency_group="limit")
+    def admit(self, transitions: int) -> None:
+        """Another shard's insert: returns when it may be stored."""
+        assert self._own is not None, "shard 0 counts"
+        self._own.insert(transitions)
+
+    @ray.method(concurrency_group="limit")
+    def permit(self, total: int, wait_s: float) -> float:
+        """Another shard's sample: what `OwnLimit.permit` gives."""
+        assert self._own is not None, "shard 0 counts"
+        return self._own.permit(total, wait_s)
 
     @ray.method(concurrency_group="update")
     def update_priorities(self, update: PriorityUpdate) -> None:
-        with self._changed:
+        with self._lock:
             self._memory.update_priorities(update)
 
     @ray.method(concurrency_group="stats")
@@ -108,27 +139,33 @@ class ReplayNode:
 
     @ray.method(concurrency_group="stats")
     def stats(self) -> ReplayStats:
-        with self._changed:
-            memory, limiter = self._memory, self._limiter
+        now, (inserted, sampled) = time.monotonic(), self._counts
+        with self._lock:
+            memory = self._memory
             return ReplayStats(
                 memory.size,
                 memory.capacity,
                 memory.total_mass,
-                limiter.inserted,
-                limiter.sampled,
+                inserted,
+                sampled,
                 memory.stale_updates,
+                {what: now - since for what, since in self._waiting.copy().items()},
             )
 
+    @property
+    def _counts(self) -> tuple[int, int]:
+        """Transitions inserted and sampled in the run, where this shard counts."""
+        return (0, 0) if self._own is None else (self._own.limiter.inserted, self._own.limiter.sampled)
+
     @ray.method(concurrency_group="stats")
-    def save(self, path: Path) -> None:
-        with self._changed:
-            save_replay(path, self._memory, self._limiter)
+    def save(self, path: Path, update: int = SAVED_WITH_NO_CHECKPOINT) -> None:
+        """Write all that is stored, as belonging to the checkpoint of that update."""
+        with self._lock:
+            save_replay(path, self._memory, self._counts, update)
 
     @ray.method(concurrency_group="stats")
     def load(self, path: Path) -> None:
-        with self._changed:
-            load_replay(path, self._memory, self._limiter)
-            self._changed.notify_all()
-
-
-GROUPS = {"insert": 1, "sample": 1, "update": 1, "stats": 1}
+        with self._lock:
+            inserted, sampled = load_replay(path, self._memory)
+        if self._own is not None:
+            self._own.start_from(inserted, sampled)

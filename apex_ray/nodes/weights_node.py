@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import ray
@@ -9,6 +10,8 @@ from ray import ObjectRef
 
 from apex_ray.nodes.flow import LatestCall
 from apex_ray.types import Weights
+
+ASK_AGAIN_S = 0.05  # for a run's first weights
 
 
 class WeightsNode:
@@ -29,18 +32,28 @@ class WeightsNode:
 
 
 class RemoteSource:
-    """An actor's side of it, as actor.variable_client.VariableSource: one request in flight, never waited for."""
+    """An actor's side of it, as actor.variable_client.VariableSource: one request in flight.
+
+    Only the first weights are waited for: a process that is started anew, or of a resumed run, must not act with those
+    that its network begins with. The learner publishes before it learns.
+    """
 
     def __init__(self, node: Any) -> None:
         self._node = node
         self._call = LatestCall()
+        self._first = True
 
     def request(self, newer_than: int) -> None:
         if not self._call.busy:
             self._call.start(self._node.latest.remote(newer_than))
 
     def poll(self) -> Weights | None:
-        return fetch(self._call.poll())
+        if not self._first:
+            return fetch(self._call.poll())
+        self._first = False
+        while (newest := fetch(ray.get(self._node.latest.remote(-1)))) is None:
+            time.sleep(ASK_AGAIN_S)
+        return newest
 
 
 def fetch(answer: tuple[int, list[ObjectRef[Any]]] | None) -> Weights | None:

@@ -1,4 +1,4 @@
-"""A replay shard and its limiter from a run's configuration."""
+"""A replay shard and the limiter of all shards from a run's configuration."""
 
 from __future__ import annotations
 
@@ -21,11 +21,10 @@ def build_replay(config: ApexConfig, spec: EnvSpec, shard: int = 0) -> Prioritiz
 
 
 def build_limiter(config: ApexConfig, chunk_transitions: int) -> Limiter:
-    """The limiter of one shard: its share of the minimum, the tolerance and the batch."""
-    r, shards = config.replay, config.replay.shards
-    batch = config.learner.batch_size
+    """The limiter of a whole run, however many shards it has."""
+    r, batch = config.replay, config.learner.batch_size
     tolerance = r.insert_tolerance_transitions
     if tolerance is None:
         per_batch = int(batch / r.samples_per_insert) + 1 if r.samples_per_insert else 0
         tolerance = max(r.min_transitions // 10, 2 * chunk_transitions, 2 * per_batch)
-    return Limiter(max(r.min_transitions // shards, 1), r.samples_per_insert, tolerance, chunk_transitions, batch)
+    return Limiter(r.min_transitions, r.samples_per_insert, tolerance, chunk_transitions, batch)

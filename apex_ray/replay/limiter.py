@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 from cluster.errors import UserError
 
 
 class Limiter:
-    """Decides whether an insert or a sample may go ahead; the caller waits until it may.
+    """Says whether a chunk may be inserted and how many samples may be drawn; the caller waits until they may.
 
     With `samples_per_insert` None only the minimum size counts and both sides run free. Otherwise
     drift = ratio * (inserted - min) - sampled stays within +- ratio * tolerance: actors wait above, the learner below.
@@ -35,20 +37,29 @@ class Limiter:
                 f"samples_per_insert {samples_per_insert:g}; expected at least {needed}"
             )
 
-    @property
-    def _drift(self) -> float:
-        assert self._ratio is not None
-        return self._ratio * (self.inserted - self._min) - self.sampled
-
     def may_insert(self) -> bool:
         """Whether the next chunk may be stored now. Below the minimum size it always may."""
-        return self._ratio is None or self.inserted < self._min or self._drift <= self._bound
+        return self._ratio is None or self.inserted < self._min or self._due - self.sampled <= self._bound
 
-    def may_sample(self, count: int) -> bool:
-        """Whether `count` transitions may be sampled now."""
+    @property
+    def samples_allowed(self) -> float:
+        """How many samples may have been drawn in all by now. Grows with `inserted` and with nothing else."""
         if self.inserted < self._min:
-            return False
-        return self._ratio is None or self._drift - count >= -self._bound
+            return 0.0
+        return math.inf if self._ratio is None else self._due + self._bound
+
+    @property
+    def _due(self) -> float:
+        """Samples that the transitions inserted so far ask for."""
+        assert self._ratio is not None
+        return self._ratio * (self.inserted - self._min)
+
+    def start_from(self, inserted: int, sampled: int) -> None:
+        """Go on with saved counts. A drift outside the bounds, as under another ratio, goes to the nearest bound."""
+        self.inserted, self.sampled = inserted, sampled
+        if self._ratio is not None:
+            low, high = math.ceil(self._due - self._bound), math.floor(self._due + self._bound)
+            self.sampled = max(min(max(sampled, low), high), 0)
 
     @property
     def ratio(self) -> float:

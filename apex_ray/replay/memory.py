@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from apex_ray import rng
 from apex_ray.replay.frames import FrameStore
 from apex_ray.replay.sum_tree import SumTree
 from apex_ray.td import PRIORITY_FLOOR
@@ -173,6 +174,7 @@ class PrioritizedReplay:
             "generations": self._generations,
             "valid": self._valid,
             "cursor": np.asarray([self._cursor, self.stale_updates], np.int64),
+            "rng": rng.state_of(self._rng),
         }
 
     def load_state_arrays(self, state: dict[str, AnyArray]) -> None:
@@ -182,9 +184,10 @@ class PrioritizedReplay:
             if name not in state or state[name].shape != array.shape:
                 found = state[name].shape if name in state else "nothing"
                 raise ValueError(f"saved replay does not fit: {name} is {found}, expected {array.shape}")
-            if name not in ("masses", "cursor"):
+            if name not in ("masses", "cursor", "rng"):
                 array[...] = state[name]
         self._tree.set_range(0, state["masses"].astype(np.float64))
         self._cursor, self.stale_updates = (int(x) for x in state["cursor"])
+        rng.restore(self._rng, state["rng"])
         self.size = int(self._valid.sum())
         self._unsent = int(np.count_nonzero(self._generations))

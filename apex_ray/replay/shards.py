@@ -12,10 +12,15 @@ from apex_ray.td import importance_weights
 from apex_ray.types import SHARD_STRIDE, AnyArray, Batch, Float64Array, IntArray, PriorityUpdate
 
 
-def allocate(batch_size: int, masses: Sequence[float], rng: np.random.Generator) -> IntArray:
-    """How many of a batch's samples each shard gives: multinomial by mass, so the draws stay independent."""
+def allocate(batch_size: int, masses: Sequence[float], rng: np.random.Generator) -> list[int]:
+    """How many of a batch's samples each shard gives: multinomial by mass, so the draws stay independent.
+
+    None from any while all masses are 0.
+    """
     shares = np.asarray(masses, np.float64)
-    return rng.multinomial(batch_size, shares / shares.sum())
+    total = float(shares.sum())
+    counts: list[int] = rng.multinomial(batch_size, shares / total).tolist() if total else [0] * len(shares)
+    return counts
 
 
 def merge(

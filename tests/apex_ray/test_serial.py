@@ -1,15 +1,30 @@
 """The serial run: bit-identical with a seed, and nothing lost or doubled on the way to the learner."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 
 from apex_ray.envs.make import probe
-from apex_ray.serial import SerialProgram
+from apex_ray.learner.checkpoint import load_checkpoint
+from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
+from apex_ray.training import train
+from cluster.config import to_yaml
+from cluster.runs import create_run
 from tests.apex_ray.runs import cartpole
 
 
-def run(config, steps, tmp_path):
+def steps(program, count):
+    """That many steps of every actor, and the updates that they allow."""
+    actor = program._actors[0]
+    until = actor.steps + count * len(actor._returns)
+    while actor.steps < until or program._limiter.samples_allowed >= program._limiter.sampled + 16:
+        program.work()
+
+
+def run(config, count, tmp_path):
     spec = probe(config.env)
     program = SerialProgram(config, spec, resolve_sizes(config, spec), tmp_path)
     chunks, batches = [], []
@@ -25,8 +40,7 @@ def run(config, steps, tmp_path):
 
     program.insert, program.sample = watch_insert, watch_sample
     program.start(resume=False)
-    for _ in range(steps):
-        program.step()
+    steps(program, count)
     return program, chunks, batches
 
 
@@ -58,7 +72,7 @@ def test_actors_use_newer_and_newer_weights(tmp_path):
     program.start(resume=False)
     versions = []
     for _ in range(150):
-        program.step()
+        steps(program, 1)
         versions.append([a.version for a in program._actors])
     assert (np.diff(versions, axis=0) >= 0).all() and min(versions[-1]) > 100
 
@@ -78,9 +92,81 @@ def test_resuming_goes_on_from_the_checkpoint(tmp_path):
     a, b = program._learner.state(), again._learner.state()
     for x, y in zip(a[:2], b[:2], strict=True):
         assert all(np.array_equal(x[k], y[k]) for k in x)
-    again.step()
+    steps(again, 1)
     first = again._actors[0]._observations
     fresh = SerialProgram(cartpole(), spec, resolve_sizes(cartpole(), spec), tmp_path)
     fresh.start(resume=False)
-    fresh.step()
+    steps(fresh, 1)
     assert not np.array_equal(first, fresh._actors[0]._observations), "a resumed run must not replay the same episodes"
+
+
+def trained(config, folder, resume=False):
+    """The run that `train` leaves, its limits and its end included."""
+    outcome = train(config, folder, resume) if resume else train(config, create_run(folder, "a", to_yaml(config)))
+    return load_checkpoint(outcome.run)
+
+
+def assert_same(a, b):
+    assert (a.counters.updates, a.counters.frames) == (b.counters.updates, b.counters.frames)
+    for mine, theirs in ((a.online, b.online), (a.target, b.target)):
+        assert mine.keys() == theirs.keys()
+        assert all(np.array_equal(mine[k], theirs[k]) for k in mine)
+
+
+def limited(updates=None, frames=None, **sections):
+    stop = {"after_updates": updates, "after_frames": frames}
+    return cartpole(mode="serial", stop=stop, evaluation={"final": False}, **sections)
+
+
+def test_limits_are_met_to_the_update_and_to_the_step(tmp_path):
+    """Looked at once a second, `stop.after_updates = 400` ended at 444 or 652, as the machine had time."""
+    assert trained(limited(updates=137), tmp_path / "u").counters.updates == 137
+    frames = trained(limited(frames=999), tmp_path / "f").counters.frames
+    assert frames == 1002, "two actors of three environments take six steps at a time"
+
+
+PONG = {
+    "env": {"id": "ALE/Pong-v5", "frame_stack": 2, "sticky_actions": 0.25},
+    "network": {"hidden": 16},
+    "replay": {"min_transitions": 64, "samples_per_insert": 1.0, "capacity_transitions": 1000},
+}
+
+
+@pytest.mark.parametrize(
+    ("sections", "stop", "end"), [({}, 41, 90), ({"td": {"n_step": 3}} | PONG, 5, 12)], ids=["cartpole", "pong"]
+)
+def test_a_resumed_run_is_bit_for_bit_the_one_without_a_stop(tmp_path, sections, stop, end):
+    whole = trained(limited(updates=end, **sections), tmp_path / "whole")
+    part = trained(limited(updates=stop, **sections), tmp_path / "parts")
+    assert part.counters.updates == stop
+    run = part.path.parents[1]
+    trained(limited(updates=stop + 2, **sections), run, resume=True)
+    assert_same(whole, trained(limited(updates=end, **sections), run, resume=True))
+
+
+def test_a_resumed_run_whose_replay_was_not_saved_says_so(tmp_path, capsys):
+    config = {"checkpoint": {"replay": False}}
+    part = trained(limited(updates=40, **config), tmp_path)
+    trained(limited(updates=60, **config), part.path.parents[1], resume=True)
+    assert "replay starts empty" in capsys.readouterr().out
+
+
+def test_a_replay_of_an_older_checkpoint_is_not_gone_on_from(tmp_path, capsys):
+    """A run that crashed after it was resumed: its replay file is of the stop before."""
+    part = trained(limited(updates=40), tmp_path)
+    run = part.path.parents[1]
+    later = run / "checkpoints" / "update-000000050"
+    shutil.copytree(part.path, later)
+    counters = json.loads((later / "counters.json").read_text()) | {"updates": 50}
+    (later / "counters.json").write_text(json.dumps(counters))
+    trained(limited(updates=60), run, resume=True)
+    assert "saved with update 40, the run goes on from 50" in capsys.readouterr().out
+
+
+def test_stop_limits_count_inside_long_rows_of_updates(tmp_path):
+    """A thousand samples an insert: the rows of updates are longer than the run."""
+    config = limited(
+        replay={"samples_per_insert": 1000.0, "min_transitions": 64}, report={"every_s": 0.1}, learner={"batch_size": 1}
+    )
+    config = config.model_copy(update={"stop": config.stop.model_copy(update={"after_s": 2.0})})
+    assert trained(config, tmp_path).counters.time_s < 30

@@ -9,7 +9,7 @@ from apex_ray.learner.frame_mirror import FrameMirror
 from apex_ray.nodes import batch_memory, replay_node
 from apex_ray.nodes.batch_source import BatchSource
 from apex_ray.nodes.replay_node import ReplayNode
-from apex_ray.replay.build import build_limiter, build_replay
+from apex_ray.replay.build import build_replay
 from apex_ray.replay.saving import load_replay
 from apex_ray.sizes import resolve_sizes
 from apex_ray.types import SHARD_STRIDE, Chunk, EnvSpec
@@ -62,11 +62,12 @@ def settings(shards, frames="replay"):
 
 
 def start(config, classes):
-    sizes = resolve_sizes(config, SPEC)
-    return [
-        ray.remote(num_cpus=0, concurrency_groups=replay_node.GROUPS)(c).remote(config, SPEC, sizes, i)
-        for i, c in enumerate(classes)
-    ]
+    sizes, nodes = resolve_sizes(config, SPEC), []
+    groups = replay_node.concurrency_groups(len(classes))
+    for i, c in enumerate(classes):
+        node = ray.remote(num_cpus=0, concurrency_groups=groups)(c)
+        nodes.append(node.remote(config, SPEC, sizes, i, nodes[0] if nodes else None))
+    return nodes
 
 
 def next_batch(source):
@@ -81,8 +82,7 @@ def frames_in(config, nodes, tmp_path, batch):
     for i, node in enumerate(nodes):
         ray.get(node.save.remote(tmp_path / f"{i}.safetensors"))
         memory = build_replay(config, SPEC, i)
-        limiter = build_limiter(config, resolve_sizes(config, SPEC).chunk_transitions)
-        load_replay(tmp_path / f"{i}.safetensors", memory, limiter)
+        load_replay(tmp_path / f"{i}.safetensors", memory)
         mine = batch.slots // SHARD_STRIDE == i
         frames[mine] = memory._store.gather(batch.slots[mine] % SHARD_STRIDE, batch.ages[mine])
     return frames

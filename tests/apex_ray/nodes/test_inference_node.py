@@ -83,8 +83,10 @@ def test_the_answers_change_with_the_weights():
         weights = ray.remote(num_cpus=0)(WeightsNode).remote()
         node = ray.remote(num_cpus=0)(InferenceNode).remote(config, spec, weights, 1)
         observations = np.ones((2, 1, 4), np.float32)
+        start = to_arrays(build_inference(config, spec).network)
+        ray.get(weights.publish.remote(3, [ray.put({k: v - 0.5 for k, v in start.items()})]))
         before, version = ray.get(node.q_values.remote(observations))
-        assert version == -1
+        assert version == 3, "a node that is started anew must not act with the weights that a network begins with"
         params = {k: np.array(v) + 0.5 for k, v in to_arrays(build_inference(config, spec).network).items()}
         ray.get(weights.publish.remote(7, [ray.put(params)]))
         expected = build_inference(config, spec)

@@ -17,13 +17,14 @@ import ray
 from apex_ray.envs.make import probe
 from apex_ray.evaluation import evaluate_run
 from apex_ray.learner.checkpoint import load_checkpoint
+from apex_ray.networks.build import build_network, to_arrays
 from apex_ray.nodes import replay_node
 from apex_ray.nodes.actor_node import ActorNode
 from apex_ray.nodes.batch_source import BatchSource
 from apex_ray.nodes.metrics_node import MetricsNode
 from apex_ray.nodes.replay_node import ReplayNode
 from apex_ray.nodes.weights_node import WeightsNode
-from apex_ray.serial import SerialProgram
+from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
 from apex_ray.training import train
 from cluster.config import to_yaml
@@ -65,7 +66,7 @@ def serial_replay(config, segments, tmp_path):
     program.insert = note
     program.start(resume=False)
     while len(order) < segments:
-        program.step()
+        program.work()
     return program, order
 
 
@@ -82,9 +83,11 @@ def test_ray_and_serial_feed_the_learner_the_same(cluster, tmp_path):
         )
         spec = probe(config.env)
         sizes = resolve_sizes(config, spec)
-        remote = ray.remote(num_cpus=0, concurrency_groups=replay_node.GROUPS)(ReplayNode)
+        remote = ray.remote(num_cpus=0, concurrency_groups=replay_node.concurrency_groups(2))(ReplayNode)
         shard = remote.remote(config, spec, sizes, 0)
         weights = ray.remote(num_cpus=0)(WeightsNode).remote()
+        network = build_network(spec, config.network, config.seed)
+        ray.get(weights.publish.remote(0, [ray.put(to_arrays(network))]))
         metrics = ray.remote(num_cpus=0)(MetricsNode).remote(np.ones(6), 1, {})
         nodes = [ray.remote(num_cpus=0)(ActorNode).remote(config, spec, sizes, i, 0) for i in range(processes)]
         for node in nodes:
@@ -111,7 +114,7 @@ def test_ray_and_serial_feed_the_learner_the_same(cluster, tmp_path):
         if actors == 1:
             program, _ = serial_replay(config, written, tmp_path)
             ray.get(shard.load.remote(path))
-            program._limiter.inserted = int(stored["limiter"][0])
+            program._limiter.inserted = int(stored["counts"][0])
             config = config.model_copy(update={"replay": config.replay.model_copy(update={"min_transitions": 200})})
             fresh = remote.remote(config, spec, sizes, 0)
             ray.get(fresh.load.remote(path))
@@ -156,6 +159,57 @@ def test_a_whole_run_and_its_folder(tmp_path):
     assert all(r["updates"] >= saved.counters.updates for r in again[len(rows) :])
     times = [r["time_s"] for r in again]
     assert times == sorted(times) and load_checkpoint(run).counters.generation == 2
+
+
+# Every pair of values of every two settings is in one of these.
+@pytest.mark.parametrize(
+    ("shards", "ratio", "frames", "groups", "inference"),
+    [
+        (1, 8.0, "replay", 1, "central"),
+        (1, None, "learner", 3, "local"),
+        (3, 8.0, "learner", 3, "central"),
+        (3, None, "replay", 1, "local"),
+        (3, 8.0, "learner", 1, "local"),
+        (1, None, "replay", 3, "central"),
+    ],
+)
+def test_shards_ratio_frames_groups_and_inference_together(tmp_path, shards, ratio, frames, groups, inference):
+    """All actors run, replay holds what they send, and the ratio is kept, over all shards."""
+    config = cartpole(
+        stop={"after_updates": 400},
+        actors={"count": 2, "groups": groups, "inference": inference, "inference_device": "cpu"},
+        replay={"shards": shards, "samples_per_insert": ratio, "frames": frames, "insert_tolerance_transitions": 40},
+        evaluation={"final": False},
+        cluster={"stall_s": 60.0},
+    )
+    run = new_run(tmp_path, config)
+    train(config, run)
+    last = rows_of(run)[-1]
+    assert last["updates"] >= 400 and last["actors_alive"] == 2 and last["restarts"] == 0
+    if ratio is not None:
+        assert last["replay_ratio"] == pytest.approx(ratio, rel=0.5)
+
+
+def test_a_run_that_stands_still_ends_and_says_who_is_silent(tmp_path):
+    """A shard that neither answers nor dies."""
+    config = cartpole(cluster={"stall_s": 4.0}, checkpoint={"every_s": 1.0})
+    run = new_run(tmp_path, config)
+    stopped = []
+
+    def stop():
+        while not stopped:
+            time.sleep(0.2)
+            if list((run / "checkpoints").glob("update-*")):
+                for process in worker("ReplayNode"):
+                    stopped.append(process)
+                    process.suspend()
+
+    thread = threading.Thread(target=stop)
+    thread.start()
+    with pytest.raises(UserError, match=r"replay-0 has not answered for 4 s \(cluster\.stall_s\).*--resume"):
+        train(config, run)
+    thread.join()
+    assert load_checkpoint(run)
 
 
 @pytest.mark.parametrize(

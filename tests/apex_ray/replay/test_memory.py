@@ -10,6 +10,7 @@ from scipy.stats import chisquare
 from apex_ray.learner.frame_mirror import FrameMirror
 from apex_ray.replay import shards
 from apex_ray.replay.memory import PrioritizedReplay
+from apex_ray.rng import STATE_BYTES
 from apex_ray.types import Chunk, EnvSpec, PriorityUpdate
 
 STACK, N, HORIZON = 3, 2, 4
@@ -171,7 +172,7 @@ def test_bytes_needed_is_what_is_allocated():
     spec = EnvSpec("atari", (84, 84), "uint8", 4, 6, 4)
     memory = PrioritizedReplay(spec, 5_000, 100, 3, 0.6, 0)
     actual = sum(v.nbytes for v in memory.state_arrays().values()) + memory._tree.nbytes
-    actual -= memory.capacity * 8 + 16  # the copied masses and the cursor are not stored
+    actual -= memory.capacity * 8 + 16 + STATE_BYTES  # the copied masses, the cursor, the generator's state
     assert PrioritizedReplay.bytes_needed(spec, 5_000, 100, 3) == actual
     assert actual / 5_000 < 7_600
 

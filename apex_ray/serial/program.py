@@ -1,4 +1,4 @@
-"""The same parts in one process and one thread: deterministic with a seed, for debugging and tests."""
+"""The same parts in one process and one thread: deterministic with a seed, its end and its resumption included."""
 
 from __future__ import annotations
 
@@ -12,47 +12,36 @@ from apex_ray.config.schema import ApexConfig
 from apex_ray.evaluation import BestKeeper
 from apex_ray.learner.checkpoint import Counters, load_checkpoint, save_checkpoint
 from apex_ray.learner.learner import Learner
-from apex_ray.parts import build_actors, local_inference
 from apex_ray.process import prepare_process
 from apex_ray.replay import shards as sharding
 from apex_ray.replay.build import build_limiter, build_replay
-from apex_ray.replay.saving import load_replay, replay_file, save_replay
 from apex_ray.report.failure import describe
 from apex_ray.report.stages import StageRow
 from apex_ray.report.tally import ActorReport, LearnerReport, Tally, UpdateMeans
+from apex_ray.serial import state as serial_state
+from apex_ray.serial.process import SerialProcess
 from apex_ray.sizes import Sizes
-from apex_ray.types import Batch, Chunk, EnvSpec, EvaluationResult, Weights
-
-
-class LearnerSource:
-    """One actor's source of weights: the newest that the learner has published, at once."""
-
-    def __init__(self, newest: Callable[[], Weights]) -> None:
-        self._newest = newest
-        self._newer_than: int | None = None
-
-    def request(self, newer_than: int) -> None:
-        self._newer_than = newer_than
-
-    def poll(self) -> Weights | None:
-        asked, self._newer_than = self._newer_than, None
-        newest = self._newest()
-        return newest if asked is not None and newest.version > asked else None
+from apex_ray.types import Batch, Chunk, EnvSpec, EvaluationResult
 
 
 class SerialProgram:
     """Actors take one step each in turn; whenever the limiter lets it, the learner makes one update.
 
     With `replay.samples_per_insert` null nothing would say how much to learn per step: one sample per transition, near
-    what the paper's system came to (Horgan et al. 2018: 9.7k samples for 12.5k transitions a second).
+    what the paper's system came to (Horgan et al. 2018: 9.7k samples for 12.5k transitions a second). One process has
+    one shard.
     """
 
-    def __init__(self, config: ApexConfig, spec: EnvSpec, sizes: Sizes, run: Path) -> None:
-        if config.replay.samples_per_insert is None:
-            config = config.model_copy(update={"replay": config.replay.model_copy(update={"samples_per_insert": 1.0})})
-        self._config, self._spec, self._sizes, self._run = config, spec, sizes, run
+    def __init__(
+        self, config: ApexConfig, spec: EnvSpec, sizes: Sizes, run: Path, on_event: Callable[[str], None] = print
+    ) -> None:
+        ratio = config.replay.samples_per_insert or 1.0
+        replay = config.replay.model_copy(update={"samples_per_insert": ratio, "shards": 1})
+        self._config = config.model_copy(update={"replay": replay})
+        self._spec, self._sizes, self._run, self._on_event = spec, sizes, run, on_event
         self.counters = Counters()
         self._result: EvaluationResult | None = None
+        self._saved_update = 0
 
     def start(self, resume: bool) -> None:
         """Build the parts, from the newest checkpoint when resuming. UserError where it does not read."""
@@ -66,22 +55,13 @@ class SerialProgram:
         c = self.counters
         self._memory = build_replay(config, spec)
         self._limiter = build_limiter(config, sizes.chunk_transitions)
-        if resume and self._replay_file.exists():
-            load_replay(self._replay_file, self._memory, self._limiter)
         self._published = self._learner.weights()
-        self._actors = [
-            actor
-            for i in range(sizes.actors)
-            for actor in build_actors(
-                config,
-                spec,
-                i,
-                sizes.actors,
-                local_inference(config, spec, LearnerSource(lambda: self._published)),
-                c.generation,
-            )
-        ]
-        self._steps = [0] * len(self._actors)
+        state = serial_state.load(self._run, c.updates, self._on_event) if resume else None
+        if state is None or not self._go_on(state):
+            self._generation = c.generation
+            self._processes = self._build_processes()
+        self._actors = [actor for process in self._processes for actor in process.actors]
+        self._steps = [actor.steps for actor in self._actors]
         ladder = epsilon_ladder(
             sizes.actors * config.actors.envs_per_actor, config.actors.epsilon_base, config.actors.epsilon_alpha
         )
@@ -89,19 +69,38 @@ class SerialProgram:
         self._means = UpdateMeans()
         self._keeper = BestKeeper(config, spec, self._run, c.best_return)
 
-    @property
-    def _replay_file(self) -> Path:
-        return replay_file(self._run, 0)
+    def _build_processes(self) -> list[SerialProcess]:
+        count = self._sizes.actors
+        newest = lambda: self._published  # noqa: E731
+        return [
+            SerialProcess(self._config, self._spec, index, count, self._generation, newest) for index in range(count)
+        ]
 
-    def step(self) -> None:
-        """One step of every actor, then the updates that it allows."""
+    def _go_on(self, state: serial_state.State) -> bool:
+        """Bring everything back to where it was; False, said, where the environments can't be."""
+        self._limiter.start_from(*state.load_memory(self._memory))
+        self._generation, self._published = state.generation, state.published
+        self._processes = self._build_processes()
+        try:
+            for process, saved in zip(self._processes, state.processes, strict=True):
+                process.load(saved)
+        except (KeyError, ValueError) as error:
+            self._on_event(f"new episodes begin, so this is not bit for bit the run without a stop: {error}")
+            for process in self._processes:
+                process.close()
+            return False
+        return True
+
+    def work(self) -> None:
+        """The next piece: an update where the limiter allows one, else a step of every actor."""
+        if self._limiter.samples_allowed >= self._limiter.sampled + self._config.learner.batch_size:
+            self.update()
+            return
         for actor in self._actors:
             chunk = actor.start_step()
             if chunk is not None:
                 self.insert(chunk)
             actor.finish_step()
-        while self._limiter.may_sample(self._config.learner.batch_size):
-            self.update()
 
     def insert(self, chunk: Chunk) -> None:
         """Store a chunk. (Tests watch here what reaches replay.)"""
@@ -123,14 +122,25 @@ class SerialProgram:
         if self._learner.updates % self._config.learner.publish_every_updates == 0:
             self._published = self._learner.weights()
 
-    def watch(self, timeout_s: float) -> None:
-        """Run for that long."""
+    def watch(self, timeout_s: float) -> bool:
+        """Run for that long, or until a limit of `stop` is reached, at that very update or step: whether one is."""
         until = time.monotonic() + timeout_s
         try:
-            while time.monotonic() < until:
-                self.step()
+            while not self._at_limit and time.monotonic() < until:
+                self.work()
         except Exception as error:  # the environment's, or a part's: for the user it ends the run all the same
             raise describe("the serial run", error, self._run) from error
+        return self._at_limit
+
+    @property
+    def _at_limit(self) -> bool:
+        updates, frames = self._config.stop.after_updates, self._config.stop.after_frames
+        if updates is not None and self._learner.updates >= updates:
+            return True
+        if frames is None:
+            return False
+        unreported = sum(actor.steps for actor in self._actors) - sum(self._steps)
+        return self._tally.frames + unreported * self._spec.frame_skip >= frames
 
     def row(self) -> dict[str, float]:
         for i, actor in enumerate(self._actors):
@@ -168,13 +178,17 @@ class SerialProgram:
         return self._result is not None
 
     def stop_actors(self) -> None:
-        for actor in self._actors:
-            actor.close()
+        """They act only when asked to; their environments stay as they are until the run is saved."""
 
     def save(self, counters: Counters) -> tuple[Path, int]:
         mine = replace(counters, updates=self._learner.updates)
         keep = self._config.checkpoint.keep
+        self._saved_update = mine.updates
         return save_checkpoint(self._run, mine, *self._learner.state(), keep), mine.updates
 
     def save_replay(self) -> None:
-        save_replay(self._replay_file, self._memory, self._limiter)
+        """Write replay, and all that going on bit for bit needs, as belonging to the last checkpoint."""
+        counts = self._limiter.inserted, self._limiter.sampled
+        serial_state.save(
+            self._run, self._saved_update, self._generation, self._memory, counts, self._processes, self._published
+        )

@@ -1,0 +1,84 @@
+"""The samples-per-insert limit over all replay shards: one count of inserts and samples, kept by shard 0.
+
+Why it can't deadlock: inserts and samples wait for nothing but this limit, there is one of it, and `Limiter` refuses
+settings in which its two sides could wait at once. A limit for each shard would deadlock: chunks are dealt out evenly
+and samples follow the shards' mass, so that one shard's drift blocks inserts while another's blocks sampling.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Any, Protocol
+
+import ray
+
+from apex_ray.replay.limiter import Limiter
+
+ASK_S = 0.5  # that one request for samples waits, before it is asked anew
+
+
+class Limit(Protocol):
+    """What a shard asks before it stores or draws."""
+
+    def insert(self, transitions: int) -> None:
+        """Wait until a chunk of that many transitions may be stored, and count it."""
+        ...
+
+    def may_sample(self, total: int, wait_s: float = ASK_S) -> bool:
+        """Whether the batch that brings the run's samples to `total` may be drawn, within `wait_s`."""
+        ...
+
+
+class OwnLimit:
+    """Of the shard that counts. Thread-safe: its own threads use it, and those of all other shards."""
+
+    def __init__(self, limiter: Limiter) -> None:
+        self.limiter = limiter
+        self._changed = threading.Condition()
+
+    def insert(self, transitions: int) -> None:
+        with self._changed:
+            self._changed.wait_for(self.limiter.may_insert)
+            self.limiter.inserted += transitions
+            self._changed.notify_all()
+
+    def permit(self, total: int, wait_s: float = ASK_S) -> float:
+        """Wait up to `wait_s` until samples up to `total` are allowed; returns how many are (inf: any number).
+
+        A total that is allowed counts as drawn: no batch is asked for that is not going to be.
+        """
+        limiter = self.limiter
+        with self._changed:
+            self._changed.wait_for(lambda: limiter.samples_allowed >= total, wait_s)
+            allowed = limiter.samples_allowed
+            if allowed >= total > limiter.sampled:
+                limiter.sampled = total
+                self._changed.notify_all()
+        return allowed
+
+    def may_sample(self, total: int, wait_s: float = ASK_S) -> bool:
+        return self.permit(total, wait_s) >= total
+
+    def start_from(self, inserted: int, sampled: int) -> None:
+        """Go on with the counts of a saved replay."""
+        with self._changed:
+            self.limiter.inserted, self.limiter.sampled = inserted, sampled
+            self._changed.notify_all()
+
+
+class LimitElsewhere:
+    """Of every other shard. What is allowed only grows, so an answer is good until a larger total is asked for."""
+
+    def __init__(self, keeper: Any) -> None:
+        """`keeper`: the handle of the shard that counts."""
+        self._keeper = keeper
+        self._allowed = -math.inf
+
+    def insert(self, transitions: int) -> None:
+        ray.get(self._keeper.admit.remote(transitions))
+
+    def may_sample(self, total: int, wait_s: float = ASK_S) -> bool:
+        if total > self._allowed:
+            self._allowed = ray.get(self._keeper.permit.remote(total, wait_s))
+        return total <= self._allowed

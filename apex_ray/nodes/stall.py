@@ -1,0 +1,66 @@
+"""Ends a run that stands still, and says who waited for whom: no queue of the system may hang it in silence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from apex_ray.nodes.replay_node import ReplayStats
+from cluster.errors import UserError
+
+LONGEST_LOOK_S = 30.0  # between two looks: what is more was the driver's own absence (Ctrl-Z), and counts for nothing
+LEARNER = "the learner"
+
+
+class StallWatch:
+    """Looks at a run's counts now and then. None of them moving for `limit_s`, or a silent learner, is a stall."""
+
+    def __init__(self, limit_s: float, run: Path) -> None:
+        self._limit_s, self._run = limit_s, run
+        self._counts: tuple[float, ...] = ()
+        self._looked_at: float | None = None
+        self._idle_s = 0.0
+
+    def check(self, row: Mapping[str, float], shards: Sequence[ReplayStats], silent_s: Mapping[str, float]) -> None:
+        """UserError for a stall.
+
+        Args:
+            row: of metrics.
+            shards: what each replay shard says of itself.
+            silent_s: by part, the seconds since its last report.
+
+        """
+        now = time.monotonic()
+        counts = (row["frames"], row["updates"], *(n for s in shards for n in (s.inserted, s.sampled)))
+        passed = 0.0 if self._looked_at is None else min(now - self._looked_at, LONGEST_LOOK_S)
+        self._looked_at = now
+        self._idle_s = self._idle_s + passed if counts == self._counts else 0.0
+        self._counts = counts
+        if self._idle_s > self._limit_s:
+            raise self._error(f"nothing has moved for {self._idle_s:.0f} s", shards, silent_s)
+        if silent_s.get(LEARNER, 0.0) > self._limit_s and passed < LONGEST_LOOK_S:
+            raise self._error(f"the learner has not reported for {silent_s[LEARNER]:.0f} s", shards, silent_s)
+
+    def _error(self, what: str, shards: Sequence[ReplayStats], silent_s: Mapping[str, float]) -> UserError:
+        waits = [
+            f"at replay-{i} {who} has waited {waited_s:.0f} s for the samples-per-insert limit"
+            for i, shard in enumerate(shards)
+            for who, waited_s in shard.waits_s.items()
+            if waited_s > 1.0
+        ]
+        silent = [f"{who} has not reported for {s:.0f} s" for who, s in silent_s.items() if s > self._limit_s / 2]
+        inserted, sampled = sum(s.inserted for s in shards), sum(s.sampled for s in shards)
+        state = f"{inserted:,} transitions inserted and {sampled:,} sampled"
+        return UserError(
+            f"{what} (cluster.stall_s = {self._limit_s:g}): {'; '.join([state, *waits, *silent])}; "
+            f"go on from the last checkpoint with apex-ray train --resume {self._run}"
+        )
+
+
+def unanswered(parts: Sequence[str], limit_s: float, run: Path) -> UserError:
+    """The error of parts that don't answer at all."""
+    return UserError(
+        f"{' and '.join(parts)} {'has' if len(parts) == 1 else 'have'} not answered for {limit_s:g} s "
+        f"(cluster.stall_s); go on from the last checkpoint with apex-ray train --resume {run}"
+    )

@@ -1,0 +1,121 @@
+"""What a serial run needs, beside a checkpoint, to go on bit for bit: one file in the run folder.
+
+It holds replay with its counts, the actors' open windows, weights and generators of random numbers, and the actions
+that bring the environments back to where they were (envs/action_log.py).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from apex_ray.replay.memory import PrioritizedReplay
+from apex_ray.serial.process import ProcessState, SerialProcess
+from apex_ray.types import AnyArray, Weights
+from cluster.errors import UserError
+
+FILE = "serial.safetensors"
+
+
+@dataclass(frozen=True)
+class State:
+    """A file that was read."""
+
+    path: Path
+    generation: int
+    published: Weights
+    processes: list[ProcessState]
+    memory: dict[str, AnyArray]
+    counts: tuple[int, int]
+
+    def load_memory(self, memory: PrioritizedReplay) -> tuple[int, int]:
+        """Fill replay; returns the transitions inserted and sampled. UserError where it does not fit."""
+        try:
+            memory.load_state_arrays(self.memory)
+        except ValueError as error:
+            raise _unusable(self.path, error) from None
+        return self.counts
+
+
+def save(
+    run: Path,
+    update: int,
+    generation: int,
+    memory: PrioritizedReplay,
+    counts: tuple[int, int],
+    processes: Sequence[SerialProcess],
+    published: Weights,
+) -> None:
+    """Write the file, as belonging to the checkpoint of `update`; it appears whole or not at all."""
+    states = [process.state() for process in processes]
+    arrays = _within("memory", memory.state_arrays())
+    for weights in (published, *(state.weights for state in states)):  # mostly the same few versions
+        arrays |= _within(f"weights.{weights.version}", weights.params)
+    for p, state in enumerate(states):
+        for a, actor in enumerate(state.actors):
+            arrays |= _within(f"actor.{p}.{a}", actor)
+    facts = {
+        "update": update,
+        "generation": generation,
+        "counts": counts,
+        "published": published.version,
+        "processes": [[s.weights.version, s.steps, s.asked, len(s.actors)] for s in states],
+    }
+    temporary = run / f"{FILE}.tmp"
+    try:
+        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, temporary, {"facts": json.dumps(facts)})
+        temporary.replace(run / FILE)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(run: Path, update: int, tell: Callable[[str], None]) -> State | None:
+    """What `save` wrote with the checkpoint of `update`; None, said through `tell`, where there is no such file.
+
+    UserError for a damaged one.
+    """
+    path = run / FILE
+    try:
+        with safe_open(path, "numpy") as file:
+            facts = json.loads(file.metadata()["facts"])
+            if facts["update"] != update:
+                saved = facts["update"]
+                tell(f"replay starts empty: it was saved with update {saved:,}, the run goes on from {update:,}")
+                return None
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
+    except FileNotFoundError:
+        tell("replay starts empty: it was not saved (checkpoint.replay)")
+        return None
+    except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
+        raise _unusable(path, error) from None
+
+    def version(number: int) -> Weights:
+        return Weights(number, _under(f"weights.{number}", arrays))
+
+    processes = [
+        ProcessState(version(number), steps, asked, [_under(f"actor.{p}.{a}", arrays) for a in range(actors)])
+        for p, (number, steps, asked, actors) in enumerate(facts["processes"])
+    ]
+    inserted, sampled = facts["counts"]
+    memory = _under("memory", arrays)
+    return State(path, facts["generation"], version(facts["published"]), processes, memory, (inserted, sampled))
+
+
+def _within(prefix: str, arrays: dict[str, AnyArray]) -> dict[str, AnyArray]:
+    """The arrays of one part among those of all."""
+    return {f"{prefix}/{name}": array for name, array in arrays.items()}
+
+
+def _under(prefix: str, arrays: dict[str, AnyArray]) -> dict[str, AnyArray]:
+    """What `_within` gave."""
+    return {name.partition("/")[2]: array for name, array in arrays.items() if name.startswith(f"{prefix}/")}
+
+
+def _unusable(path: Path, error: Exception) -> UserError:
+    return UserError(f"{path}: {error}; delete it to resume with an empty replay")

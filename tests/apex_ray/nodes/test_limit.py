@@ -1,0 +1,154 @@
+"""One samples-per-insert limit over all shards: whatever the settings, actors and learner go on."""
+
+import threading
+import time
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+
+from apex_ray.nodes import batch_source, limit
+from apex_ray.nodes.batch_source import BatchSource
+from apex_ray.nodes.replay_node import ReplayNode, concurrency_groups
+from apex_ray.replay.build import build_limiter
+from apex_ray.sizes import resolve_sizes
+from apex_ray.types import Chunk, EnvSpec
+from cluster.errors import UserError
+from tests.apex_ray.nodes import threads
+from tests.apex_ray.runs import cartpole
+
+SPEC = EnvSpec("fake", (2,), "float32", 1, 2, 1)
+BATCHES = 60
+STALL_S = 20.0
+
+
+@pytest.fixture(autouse=True)
+def no_ray(monkeypatch):
+    monkeypatch.setattr(batch_source, "ray", threads.RAY)
+    monkeypatch.setattr(limit, "ray", threads.RAY)
+
+
+class Feeder(threading.Thread):
+    """An actor: chunks to the shards in turn, at most two of them not yet stored."""
+
+    def __init__(self, index, shards, config, seed, scale):
+        super().__init__(daemon=True)
+        self._index, self._shards, self._config, self._scale = index, shards, config, scale
+        self._rng, self.over, self.sequence = np.random.default_rng(seed), threading.Event(), 0
+
+    def chunk(self):
+        shape = (self._config.actors.envs_per_actor, self._config.actors.chunk_transitions)
+        n = self._config.td.n_step
+        # Masses of very different sizes, and steps that are no transitions.
+        priorities = self._scale * self._rng.random(shape) ** 8 * (self._rng.random(shape) > 0.1)
+        zeros = np.zeros(shape, np.uint8)
+        frames = np.zeros((shape[0], shape[1] + n, 2), np.float32)
+        discounts = np.ones(shape, np.float32)
+        return Chunk(frames, zeros.astype(np.int64), discounts, discounts, zeros + n, zeros, priorities)
+
+    def send(self):
+        shard = self._shards[(self._index + self.sequence) % len(self._shards)]
+        self.sequence += 1
+        return shard.add.remote(self.chunk())
+
+    def run(self):
+        window = []
+        while not self.over.is_set():
+            window.append(self.send())
+            if len(window) == self._config.actors.chunks_in_flight:
+                window.pop(0).result()
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    shards=st.integers(2, 5),
+    actors=st.integers(1, 4),
+    envs=st.integers(1, 6),
+    horizon=st.integers(3, 30),
+    batch=st.sampled_from([4, 16, 64]),
+    minimum=st.integers(64, 400),
+    ratio=st.sampled_from([0.3, 1.0, 4.0, 8.0, 40.0, None]),
+    tolerance=st.one_of(st.none(), st.integers(1, 300)),
+    mirrored=st.booleans(),
+    skew=st.sampled_from([1.0, 1e3, 1e-9]),
+)
+@pytest.mark.timeout(600)
+def test_nothing_stands_still(shards, actors, envs, horizon, batch, minimum, ratio, tolerance, mirrored, skew):
+    capacity = max(2 * minimum, 4 * envs * horizon * actors * shards)
+    config = cartpole(
+        actors={"count": actors, "envs_per_actor": envs, "chunk_transitions": horizon},
+        replay={
+            "capacity_transitions": capacity,
+            "min_transitions": minimum,
+            "samples_per_insert": ratio,
+            "insert_tolerance_transitions": tolerance,
+            "shards": shards,
+            "frames": "learner" if mirrored else "replay",
+        },
+        learner={"batch_size": batch},
+    )
+    sizes = resolve_sizes(config, SPEC)
+    try:
+        limiter = build_limiter(config, sizes.chunk_transitions)
+    except UserError:
+        assume(False)
+    nodes = [threads.Handle(ReplayNode(config, SPEC, sizes, 0), concurrency_groups(shards))]
+    for i in range(1, shards):
+        nodes.append(threads.Handle(ReplayNode(config, SPEC, sizes, i, nodes[0]), concurrency_groups(shards)))
+    feeders = [Feeder(i, nodes, config, i, skew if i else 1.0) for i in range(actors)]
+    source = BatchSource(nodes, config, SPEC, (lambda shard, fresh: None) if mirrored else None)
+    for feeder in feeders:
+        feeder.start()
+    try:
+        drawn, at = 0, time.monotonic()
+        while drawn < BATCHES:
+            if source.poll(0.05) is not None:
+                drawn, at = drawn + 1, time.monotonic()
+            assert time.monotonic() - at < STALL_S, [n.node.stats() for n in nodes]
+        counted = nodes[0].node.stats()
+        # What is under way was counted when it was allowed.
+        assert BATCHES * batch <= counted.sampled <= (BATCHES + config.learner.prefetch_batches) * batch
+        if ratio is not None:
+            drift = ratio * (counted.inserted - minimum) - counted.sampled
+            assert -limiter._bound - 1 <= drift <= limiter._bound + ratio * sizes.chunk_transitions + 1
+    finally:
+        close(nodes, feeders)
+
+
+def close(nodes, feeders=()):
+    """Let everything that waits go, and end its threads."""
+    for feeder in feeders:
+        feeder.over.set()
+    own = nodes[0].node._own
+    with own._changed:
+        own.limiter._ratio, own.limiter._min = None, 0
+        own._changed.notify_all()
+    for feeder in feeders:
+        feeder.join()
+    for node in nodes:
+        node.close()
+
+
+def test_a_shard_without_mass_is_known_again_with_the_next_batch():
+    """Its transitions would be drawn far too late, if only shards that give samples told what they hold."""
+    config = cartpole(
+        actors={"count": 1, "envs_per_actor": 2, "chunk_transitions": 10},
+        replay={"shards": 2, "samples_per_insert": None, "min_transitions": 16},
+        learner={"batch_size": 4},
+    )
+    sizes = resolve_sizes(config, SPEC)
+    nodes = [threads.Handle(ReplayNode(config, SPEC, sizes, 0), concurrency_groups(2))]
+    nodes.append(threads.Handle(ReplayNode(config, SPEC, sizes, 1, nodes[0]), concurrency_groups(2)))
+    feeder = Feeder(0, nodes, config, 0, 1.0)
+    faint = Feeder(0, nodes, config, 0, 1e-30)
+    nodes[0].add.remote(feeder.chunk()).result()
+    nodes[1].add.remote(faint.chunk()).result()
+    source = BatchSource(nodes, config, SPEC)
+    for _ in range(50):
+        source.poll()
+    nodes[1].add.remote(Feeder(0, nodes, config, 0, 1e6).chunk()).result()
+    for _ in range(2 * config.learner.prefetch_batches):
+        source.poll()
+    assert source._masses[1] > source._masses[0]
+    close(nodes)

@@ -1,0 +1,68 @@
+"""What the watch for stalls says, and what it takes for none."""
+
+from pathlib import Path
+
+import pytest
+
+from apex_ray.nodes import stall
+from apex_ray.nodes.replay_node import ReplayStats
+from cluster.errors import UserError
+
+WAITS = {"an insert": 130.0, "a sample": 0.5}
+
+
+class Clock:
+    def __init__(self, monkeypatch):
+        self.now = 0.0
+        monkeypatch.setattr(stall.time, "monotonic", lambda: self.now)
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    return Clock(monkeypatch)
+
+
+def look(watch, clock, passed_s, frames=100, updates=5, sampled=80, silent_s=None):
+    clock.now += passed_s
+    shards = [ReplayStats(500, 1000, 1.0, 600, sampled, 0, WAITS), ReplayStats(500, 1000, 1.0, 0, 0, 0, {})]
+    watch.check({"frames": frames, "updates": updates}, shards, silent_s or {"the learner": 1.0, "actor 3": 119.0})
+
+
+def test_who_waited_for_whom(clock):
+    watch = stall.StallWatch(100.0, Path("runs/a"))
+    for _ in range(11):
+        look(watch, clock, 10.0)
+    with pytest.raises(UserError) as error:
+        look(watch, clock, 10.0)
+    assert str(error.value) == (
+        "nothing has moved for 110 s (cluster.stall_s = 100): 600 transitions inserted and 80 sampled; at replay-0 an "
+        "insert has waited 130 s for the samples-per-insert limit; actor 3 has not reported for 119 s; go on from the "
+        "last checkpoint with apex-ray train --resume runs/a"
+    )
+
+
+@pytest.mark.parametrize("moving", [{"frames": 4}, {"updates": 1}, {"sampled": 16}])
+def test_anything_that_moves_is_no_stall(clock, moving):
+    watch = stall.StallWatch(100.0, Path("runs/a"))
+    for i in range(50):
+        look(watch, clock, 10.0, **{name: by * i for name, by in moving.items()})
+
+
+def test_a_driver_that_was_away_is_no_stall(clock):
+    """Ctrl-Z, or a laptop that slept."""
+    watch = stall.StallWatch(100.0, Path("runs/a"))
+    look(watch, clock, 10.0)
+    look(watch, clock, 5_000.0)
+    look(watch, clock, 5_000.0, frames=200)
+
+
+def test_a_learner_that_reports_no_more_is_named(clock):
+    watch = stall.StallWatch(100.0, Path("runs/a"))
+    look(watch, clock, 10.0)
+    with pytest.raises(UserError, match=r"the learner has not reported for 101 s \(cluster.stall_s = 100\)"):
+        look(watch, clock, 10.0, frames=300, silent_s={"the learner": 101.0})
+
+
+def test_parts_that_do_not_answer_are_named():
+    error = stall.unanswered(["replay-1", "metrics"], 300.0, Path("runs/a"))
+    assert "replay-1 and metrics have not answered for 300 s (cluster.stall_s)" in str(error)
