@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,11 @@ from lstm.tasks.table import Series
 Floats = npt.NDArray[np.float64]
 MOST_PICTURED = 8  # series
 Origins = Sequence[tuple[int, int]]  # (series, first step of the horizon)
+Told = Callable[[str], None]
+
+
+def quiet(text: str) -> None:
+    """Tells nobody."""
 
 
 class Forecaster:
@@ -35,9 +40,12 @@ class Forecaster:
     is known by then). One without its mirror is moved alone, the median never.
     """
 
-    def __init__(self, networks: Sequence[Network], task: Forecast) -> None:
+    def __init__(self, networks: Sequence[Network], task: Forecast, progress: Told = quiet) -> None:
         self._networks, self._task = [network.eval() for network in networks], task
-        self._past = [self._errors(i) for i in range(len(task.table.series))]
+        self._past, many = list[tuple[int, Floats]](), len(task.table.series)
+        for i in range(many):
+            progress(f"calibration: series {i + 1:,} of {many:,}")
+            self._past.append(self._errors(i))
 
     def quantiles(self, origins: Origins) -> Floats:
         """[windows, horizon, quantiles], rising in the quantiles, in the units of the series (or of its logarithm)."""
@@ -116,7 +124,9 @@ class Score:
     coverage: Mapping[str, float]  # nominal coverage of the interval between two quantiles -> the part that lay in it
 
 
-def backtest(forecaster: Forecaster, task: Forecast, origins: Origins | None = None) -> dict[str, Score]:
+def backtest(
+    forecaster: Forecaster, task: Forecast, origins: Origins | None = None, progress: Told = quiet
+) -> dict[str, Score]:
     """Scores of each series on the test: from every origin, all values before it known, the weights as they are.
 
     MASE (Hyndman & Koehler 2006): the mean absolute error over that of the seasonal naive forecast, one season ahead,
@@ -125,6 +135,7 @@ def backtest(forecaster: Forecaster, task: Forecast, origins: Origins | None = N
     c, found = task.config, dict[str, Score]()
     restored = np.exp if c.transform == "log" else np.asarray
     for i, series in enumerate(task.table.series):
+        progress(f"backtest: series {i + 1:,} of {len(task.table.series):,}")
         mine = [(k, o) for k, o in (task.test_origins() if origins is None else origins) if k == i]
         quantiles, actual = restored(forecaster.quantiles(mine)), restored(forecaster.actual(mine))
         values = restored(series.values)
@@ -192,16 +203,16 @@ def coming(series: Series, horizon: int, frequency: str | None) -> pd.DatetimeIn
     return None if later is None else times.append(later)
 
 
-def loaded(runs: Sequence[Path], task: Forecast) -> Forecaster:
+def loaded(runs: Sequence[Path], task: Forecast, progress: Told = quiet) -> Forecaster:
     """The mean of runs that learned the same task, `task` if with newer data. UserError when one learned another."""
     first, *others = ({**dict(checkpoint.load_config_of(run).forecast or {}), "path": ""} for run in runs)
     for run, learned in zip(runs[1:], others, strict=True):
         if different := sorted(key for key in first if learned.get(key) != first[key]):
             raise UserError(f"run {str(run)!r} learned another forecast than {str(runs[0])!r}: {', '.join(different)}")
-    return Forecaster([checkpoint.load_network(run, task.shape) for run in runs], task)
+    return Forecaster([checkpoint.load_network(run, task.shape) for run in runs], task, progress)
 
 
-def forecast_to(runs: Sequence[Path], data: str | None, out: Path) -> None:
+def forecast_to(runs: Sequence[Path], data: str | None, out: Path, progress: Told = quiet) -> None:
     """Write the forecast of runs' networks, for newer `data` where they are given, with a picture beside it."""
     config = checkpoint.load_config_of(runs[0])
     if config.forecast is None:
@@ -210,8 +221,7 @@ def forecast_to(runs: Sequence[Path], data: str | None, out: Path) -> None:
         raise UserError(f"--out {str(out)!r}: expected a name that ends in .csv or .parquet")
     section = config.forecast.model_copy(update={"path": data} if data else {})
     task = Forecast(section, config.training.batch, config.seed)
-    out.parent.mkdir(parents=True, exist_ok=True)  # before the work, which may be long
-    frame = ahead(loaded(runs, task), task)
+    frame = ahead(loaded(runs, task, progress), task)
     write(frame, out)
     restored = np.exp if section.transform == "log" else np.asarray
     seen, said = {}, {}
