@@ -132,9 +132,10 @@ class ForecastConfig(Section):
     season: PositiveInt | None = Field(
         None, description="steps until the pattern comes again; null: from the frequency"
     )
-    seasons: PositiveInt = Field(
-        1, description="forecasts start from the mean of so many seasons; 1: the seasonal naive"
+    start: Literal["auto", "last", "season", "drift", "theta", "ar"] = Field(
+        "season", description="simple forecast whose errors are learned; auto: the one that errs least on validation"
     )
+    seasons: PositiveInt = Field(1, description="of the start season, the mean of so many; 1: the last one")
     quantiles: tuple[float, ...] = Field((0.1, 0.5, 0.9), description="of the forecast's distribution; 0.5 among them")
     validation: PositiveInt = Field(24, description="steps of each series before the test, to choose the weights by")
     test: int = Field(24, ge=0, description="steps at each series' end that only the backtest sees")

@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from cluster.errors import UserError
 from lstm import checkpoint
 from lstm.forecasting import Score, Told, backtest, loaded, quiet
@@ -13,7 +15,7 @@ from lstm.learning import held_out_cost
 from lstm.memory import one_worker
 from lstm.tasks.base import Batch
 from lstm.tasks.codes import NextCode
-from lstm.tasks.forecast import Forecast
+from lstm.tasks.forecast import Forecast, mean_known
 from lstm.tasks.make import make_task
 
 LEAST_OF_INTERVAL = 0.1  # by which coverage may be below what the interval says, before there is a warning
@@ -34,11 +36,17 @@ def evaluate(run: Path, others: Sequence[Path] = (), progress: Told = quiet) -> 
             raise UserError("forecast.test = 0: nothing was kept for a backtest")
         scores = backtest(loaded([run, *others], task, progress), task, progress=progress)
         intervals = [*next(iter(scores.values())).coverage]
-        yield f"{'series':<24}{'windows':>8}{'MASE':>8}{'naive':>8}" + "".join(f"{'in ' + i:>9}" for i in intervals)
+        yield f"{'series':<24}{'windows':>8}{'MASE':>8}{'start':>8}{'naive':>8}" + "".join(
+            f"{'in ' + i:>9}" for i in intervals
+        )
         for name, score in scores.items():
             inside = "".join(f"{score.coverage[i]:>9.1%}" for i in intervals)
-            yield f"{name:<24}{score.windows:>8}{score.mase:>8.3f}{score.mase_naive:>8.3f}{inside}"
+            errors = f"{score.mase:>8.3f}{score.mase_start:>8.3f}{score.mase_naive:>8.3f}"
+            yield f"{name:<24}{score.windows:>8}{errors}{inside}"
         yield from too_narrow(scores)
+        mase, start = (mean_known(np.array([getattr(s, n) for s in scores.values()])) for n in ("mase", "mase_start"))
+        if mase >= start:
+            yield f"the network is not better than its start (MASE {mase:.2f} and {start:.2f})"
         return
     found = {"LSTM": held_out_cost(task, network, _counted(task.validation(), progress), one_worker)}
     if not isinstance(task, NextCode):

@@ -16,8 +16,9 @@ from cluster.errors import UserError
 from lstm import checkpoint, plots
 from lstm.config import ForecastConfig
 from lstm.network import Network
-from lstm.tasks.forecast import Forecast, seasonal_naive
+from lstm.tasks.forecast import Forecast, mean_known
 from lstm.tasks.row_times import following
+from lstm.tasks.starts import seasonal_naive
 from lstm.tasks.table import Series
 
 Floats = npt.NDArray[np.float64]
@@ -101,12 +102,6 @@ class Forecaster:
         return np.array([self._task.window(i, o).scale for i, o in origins])[:, None]
 
 
-def _mean(values: Floats) -> float:
-    """Of those that are known; nan when none is."""
-    known = values[np.isfinite(values)]
-    return float(known.mean()) if len(known) else math.nan
-
-
 def _quantile(values: Floats, level: float) -> float:
     """Of those that are known; 0 when none is."""
     known = values[np.isfinite(values)]
@@ -120,6 +115,7 @@ class Score:
     windows: int
     mase: float  # of the median; nan: the series does not change from season to season
     mase_naive: float  # of the seasonal naive forecast on the same windows
+    mase_start: float  # of what the forecasts start from
     pinball: float  # mean over quantiles, in the series' units
     coverage: Mapping[str, float]  # nominal coverage of the interval between two quantiles -> the part that lay in it
 
@@ -141,18 +137,30 @@ def backtest(
         values = restored(series.values)
         naive = np.stack([seasonal_naive(values, o, c.horizon, task.season) for _, o in mine])
         before = values[: series.known - c.test]
-        scale = _mean(np.abs(before[task.season :] - before[: -task.season]))
+        scale = mean_known(np.abs(before[task.season :] - before[: -task.season]))
         scale = scale if scale > 0 else float("nan")
         errors = actual[..., None] - quantiles
         q = np.array(c.quantiles)
         found[series.name] = Score(
             len(mine),
-            _mean(np.abs(errors[..., c.quantiles.index(0.5)])) / scale,
-            _mean(np.abs(actual - naive)) / scale,
-            _mean(np.maximum(q * errors, (q - 1) * errors)),
+            mean_known(np.abs(errors[..., c.quantiles.index(0.5)])) / scale,
+            mean_known(np.abs(actual - naive)) / scale,
+            mean_known(np.abs(actual - restored(np.stack([task.started(i, o) for _, o in mine])))) / scale,
+            mean_known(np.maximum(q * errors, (q - 1) * errors)),
             dict(intervals(quantiles, actual, c.quantiles)),
         )
     return found
+
+
+def beside_start(network: Network, task: Forecast) -> str:
+    """A line: whether the network errs less on validation than what its forecasts start from."""
+    forecaster = Forecaster([network], task)
+    middle, origins = task.config.quantiles.index(0.5), task.validation_origins()
+    learned = task.mase(origins, lambda i, o: forecaster.quantiles([(i, o)])[0, :, middle])
+    start = task.mase(origins, task.started)
+    if learned < start:
+        return f"MASE on validation {learned:.2f}; of what forecasts start from {start:.2f}"
+    return f"the network is not better than its start (MASE on validation {learned:.2f} and {start:.2f})"
 
 
 def intervals(quantiles: Floats, actual: Floats, levels: Sequence[float]) -> list[tuple[str, float]]:
@@ -162,7 +170,7 @@ def intervals(quantiles: Floats, actual: Floats, levels: Sequence[float]) -> lis
     return [
         (
             f"{100 * (levels[high] - levels[low]):.0f}%",
-            _mean(((actual >= quantiles[..., low]) & (actual <= quantiles[..., high]))[known].astype(float)),
+            mean_known(((actual >= quantiles[..., low]) & (actual <= quantiles[..., high]))[known].astype(float)),
         )
         for low, high in pairs
     ]

@@ -187,7 +187,7 @@ def test_an_interval_that_holds_too_little_is_warned_of():
 
 
 def test_a_picture_of_a_forecast_says_what_its_axes_are():
-    said = np.zeros((2, 3)) + [-1.0, 0.0, 1.0]
+    said = np.tile([-1.0, 0.0, 1.0], (2, 1))
     for times, label in (
         (pd.date_range("2000-01-01", periods=3), "time"),
         (np.arange(3), "step, 1: the first to come"),

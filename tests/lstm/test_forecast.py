@@ -13,7 +13,8 @@ from lstm.forecasting import Forecaster, ahead, backtest, intervals
 from lstm.learning import Learner
 from lstm.memory import one_worker
 from lstm.network import Network, build
-from lstm.tasks.forecast import Forecast, seasonal_naive
+from lstm.tasks.forecast import Forecast
+from lstm.tasks.starts import seasonal_naive
 from lstm.tasks.table import read_table
 
 HORIZON, CONTEXT = 4, 10
