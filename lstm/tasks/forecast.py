@@ -1,14 +1,15 @@
 """Windows of series: a context that is seen, a horizon that is to be forecast as quantiles, in one sequence.
 
 What is not known, be it missing or still to come, looks the same to the network: a 0 and a mark. The output at a step
-is about the value of that very step, as its distance from what came a season before; there is no shift to remember.
+is about the value of that very step, as its distance from a simple forecast of it; there is no shift to remember.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,8 @@ from cluster.errors import UserError
 from lstm.config import ForecastConfig
 from lstm.network import Shape
 from lstm.tasks.base import Batch
+from lstm.tasks.grid import shown
+from lstm.tasks.starts import Starts, before, candidates, filled, spelled
 from lstm.tasks.table import Floats, Series, read_table
 
 Steps = npt.NDArray[np.int64]  # numbers of steps
@@ -28,10 +31,10 @@ MOST_KEPT_WINDOWS = 20_000
 
 @dataclass(frozen=True)
 class Window:
-    """Inputs, base and targets are in units of `scale` from `level`."""
+    """Inputs, base and targets are in units of `scale` from `level`. Scale 0: no value has changed yet."""
 
     inputs: Floats  # [context + horizon, features]
-    base: Floats  # [context + horizon]: what came a season before, or a mean of several
+    base: Floats  # [context + horizon]: what came a season before, or a mean of several; then what is started from
     targets: Floats  # [context + horizon]; nan: not known
     level: float
     scale: float
@@ -63,8 +66,13 @@ class Forecast:
                     f"{s.name} has {s.known} values; expected at least {need} (past {self.first}, forecast.horizon "
                     f"{c.horizon}, forecast.validation {c.validation}, forecast.test {c.test})"
                 )
-        self._origins = [(i, o) for i, s in enumerate(self.table.series)
-                         for o in range(self.first, self.train_end(s) - c.horizon + 1)]  # fmt: skip
+        self._spreads = [_spread(s.values[: self.train_end(s)]) for s in self.table.series]
+        self._origins = [(i, int(o)) for i, s in enumerate(self.table.series)
+                         for o in self._with_values(i, self.first, self.train_end(s))]  # fmt: skip
+        self._refuse_unknown()
+        self._starts = Starts([s.values for s in self.table.series], self.season, c.horizon)
+        self.start_errors = dict[tuple[str, int], float]()  # MASE on validation of those chosen among
+        self.start, self.seasons = self._chosen() if c.start == "auto" else (c.start, c.seasons)
         self._quantiles = torch.tensor(c.quantiles)
         self.window = lru_cache(MOST_KEPT_WINDOWS)(self._window)  # the same ones are drawn again and again
 
@@ -76,6 +84,44 @@ class Forecast:
         """Steps that are learned from; then come those of the validation, then those of the test."""
         return series.known - self.config.test - self.config.validation
 
+    def _with_values(self, series: int, first: int, end: int) -> Steps:
+        """Origins from `first` on whose horizons lie before `end` and have a value in them."""
+        h = self.config.horizon
+        origins = np.arange(first, max(end - h + 1, first))
+        known = np.cumsum([0, *np.isfinite(self.table.series[series].values)])
+        found: Steps = origins[known[origins + h] > known[origins]]
+        return found
+
+    def _refuse_unknown(self) -> None:
+        """UserError where nothing could be learned from, or chosen by: spans without a value in them."""
+        c, some = self.config, self.table.series
+        if not self._origins:
+            raise UserError(
+                f"no forecast.horizon of {c.horizon} steps before the validation has a value in it, of "
+                f"{sum(int(np.isfinite(s.values[: self.train_end(s)]).sum()) for s in some)} values there; expected "
+                "longer steps (forecast.frequency), or forecast.steps=rows to take each row as a step"
+            )
+        if not self.validation_origins():
+            raise UserError(
+                f"none of the {c.validation} steps of validation has a value"
+                f"{'' if len(some) > 1 else f', {self._span(some[0])}'}; expected some: set forecast.validation (now "
+                f"{c.validation}) or forecast.test (now {c.test}) so that it holds other steps"
+            )
+
+    def _span(self, series: Series) -> str:
+        first = self.train_end(series)
+        return f"{shown(series.times[first])} to {shown(series.times[first + self.config.validation - 1])}"
+
+    def _sparse(self) -> list[str]:
+        """Words on series of which validation or test knows little."""
+        c, found = self.config, list[str]()
+        for s in self.table.series:
+            end = self.train_end(s)
+            for key, first, count in (("validation", end, c.validation), ("test", end + c.validation, c.test)):
+                if (known := int(np.isfinite(s.values[first : first + count]).sum())) < count / 2:
+                    found.append(f"forecast.{key}: of {s.name} {known} of the {count} steps have a value")
+        return found
+
     def describe(self) -> list[str]:
         c, some = self.config, self.table.series
         names = ", ".join(s.name for s in some[:5]) + (", ..." if len(some) > 5 else "")
@@ -86,7 +132,28 @@ class Forecast:
             f"{len(some)} series ({names}), {sum(s.known for s in some):,} values, {spans}, {steps}",
             f"{c.horizon} steps from {c.context}; the last {c.test} of each are for the backtest, "
             f"{c.validation} before them for validation",
+            *self._sparse(),
+            self._start_told(),
         ]
+
+    def _start_told(self) -> str:
+        said = f"forecasts start from {spelled(self.start, self.seasons, self.season)}"
+        if not self.start_errors:
+            return said
+        others = ", ".join(f"{spelled(*some, self.season)} {e:.2f}" for some, e in self.start_errors.items())
+        return f"{said}, the best on validation (MASE: {others})"
+
+    def _chosen(self) -> tuple[str, int]:
+        """The start that errs least on validation, with its number of seasons."""
+        shortest = min(self.train_end(s) for s in self.table.series)
+        for some in candidates(self.season, self.config.seasons, shortest):
+            self.start_errors[some] = self.mase(self.validation_origins(), partial(self._starts.ahead, *some))
+        best = min(self.start_errors, key=lambda some: np.nan_to_num(self.start_errors[some], nan=np.inf))
+        return best
+
+    def started(self, series: int, origin: int) -> Floats:
+        """What a forecast starts from, [horizon], in the units of the series (or of its logarithm)."""
+        return self._starts.ahead(self.start, self.seasons, series, origin)
 
     def batch(self, step: int) -> Batch:
         rng = np.random.default_rng((self._seed, step))
@@ -102,9 +169,10 @@ class Forecast:
         found = list[tuple[int, int]]()
         for i, s in enumerate(self.table.series):
             end = self.train_end(s)
-            origins = np.arange(end, end + self.config.validation - self.config.horizon + 1)
-            some = origins[np.unique(np.linspace(0, len(origins) - 1, self.config.windows).astype(int))]
-            found += [(i, int(o)) for o in some]
+            origins = self._with_values(i, end, end + self.config.validation)
+            if len(origins):
+                some = origins[np.unique(np.linspace(0, len(origins) - 1, self.config.windows).astype(int))]
+                found += [(i, int(o)) for o in some]
         return found
 
     def test_origins(self) -> list[tuple[int, int]]:
@@ -113,6 +181,23 @@ class Forecast:
         return [
             (i, o) for i, s in enumerate(self.table.series) for o in range(s.known - c.test, s.known - c.horizon + 1)
         ]
+
+    def mase(self, origins: Sequence[tuple[int, int]], said: Callable[[int, int], Floats]) -> float:
+        """Mean over the series of the absolute error of forecasts [horizon], scaled as in `forecasting.backtest`.
+
+        In the series' own units. The scale is of what is learned from; nan: no series changes from season to season.
+        """
+        restored = np.exp if self.config.transform == "log" else np.asarray
+        found = list[float]()
+        for i, s in enumerate(self.table.series):
+            values = restored(s.values)
+            errors = [np.abs(values[o : o + self.config.horizon] - restored(said(k, o))) for k, o in origins if k == i]
+            scale = mean_known(
+                np.abs(values[self.season :] - values[: -self.season])[: self.train_end(s) - self.season]
+            )
+            if errors and scale > 0:
+                found.append(mean_known(np.concatenate(errors)) / scale)
+        return mean_known(np.array(found))
 
     def cost(self, outputs: Tensor, batch: Batch) -> Tensor:
         assert batch.base is not None
@@ -130,12 +215,15 @@ class Forecast:
         context = seen[max(origin - c.context, 0) :]
         if not np.isfinite(context).any():
             context = seen
-        level, scale = float(np.nanmean(context)), float(np.nanstd(context))
-        if not scale > 1e-9 * max(abs(level), 1e-9):
-            scale = 1.0  # constant
+        level, scale = float(np.nanmean(context)), _spread(context) or self._spreads[series]
+        units = scale or 1.0
         values = np.where(inside, s.values[at], np.nan)
-        targets = (values - level) / scale
-        base = (_before(_filled(seen), steps, self.season, origin, c.seasons) - level) / scale
+        base = before(filled(seen), steps, self.season, origin, self.seasons)
+        base[c.context :] = self.started(series, origin)
+        base = (base - level) / units
+        targets = (values - level) / units
+        if not scale:
+            targets = np.where(np.isfinite(values), base, np.nan)  # without a unit, no error can be learned from
         future = steps >= origin
         shown = np.where(future, np.nan, targets)
         columns = [*_marked(shown), base, future.astype(float), np.where(future, (steps - origin + 1) / c.horizon, 0.0)]
@@ -168,29 +256,19 @@ def _marked(values: Floats) -> list[Floats]:
     return [np.where(known, values, 0.0), known.astype(float)]
 
 
-def _filled(values: Floats) -> Floats:
-    """Missing values as the last known one."""
-    last = np.maximum.accumulate(np.where(np.isfinite(values), np.arange(len(values)), 0))
-    return values[last]
+def mean_known(values: Floats) -> float:
+    """Of those that are finite; nan when none is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else math.nan
 
 
-def _before(seen: Floats, steps: Steps, season: int, origin: int, seasons: int = 1) -> Floats:
-    """The value a season before each step, or as many seasons as it takes to be before `origin`.
-
-    With `seasons` above 1, the mean of those of so many seasons running, of as many as there are.
-    """
-    first = steps - season * (np.maximum(steps - origin, 0) // season + 1)
-    if origin < season:
-        first = np.minimum(steps - 1, origin - 1)
-    at = first[:, None] - season * np.arange(seasons)
-    there = (at >= 0) | (np.arange(seasons) == 0)
-    mean: Floats = np.average(seen[np.clip(at, 0, origin - 1)], axis=1, weights=there)
-    return mean
-
-
-def seasonal_naive(values: Floats, origin: int, horizon: int, season: int) -> Floats:
-    """The forecast [horizon] that the last season comes again."""
-    return _before(_filled(values[:origin]), np.arange(origin, origin + horizon), season, origin)
+def _spread(values: Floats) -> float:
+    """Standard deviation of what is known; 0 when it is constant."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return 0.0
+    spread = float(known.std())
+    return spread if spread > 1e-9 * max(abs(float(known.mean())), 1e-300) else 0.0
 
 
 def _scales(columns: Floats) -> tuple[Floats, Floats]:

@@ -27,7 +27,7 @@ def make_task(config: LstmConfig) -> Task:
 
 
 def settled(config: LstmConfig) -> LstmConfig:
-    """With paths that mean the same wherever a worker starts."""
+    """With paths that mean the same wherever a worker starts, and what only the data say."""
     changes = {}
     for name in ("text", "audio", "forecast"):
         if (section := getattr(config, name)) is not None:
@@ -35,4 +35,9 @@ def settled(config: LstmConfig) -> LstmConfig:
             place = Path(getattr(section, key)).expanduser()
             if place.exists():  # else it is an example that came with the package, or a mistake that is told as given
                 changes[name] = section.model_copy(update={key: str(place.absolute())})
-    return config.model_copy(update=changes)
+    config = config.model_copy(update=changes)
+    if config.forecast is not None and config.forecast.start == "auto":
+        task = Forecast(config.forecast, config.training.batch, config.seed)
+        chosen = config.forecast.model_copy(update={"start": task.start, "seasons": task.seasons})
+        config = config.model_copy(update={"forecast": chosen})
+    return config

@@ -13,7 +13,8 @@ from lstm.forecasting import Forecaster, ahead, backtest, intervals
 from lstm.learning import Learner
 from lstm.memory import one_worker
 from lstm.network import Network, build
-from lstm.tasks.forecast import Forecast, seasonal_naive
+from lstm.tasks.forecast import Forecast
+from lstm.tasks.starts import seasonal_naive
 from lstm.tasks.table import read_table
 
 HORIZON, CONTEXT = 4, 10
@@ -233,7 +234,7 @@ GOOD = "date,y\n" + "".join(f"2000-01-{d:02d},{d}\n" for d in range(1, 31))
 @pytest.mark.parametrize(
     ("content", "extra", "told"),
     [
-        (GOOD + "2000-01-05,3\n", {}, "a.csv:32: 2000-01-05 00:00 is there twice, first on line 6"),
+        (GOOD + "2000-01-05,3\n", {}, "a.csv:32: 2000-01-05 00:00 is there twice, first at a.csv:6"),
         (GOOD.replace("2000-01-09", "soon"), {}, "a.csv:10: date = 'soon' is no time"),
         (GOOD.replace(",9\n", ",nine\n"), {}, "a.csv:10: y = 'nine' is no number"),
         (GOOD[:124], {}, "y has 9 values; expected at least 25"),
