@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from apex_ray.demand import bundles, object_store_bytes
 from apex_ray.sizes import Sizes
 from cluster.connect import Embedded, cluster_address, connected
 from cluster.errors import UserError
-from cluster.resources import Bundle, Fit, bundle_table, emptied, fit, node_table, snapshot
+from cluster.resources import Bundle, Fit, bundle_table, cpus, emptied, fit, node_table, snapshot
 from cluster.room import ask_autoscaler
 
 PLACEMENT_TIMEOUT_S = 60.0
@@ -51,15 +52,9 @@ def joined(config: ApexConfig, sized: Callable[[int | None], Sizes]) -> Iterator
     address = cluster_address(config.cluster.address)
     if address is None:
         sizes = sized(None)
-        # More actors than cores is the user's choice on one machine; Ray would leave them pending for ever.
-        wanted = sizes.actors * sizes.actor_cpus + sizes.learner_threads + sizes.inference_cpus
-        store = config.cluster.object_store_bytes or object_store_bytes(config, sizes)
-        embedded = Embedded(max(os.cpu_count() or 1, wanted), store, config.cluster.dashboard)
+        embedded, _ = own_ray(config, sizes, os.cpu_count() or 1)
         with connected(None, embedded) as dashboard:
-            gpus = _gpus(config)
-            # One machine, whose memory was checked before: nothing is left for Ray to decide.
-            needs = [Bundle(b.name, b.cpus, b.gpus, count=b.count) for b in bundles(config, sizes, gpus)]
-            yield Site(sizes, needs, embedded=True, dashboard=dashboard)
+            yield Site(sizes, _unbound(bundles(config, sizes, _gpus(config))), embedded=True, dashboard=dashboard)
         return
     with connected(address, Embedded(0, 0)) as dashboard:
         resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
@@ -67,6 +62,19 @@ def joined(config: ApexConfig, sized: Callable[[int | None], Sizes]) -> Iterator
         needs = bundles(config, sizes, _gpus(config))
         found = _room(needs, config.cluster.autoscale_s)
         yield Site(sizes, needs, embedded=False, dashboard=dashboard, note=_note(found))
+
+
+def own_ray(config: ApexConfig, sizes: Sizes, cores: int) -> tuple[Embedded, list[Bundle]]:
+    """(a Ray that holds the run, on a machine with so many cores and no GPU; the bundles that it holds)."""
+    needs = _unbound(bundles(config, sizes, gpus=0.0))
+    # More actors than cores is the user's choice on one machine; Ray would leave them pending for ever.
+    store = config.cluster.object_store_bytes or object_store_bytes(config, sizes)
+    return Embedded(max(cores, math.ceil(cpus(needs))), store, config.cluster.dashboard), needs
+
+
+def _unbound(needs: list[Bundle]) -> list[Bundle]:
+    """Without bytes: the memory of one machine was checked before, and nothing of it is left for Ray to decide."""
+    return [Bundle(b.name, b.cpus, b.gpus, count=b.count) for b in needs]
 
 
 def _room(needs: list[Bundle], autoscale_s: float) -> Fit:
@@ -109,8 +117,7 @@ class Placement:
 
     def __init__(self, needs: list[Bundle]) -> None:
         self._needs = [b for b in needs[:-1] for _ in range(b.count)]
-        # Ray refuses an empty bundle; a hundredth of a CPU stands for "anywhere".
-        amounts = [b.scheduled or {"CPU": 0.01} for b in self._needs]
+        amounts = [b.scheduled for b in self._needs]
         selectors = [dict(b.labels) for b in self._needs]
         labels = {"bundle_label_selector": selectors} if any(selectors) else {}
         self._group: Any = placement_group(amounts, strategy="PACK", **labels)
