@@ -23,22 +23,13 @@ import psutil
 
 from cluster.connect import token, token_file, token_source
 from cluster.errors import UserError
+from cluster.ports import Ports
 from cluster.runs import atomic_write
 
 START_TIMEOUT_S = 90.0
 GRACE_S = 5.0  # for `ray start` to end what it started; then all of it is killed
 STOP_TIMEOUT_S = 20.0
 JOB_STOP_WAIT_S = "60"  # how long a stopped job may take to save itself before Ray kills it
-
-
-@dataclass(frozen=True)
-class Ports:
-    """Where the head listens. The client's port must lie outside Ray's range for workers, 10002 to 19999."""
-
-    gcs: int = 6379
-    dashboard: int = 8265
-    client: int = 10001
-    metrics: int = 8090
 
 
 @dataclass(frozen=True)
@@ -88,9 +79,13 @@ def running_head() -> Head | None:
 
 
 def up(ports: Ports, cpus: int | None, object_store_bytes: int | None) -> Head:
-    """Start a head and wait until it takes jobs. UserError when one of `up` runs already, or Ray won't start."""
+    """Start a head and wait until it takes jobs.
+
+    UserError when one of `up` runs already or Ray won't start; when a port is taken, before anything is written.
+    """
     if (head := running_head()) is not None:
         raise UserError(f"a head runs already at {head.dashboard} (process {head.pid}); end it with apex-cluster down")
+    ports.check()
     created = ensure_token()
     if created:
         print(f"token written to {created}")
@@ -139,7 +134,9 @@ def _command(ports: Ports, cpus: int | None, object_store_bytes: int | None) -> 
         "--dashboard-port": ports.dashboard,
         "--ray-client-server-port": ports.client,
         "--metrics-export-port": ports.metrics,
-        "--dashboard-agent-listen-port": _agent_port(),
+        # Not Ray's default: every other Ray here takes that, even one that starts at the same moment, and an agent that
+        # can't listen takes no jobs, silently.
+        "--dashboard-agent-listen-port": ports.free_port(),
         "--num-cpus": cpus,
         "--object-store-memory": object_store_bytes,
     }
@@ -147,16 +144,6 @@ def _command(ports: Ports, cpus: int | None, object_store_bytes: int | None) -> 
     # The dashboard is for this machine alone. Ray's other ports listen on every interface, and ask for the token.
     here = ["--head", "--block", "--dashboard-host=127.0.0.1"]
     return [sys.executable, "-m", "ray.scripts.scripts", "start", *here, *given]
-
-
-def _agent_port() -> int:
-    """A free one, not Ray's default: that is what every other Ray here takes, even one that starts at the same moment.
-
-    An agent that can't listen takes no jobs, silently.
-    """
-    with socket.socket() as listener:
-        listener.bind(("", 0))
-        return int(listener.getsockname()[1])
 
 
 def _environment() -> dict[str, str]:
