@@ -20,6 +20,7 @@ import grpc
 import ray
 
 from cluster.errors import UserError
+from cluster.initialised import check_same, initialised
 
 CONNECT_TIMEOUT_S = 10.0
 # Now and then the process that serves a Ray Client dies as it is forked, on a busy machine twice; the next one lives.
@@ -39,8 +40,12 @@ class Embedded:
 def cluster_address(setting: str | None) -> str | None:
     """The cluster that `cluster.address` means; None for an embedded Ray.
 
-    Unset, it is RAY_ADDRESS: Ray sets that inside a submitted job, which is thus on its cluster with no setting at all.
+    In a process that is connected to a Ray it is that one: UserError when the setting asks for another. Elsewhere,
+    unset, it is RAY_ADDRESS: Ray sets that inside a submitted job, which is thus on its cluster with no setting at all.
     """
+    if (there := initialised()) is not None:
+        check_same(setting, there)
+        return there
     address = os.environ.get("RAY_ADDRESS") if setting is None else setting
     if not address or address == "local":
         return None
@@ -54,8 +59,11 @@ def cluster_address(setting: str | None) -> str | None:
 def connected(address: str | None, embedded: Embedded) -> Iterator[str | None]:
     """Ray, initialised: the cluster at `address`, for None an embedded one; yields the dashboard's host:port, if any.
 
-    UserError, in seconds, when it can't be.
+    UserError, in seconds, when it can't be. The Ray that this process is in already goes on when the block ends.
     """
+    if address is not None and address == initialised():
+        yield ray._private.worker.get_dashboard_url() or None  # type: ignore[no-untyped-call]
+        return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray starts workers at nice 15, so that its own services and every other process preempt the learner all the time.
     os.environ.setdefault("RAY_worker_niceness", "0")

@@ -82,10 +82,10 @@ class Program:
     def start(self, resume: bool) -> None:
         """Start every node and its loop. UserError when one can't be built."""
         config, spec, sizes = self._config, self._spec, self._sizes
-        self._placement = Placement(self._site.bundles)
+        self._placement = Placement(self._site.bundles, self._site.namespace)
         learner = remote(
             name="learner",
-            num_cpus=sizes.learner_threads,
+            num_cpus=self._site.bundles[0].cpus,
             num_gpus=self._gpu_share,
             concurrency_groups=learner_node.GROUPS,
             **self._beside_learner,
@@ -124,7 +124,12 @@ class Program:
     @property
     def _beside_learner(self) -> dict[str, Any]:
         """Options of what runs on the learner's node."""
-        return {"scheduling_strategy": self._placement.of("learner+replay-0"), **NO_RESTART}
+        return {"scheduling_strategy": self._placement.of("learner+replay-0"), **self._in_place}
+
+    @property
+    def _in_place(self) -> dict[str, Any]:
+        """Options of what Ray is not to start anew."""
+        return {"namespace": self._site.namespace, **NO_RESTART}
 
     def _start_shard(self, shard: int) -> Any:
         bundle = ("learner+replay-0", 0) if shard == 0 else ("replay", shard - 1)
@@ -133,7 +138,7 @@ class Program:
             num_cpus=0,
             concurrency_groups=replay_node.GROUPS,
             scheduling_strategy=self._placement.of(*bundle),
-            **NO_RESTART,
+            **self._in_place,
         )(ReplayNode)
         return replay.remote(self._config, self._spec, self._sizes, shard)
 
@@ -169,7 +174,8 @@ class Program:
         half = self._gpu and self._gpu_share < 1
         inference = remote(
             name="inference",
-            num_cpus=0 if half else self._sizes.inference_cpus,
+            namespace=self._site.namespace,
+            num_cpus=0 if half else self._inference_bundle.cpus,
             num_gpus=0.5 if half else self._inference_bundle.gpus,
             scheduling_strategy=self._placement.of("learner+replay-0" if half else "inference"),
             max_concurrency=2 * self._sizes.actors * self._config.actors.groups,
@@ -183,9 +189,10 @@ class Program:
         labels = self._config.cluster.actor_labels
         actor = remote(
             name=f"actor-{index}{f'-r{self._incarnations}' if index in self._fleet else ''}",
-            num_cpus=self._sizes.actor_cpus,
+            num_cpus=self._site.bundles[-1].cpus,
+            scheduling_strategy="DEFAULT",  # anywhere: a Tune trial's placement group has no room for actors
             **({"label_selector": labels} if labels else {}),
-            **NO_RESTART,
+            **self._in_place,
         )(ActorNode)
         handle = actor.remote(self._config, self._spec, self._sizes, index, self._incarnations)
         self._incarnations += 1

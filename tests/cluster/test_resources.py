@@ -102,7 +102,9 @@ def test_no_node_gives_more_than_it_has_and_none_is_left_with_room(
         assert min(left.values()) >= 0
         last = bundles[-1]
         if found.count(last) < last.count:
-            assert any(left[kind] < amount for kind, amount in (last.needs | last.scheduled).items()), "a place was missed"
+            assert any(left[kind] < amount for kind, amount in (last.needs | last.scheduled).items()), (
+                "a place was missed"
+            )
     assert found.whole == (found.enough and all(found.count(b) == b.count for b in bundles))
     assert found.largest >= found.count(bundles[-1])
 

@@ -142,7 +142,12 @@ def test_a_whole_run_and_its_folder(tmp_path):
     assert not outcome.interrupted and outcome.run == run and "after_updates" in outcome.reason
     rows = rows_of(run)
     last = rows[-1]
-    assert last["updates"] >= 300 and last["frames"] > 0 and last["actors_alive"] == os.cpu_count() and last["restarts"] == 0
+    assert (
+        last["updates"] >= 300
+        and last["frames"] > 0
+        and last["actors_alive"] == os.cpu_count()
+        and last["restarts"] == 0
+    )
     assert all(r["policy_age_updates"] >= 0 for r in rows if "policy_age_updates" in r)
     assert last["replay_ratio"] == pytest.approx(4.0, rel=0.35)
     assert (run / "learning_curve.png").stat().st_size > 5_000
