@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import secrets
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ import ray
 
 from cluster.errors import UserError
 from cluster.initialised import check_same, initialised
+from cluster.own_folders import can_write
 
 CONNECT_TIMEOUT_S = 10.0
 # Now and then the process that serves a Ray Client dies as it is forked, on a busy machine twice; the next one lives.
@@ -67,11 +69,32 @@ def connected(address: str | None, embedded: Embedded) -> Iterator[str | None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray starts workers at nice 15, so that its own services and every other process preempt the learner all the time.
     os.environ.setdefault("RAY_worker_niceness", "0")
-    context = _start(embedded) if address is None else _init(address)
+    if address is not None:
+        context = _init(address)
+        try:
+            yield context.dashboard_url or None
+        finally:
+            ray.shutdown()
+        return
+    with _token_to_start_with():
+        context = _start(embedded)
+        try:
+            yield context.dashboard_url or None
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _token_to_start_with() -> Iterator[None]:
+    """A token for a Ray of this process's own where there is none and the file that Ray would write can't be."""
+    if token() is not None or can_write(token_file().parent):
+        yield
+        return
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     try:
-        yield context.dashboard_url or None
+        yield
     finally:
-        ray.shutdown()
+        del os.environ["RAY_AUTH_TOKEN"]
 
 
 def _start(embedded: Embedded) -> Any:

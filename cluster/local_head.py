@@ -89,9 +89,7 @@ def up(ports: Ports, cpus: int | None, object_store_bytes: int | None) -> Head:
     created = ensure_token()
     if created:
         print(f"token written to {created}")
-    folder = state_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder / "head.log"
+    log = _log()
     with log.open("wb") as output:
         process = subprocess.Popen(
             _command(ports, cpus, object_store_bytes),
@@ -102,13 +100,27 @@ def up(ports: Ports, cpus: int | None, object_store_bytes: int | None) -> Head:
             start_new_session=True,
         )
     head = Head(process.pid, psutil.Process(process.pid).create_time(), ports)
-    atomic_write(folder / "head.json", json.dumps(asdict(head)).encode())
+    atomic_write(log.parent / "head.json", json.dumps(asdict(head)).encode())
     try:
         _wait(head, process, log)
     except BaseException:
         down(head)
         raise
     return head
+
+
+def _log() -> Path:
+    """Where the head's words go. UserError when the state folder can't be written."""
+    log = state_folder() / "head.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.touch()
+    except OSError as error:
+        raise UserError(
+            f"state folder {str(log.parent)!r} cannot be written: {error.strerror}; expected one that "
+            f"can, give another by XDG_STATE_HOME"
+        ) from None
+    return log
 
 
 def ensure_token() -> Path | None:
@@ -124,7 +136,10 @@ def ensure_token() -> Path | None:
             os.fchmod(file.fileno(), 0o600)
             file.write(secrets.token_hex(32))
     except OSError as error:
-        raise UserError(f"token file {token_source()!r} cannot be written: {error.strerror}") from None
+        raise UserError(
+            f"token file {token_source()!r} cannot be written: {error.strerror}; expected one that can, give "
+            f"another by RAY_AUTH_TOKEN_PATH"
+        ) from None
     return path
 
 

@@ -231,7 +231,7 @@ class CheckpointConfig(Section):
 class ClusterConfig(Section):
     address: str | None = Field(
         None,
-        description="null: the Ray that this process is in, else RAY_ADDRESS, as in a submitted job, else an embedded Ray "
+        description="null: the Ray that this process is in, or RAY_ADDRESS, as in a submitted job, or an embedded Ray "
         "(local: always that); auto, host:port or ray://host:port: a cluster that is there",
     )
     learner_labels: dict[str, str] = Field(

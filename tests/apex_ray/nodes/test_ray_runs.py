@@ -252,8 +252,10 @@ def test_ctrl_c_stops_with_a_checkpoint_and_resume_goes_on(tmp_path):
     command = [sys.executable, "-m", "apex_ray"]
     overrides = ["actors.count=1", f"runs_dir={tmp_path}", "replay.min_transitions=200", "evaluation.video=false"]
     overrides += ["replay.frames=learner", "checkpoint.replay=true"]  # the learner's copy is filled anew from it
+    # By a user whose home can't be written, not even by root: neither Ray's token nor a cache has its usual place.
     process = subprocess.Popen(
         [*command, "train", "cartpole", *overrides, "report.every_s=0.5"],
+        env={**os.environ, "HOME": "/dev/null"},
         stdout=subprocess.PIPE,
         text=True,
         stderr=subprocess.STDOUT,
