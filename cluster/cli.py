@@ -53,6 +53,8 @@ class Up:
         ports = Ports(self.port, self.dashboard_port, self.client_port, self.metrics_port)
         head = up(ports, self.cpus, store)
         session = head.session
+        if session is None:
+            raise UserError(f"the head at {head.dashboard} has ended as it started")
         boards = ", ".join(add_boards(session))
         print(
             f"dashboard  {head.dashboard}\n"

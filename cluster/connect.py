@@ -11,6 +11,7 @@ import os
 import re
 import secrets
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,9 @@ import ray
 
 from cluster.errors import UserError
 from cluster.initialised import check_same, initialised
+from cluster.interrupts import deaf_children
 from cluster.own_folders import can_write
+from cluster.sessions import end_own_ray
 
 CONNECT_TIMEOUT_S = 10.0
 # Now and then the process that serves a Ray Client dies as it is forked, on a busy machine twice; the next one lives.
@@ -77,11 +80,15 @@ def connected(address: str | None, embedded: Embedded) -> Iterator[str | None]:
             ray.shutdown()
         return
     with _token_to_start_with():
-        context = _start(embedded)
+        context, failed = _start(embedded), False
         try:
             yield context.dashboard_url or None
+        except Exception:
+            failed = True
+            raise
         finally:
-            ray.shutdown()
+            if (logs := end_own_ray(keep_logs=failed)) is not None:
+                print(f"Ray's logs of this run are kept in {logs}", file=sys.stderr)
 
 
 @contextmanager
@@ -99,14 +106,15 @@ def _token_to_start_with() -> Iterator[None]:
 
 def _start(embedded: Embedded) -> Any:
     try:
-        return ray.init(
-            address="local",
-            num_cpus=embedded.num_cpus,
-            object_store_memory=embedded.object_store_bytes,
-            include_dashboard=embedded.dashboard,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        with deaf_children():
+            return ray.init(
+                address="local",
+                num_cpus=embedded.num_cpus,
+                object_store_memory=embedded.object_store_bytes,
+                include_dashboard=embedded.dashboard,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
     except Exception as error:  # Ray raises what has no class of its own
         raise UserError(
             f"Ray did not start on this machine: {first_line(error)}\n"

@@ -25,10 +25,10 @@ from cluster.connect import token, token_file, token_source
 from cluster.errors import UserError
 from cluster.ports import Ports
 from cluster.runs import atomic_write
+from cluster.sessions import end, remove
 
 START_TIMEOUT_S = 90.0
 GRACE_S = 5.0  # for `ray start` to end what it started; then all of it is killed
-STOP_TIMEOUT_S = 20.0
 JOB_STOP_WAIT_S = "60"  # how long a stopped job may take to save itself before Ray kills it
 
 
@@ -45,12 +45,15 @@ class Head:
         return f"http://127.0.0.1:{self.ports.dashboard}"
 
     @property
-    def session(self) -> Path:
-        """Ray's folder of logs and boards, as the command lines of the head's processes name it."""
+    def session(self) -> Path | None:
+        """Ray's folder of logs and boards, as the command lines of the head's processes name it; None when it has none.
+
+        So as it starts, and as it ends.
+        """
         for child in self.process.children(recursive=True) if self.process else []:
             if found := re.search(r"(/\S*/session_[^/\s]+)/", " ".join(child.cmdline())):
                 return Path(found[1])
-        raise UserError(f"the head at {self.dashboard} has no session folder: it is ending")
+        return None
 
     @property
     def process(self) -> psutil.Process | None:
@@ -165,7 +168,7 @@ def _environment() -> dict[str, str]:
     return {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_JOB_STOP_WAIT_TIME_S": JOB_STOP_WAIT_S,
-        **({} if "RAY_TMPDIR" in os.environ else {"RAY_TMPDIR": _own_folder()}),
+        **({} if "RAY_TMPDIR" in os.environ else {"RAY_TMPDIR": _made_own_folder()}),
         **os.environ,
         "RAY_AUTH_MODE": "token",
         # Ray starts workers at nice 15, so that every other process preempts the learner.
@@ -175,13 +178,18 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _own_folder() -> str:
-    """Where this user's heads keep their sessions.
+def own_folder() -> Path:
+    """Where this user's heads keep their sessions."""
+    return Path(f"/tmp/apex-ray-{os.getuid()}")
+
+
+def _made_own_folder() -> str:
+    """The folder, there.
 
     Ray puts a job on the cluster of the last `ray start` that its folder, by default everybody's /tmp/ray, tells of.
     The path is short because sockets are made in it: theirs may have 107 bytes.
     """
-    folder = Path(f"/tmp/apex-ray-{os.getuid()}")
+    folder = own_folder()
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         owned = folder.lstat().st_uid == os.getuid()
@@ -218,19 +226,23 @@ def _last_words(lines: Sequence[str]) -> str:
 
 
 def down(head: Head) -> None:
-    """End the head and every process it started, and no other."""
+    """End the head and every process it started, and no other, and remove the files of its session."""
     process = head.process
     if process is not None:
         family = [process, *process.children(recursive=True)]
+        session = head.session
         process.terminate()
         psutil.wait_procs([process], GRACE_S)
-        for left in family:
-            try:
-                left.kill()
-            except psutil.NoSuchProcess:
-                continue
-        psutil.wait_procs(family, STOP_TIMEOUT_S)
+        end(family)
+        if session is not None:
+            _remove_files(session)
     (state_folder() / "head.json").unlink(missing_ok=True)
+
+
+def _remove_files(session: Path) -> None:
+    remove(session)
+    if session.parent.parent == own_folder() and not [s for s in session.parent.glob("session_*") if s.is_dir()]:
+        shutil.rmtree(own_folder(), ignore_errors=True)  # no other head of this user has its session there
 
 
 def add_boards(session: Path) -> list[str]:
