@@ -183,7 +183,7 @@ def picture(task: Forecast, forecaster: Forecaster, path: Path) -> None:
         times = s.times[o : o + c.horizon]
         seen[s.name] = (s.times[o - c.context : o], s.values[o - c.context : o])
         said[s.name], actual[s.name] = (times, forecaster.quantiles([(i, o)])[0]), s.values[o : o + c.horizon]
-    plots.save(plots.fan(seen, said, actual), path)
+    plots.save(plots.fan(seen, said, actual, levels=c.quantiles), path)
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import os
 import select
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, cast
 
 import tyro
@@ -36,6 +38,9 @@ def run(
     a command with `takes_trailing`, and is a mistake for the others. Flags are written --flag or --no-flag; `flags` are
     those that may stand before other words.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what the terminal's encoding lacks is spelled, such as \\u2713
+            stream.reconfigure(errors="backslashreplace")
     own, trailing = list(words), None
     if "--" in own:
         at = own.index("--")
@@ -73,6 +78,20 @@ def run(
         # What is still in the buffer goes nowhere when Python flushes it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_NO_READER
+
+
+def output_file(option: str, given: str) -> Path:
+    """The path of a file to write, its folder made. UserError, with the option, where it can't be written."""
+    path = Path(given).expanduser()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        there = path.exists()
+        path.open("ab").close()
+        if not there:
+            path.unlink()  # until there is something to write
+    except OSError as error:
+        raise UserError(f"command line: {option} {given!r} can't be written: {error.strerror or error}") from None
+    return path
 
 
 def _version() -> str:

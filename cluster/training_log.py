@@ -7,7 +7,9 @@ machines that share the run folder.
 from __future__ import annotations
 
 import json
+import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import takewhile
@@ -18,6 +20,9 @@ from cluster.exported import Exported, Metric
 from cluster.runs import atomic_write
 
 FILE = "metrics.jsonl"
+BUSY = "busy.txt"  # what the first worker does while it writes no rows
+TERMINAL_S, FILE_S = 5.0, 30.0  # seconds between two lines of progress
+ROW_S = 10.0  # seconds after which a row is due, however few updates there were
 
 
 class TrainingLog:
@@ -29,7 +34,7 @@ class TrainingLog:
 
         from cluster.metrics import Exporter
 
-        path = run / FILE
+        path, self._busy = run / FILE, run / BUSY
         if path.exists():
             rows = [row for row in path.read_text().splitlines(keepends=True) if row.endswith("\n")]
             atomic_write(path, "".join(row for row in rows if json.loads(row)["step"] <= step).encode())
@@ -37,10 +42,22 @@ class TrainingLog:
         self._rows = path.open("a")
         self.board: Any = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
         self._exporter = Exporter(exported, {"run": run.name})
+        self._written = time.monotonic()
+
+    def due(self, step: int, every_steps: int) -> bool:
+        """Whether a row is to be written: every so many steps, and where steps are slow, by time."""
+        return step % every_steps == 0 or time.monotonic() - self._written >= ROW_S
+
+    def busy(self, what: str) -> None:
+        """Say what is done until the next row, such as a validation, for who watches."""
+        with suppress(OSError):  # a word for the console: not worth a run
+            atomic_write(self._busy, what.encode())
 
     def write(self, row: Mapping[str, float]) -> None:
         """One row of known metrics, `step` among them."""
         assert row.keys() <= self._metrics.keys()
+        self._written = time.monotonic()
+        self._busy.unlink(missing_ok=True)
         self._rows.write(json.dumps(dict(row)) + "\n")
         self._rows.flush()
         for name, value in row.items():
@@ -54,24 +71,63 @@ class TrainingLog:
         self.board.close()
 
 
+class ByTime:
+    """Tells a line of progress when there was none for a while: a few seconds in a terminal, more in a file."""
+
+    def __init__(self, told: Callable[[str], None], every_s: float | None = None) -> None:
+        self._told, self._last = told, time.monotonic()
+        self.every_s = (TERMINAL_S if sys.stdout.isatty() else FILE_S) if every_s is None else every_s
+
+    @property
+    def due(self) -> bool:
+        return time.monotonic() - self._last >= self.every_s
+
+    def __call__(self, text: str, now: bool = False) -> None:
+        """Tell it if the time has come, or `now`."""
+        if now or self.due:
+            self._last = time.monotonic()
+            self._told(text)
+
+
 @contextmanager
-def followed(run: Path, line: Callable[[Mapping[str, float]], str], told: Callable[[str], None]) -> Iterator[None]:
-    """Tell `line(row)` of every row that the first worker writes, while the block runs."""
-    file, end = run / FILE, threading.Event()
+def followed(
+    run: Path,
+    line: Callable[[Mapping[str, float]], str],
+    told: Callable[[str], None],
+    every_s: float | None = None,
+) -> Iterator[None]:
+    """While the block runs, tell by time how the first worker's rows go on: `line(row)` of the newest of each kind.
+
+    The first row is told at once, and at the end those of the last of each kind. Kinds differ by what they hold, such
+    as a validation. Where no row comes, what is waited for is told instead.
+    """
+    file, end, progress = run / FILE, threading.Event(), ByTime(told, every_s)
     known = _whole_rows(file)
 
     def follow() -> None:
         nonlocal known
+        waiting, anything, last = dict[frozenset[str], str](), False, time.monotonic()
         while True:
-            ending = end.wait(0.5)
+            ending = end.wait(min(0.5, progress.every_s))
             rows = _whole_rows(file)
             # A worker that goes back to a checkpoint takes the rows after it away.
             same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(known, rows, strict=False)))
-            with suppress(OSError):  # who read our output may have gone; the run is in its folder all the same
-                for text in rows[same:]:
-                    told(line(json.loads(text)))
+            for text in rows[same:]:
+                row = json.loads(text)
+                waiting.pop(kind := frozenset(row), None)  # to the end: told in the order that they came in
+                waiting[kind] = line(row)
+            if len(rows) > same:
+                last = time.monotonic()
             known = rows
+            with suppress(OSError):  # who read our output may have gone; the run is in its folder all the same
+                if waiting and (ending or not anything or progress.due):
+                    for some in waiting.values():
+                        progress(some, now=True)
+                    waiting, anything = {}, True
+                elif not ending and progress.due:
+                    progress(f"{_busy(run, anything)}, {time.monotonic() - last:.0f} s")
             if ending:
+                (run / BUSY).unlink(missing_ok=True)
                 return
 
     thread = threading.Thread(target=follow, daemon=True)
@@ -81,6 +137,13 @@ def followed(run: Path, line: Callable[[Mapping[str, float]], str], told: Callab
     finally:
         end.set()
         thread.join()
+
+
+def _busy(run: Path, began: bool) -> str:
+    try:
+        return (run / BUSY).read_text()
+    except OSError:
+        return "waiting for the next update" if began else "starting the workers"
 
 
 def _whole_rows(file: Path) -> list[bytes]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -11,16 +12,20 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg, subcommand
 
-from cluster.command_line import run
+from cluster.command_line import output_file, run
 from cluster.config import format_resolved, refuse_changes
 from cluster.errors import UserError
 from cluster.runs import open_run
+from cluster.training_log import ByTime
 from lstm.config import LstmConfig, load, load_run_config, presets
 
 DESCRIPTION = "LSTM: learn series, text or sound; forecast, and make more of it. --version prints the version."
 
-Words = Annotated[Positional[tuple[str, ...]], arg(metavar="[PRESET] [KEY=VALUE ...]", help_behavior_hint="")]
-RunFolder = Annotated[Positional[str], arg(metavar="RUN")]
+WORDS_HELP = "a preset's name or a .yaml file, then settings on top; apex-lstm config PRESET lists them"
+Words = Annotated[
+    Positional[tuple[str, ...]], arg(metavar="[PRESET] [KEY=VALUE ...]", help=WORDS_HELP, help_behavior_hint="")
+]
+RunFolder = Annotated[Positional[str], arg(metavar="RUN", help="folder of a run", help_behavior_hint="")]
 Also = Annotated[tuple[str, ...], arg(metavar="RUN ...", help_behavior_hint="")]
 
 
@@ -54,7 +59,7 @@ class Evaluate:
     def __call__(self) -> int:
         from lstm.evaluation import evaluate
 
-        for text in evaluate(open_run(self.run), list(map(open_run, self.also))):
+        for text in evaluate(open_run(self.run), list(map(open_run, self.also)), ByTime(_told_beside)):
             print(text)
         return 0
 
@@ -66,13 +71,14 @@ class Sample:
     run: RunFolder
     length: Annotated[int, arg(metavar="N")] = 1_000
     """characters, bytes or samples"""
-    prompt: str = "\n"
-    """text to go on from"""
+    prompt: Annotated[str | None, arg(metavar="TEXT", help_behavior_hint="")] = None
+    """text to go on from; default: the end of a line"""
     temperature: float = 0.8
     """below 1: likelier codes; 0: always the likeliest"""
     top_k: Annotated[int | None, arg(metavar="K", help_behavior_hint="")] = None
     """draw from the K likeliest only"""
     seed: int = 0
+    """of the draws"""
     out: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """a .wav or .flac, for sound; a text file instead of the console"""
 
@@ -81,8 +87,10 @@ class Sample:
 
         if self.length < 1:
             raise UserError(f"command line: --length {self.length}: expected at least 1")
-        if self.temperature < 0:
-            raise UserError(f"command line: --temperature {self.temperature:g}: expected 0 or more")
+        if not 0 <= self.temperature < math.inf:
+            raise UserError(f"command line: --temperature {self.temperature:g}: expected a number of 0 or more")
+        if not 0 <= self.seed < 2**63:
+            raise UserError(f"command line: --seed {self.seed}: expected 0 to 2^63 - 1")
         if self.top_k is not None and self.top_k < 1:
             raise UserError(f"command line: --top-k {self.top_k}: expected at least 1")
         drawn = (self.temperature, self.top_k, self.seed)
@@ -105,7 +113,8 @@ class Forecast:
     def __call__(self) -> int:
         from lstm.forecasting import forecast_to
 
-        forecast_to(list(map(open_run, (self.run, *self.also))), self.data, Path(self.out))
+        runs = list(map(open_run, (self.run, *self.also)))
+        forecast_to(runs, self.data, output_file("--out", self.out), ByTime(_told_beside))
         return 0
 
 
@@ -114,13 +123,19 @@ class Memory:
     """How far back a plain network and an LSTM can learn: gradients against lag, and the adding problem."""
 
     steps: Annotated[int, arg(metavar="N")] = 1_000
+    """length of the rows"""
     updates: int = 1_500
+    """of the weights"""
     hidden: int = 32
+    """units"""
     batch: int = 32
+    """rows in an update"""
     seed: int = 1
+    """of weights and rows"""
     show_gates: bool = False
     """also a picture of the trained LSTM's gates over a row"""
     out: Annotated[str, arg(metavar="FOLDER")] = "memory"
+    """for numbers and pictures"""
 
     def __call__(self) -> int:
         from lstm.memory_report import memory
@@ -138,12 +153,14 @@ class FindRate:
 
     words: Words = ()
     updates: int = 100
+    """to try rates with"""
     out: Annotated[str, arg(metavar="FILE")] = "rates.png"
+    """a picture of loss against rate"""
 
     def __call__(self) -> int:
         from lstm.rates import find_rate
 
-        find_rate(_load(self.words), self.updates, Path(self.out), print)
+        find_rate(_load(self.words), self.updates, output_file("--out", self.out), print)
         return 0
 
 
@@ -155,7 +172,9 @@ class Sweep:
 
     words: Words = ()
     trials: int = 8
+    """runs, each with settings of its own"""
     seed: int = 1
+    """of the draws"""
 
     def __call__(self) -> int:
         from lstm.sweep import sweep
@@ -194,6 +213,11 @@ def _load(words: Sequence[str]) -> LstmConfig:
 
 def _told(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+def _told_beside(text: str) -> None:
+    """Where it does not mix with a result that is written to a file."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 Command = (

@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
+from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
 from cluster.config import Loaded, load_config, preset_names
+from cluster.errors import did_you_mean
 from cluster.runs import CONFIG_FILE, open_run
 from cluster.workers_config import WorkersConfig
+
+UNIX = ("unix_s", "unix_ms", "unix_us", "unix_ns")  # forecast.time_format of numbers since 1970
 
 
 class Section(BaseModel):
@@ -113,6 +117,14 @@ class ForecastConfig(Section):
         "calendar", description="calendar: times are regular, a missing row is a gap; rows: each row is a step (prices)"
     )
     frequency: str | None = Field(None, description="pandas' name, such as MS, W or h; null: found from the times")
+    time_format: str | None = Field(
+        None,
+        description="strptime's, such as %d/%m/%Y, or unix_s, unix_ms, unix_us, unix_ns; null: found",
+    )
+    time_zone: str | None = Field(
+        None,
+        description="such as Europe/Berlin: of times without one; those with another are brought to it",
+    )
     transform: Literal["none", "log"] = Field("none", description="log: changes count relative to the level")
     encoding: str = Field("utf-8", description="of a CSV")
     horizon: PositiveInt = Field(12, description="steps to forecast")
@@ -127,6 +139,17 @@ class ForecastConfig(Section):
     validation: PositiveInt = Field(24, description="steps of each series before the test, to choose the weights by")
     test: int = Field(24, ge=0, description="steps at each series' end that only the backtest sees")
     windows: PositiveInt = Field(64, description="windows in a validation, at the most of each series")
+
+    @model_validator(mode="after")
+    def _known_times(self) -> ForecastConfig:
+        if self.time_format is not None and "%" not in self.time_format and self.time_format not in UNIX:
+            raise ValueError(
+                f"time_format {self.time_format!r} is none; expected such as %d/%m/%Y, or one of {', '.join(UNIX)}."
+                f"{did_you_mean(self.time_format, UNIX)}"
+            )
+        if self.time_zone is not None and self.time_zone not in (zones := available_timezones()):
+            raise ValueError(f"time_zone {self.time_zone!r} is unknown.{did_you_mean(self.time_zone, zones)}")
+        return self
 
     @model_validator(mode="after")
     def _known_quantiles(self) -> ForecastConfig:

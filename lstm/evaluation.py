@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cluster.errors import UserError
 from lstm import checkpoint
-from lstm.forecasting import backtest, loaded
+from lstm.forecasting import Score, Told, backtest, loaded, quiet
 from lstm.learning import held_out_cost
 from lstm.memory import one_worker
+from lstm.tasks.base import Batch
 from lstm.tasks.codes import NextCode
 from lstm.tasks.forecast import Forecast
 from lstm.tasks.make import make_task
 
+LEAST_OF_INTERVAL = 0.1  # by which coverage may be below what the interval says, before there is a warning
 
-def evaluate(run: Path, others: Sequence[Path] = ()) -> Iterator[str]:
+
+def evaluate(run: Path, others: Sequence[Path] = (), progress: Told = quiet) -> Iterator[str]:
     """Lines of a table: the backtest of forecasts, nats and bits of text and sound, the error of the memory tests.
 
-    Forecasts may be the mean of several runs' (`others`).
+    Forecasts may be the mean of several runs' (`others`). `progress` is told how far it is, often.
     """
+    progress("reading the data")
     task = make_task(checkpoint.load_config_of(run))
     if others and not isinstance(task, Forecast):
         raise UserError(f"--also: run {str(run)!r} did not learn to forecast; only forecasts are averaged")
@@ -28,19 +32,38 @@ def evaluate(run: Path, others: Sequence[Path] = ()) -> Iterator[str]:
     if isinstance(task, Forecast):
         if not task.config.test:
             raise UserError("forecast.test = 0: nothing was kept for a backtest")
-        scores = backtest(loaded([run, *others], task), task)
+        scores = backtest(loaded([run, *others], task, progress), task, progress=progress)
         intervals = [*next(iter(scores.values())).coverage]
         yield f"{'series':<24}{'windows':>8}{'MASE':>8}{'naive':>8}" + "".join(f"{'in ' + i:>9}" for i in intervals)
         for name, score in scores.items():
             inside = "".join(f"{score.coverage[i]:>9.1%}" for i in intervals)
             yield f"{name:<24}{score.windows:>8}{score.mase:>8.3f}{score.mase_naive:>8.3f}{inside}"
+        yield from too_narrow(scores)
         return
-    found = {"LSTM": held_out_cost(task, network, task.validation(), one_worker)}
+    found = {"LSTM": held_out_cost(task, network, _counted(task.validation(), progress), one_worker)}
     if not isinstance(task, NextCode):
         yield f"{task.unit} {found['LSTM']:.5f}"
         return
+    progress("simpler models of the same data")
     for name, nats in {**found, **task.simpler()}.items():
         yield f"{name:<14}{nats:8.4f} {task.unit} {nats / math.log(2):8.4f} bits"
+
+
+def too_narrow(scores: Mapping[str, Score]) -> Iterator[str]:
+    """Warnings of intervals that held much less of the test than they say, over all series."""
+    for interval in next(iter(scores.values())).coverage:
+        held = [score.coverage[interval] for score in scores.values() if math.isfinite(score.coverage[interval])]
+        if held and (mean := sum(held) / len(held)) < float(interval.rstrip("%")) / 100 - LEAST_OF_INTERVAL:
+            yield (
+                f"warning: the {interval} interval held {mean:.1%} of the test's values: take it for narrower than it "
+                "says; a longer forecast.validation calibrates it on more"
+            )
+
+
+def _counted(batches: Iterator[Batch], progress: Told) -> Iterator[Batch]:
+    for number, batch in enumerate(batches, 1):
+        progress(f"held-out batch {number:,}")
+        yield batch
 
 
 def nats(run: Path) -> dict[str, float]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,12 +14,20 @@ import torch
 
 from cluster.errors import UserError
 from lstm import checkpoint, plots
+from lstm.config import ForecastConfig
 from lstm.network import Network
 from lstm.tasks.forecast import Forecast, seasonal_naive
+from lstm.tasks.row_times import following
+from lstm.tasks.table import Series
 
 Floats = npt.NDArray[np.float64]
 MOST_PICTURED = 8  # series
 Origins = Sequence[tuple[int, int]]  # (series, first step of the horizon)
+Told = Callable[[str], None]
+
+
+def quiet(text: str) -> None:
+    """Tells nobody."""
 
 
 class Forecaster:
@@ -32,9 +40,12 @@ class Forecaster:
     is known by then). One without its mirror is moved alone, the median never.
     """
 
-    def __init__(self, networks: Sequence[Network], task: Forecast) -> None:
+    def __init__(self, networks: Sequence[Network], task: Forecast, progress: Told = quiet) -> None:
         self._networks, self._task = [network.eval() for network in networks], task
-        self._past = [self._errors(i) for i in range(len(task.table.series))]
+        self._past, many = list[tuple[int, Floats]](), len(task.table.series)
+        for i in range(many):
+            progress(f"calibration: series {i + 1:,} of {many:,}")
+            self._past.append(self._errors(i))
 
     def quantiles(self, origins: Origins) -> Floats:
         """[windows, horizon, quantiles], rising in the quantiles, in the units of the series (or of its logarithm)."""
@@ -63,7 +74,8 @@ class Forecaster:
         first = self._task.train_end(s)
         origins = [(series, o) for o in range(first, s.known - c.horizon + 1)]
         errors = self.actual(origins)[..., None] - self._scaled(origins)
-        return first, errors / self._scales(origins)[..., None]
+        scales = self._scales(origins)[..., None]
+        return first, errors / np.where(scales > 0, scales, np.nan)
 
     def actual(self, origins: Origins) -> Floats:
         """What came, [windows, horizon]; nan: not known."""
@@ -89,6 +101,12 @@ class Forecaster:
         return np.array([self._task.window(i, o).scale for i, o in origins])[:, None]
 
 
+def _mean(values: Floats) -> float:
+    """Of those that are known; nan when none is."""
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else math.nan
+
+
 def _quantile(values: Floats, level: float) -> float:
     """Of those that are known; 0 when none is."""
     known = values[np.isfinite(values)]
@@ -106,7 +124,9 @@ class Score:
     coverage: Mapping[str, float]  # nominal coverage of the interval between two quantiles -> the part that lay in it
 
 
-def backtest(forecaster: Forecaster, task: Forecast, origins: Origins | None = None) -> dict[str, Score]:
+def backtest(
+    forecaster: Forecaster, task: Forecast, origins: Origins | None = None, progress: Told = quiet
+) -> dict[str, Score]:
     """Scores of each series on the test: from every origin, all values before it known, the weights as they are.
 
     MASE (Hyndman & Koehler 2006): the mean absolute error over that of the seasonal naive forecast, one season ahead,
@@ -115,20 +135,21 @@ def backtest(forecaster: Forecaster, task: Forecast, origins: Origins | None = N
     c, found = task.config, dict[str, Score]()
     restored = np.exp if c.transform == "log" else np.asarray
     for i, series in enumerate(task.table.series):
+        progress(f"backtest: series {i + 1:,} of {len(task.table.series):,}")
         mine = [(k, o) for k, o in (task.test_origins() if origins is None else origins) if k == i]
         quantiles, actual = restored(forecaster.quantiles(mine)), restored(forecaster.actual(mine))
         values = restored(series.values)
         naive = np.stack([seasonal_naive(values, o, c.horizon, task.season) for _, o in mine])
         before = values[: series.known - c.test]
-        scale = float(np.nanmean(np.abs(before[task.season :] - before[: -task.season])))
+        scale = _mean(np.abs(before[task.season :] - before[: -task.season]))
         scale = scale if scale > 0 else float("nan")
         errors = actual[..., None] - quantiles
         q = np.array(c.quantiles)
         found[series.name] = Score(
             len(mine),
-            float(np.nanmean(np.abs(errors[..., c.quantiles.index(0.5)]))) / scale,
-            float(np.nanmean(np.abs(actual - naive))) / scale,
-            float(np.nanmean(np.maximum(q * errors, (q - 1) * errors))),
+            _mean(np.abs(errors[..., c.quantiles.index(0.5)])) / scale,
+            _mean(np.abs(actual - naive)) / scale,
+            _mean(np.maximum(q * errors, (q - 1) * errors)),
             dict(intervals(quantiles, actual, c.quantiles)),
         )
     return found
@@ -141,7 +162,7 @@ def intervals(quantiles: Floats, actual: Floats, levels: Sequence[float]) -> lis
     return [
         (
             f"{100 * (levels[high] - levels[low]):.0f}%",
-            float(((actual >= quantiles[..., low]) & (actual <= quantiles[..., high]))[known].mean()),
+            _mean(((actual >= quantiles[..., low]) & (actual <= quantiles[..., high]))[known].astype(float)),
         )
         for low, high in pairs
     ]
@@ -153,33 +174,45 @@ def ahead(forecaster: Forecaster, task: Forecast) -> pd.DataFrame:
     for i, series in enumerate(task.table.series):
         said = forecaster.quantiles([(i, series.known)])[0]
         said = np.exp(said) if c.transform == "log" else said
-        times = list(series.times[series.known : series.known + c.horizon])
-        if len(times) < c.horizon:
-            last = times[-1] if times else series.times[series.known - 1]
-            frequency = task.table.frequency or _spacing(series.times)
-            times += list(pd.date_range(last, periods=c.horizon - len(times) + 1, freq=frequency)[1:])
-        part = pd.DataFrame(said, columns=[f"q{q:g}" for q in c.quantiles])
-        part.insert(0, c.time, times)
+        part = pd.DataFrame(said, columns=quantile_columns(c))
+        times = coming(series, c.horizon, task.table.frequency)
+        part.insert(0, time_column(c), range(1, c.horizon + 1) if times is None else times)
         part.insert(0, "series", series.name)
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
 
 
-def _spacing(times: pd.DatetimeIndex) -> str:
-    """Of steps that are rows: business days when none lies on a weekend and they are about a day apart, else days."""
-    return "B" if len(times) > 5 and (times.day_of_week < 5).all() else "D"
+def time_column(config: ForecastConfig) -> str:
+    """The name of a forecast's column of times: as it came, unless the forecast has another column of that name."""
+    return "time" if config.time in ("series", *quantile_columns(config)) else config.time
 
 
-def loaded(runs: Sequence[Path], task: Forecast) -> Forecaster:
+def quantile_columns(config: ForecastConfig) -> list[str]:
+    return [f"q{q:g}" for q in config.quantiles]
+
+
+def coming(series: Series, horizon: int, frequency: str | None) -> pd.DatetimeIndex | None:
+    """Times of the `horizon` steps after the last value; None where rows are steps and keep to no calendar."""
+    times = series.times[series.known : series.known + horizon]
+    more = horizon - len(times)
+    if not more:
+        return times
+    if frequency is not None:
+        return times.append(pd.date_range(series.times[-1], periods=more + 1, freq=frequency)[1:])
+    later = following(series.times, more)
+    return None if later is None else times.append(later)
+
+
+def loaded(runs: Sequence[Path], task: Forecast, progress: Told = quiet) -> Forecaster:
     """The mean of runs that learned the same task, `task` if with newer data. UserError when one learned another."""
     first, *others = ({**dict(checkpoint.load_config_of(run).forecast or {}), "path": ""} for run in runs)
     for run, learned in zip(runs[1:], others, strict=True):
         if different := sorted(key for key in first if learned.get(key) != first[key]):
             raise UserError(f"run {str(run)!r} learned another forecast than {str(runs[0])!r}: {', '.join(different)}")
-    return Forecaster([checkpoint.load_network(run, task.shape) for run in runs], task)
+    return Forecaster([checkpoint.load_network(run, task.shape) for run in runs], task, progress)
 
 
-def forecast_to(runs: Sequence[Path], data: str | None, out: Path) -> None:
+def forecast_to(runs: Sequence[Path], data: str | None, out: Path, progress: Told = quiet) -> None:
     """Write the forecast of runs' networks, for newer `data` where they are given, with a picture beside it."""
     config = checkpoint.load_config_of(runs[0])
     if config.forecast is None:
@@ -188,16 +221,18 @@ def forecast_to(runs: Sequence[Path], data: str | None, out: Path) -> None:
         raise UserError(f"--out {str(out)!r}: expected a name that ends in .csv or .parquet")
     section = config.forecast.model_copy(update={"path": data} if data else {})
     task = Forecast(section, config.training.batch, config.seed)
-    frame = ahead(loaded(runs, task), task)
+    frame = ahead(loaded(runs, task, progress), task)
     write(frame, out)
     restored = np.exp if section.transform == "log" else np.asarray
     seen, said = {}, {}
     for series in task.table.series[:MOST_PICTURED]:
         first = max(series.known - 2 * section.context, 0)
-        seen[series.name] = (series.times[first : series.known], restored(series.values[first : series.known]))
         mine = frame[frame["series"] == series.name]
-        said[series.name] = (mine[section.time], mine[[f"q{q:g}" for q in section.quantiles]].to_numpy())
-    plots.save(plots.fan(seen, said, {}), out.with_suffix(".png"))
+        dated = coming(series, section.horizon, task.table.frequency) is not None
+        before = series.times[first : series.known] if dated else np.arange(first - series.known, 0) + 1
+        seen[series.name] = (before, restored(series.values[first : series.known]))
+        said[series.name] = (list(mine[time_column(section)]), mine[quantile_columns(section)].to_numpy())
+    plots.save(plots.fan(seen, said, {}, levels=section.quantiles), out.with_suffix(".png"))
     print(f"{len(frame)} rows in {out}, a picture in {out.with_suffix('.png')}")
 
 

@@ -77,20 +77,30 @@ def gates(shown: Gates, inputs: Mapping[str, Floats], labels: Sequence[str] = ()
 
 
 def fan(
-    seen: Mapping[str, tuple[Any, Floats]], said: Mapping[str, tuple[Any, Floats]], actual: Mapping[str, Floats]
+    seen: Mapping[str, tuple[Any, Floats]],
+    said: Mapping[str, tuple[Any, Floats]],
+    actual: Mapping[str, Floats],
+    levels: Sequence[float] = (),
 ) -> Figure:
-    """A series a row: (times, values) before, (times, quantiles [H, Q]) of the forecast, and what came, where known."""
-    figure = Figure(figsize=(10, 2.6 * len(said)), layout="constrained")
+    """A series a row: (times, values) before, (times, quantiles [H, Q]) of the forecast, and what came, where known.
+
+    `levels` of the quantiles name the bands. Times may be numbers of steps, with 1 for the first to come.
+    """
+    figure = Figure(figsize=(10, 3 * len(said)), layout="constrained")
     for axes, name in zip(figure.subplots(len(said), 1, squeeze=False)[:, 0], said, strict=True):
         times, quantiles = said[name]
         middle = quantiles.shape[1] // 2
         axes.plot(*seen[name], color="black", linewidth=1)
         for k in range(middle):
-            axes.fill_between(times, quantiles[:, k], quantiles[:, -1 - k], alpha=0.25, color="C0", linewidth=0)
-        axes.plot(times, quantiles[:, middle], color="C0", label="forecast")
+            band = f"{levels[k]:g} to {levels[-1 - k]:g}" if len(levels) else None
+            axes.fill_between(
+                times, quantiles[:, k], quantiles[:, -1 - k], alpha=0.25, color="C0", linewidth=0, label=band
+            )
+        axes.plot(times, quantiles[:, middle], color="C0", label="forecast: median")
         if name in actual:
             axes.plot(times, actual[name], color="black", linewidth=1, linestyle=":", label="what came")
-        axes.set_title(name, fontsize=10)
+        numbered = np.issubdtype(np.asarray(seen[name][0]).dtype, np.number)
+        axes.set(xlabel="step, 1: the first to come" if numbered else "time", ylabel=name)
         axes.legend(loc="upper left", fontsize=8)
     return figure
 

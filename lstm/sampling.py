@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from cluster.command_line import output_file
 from cluster.errors import UserError
 from lstm.checkpoint import facts as checkpoint_facts
 from lstm.checkpoint import load_config_of, load_network
@@ -36,14 +37,19 @@ def draw(
 def _drawn(logits: torch.Tensor, temperature: float, top_k: int | None, generator: torch.Generator) -> torch.Tensor:
     if temperature == 0:
         return logits.argmax()
-    logits = logits / temperature
+    logits = (logits - logits.max()) / temperature  # the largest at 0, however small the temperature
     if top_k is not None and top_k < len(logits):
         logits = logits.masked_fill(logits < logits.topk(top_k).values[-1], -torch.inf)
     return torch.multinomial(torch.softmax(logits, 0), 1, generator=generator)
 
 
-def sample_to(run: Path, length: int, prompt: str, drawn: tuple[float, int | None, int], out: str | None) -> None:
-    """Write what a run's network makes up to a file, or text to the console. UserError when its task makes nothing."""
+def sample_to(
+    run: Path, length: int, prompt: str | None, drawn: tuple[float, int | None, int], out: str | None
+) -> None:
+    """Write what a run's network makes up to a file, or text to the console. UserError when its task makes nothing.
+
+    Without a prompt, text begins as after the end of a line or, where none was learned, after a space or any character.
+    """
     config, facts = load_config_of(run), checkpoint_facts(run)
     if config.text is None and config.audio is None:
         raise UserError(f"run {str(run)!r} learned neither text nor sound; expected a run of one of them")
@@ -51,16 +57,19 @@ def sample_to(run: Path, length: int, prompt: str, drawn: tuple[float, int | Non
     if config.audio is not None:
         if out is None or Path(out).suffix.lower() not in (".wav", ".flac"):
             raise UserError(f"--out {out!r}: expected a file that ends in .wav or .flac")
+        sound = output_file("--out", out)
         codes = draw(network, torch.full((1,), audio.SILENCE), *drawn)
-        audio.write(Path(out), np.fromiter(codes, np.int64, length), int(facts["sample_rate"]))
+        audio.write(sound, np.fromiter(codes, np.int64, length), int(facts["sample_rate"]))
         return
     vocabulary = str(facts["vocabulary"])
-    heard = text.coded(prompt, vocabulary)
+    begins = next((c for c in "\n " if not vocabulary or c in vocabulary), vocabulary[:1])
+    heard = text.coded(begins if prompt is None else prompt, vocabulary)
     if not len(heard):
         raise UserError("--prompt is empty; expected at least one character")
+    path = None if out is None else output_file("--out", out)
     codes = draw(network, torch.from_numpy(heard.astype(np.int64)), *drawn)
-    made = (prompt + text.spelled(np.fromiter(codes, np.int64, length), vocabulary)).lstrip("\n")
-    if out is None:
+    made = ((prompt or "") + text.spelled(np.fromiter(codes, np.int64, length), vocabulary)).lstrip("\n")
+    if path is None:
         print(made)
     else:
-        Path(out).write_text(made + "\n")
+        path.write_text(made + "\n", encoding="utf-8")

@@ -44,7 +44,17 @@ def train(config: LstmConfig, run: Path | None = None, told: Callable[[str], Non
     settings = {"config": config.model_dump(mode="json"), "run": str(run.absolute())}
     with followed(run, partial(line, steps=config.training.steps, unit=task.unit), told):
         fit(work, settings, config.workers, run, told)
+    told(f"finished after {updates(run):,} updates; see `apex-lstm evaluate {run}`" + _made_of(config, run))
     return run
+
+
+def _made_of(config: LstmConfig, run: Path) -> str:
+    """What else a trained network is for."""
+    if config.forecast is not None:
+        return f", `apex-lstm forecast {run}`"
+    if config.text is not None or config.audio is not None:
+        return f", `apex-lstm sample {run}{' --out made.wav' if config.audio else ''}`"
+    return ""
 
 
 def work(settings: dict[str, Any]) -> None:
@@ -94,7 +104,7 @@ def learn(config: LstmConfig, run: Path, worker: Worker, newest: Path | None, re
             raise UserError(f"loss became {loss} at step {learner.step}; try a smaller training.learning_rate")
         stops = stop_asked()
         clock.timesteps += whole.inputs.shape[0] * whole.inputs.shape[1]
-        if writer and learner.step % t.report_every_steps == 0:
+        if writer and writer.due(learner.step, t.report_every_steps):
             row = {"step": learner.step, "loss": loss, "grad_norm": norm, "workers": worker.count}
             writer.write({**row, **clock.rates(learner.step)})
             clock = _Clock(learner.step)
@@ -136,6 +146,8 @@ def _validate(
     reported: Reported,
 ) -> bool:
     """The cost of held-out data, and a checkpoint; whether to go on."""
+    if writer:
+        writer.busy(f"validation after step {learner.step:,}")
     cost = held_out_cost(task, learner.network, _shared(task.validation(), worker), worker.total)
     goes_on = learner.judge(cost)
     row = {"step": learner.step, "validation_loss": cost, "best_loss": learner.best_cost}

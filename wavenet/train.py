@@ -97,7 +97,7 @@ def work(settings: dict[str, Any]) -> None:
         if not math.isfinite(bits):
             raise UserError(f"bits became {bits} at step {learner.step}; try a smaller training.learning_rate")
         heard += int(crops.counted.sum())
-        if writer and learner.step % t.report_every_steps == 0:
+        if writer and writer.due(learner.step, t.report_every_steps):
             seconds = time.monotonic() - started
             row = {"step": learner.step, "bits": bits, "grad_norm": norm, "workers": worker.count}
             writer.write({**row, "samples_per_s": heard / seconds, "steps_per_s": (learner.step - since) / seconds})
@@ -121,6 +121,8 @@ def _validate(
     writer: TrainingLog | None,
 ) -> None:
     """Bits on held-out sound with the averaged weights, an excerpt, and a checkpoint."""
+    if writer:
+        writer.busy(f"validation after step {learner.step:,}")
     model = learner.averaged()
     mine = slice(worker.rank, None, worker.count)
     some = cropper.all(corpus.validation, config.training.batch, MOST_VALIDATION_BATCHES, mine)

@@ -20,6 +20,7 @@ from cluster.errors import UserError
 from lstm.config import ForecastConfig
 from lstm.network import Shape
 from lstm.tasks.base import Batch
+from lstm.tasks.grid import shown
 from lstm.tasks.table import Floats, Series, read_table
 
 Steps = npt.NDArray[np.int64]  # numbers of steps
@@ -28,7 +29,7 @@ MOST_KEPT_WINDOWS = 20_000
 
 @dataclass(frozen=True)
 class Window:
-    """Inputs, base and targets are in units of `scale` from `level`."""
+    """Inputs, base and targets are in units of `scale` from `level`. Scale 0: no value has changed yet."""
 
     inputs: Floats  # [context + horizon, features]
     base: Floats  # [context + horizon]: what came a season before, or a mean of several
@@ -63,8 +64,10 @@ class Forecast:
                     f"{s.name} has {s.known} values; expected at least {need} (past {self.first}, forecast.horizon "
                     f"{c.horizon}, forecast.validation {c.validation}, forecast.test {c.test})"
                 )
-        self._origins = [(i, o) for i, s in enumerate(self.table.series)
-                         for o in range(self.first, self.train_end(s) - c.horizon + 1)]  # fmt: skip
+        self._spreads = [_spread(s.values[: self.train_end(s)]) for s in self.table.series]
+        self._origins = [(i, int(o)) for i, s in enumerate(self.table.series)
+                         for o in self._with_values(i, self.first, self.train_end(s))]  # fmt: skip
+        self._refuse_unknown()
         self._quantiles = torch.tensor(c.quantiles)
         self.window = lru_cache(MOST_KEPT_WINDOWS)(self._window)  # the same ones are drawn again and again
 
@@ -76,6 +79,44 @@ class Forecast:
         """Steps that are learned from; then come those of the validation, then those of the test."""
         return series.known - self.config.test - self.config.validation
 
+    def _with_values(self, series: int, first: int, end: int) -> Steps:
+        """Origins from `first` on whose horizons lie before `end` and have a value in them."""
+        h = self.config.horizon
+        origins = np.arange(first, max(end - h + 1, first))
+        known = np.cumsum([0, *np.isfinite(self.table.series[series].values)])
+        found: Steps = origins[known[origins + h] > known[origins]]
+        return found
+
+    def _refuse_unknown(self) -> None:
+        """UserError where nothing could be learned from, or chosen by: spans without a value in them."""
+        c, some = self.config, self.table.series
+        if not self._origins:
+            raise UserError(
+                f"no forecast.horizon of {c.horizon} steps before the validation has a value in it, of "
+                f"{sum(int(np.isfinite(s.values[: self.train_end(s)]).sum()) for s in some)} values there; expected "
+                "longer steps (forecast.frequency), or forecast.steps=rows to take each row as a step"
+            )
+        if not self.validation_origins():
+            raise UserError(
+                f"none of the {c.validation} steps of validation has a value"
+                f"{'' if len(some) > 1 else f', {self._span(some[0])}'}; expected some: set forecast.validation (now "
+                f"{c.validation}) or forecast.test (now {c.test}) so that it holds other steps"
+            )
+
+    def _span(self, series: Series) -> str:
+        first = self.train_end(series)
+        return f"{shown(series.times[first])} to {shown(series.times[first + self.config.validation - 1])}"
+
+    def _sparse(self) -> list[str]:
+        """Words on series of which validation or test knows little."""
+        c, found = self.config, list[str]()
+        for s in self.table.series:
+            end = self.train_end(s)
+            for key, first, count in (("validation", end, c.validation), ("test", end + c.validation, c.test)):
+                if (known := int(np.isfinite(s.values[first : first + count]).sum())) < count / 2:
+                    found.append(f"forecast.{key}: of {s.name} {known} of the {count} steps have a value")
+        return found
+
     def describe(self) -> list[str]:
         c, some = self.config, self.table.series
         names = ", ".join(s.name for s in some[:5]) + (", ..." if len(some) > 5 else "")
@@ -86,6 +127,7 @@ class Forecast:
             f"{len(some)} series ({names}), {sum(s.known for s in some):,} values, {spans}, {steps}",
             f"{c.horizon} steps from {c.context}; the last {c.test} of each are for the backtest, "
             f"{c.validation} before them for validation",
+            *self._sparse(),
         ]
 
     def batch(self, step: int) -> Batch:
@@ -102,9 +144,10 @@ class Forecast:
         found = list[tuple[int, int]]()
         for i, s in enumerate(self.table.series):
             end = self.train_end(s)
-            origins = np.arange(end, end + self.config.validation - self.config.horizon + 1)
-            some = origins[np.unique(np.linspace(0, len(origins) - 1, self.config.windows).astype(int))]
-            found += [(i, int(o)) for o in some]
+            origins = self._with_values(i, end, end + self.config.validation)
+            if len(origins):
+                some = origins[np.unique(np.linspace(0, len(origins) - 1, self.config.windows).astype(int))]
+                found += [(i, int(o)) for o in some]
         return found
 
     def test_origins(self) -> list[tuple[int, int]]:
@@ -130,12 +173,13 @@ class Forecast:
         context = seen[max(origin - c.context, 0) :]
         if not np.isfinite(context).any():
             context = seen
-        level, scale = float(np.nanmean(context)), float(np.nanstd(context))
-        if not scale > 1e-9 * max(abs(level), 1e-9):
-            scale = 1.0  # constant
+        level, scale = float(np.nanmean(context)), _spread(context) or self._spreads[series]
+        units = scale or 1.0
         values = np.where(inside, s.values[at], np.nan)
-        targets = (values - level) / scale
-        base = (_before(_filled(seen), steps, self.season, origin, c.seasons) - level) / scale
+        base = (_before(_filled(seen), steps, self.season, origin, c.seasons) - level) / units
+        targets = (values - level) / units
+        if not scale:
+            targets = np.where(np.isfinite(values), base, np.nan)  # without a unit, no error can be learned from
         future = steps >= origin
         shown = np.where(future, np.nan, targets)
         columns = [*_marked(shown), base, future.astype(float), np.where(future, (steps - origin + 1) / c.horizon, 0.0)]
@@ -166,6 +210,15 @@ def _marked(values: Floats) -> list[Floats]:
     """Values with 0 for those that are not known, and a mark of which are."""
     known = np.isfinite(values)
     return [np.where(known, values, 0.0), known.astype(float)]
+
+
+def _spread(values: Floats) -> float:
+    """Standard deviation of what is known; 0 when it is constant."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return 0.0
+    spread = float(known.std())
+    return spread if spread > 1e-9 * max(abs(float(known.mean())), 1e-300) else 0.0
 
 
 def _filled(values: Floats) -> Floats:

@@ -1,6 +1,8 @@
 """`apex-lstm` from a file to a result: one run on real Ray, the rest in this process; and the mistakes on the way."""
 
+import io
 import json
+import sys
 
 import numpy as np
 import pandas as pd
@@ -16,6 +18,9 @@ from cluster.errors import UserError
 from cluster.runs import STOP_FILE, create_run
 from lstm.cli import COMMANDS, main
 from lstm.config import load, presets
+from lstm.evaluation import too_narrow
+from lstm.forecasting import Score
+from lstm.plots import fan
 from lstm.tasks.audio import decode, encode
 from lstm.tasks.text import coded, spelled
 from lstm.train import learn, train_here
@@ -55,7 +60,8 @@ def test_two_workers_learn_a_text_and_the_run_writes_it_on(folder, capsys):
     assert "2,880 characters, 13 different; the last 288 held out" in out and "nats/character, best" in out
     (run,) = (folder / "runs").iterdir()
     seen = rows(run)
-    assert [row["step"] for row in seen if "loss" in row] == list(range(5, 201, 5))
+    assert set(range(5, 201, 5)) <= {row["step"] for row in seen if "loss" in row}  # and others where time passed
+    assert f"finished after 200 updates; see `apex-lstm evaluate runs/{run.name}`, `apex-lstm sample runs" in out
     assert {row["workers"] for row in seen if "loss" in row} == {2}
     assert seen[-1]["validation_loss"] < 0.6, "it knows the two sentences by heart, or nearly"
     assert main(["evaluate", str(run)]) == 0
@@ -125,10 +131,10 @@ def test_a_forecast_from_file_to_file(folder, capsys):
     assert "MASE" in (out := capsys.readouterr().out) and "in 80%" in out
     newer = pd.DataFrame({"date": pd.date_range("2005-01-01", periods=60, freq="MS"), "y": np.arange(60.0)})
     newer.to_csv("newer.csv", index=False)
-    assert main(["forecast", str(run), "--data", "newer.csv", "--out", "f.parquet"]) == 0
-    said = pd.read_parquet("f.parquet")
+    assert main(["forecast", str(run), "--data", "newer.csv", "--out", "new/folder/f.parquet"]) == 0
+    said = pd.read_parquet("new/folder/f.parquet")
     assert list(said.columns) == ["series", "date", "q0.1", "q0.5", "q0.9"] and len(said) == 12
-    assert said["date"][0] == pd.Timestamp("2010-01-01") and (folder / "f.png").stat().st_size > 5_000
+    assert said["date"][0] == pd.Timestamp("2010-01-01") and (folder / "new/folder/f.png").stat().st_size > 5_000
     assert main(["evaluate", str(run), "--also", str(run)]) == 0 and "MASE" in capsys.readouterr().out
     _, shorter = started("forecast", "forecast.path=series.csv")
     train_here(config.model_copy(update={"forecast": config.forecast.model_copy(update={"horizon": 2})}), shorter)
@@ -138,6 +144,66 @@ def test_a_forecast_from_file_to_file(folder, capsys):
     assert "ends in .csv or .parquet" in capsys.readouterr().err
     assert main(["sample", str(run)]) == 2
     assert "learned neither text nor sound" in capsys.readouterr().err
+
+
+def test_text_without_a_line_end_goes_on_from_its_own_beginning(folder, capsys):
+    config, run = started("text", "text.path=book.txt", "text.chunk=16", "training.steps=2")
+    train_here(config, run)
+    assert main(["sample", str(run), "--length", "20"]) == 0
+    assert len(capsys.readouterr().out.rstrip("\n")) <= 20
+    assert main(["sample", str(run), "--length", "5", "--prompt", "t", "--temperature", "1e-45"]) == 0
+    assert main(["sample", str(run), "--length", "5", "--prompt", "t", "--out", "new/folder/x.txt"]) == 0
+    assert len((folder / "new/folder/x.txt").read_text()) == 7
+    capsys.readouterr()
+    for option, value, told in (
+        ("--temperature", "nan", "--temperature nan: expected a number of 0 or more"),
+        ("--temperature", "inf", "--temperature inf: expected"),
+        ("--temperature", "-1", "--temperature -1: expected"),
+        ("--seed", "-1", "--seed -1: expected 0 to 2^63 - 1"),
+        ("--prompt", "", "--prompt is empty"),
+        ("--out", "new", "--out 'new' can't be written: Is a directory"),
+        ("--out", "book.txt/x.txt", "--out 'book.txt/x.txt' can't be written"),
+    ):
+        assert main(["sample", str(run), "--length", "5", option, value]) == 2
+        err = capsys.readouterr().err
+        assert told in err and err.count("\n") == 1
+
+
+def test_a_terminal_that_knows_few_characters(folder, monkeypatch):
+    """As with PYTHONIOENCODING=ascii."""
+    (folder / "book.txt").write_text("caf\u00e9 \u2713 " * 300)
+    config, run = started("text", "text.path=book.txt", "text.chunk=16", "training.steps=1")
+    train_here(config, run)
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(sys, "stdout", out)
+    assert main(["sample", str(run), "--prompt", "caf\u00e9", "--length", "5"]) == 0
+    assert out.buffer.getvalue().startswith(b"caf\\xe9")
+
+
+def test_an_interval_that_holds_too_little_is_warned_of():
+    scores = {n: Score(3, 1.0, 1.0, 1.0, {"80%": held, "50%": 0.45}) for n, held in (("a", 0.4), ("b", 0.5))}
+    (told,) = too_narrow(scores)
+    assert told.startswith("warning: the 80% interval held 45.0% of the test's values")
+
+
+def test_a_picture_of_a_forecast_says_what_its_axes_are():
+    said = np.zeros((2, 3)) + [-1.0, 0.0, 1.0]
+    for times, label in (
+        (pd.date_range("2000-01-01", periods=3), "time"),
+        (np.arange(3), "step, 1: the first to come"),
+    ):
+        figure = fan({"sales": (times, np.zeros(3))}, {"sales": (times[:2], said)}, {}, levels=(0.1, 0.5, 0.9))
+        (axes,) = figure.axes
+        assert (axes.get_xlabel(), axes.get_ylabel()) == (label, "sales")
+        assert "0.1 to 0.9" in [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_says_what_each_argument_is(command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    text = " ".join(capsys.readouterr().out.replace("\u2502", " ").split())
+    assert ended.value.code == 0 and "] words" not in text and "RUN run" not in text
 
 
 def test_sound_from_folder_to_file(folder, capsys):

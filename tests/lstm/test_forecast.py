@@ -233,7 +233,7 @@ GOOD = "date,y\n" + "".join(f"2000-01-{d:02d},{d}\n" for d in range(1, 31))
 @pytest.mark.parametrize(
     ("content", "extra", "told"),
     [
-        (GOOD + "2000-01-05,3\n", {}, "a.csv:32: 2000-01-05 00:00 is there twice, first on line 6"),
+        (GOOD + "2000-01-05,3\n", {}, "a.csv:32: 2000-01-05 00:00 is there twice, first at a.csv:6"),
         (GOOD.replace("2000-01-09", "soon"), {}, "a.csv:10: date = 'soon' is no time"),
         (GOOD.replace(",9\n", ",nine\n"), {}, "a.csv:10: y = 'nine' is no number"),
         (GOOD[:124], {}, "y has 9 values; expected at least 25"),
