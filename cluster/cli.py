@@ -42,7 +42,8 @@ class Up:
     metrics_port: int = 8090
 
     def __call__(self) -> int:
-        from cluster.local_head import Ports, add_boards, up
+        from cluster.local_head import add_boards, up
+        from cluster.ports import Ports
 
         if self.cpus is not None and self.cpus < 1:
             raise UserError(f"command line: --cpus {self.cpus}: expected at least 1")
@@ -52,6 +53,8 @@ class Up:
         ports = Ports(self.port, self.dashboard_port, self.client_port, self.metrics_port)
         head = up(ports, self.cpus, store)
         session = head.session
+        if session is None:
+            raise UserError(f"the head at {head.dashboard} has ended as it started")
         boards = ", ".join(add_boards(session))
         print(
             f"dashboard  {head.dashboard}\n"

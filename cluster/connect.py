@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import os
 import re
+import secrets
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +22,10 @@ import grpc
 import ray
 
 from cluster.errors import UserError
+from cluster.initialised import check_same, initialised
+from cluster.interrupts import deaf_children
+from cluster.own_folders import can_write
+from cluster.sessions import end_own_ray
 
 CONNECT_TIMEOUT_S = 10.0
 # Now and then the process that serves a Ray Client dies as it is forked, on a busy machine twice; the next one lives.
@@ -39,8 +45,12 @@ class Embedded:
 def cluster_address(setting: str | None) -> str | None:
     """The cluster that `cluster.address` means; None for an embedded Ray.
 
-    Unset, it is RAY_ADDRESS: Ray sets that inside a submitted job, which is thus on its cluster with no setting at all.
+    In a process that is connected to a Ray it is that one: UserError when the setting asks for another. Elsewhere,
+    unset, it is RAY_ADDRESS: Ray sets that inside a submitted job, which is thus on its cluster with no setting at all.
     """
+    if (there := initialised()) is not None:
+        check_same(setting, there)
+        return there
     address = os.environ.get("RAY_ADDRESS") if setting is None else setting
     if not address or address == "local":
         return None
@@ -54,28 +64,57 @@ def cluster_address(setting: str | None) -> str | None:
 def connected(address: str | None, embedded: Embedded) -> Iterator[str | None]:
     """Ray, initialised: the cluster at `address`, for None an embedded one; yields the dashboard's host:port, if any.
 
-    UserError, in seconds, when it can't be.
+    UserError, in seconds, when it can't be. The Ray that this process is in already goes on when the block ends.
     """
+    if address is not None and address == initialised():
+        yield ray._private.worker.get_dashboard_url() or None  # type: ignore[no-untyped-call]
+        return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray starts workers at nice 15, so that its own services and every other process preempt the learner all the time.
     os.environ.setdefault("RAY_worker_niceness", "0")
-    context = _start(embedded) if address is None else _init(address)
+    if address is not None:
+        context = _init(address)
+        try:
+            yield context.dashboard_url or None
+        finally:
+            ray.shutdown()
+        return
+    with _token_to_start_with():
+        context, failed = _start(embedded), False
+        try:
+            yield context.dashboard_url or None
+        except Exception:
+            failed = True
+            raise
+        finally:
+            if (logs := end_own_ray(keep_logs=failed)) is not None:
+                print(f"Ray's logs of this run are kept in {logs}", file=sys.stderr)
+
+
+@contextmanager
+def _token_to_start_with() -> Iterator[None]:
+    """A token for a Ray of this process's own where there is none and the file that Ray would write can't be."""
+    if token() is not None or can_write(token_file().parent):
+        yield
+        return
+    os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
     try:
-        yield context.dashboard_url or None
+        yield
     finally:
-        ray.shutdown()
+        del os.environ["RAY_AUTH_TOKEN"]
 
 
 def _start(embedded: Embedded) -> Any:
     try:
-        return ray.init(
-            address="local",
-            num_cpus=embedded.num_cpus,
-            object_store_memory=embedded.object_store_bytes,
-            include_dashboard=embedded.dashboard,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        with deaf_children():
+            return ray.init(
+                address="local",
+                num_cpus=embedded.num_cpus,
+                object_store_memory=embedded.object_store_bytes,
+                include_dashboard=embedded.dashboard,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
     except Exception as error:  # Ray raises what has no class of its own
         raise UserError(
             f"Ray did not start on this machine: {first_line(error)}\n"

@@ -57,13 +57,13 @@ def fit(
     def ask() -> None:
         stop.touch()
         with suppress(OSError):  # Ctrl-C may have ended who reads our output; an error here would end the run
-            told("stopping after this update, with a checkpoint; once more stops at once, without")
+            told("asked to stop: after this update, then a checkpoint; once more stops at once, without")
 
+    stop.unlink(missing_ok=True)
+    _drop_stale_list(run)
     with connected(address, Embedded(workers.most * workers.cpus, OBJECT_STORE_BYTES)):
         if address is not None:
             wait_for_room(bundles(workers), workers.autoscale_s, told)
-        stop.unlink(missing_ok=True)
-        _drop_stale_list(run)
         try:
             with asked_to_stop(ask):
                 _trainer(loop, settings, workers, run, embedded=address is None).fit()
@@ -73,7 +73,7 @@ def fit(
         finally:
             stop.unlink(missing_ok=True)
     if stopped:
-        told(f"stopped; go on with train --resume {run}")
+        told(f"stopped with {whole(run)[-1].name}; go on with train --resume {run}")
         raise KeyboardInterrupt
 
 

@@ -36,3 +36,16 @@ def asked_to_stop(first: Callable[[], None] = lambda: None) -> Iterator[Callable
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def deaf_children() -> Iterator[None]:
+    """What is started inside does not hear SIGTERM, as Ray's processes don't hear Ctrl-C.
+
+    `timeout` and systemd send it to all processes of a run at once, and without Ray there is no last checkpoint.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

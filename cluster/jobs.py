@@ -83,7 +83,7 @@ class Jobs:
                         entrypoint=shlex.join(job.command),
                         submission_id=job.name or None,
                         runtime_env={"working_dir": str(package), "env_vars": environment},
-                        metadata={"submitted_by": getpass.getuser(), "trainer": job.command[0]},
+                        metadata={"submitted_by": _user(), "trainer": job.command[0]},
                     )
                 except (ValueError, RuntimeError) as error:
                     if "No available agent" in str(error) and time.monotonic() < deadline:
@@ -133,6 +133,14 @@ class Jobs:
         if not self.details(name).status.is_terminal():
             self._client.stop_job(name)
         return self.wait(name, float(JOB_STOP_WAIT_S) + 30)
+
+
+def _user() -> str:
+    """Who submits, by name; by number where the machine knows no name for it, as in containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def _packed(folder: Path, excludes: Sequence[str], place: Path) -> Path:

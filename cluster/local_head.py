@@ -23,22 +23,13 @@ import psutil
 
 from cluster.connect import token, token_file, token_source
 from cluster.errors import UserError
+from cluster.ports import Ports
 from cluster.runs import atomic_write
+from cluster.sessions import end, remove
 
 START_TIMEOUT_S = 90.0
 GRACE_S = 5.0  # for `ray start` to end what it started; then all of it is killed
-STOP_TIMEOUT_S = 20.0
 JOB_STOP_WAIT_S = "60"  # how long a stopped job may take to save itself before Ray kills it
-
-
-@dataclass(frozen=True)
-class Ports:
-    """Where the head listens. The client's port must lie outside Ray's range for workers, 10002 to 19999."""
-
-    gcs: int = 6379
-    dashboard: int = 8265
-    client: int = 10001
-    metrics: int = 8090
 
 
 @dataclass(frozen=True)
@@ -54,12 +45,15 @@ class Head:
         return f"http://127.0.0.1:{self.ports.dashboard}"
 
     @property
-    def session(self) -> Path:
-        """Ray's folder of logs and boards, as the command lines of the head's processes name it."""
+    def session(self) -> Path | None:
+        """Ray's folder of logs and boards, as the command lines of the head's processes name it; None when it has none.
+
+        So as it starts, and as it ends.
+        """
         for child in self.process.children(recursive=True) if self.process else []:
             if found := re.search(r"(/\S*/session_[^/\s]+)/", " ".join(child.cmdline())):
                 return Path(found[1])
-        raise UserError(f"the head at {self.dashboard} has no session folder: it is ending")
+        return None
 
     @property
     def process(self) -> psutil.Process | None:
@@ -88,15 +82,17 @@ def running_head() -> Head | None:
 
 
 def up(ports: Ports, cpus: int | None, object_store_bytes: int | None) -> Head:
-    """Start a head and wait until it takes jobs. UserError when one of `up` runs already, or Ray won't start."""
+    """Start a head and wait until it takes jobs.
+
+    UserError when one of `up` runs already or Ray won't start; when a port is taken, before anything is written.
+    """
     if (head := running_head()) is not None:
         raise UserError(f"a head runs already at {head.dashboard} (process {head.pid}); end it with apex-cluster down")
+    ports.check()
     created = ensure_token()
     if created:
         print(f"token written to {created}")
-    folder = state_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    log = folder / "head.log"
+    log = _log()
     with log.open("wb") as output:
         process = subprocess.Popen(
             _command(ports, cpus, object_store_bytes),
@@ -107,13 +103,27 @@ def up(ports: Ports, cpus: int | None, object_store_bytes: int | None) -> Head:
             start_new_session=True,
         )
     head = Head(process.pid, psutil.Process(process.pid).create_time(), ports)
-    atomic_write(folder / "head.json", json.dumps(asdict(head)).encode())
+    atomic_write(log.parent / "head.json", json.dumps(asdict(head)).encode())
     try:
         _wait(head, process, log)
     except BaseException:
         down(head)
         raise
     return head
+
+
+def _log() -> Path:
+    """Where the head's words go. UserError when the state folder can't be written."""
+    log = state_folder() / "head.log"
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.touch()
+    except OSError as error:
+        raise UserError(
+            f"state folder {str(log.parent)!r} cannot be written: {error.strerror}; expected one that "
+            f"can, give another by XDG_STATE_HOME"
+        ) from None
+    return log
 
 
 def ensure_token() -> Path | None:
@@ -129,7 +139,10 @@ def ensure_token() -> Path | None:
             os.fchmod(file.fileno(), 0o600)
             file.write(secrets.token_hex(32))
     except OSError as error:
-        raise UserError(f"token file {token_source()!r} cannot be written: {error.strerror}") from None
+        raise UserError(
+            f"token file {token_source()!r} cannot be written: {error.strerror}; expected one that can, give "
+            f"another by RAY_AUTH_TOKEN_PATH"
+        ) from None
     return path
 
 
@@ -139,7 +152,9 @@ def _command(ports: Ports, cpus: int | None, object_store_bytes: int | None) -> 
         "--dashboard-port": ports.dashboard,
         "--ray-client-server-port": ports.client,
         "--metrics-export-port": ports.metrics,
-        "--dashboard-agent-listen-port": _agent_port(),
+        # Not Ray's default: every other Ray here takes that, even one that starts at the same moment, and an agent that
+        # can't listen takes no jobs, silently.
+        "--dashboard-agent-listen-port": ports.free_port(),
         "--num-cpus": cpus,
         "--object-store-memory": object_store_bytes,
     }
@@ -149,21 +164,11 @@ def _command(ports: Ports, cpus: int | None, object_store_bytes: int | None) -> 
     return [sys.executable, "-m", "ray.scripts.scripts", "start", *here, *given]
 
 
-def _agent_port() -> int:
-    """A free one, not Ray's default: that is what every other Ray here takes, even one that starts at the same moment.
-
-    An agent that can't listen takes no jobs, silently.
-    """
-    with socket.socket() as listener:
-        listener.bind(("", 0))
-        return int(listener.getsockname()[1])
-
-
 def _environment() -> dict[str, str]:
     return {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_JOB_STOP_WAIT_TIME_S": JOB_STOP_WAIT_S,
-        **({} if "RAY_TMPDIR" in os.environ else {"RAY_TMPDIR": _own_folder()}),
+        **({} if "RAY_TMPDIR" in os.environ else {"RAY_TMPDIR": _made_own_folder()}),
         **os.environ,
         "RAY_AUTH_MODE": "token",
         # Ray starts workers at nice 15, so that every other process preempts the learner.
@@ -173,13 +178,18 @@ def _environment() -> dict[str, str]:
     }
 
 
-def _own_folder() -> str:
-    """Where this user's heads keep their sessions.
+def own_folder() -> Path:
+    """Where this user's heads keep their sessions."""
+    return Path(f"/tmp/apex-ray-{os.getuid()}")
+
+
+def _made_own_folder() -> str:
+    """The folder, there.
 
     Ray puts a job on the cluster of the last `ray start` that its folder, by default everybody's /tmp/ray, tells of.
     The path is short because sockets are made in it: theirs may have 107 bytes.
     """
-    folder = Path(f"/tmp/apex-ray-{os.getuid()}")
+    folder = own_folder()
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         owned = folder.lstat().st_uid == os.getuid()
@@ -216,19 +226,23 @@ def _last_words(lines: Sequence[str]) -> str:
 
 
 def down(head: Head) -> None:
-    """End the head and every process it started, and no other."""
+    """End the head and every process it started, and no other, and remove the files of its session."""
     process = head.process
     if process is not None:
         family = [process, *process.children(recursive=True)]
+        session = head.session
         process.terminate()
         psutil.wait_procs([process], GRACE_S)
-        for left in family:
-            try:
-                left.kill()
-            except psutil.NoSuchProcess:
-                continue
-        psutil.wait_procs(family, STOP_TIMEOUT_S)
+        end(family)
+        if session is not None:
+            _remove_files(session)
     (state_folder() / "head.json").unlink(missing_ok=True)
+
+
+def _remove_files(session: Path) -> None:
+    remove(session)
+    if session.parent.parent == own_folder() and not [s for s in session.parent.glob("session_*") if s.is_dir()]:
+        shutil.rmtree(own_folder(), ignore_errors=True)  # no other head of this user has its session there
 
 
 def add_boards(session: Path) -> list[str]:

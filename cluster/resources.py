@@ -38,8 +38,12 @@ class Bundle:
 
     @property
     def scheduled(self) -> dict[str, float]:
-        """What Ray schedules by: all but the object store, which it does not hand out."""
-        return {kind: amount for kind, amount in self.needs.items() if kind != "object_store_memory"}
+        """What Ray takes from the node for one of them: all but the object store, which it does not hand out.
+
+        Never empty, as Ray refuses that: a byte stands for "anywhere". No CPU does, which would be missing elsewhere.
+        """
+        amounts = {kind: amount for kind, amount in self.needs.items() if kind != "object_store_memory"}
+        return amounts or {"memory": 1.0}
 
     @property
     def minimum(self) -> int:
@@ -125,7 +129,8 @@ def fit(bundles: Sequence[Bundle], nodes: Sequence[Node]) -> Fit:
     placed: dict[str, dict[str, int]] = {bundle.name: {} for bundle in bundles}
 
     def place(bundle: Bundle) -> str | None:
-        able = [n for n in nodes if matches(n.labels, bundle.labels) and _holds(free[n.id], bundle.needs)]
+        taken = bundle.needs | bundle.scheduled
+        able = [n for n in nodes if matches(n.labels, bundle.labels) and _holds(free[n.id], taken)]
         if not able:
             return None
         best = min(
@@ -136,7 +141,7 @@ def fit(bundles: Sequence[Bundle], nodes: Sequence[Node]) -> Fit:
                 -free[n.id].get("CPU", 0),
             ),
         )
-        for kind, amount in bundle.needs.items():
+        for kind, amount in taken.items():
             free[best.id][kind] -= amount
         if best.id not in used:
             used.append(best.id)
@@ -155,6 +160,11 @@ def fit(bundles: Sequence[Bundle], nodes: Sequence[Node]) -> Fit:
     if largest == scaling.count and scaling.needs:
         largest += sum(place_all(scaling, None).values())
     return Fit(bundles, nodes, placed, largest)
+
+
+def cpus(bundles: Sequence[Bundle]) -> float:
+    """CPUs that Ray takes for all of them."""
+    return sum(bundle.scheduled.get("CPU", 0.0) * bundle.count for bundle in bundles)
 
 
 def _holds(free: Mapping[str, float], needs: Mapping[str, float]) -> bool:

@@ -32,7 +32,7 @@ def ask_autoscaler(needs: Sequence[Bundle]) -> None:
     """Have the cluster's autoscaler, if it has one, make room for all of `needs` at once; none: take the wish back."""
     from ray.autoscaler.sdk import request_resources
 
-    wanted = [b for b in needs for _ in range(b.count) if b.scheduled]
+    wanted = [b for b in needs for _ in range(b.count)]
     request_resources(bundles=[b.scheduled for b in wanted], bundle_label_selectors=[dict(b.labels) for b in wanted])
 
 

@@ -11,7 +11,8 @@ class WorkersConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     address: str | None = Field(
-        None, description="auto, host:port, ray://host:port or local; null: RAY_ADDRESS or local"
+        None,
+        description="auto, host:port, ray://host:port or local; null: the Ray of this process, RAY_ADDRESS or local",
     )
     count: PositiveInt | tuple[PositiveInt, PositiveInt] = Field(
         1, description="workers, or [fewest, most]: as many as there is room for, and more when nodes join"

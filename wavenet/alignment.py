@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from cluster.errors import UserError
+from wavenet.corpus import shown
 from wavenet.espeak import UnsayableError, say
 from wavenet.phones import PAUSE, bare
 from wavenet.sound import SUFFIXES, UnusableError, read
@@ -51,7 +52,7 @@ def align_folder(folder: Path, text: Path | None, told: Callable[[str], None]) -
     texts = transcripts(folder, text, paths)
     aligner, seconds, count = Aligner(), 0.0, 0
     for path in paths:
-        name = path.relative_to(folder)
+        name = shown(path.relative_to(folder))
         known = next((texts[key] for key in _keys(path) if key in texts), None)
         if known is None:
             told(f"skipped: {name} has no text")

@@ -15,6 +15,7 @@ from cluster.command_line import run
 from cluster.config import format_resolved, refuse_changes
 from cluster.errors import UserError
 from cluster.runs import open_run
+from cluster.training_log import ByTime
 from wavenet.config import WaveNetConfig, load, load_run_config, presets
 from wavenet.data_cli import KINDS, DataCommand
 
@@ -22,8 +23,11 @@ DESCRIPTION = "WaveNet: learn a folder of sound, generate more of it. --version 
 CHUNK_S = 0.02  # of generated sound at a time
 SHORTEST_S = 0.001
 
-Words = Annotated[Positional[tuple[str, ...]], arg(metavar="[PRESET] [KEY=VALUE ...]", help_behavior_hint="")]
-RunFolder = Annotated[Positional[str], arg(metavar="RUN")]
+WORDS_HELP = "a preset's name or a .yaml file, then settings on top; apex-wavenet config PRESET lists them"
+Words = Annotated[
+    Positional[tuple[str, ...]], arg(metavar="[PRESET] [KEY=VALUE ...]", help=WORDS_HELP, help_behavior_hint="")
+]
+RunFolder = Annotated[Positional[str], arg(metavar="RUN", help="folder of a run", help_behavior_hint="")]
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Generate:
     out: Annotated[str, arg(metavar="FILE")] = "generated.wav"
     """.wav or .flac; - for 16-bit samples on standard output as they are made"""
     seconds: float = 3.0
+    """of sound"""
     prime: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """a recording to go on from"""
     like: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="")] = None
@@ -64,11 +69,13 @@ class Generate:
     top_k: Annotated[int | None, arg(metavar="K", help_behavior_hint="")] = None
     """draw from the K likeliest classes only"""
     speaker: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
+    """whose voice, where the network learned several"""
     weights: Literal["float32", "bfloat16", "int8"] = "bfloat16"
     """how they are stored while generating on a CPU"""
     device: Literal["cpu", "cuda"] = "cpu"
     """cuda: torch with CUDA graphs, in float32"""
     seed: int = 0
+    """of the draws"""
 
     def __call__(self) -> int:
         from wavenet.speaking import Request, generate_to
@@ -97,7 +104,7 @@ class Speak:
     """Say a text with a network trained on phones: eSpeak NG tells which phone is when, the network how it sounds."""
 
     run: RunFolder
-    text: Annotated[Positional[str], arg(metavar="TEXT")]
+    text: Annotated[Positional[str], arg(metavar="TEXT", help="what to say", help_behavior_hint="")]
     language: str = "en"
     """en or ja"""
     voice: str = "f1"
@@ -107,9 +114,13 @@ class Speak:
     out: Annotated[str, arg(metavar="FILE")] = "spoken.wav"
     """.wav or .flac"""
     temperature: float = 0.9
+    """below 1: likelier samples"""
     weights: Literal["float32", "bfloat16", "int8"] = "bfloat16"
+    """how they are stored while generating on a CPU"""
     device: Literal["cpu", "cuda"] = "cpu"
+    """cuda: torch with CUDA graphs, in float32"""
     seed: int = 0
+    """of the draws"""
 
     def __call__(self) -> int:
         from wavenet.speaking import Request, speak_to
@@ -139,20 +150,21 @@ class Evaluate:
     run: RunFolder
     against: Annotated[str | None, arg(metavar="RUN", help_behavior_hint="")] = None
     """another run with the same files, unconditioned for example: file by file"""
-    distances: int = 0
+    distances: Annotated[int, arg(metavar="N")] = 0
     """say the first N held-out files again, and tell the mel-cepstral distance to the recordings"""
 
     def __call__(self) -> int:
         from wavenet.evaluation import compare, distances, evaluate, evaluate_alone
 
-        found = evaluate(open_run(self.run))
+        progress = ByTime(_told_beside)
+        found = evaluate(open_run(self.run), progress)
         for name, bits in found.bits.items():
             print(f"{name:<40} {bits:7.4f} bits/sample")
         if self.against:
-            for name, value in compare(found, evaluate_alone(open_run(self.against))).items():
+            for name, value in compare(found, evaluate_alone(open_run(self.against), progress)).items():
                 print(f"{name:<40} {value:7.4f}")
         if self.distances:
-            for name, db in distances(open_run(self.run), self.distances, 0.9).items():
+            for name, db in distances(open_run(self.run), self.distances, 0.9, progress).items():
                 print(f"{name:<40} {db:7.2f} dB")
         return 0
 
@@ -186,6 +198,11 @@ def _check_seed(seed: int) -> None:
 
 def _told(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
+
+
+def _told_beside(text: str) -> None:
+    """Where it does not mix with a result that is written to a file."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 Command = (

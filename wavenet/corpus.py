@@ -23,6 +23,7 @@ from wavenet.phones import Timeline, read_timeline, vocabulary
 from wavenet.sound import SUFFIXES, UnusableError, read
 
 CACHE = "APEX_CACHE"  # environment variable: where decoded sound is kept
+READING = 2  # goes up when a file is read as other samples than before: what is kept is then decoded anew
 Samples = npt.NDArray[np.int16]
 
 
@@ -30,7 +31,7 @@ Samples = npt.NDArray[np.int16]
 class Recording:
     """One file."""
 
-    name: str  # path from the corpus' folder
+    name: str  # path from the corpus' folder, as `shown`
     samples: Samples  # 16 bits
     speaker: int = 0
     phones: Timeline | None = None
@@ -89,15 +90,15 @@ def load_corpus(config: DataConfig, known: tuple[Sequence[str], Sequence[str]] |
                 scores[path] = read_score_of(path)
             usable[path] = _cached(path, config)
         except (UnusableError, ValueError) as error:
-            skipped.append(f"{path.relative_to(folder)} {error}")
+            skipped.append(f"{shown(path.relative_to(folder))} {error}")
     names = speaker_names(usable, folder) if config.speakers == "folder" else {}
     speakers = sorted(set(names.values())) if known is None else known[0]
     for path in [p for p, name in names.items() if name not in speakers]:
-        skipped.append(f"{path.relative_to(folder)} is of {names[path]!r}, a speaker that the run does not know")
+        skipped.append(f"{shown(path.relative_to(folder))} is of {names[path]!r}, a speaker that the run does not know")
         del usable[path]
     found = [
         Recording(
-            str(p.relative_to(folder)),
+            shown(p.relative_to(folder)),
             samples,
             speakers.index(names[p]) if names else 0,
             lines.get(p),
@@ -120,7 +121,12 @@ def speaker_names(paths: Iterable[Path], folder: Path) -> dict[Path, str]:
     """Of each file: the folder that it lies in, with its path below `folder` where others have the same name."""
     parents = {p: p.parent for p in paths}
     count = Counter(parent.name for parent in set(parents.values()))
-    return {p: q.name if count[q.name] == 1 else str(q.relative_to(folder)) for p, q in parents.items()}
+    return {p: shown(q.name if count[q.name] == 1 else q.relative_to(folder)) for p, q in parents.items()}
+
+
+def shown(path: str | Path) -> str:
+    """As text that any file and terminal takes: bytes of a name that are no UTF-8 are spelled by their numbers."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def split(found: Sequence[Recording], fraction: float) -> tuple[list[Recording], list[Recording]]:
@@ -156,8 +162,8 @@ def _cached(path: Path, config: DataConfig) -> Samples:
     timed = config.conditions in ("phones", "notes")  # their times count from the beginning
     trim_db = None if timed else config.trim_db
     state = path.stat()
-    facts = f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}|{config.sample_rate}|{trim_db}"
-    cached = _cache_folder() / f"{hashlib.sha256(facts.encode()).hexdigest()[:32]}.npy"
+    facts = f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}|{config.sample_rate}|{trim_db}|{READING}"
+    cached = _cache_folder() / f"{hashlib.sha256(os.fsencode(facts)).hexdigest()[:32]}.npy"
     try:
         kept: Samples = np.load(cached, allow_pickle=False)
         return kept

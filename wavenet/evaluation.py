@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from wavenet import checkpoint
 from wavenet.cepstra import distance
 from wavenet.config import WaveNetConfig, load_run_config
 from wavenet.corpus import Corpus, Recording, frequencies, load_corpus
-from wavenet.crops import Cropper
+from wavenet.crops import Cropper, Crops
 from wavenet.fast.weights import Kind
 from wavenet.features import Features, features
 from wavenet.generate import Generator
@@ -28,10 +28,15 @@ from wavenet.model import WaveNet
 from wavenet.mu_law import CLASSES, encode
 from wavenet.resynthesis import CHUNK, conditions, said_again
 
+Told = Callable[[str], None]
 Codes = npt.NDArray[np.int64]
 PREDICTOR_ORDER = 32
 BATCH = 8
 ROUNDING_SAMPLES = 100_000
+
+
+def quiet(text: str) -> None:
+    """For whom nobody watches."""
 
 
 class Others:
@@ -54,25 +59,27 @@ class Evaluated:
     output: str = "softmax"  # what a sample is: one of 256 classes, or of 65,536 numbers
 
 
-def evaluate(run: Path) -> Evaluated:
-    """The network beside simpler models of the same samples."""
+def evaluate(run: Path, progress: Told = quiet) -> Evaluated:
+    """The network beside simpler models of the same samples. `progress` is told how far it is, often."""
+    progress("reading the sound")
     config, corpus, model, made = _opened(run)
-    by_file = bits_by_file(config, model, corpus.validation, made)
+    by_file = bits_by_file(config, model, corpus.validation, made, progress)
     found = {"WaveNet": mean_bits(by_file)}
     if made is not None and len(corpus.validation) > 1:
         others = Others(made, corpus.validation)
-        wrong = bits_by_file(config, model, corpus.validation, others)
+        wrong = bits_by_file(config, model, corpus.validation, others, progress)
         found[f"with the {config.data.conditions} of another file"] = mean_bits(wrong)
     if model.config.output == "softmax":
-        found |= rounding_cost(model, corpus.validation, made)
+        found |= rounding_cost(model, corpus.validation, made, progress)
+        progress("simpler models")
         found |= simpler(corpus.train, corpus.validation, config.data.sample_rate)
     return Evaluated(found, by_file, model.config.output)
 
 
-def evaluate_alone(run: Path) -> Evaluated:
+def evaluate_alone(run: Path, progress: Told = quiet) -> Evaluated:
     """The network only: what a comparison of two runs needs."""
     config, corpus, model, made = _opened(run)
-    by_file = bits_by_file(config, model, corpus.validation, made)
+    by_file = bits_by_file(config, model, corpus.validation, made, progress)
     return Evaluated({"WaveNet": mean_bits(by_file)}, by_file, model.config.output)
 
 
@@ -85,13 +92,26 @@ def _opened(run: Path) -> tuple[WaveNetConfig, Corpus, WaveNet, Features | None]
 
 
 def bits_by_file(
-    config: WaveNetConfig, model: WaveNet, recordings: Sequence[Recording], made: Features | None
+    config: WaveNetConfig,
+    model: WaveNet,
+    recordings: Sequence[Recording],
+    made: Features | None,
+    progress: Told = quiet,
 ) -> dict[str, tuple[float, int]]:
     """(bits of all samples, their number) of each recording."""
     cropper = Cropper(model.config, config.training.segment_samples, made)
     counts = {r.name: len(r.samples) for r in recordings}
+    total, done = sum(counts.values()), 0
+
+    def heard(recording: Recording) -> Iterator[Crops]:
+        nonlocal done
+        for crops in cropper.all([recording], BATCH):
+            yield crops
+            done += int(crops.counted.sum())
+            progress(f"held-out sound: {done / total:.0%} of {total / config.data.sample_rate:,.0f} s heard")
+
     return {
-        r.name: (held_out_bits(model.config, model, cropper.all([r], BATCH), _alone) * counts[r.name], counts[r.name])
+        r.name: (held_out_bits(model.config, model, heard(r), _alone) * counts[r.name], counts[r.name])
         for r in recordings
     }
 
@@ -116,14 +136,17 @@ def compare(one: Evaluated, other: Evaluated) -> dict[str, float]:
     }
 
 
-def rounding_cost(model: WaveNet, held: Sequence[Recording], made: Features | None) -> dict[str, float]:
+def rounding_cost(
+    model: WaveNet, held: Sequence[Recording], made: Features | None, progress: Told = quiet
+) -> dict[str, float]:
     """What smaller weights add to the bits, by the kernels that generate: over the beginnings of all held-out files."""
     bits: dict[Kind, float] = {}
     each = -(-ROUNDING_SAMPLES // len(held))
     kinds: tuple[Kind, ...] = ("float32", "bfloat16", "int8")
     for kind in kinds:
         cost, counted = 0.0, 0
-        for recording in held:
+        for i, recording in enumerate(held):
+            progress(f"{kind} weights: {i} of {len(held)} files heard")
             codes = encode(recording.sound)[:each].astype(np.float32)[:, None]
             speakers, local = conditions(model, made, recording, len(codes))
             generator = Generator(model, 1, kind, speakers=speakers)
@@ -136,7 +159,7 @@ def rounding_cost(model: WaveNet, held: Sequence[Recording], made: Features | No
     return {f"more with {kind} weights": bits[kind] - bits["float32"] for kind in kinds[1:]}
 
 
-def distances(run: Path, files: int, temperature: float) -> dict[str, float]:
+def distances(run: Path, files: int, temperature: float, progress: Told = quiet) -> dict[str, float]:
     """Mel-cepstral distance in dB of held-out recordings, said again by the network, to themselves and to others.
 
     The mean of the first `files` of them. UserError for a run without a local condition.
@@ -147,7 +170,10 @@ def distances(run: Path, files: int, temperature: float) -> dict[str, float]:
     held, rate = corpus.validation[:files], config.data.sample_rate
     if len(held) < 2:
         raise UserError(f"run {str(run)!r} has {len(held)} held-out files; expected two, to tell one from the other")
-    said = [said_again(model, made, r, len(r.samples), temperature=temperature) for r in held]
+    said = []
+    for i, r in enumerate(held):
+        progress(f"{i} of {len(held)} files said again")
+        said.append(said_again(model, made, r, len(r.samples), temperature=temperature))
     own = [distance(sound, r.sound, rate) for sound, r in zip(said, held, strict=True)]
     others = [distance(sound, r.sound, rate) for sound, r in zip(said, [*held[1:], held[0]], strict=True)]
     real = [distance(a.sound, b.sound, rate) for a, b in zip(held, [*held[1:], held[0]], strict=True)]

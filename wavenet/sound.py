@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import librosa
@@ -10,6 +11,7 @@ import numpy.typing as npt
 import soundfile
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".m4a", ".wma")
+LOUDEST = 4.0  # of full scale 1: louder mixes (12 dB over) are numbers of another scale
 SILENT = 1e-4  # a file that never gets louder, of full scale 1, is silence: -80 dB
 
 
@@ -20,7 +22,7 @@ class UnusableError(Exception):
 def read(path: Path, rate: int, trim_db: float | None) -> npt.NDArray[np.float32]:
     """Samples [N] in [-1, 1]: channels mixed down, resampled to `rate`, silence at both ends cut off.
 
-    UnusableError for a file that is broken, empty or silent.
+    UnusableError for a file that is broken, empty, silent, or of numbers on another scale.
     """
     if not path.stat().st_size:
         raise UnusableError("is empty")
@@ -35,6 +37,11 @@ def read(path: Path, rate: int, trim_db: float | None) -> npt.NDArray[np.float32
         raise UnusableError("has no samples")
     if np.abs(mono).max() < SILENT:
         raise UnusableError("is silent")
+    if (peak := float(np.abs(mono).max())) > LOUDEST:
+        raise UnusableError(
+            f"has samples up to {peak:,.0f}; expected -1 to 1 in a file of floating-point numbers: divide them by "
+            "their full scale, 32,768 for numbers of 16 bits"
+        )
     if own_rate != rate:
         mono = librosa.resample(mono, orig_sr=own_rate, target_sr=rate)
     if trim_db is not None:
@@ -44,7 +51,8 @@ def read(path: Path, rate: int, trim_db: float | None) -> npt.NDArray[np.float32
 
 def _decoded(path: Path) -> tuple[npt.NDArray[np.float32], int]:
     try:
-        sound, rate = soundfile.read(path, dtype="float32", always_2d=True)
+        # As bytes: soundfile refuses text that is no UTF-8, which a name need not be.
+        sound, rate = soundfile.read(os.fsencode(path), dtype="float32", always_2d=True)
         return sound, int(rate)
     except soundfile.LibsndfileError:
         if path.suffix.lower() in (".wav", ".flac", ".ogg", ".aif", ".aiff", ".au"):

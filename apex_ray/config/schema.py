@@ -237,7 +237,7 @@ class CheckpointConfig(Section):
 class ClusterConfig(Section):
     address: str | None = Field(
         None,
-        description="null: RAY_ADDRESS where it is set, as in a submitted job, else Ray embedded in this process "
+        description="null: the Ray that this process is in, or RAY_ADDRESS, as in a submitted job, or an embedded Ray "
         "(local: always that); auto, host:port or ray://host:port: a cluster that is there",
     )
     learner_labels: dict[str, str] = Field(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -19,7 +21,8 @@ from apex_ray.demand import bundles, object_store_bytes
 from apex_ray.sizes import Sizes
 from cluster.connect import Embedded, cluster_address, connected
 from cluster.errors import UserError
-from cluster.resources import Bundle, Fit, bundle_table, emptied, fit, node_table, snapshot
+from cluster.initialised import end_actors, free_cpus, initialised
+from cluster.resources import Bundle, Fit, Node, bundle_table, cpus, emptied, fit, node_table, snapshot
 from cluster.room import ask_autoscaler
 
 PLACEMENT_TIMEOUT_S = 60.0
@@ -34,7 +37,8 @@ class Site:
     bundles: list[Bundle]  # the actors' last
     embedded: bool
     dashboard: str | None = None  # host:port
-    note: str = ""  # of what the run starts without
+    note: str = ""  # what its user should know
+    namespace: str | None = None  # of the run's actors, and its placement group's name; None: the process's own Ray job
 
     @property
     def gpu(self) -> bool:
@@ -46,27 +50,65 @@ class Site:
 def joined(config: ApexConfig, sized: Callable[[int | None], Sizes]) -> Iterator[Site]:
     """Ray, initialised, with room for the run; `sized` says how large it is on so many cores (None: this machine's).
 
-    An embedded Ray ends with the run. UserError when the cluster can't be reached or is too small.
+    An embedded Ray ends with the run, the one that this process is in already goes on. UserError when the cluster can't
+    be reached or is too small.
     """
-    address = cluster_address(config.cluster.address)
+    there, address = initialised(), cluster_address(config.cluster.address)
     if address is None:
         sizes = sized(None)
-        # More actors than cores is the user's choice on one machine; Ray would leave them pending for ever.
-        wanted = sizes.actors * sizes.actor_cpus + sizes.learner_threads + sizes.inference_cpus
-        store = config.cluster.object_store_bytes or object_store_bytes(config, sizes)
-        embedded = Embedded(max(os.cpu_count() or 1, wanted), store, config.cluster.dashboard)
+        embedded, _ = own_ray(config, sizes, os.cpu_count() or 1)
         with connected(None, embedded) as dashboard:
-            gpus = _gpus(config)
-            # One machine, whose memory was checked before: nothing is left for Ray to decide.
-            needs = [Bundle(b.name, b.cpus, b.gpus, count=b.count) for b in bundles(config, sizes, gpus)]
-            yield Site(sizes, needs, embedded=True, dashboard=dashboard)
+            yield Site(
+                sizes,
+                _unbound(bundles(config, sizes, _gpus(config, embedded=True))),
+                embedded=True,
+                dashboard=dashboard,
+            )
         return
     with connected(address, Embedded(0, 0)) as dashboard:
         resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
         sizes = sized(max(int(resources.get("CPU", 0)), 1))
-        needs = bundles(config, sizes, _gpus(config))
+        needs = bundles(config, sizes, _gpus(config, embedded=False))
+        if there is None:
+            found = _room(needs, config.cluster.autoscale_s)
+            yield Site(sizes, needs, embedded=False, dashboard=dashboard, note=_note(found))
+            return
+        needs, crowd = crowded(needs, snapshot())
         found = _room(needs, config.cluster.autoscale_s)
-        yield Site(sizes, needs, embedded=False, dashboard=dashboard, note=_note(found))
+        note = "; ".join(filter(None, (f"joined the Ray at {there}, which goes on after the run", crowd, _note(found))))
+        namespace, free = f"apex-ray-{uuid.uuid4().hex[:12]}", free_cpus()
+        try:
+            yield Site(sizes, needs, embedded=False, dashboard=dashboard, note=note, namespace=namespace)
+        finally:
+            end_actors(namespace, free)
+
+
+def own_ray(config: ApexConfig, sizes: Sizes, cores: int) -> tuple[Embedded, list[Bundle]]:
+    """(a Ray that holds the run, on a machine with so many cores and no GPU; the bundles that it holds)."""
+    needs = _unbound(bundles(config, sizes, gpus=0.0))
+    # More actors than cores is the user's choice on one machine; Ray would leave them pending for ever.
+    store = config.cluster.object_store_bytes or object_store_bytes(config, sizes)
+    return Embedded(max(cores, math.ceil(cpus(needs))), store, config.cluster.dashboard), needs
+
+
+def _unbound(needs: list[Bundle]) -> list[Bundle]:
+    """Without bytes: the memory of one machine was checked before, and nothing of it is left for Ray to decide."""
+    return [Bundle(b.name, b.cpus, b.gpus, count=b.count) for b in needs]
+
+
+def crowded(needs: list[Bundle], nodes: list[Node]) -> tuple[list[Bundle], str]:
+    """(`needs` with less of a CPU each where the one machine that there is has too few free, what to say of it).
+
+    More processes than cores is the user's choice on one machine, but Ray would leave them pending for ever. Where not
+    one CPU is free, others have the machine, and `needs` stay as they are.
+    """
+    least = cpus([replace(b, count=b.minimum) for b in needs])
+    free = nodes[0].free.get("CPU", 0.0)
+    if len(nodes) > 1 or least <= free or free < 1:
+        return needs, ""
+    share = free / least  # Ray counts in ten-thousandths
+    less = [replace(b, cpus=max(math.floor(1000 * b.cpus * share), 1) / 1000 if b.cpus else 0.0) for b in needs]
+    return less, f"its {free:g} free CPU are shared by processes that would take {least:g}"
 
 
 def _room(needs: list[Bundle], autoscale_s: float) -> Fit:
@@ -107,13 +149,12 @@ def _note(found: Fit) -> str:
 class Placement:
     """One placement group for all but the actors: learner and first shard on one node, the rest packed near it."""
 
-    def __init__(self, needs: list[Bundle]) -> None:
+    def __init__(self, needs: list[Bundle], name: str | None) -> None:
         self._needs = [b for b in needs[:-1] for _ in range(b.count)]
-        # Ray refuses an empty bundle; a hundredth of a CPU stands for "anywhere".
-        amounts = [b.scheduled or {"CPU": 0.01} for b in self._needs]
+        amounts = [b.scheduled for b in self._needs]
         selectors = [dict(b.labels) for b in self._needs]
         labels = {"bundle_label_selector": selectors} if any(selectors) else {}
-        self._group: Any = placement_group(amounts, strategy="PACK", **labels)
+        self._group: Any = placement_group(amounts, strategy="PACK", name=name or "", **labels)
         try:
             ray.get(self._group.ready(), timeout=PLACEMENT_TIMEOUT_S)
         except ray.exceptions.GetTimeoutError:
@@ -128,16 +169,11 @@ class Placement:
         return PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=index)
 
 
-def _gpus(config: ApexConfig) -> float:
+def _gpus(config: ApexConfig, embedded: bool) -> float:
     """GPUs of the cluster. UserError when the learner is to have one and there is none."""
     gpus = float(ray.cluster_resources().get("GPU", 0))  # type: ignore[no-untyped-call]
     device = config.learner.device
-    if (
-        device.startswith("cuda")
-        and not gpus
-        and cluster_address(config.cluster.address)
-        and config.cluster.autoscale_s
-    ):
+    if device.startswith("cuda") and not gpus and not embedded and config.cluster.autoscale_s:
         return 1.0  # the autoscaler is asked for it; a cluster may start from no node at all
     if device.startswith("cuda") and not gpus:
         there = "this machine's torch sees none" if not torch.cuda.is_available() else "Ray was told of none"

@@ -86,10 +86,10 @@ class Program:
     def start(self, resume: bool) -> None:
         """Start every node and its loop. UserError when one can't be built."""
         config, spec, sizes = self._config, self._spec, self._sizes
-        self._placement = Placement(self._site.bundles)
+        self._placement = Placement(self._site.bundles, self._site.namespace)
         learner = remote(
             name="learner",
-            num_cpus=sizes.learner_threads,
+            num_cpus=self._site.bundles[0].cpus,
             num_gpus=self._gpu_share,
             concurrency_groups=learner_node.GROUPS,
             **self._beside_learner,
@@ -128,7 +128,12 @@ class Program:
     @property
     def _beside_learner(self) -> dict[str, Any]:
         """Options of what runs on the learner's node."""
-        return {"scheduling_strategy": self._placement.of("learner+replay-0"), **NO_RESTART}
+        return {"scheduling_strategy": self._placement.of("learner+replay-0"), **self._in_place}
+
+    @property
+    def _in_place(self) -> dict[str, Any]:
+        """Options of what Ray is not to start anew."""
+        return {"namespace": self._site.namespace, **NO_RESTART}
 
     def _start_shards(self) -> list[Any]:
         """All shards; the first counts inserts and samples for all of them."""
@@ -140,7 +145,7 @@ class Program:
                 num_cpus=0,
                 concurrency_groups=replay_node.concurrency_groups(count),
                 scheduling_strategy=self._placement.of(*bundle),
-                **NO_RESTART,
+                **self._in_place,
             )(ReplayNode)
             shards.append(replay.remote(self._config, self._spec, self._sizes, shard, shards[0] if shards else None))
         return shards
@@ -177,7 +182,8 @@ class Program:
         half = self._gpu and self._gpu_share < 1
         inference = remote(
             name="inference",
-            num_cpus=0 if half else self._sizes.inference_cpus,
+            namespace=self._site.namespace,
+            num_cpus=0 if half else self._inference_bundle.cpus,
             num_gpus=0.5 if half else self._inference_bundle.gpus,
             scheduling_strategy=self._placement.of("learner+replay-0" if half else "inference"),
             max_concurrency=2 * self._sizes.actors * self._config.actors.groups,
@@ -191,9 +197,10 @@ class Program:
         labels = self._config.cluster.actor_labels
         actor = remote(
             name=f"actor-{index}{f'-r{self._incarnations}' if index in self._fleet else ''}",
-            num_cpus=self._sizes.actor_cpus,
+            num_cpus=self._site.bundles[-1].cpus,
+            scheduling_strategy="DEFAULT",  # anywhere: a Tune trial's placement group has no room for actors
             **({"label_selector": labels} if labels else {}),
-            **NO_RESTART,
+            **self._in_place,
         )(ActorNode)
         handle = actor.remote(self._config, self._spec, self._sizes, index, self._incarnations)
         self._incarnations += 1

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from apex_ray.config.load import load
 from apex_ray.demand import bundles, plan
+from apex_ray.nodes.connection import own_ray
 from apex_ray.sizes import resolve_sizes
 from apex_ray.types import EnvSpec
 from cluster.errors import UserError
-from cluster.resources import Bundle
+from cluster.resources import Bundle, Node, fit
 
 PONG = EnvSpec("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
 
@@ -41,6 +44,30 @@ def test_shards_share_the_bytes() -> None:
     assert four["replay"].count == 3 and four["replay"].cpus == 0
     whole = one["learner+replay-0"].memory_bytes
     assert four["replay"].memory_bytes == four["learner+replay-0"].memory_bytes == pytest.approx(whole / 4, rel=0.01)
+
+
+@given(
+    actors=st.integers(1, 12),
+    shards=st.integers(1, 5),
+    threads=st.integers(1, 4),
+    groups=st.sampled_from([1, 2]),
+    inference=st.sampled_from(["local", "central"]),
+    learner=st.integers(1, 6),
+)
+def test_a_ray_of_its_own_holds_the_run_and_no_more(
+    actors: int, shards: int, threads: int, groups: int, inference: str, learner: int
+) -> None:
+    words = [f"actors.count={actors}", f"replay.shards={shards}", f"learner.threads={learner}"]
+    words += [f"actors.threads={threads}", f"actors.groups={groups}", f"actors.inference={inference}"]
+    config = load("cartpole", words).config
+    spec = EnvSpec("CartPole-v1", (4,), "float32", 1, 2, 1)
+    embedded, needs = own_ray(config, resolve_sizes(config, spec, 1), cores=1)
+    # By hand: a group of environments that infers by itself runs beside the other.
+    of_actor = threads * (2 if groups == 2 and inference == "local" else 1)
+    assert embedded.num_cpus == learner + actors * of_actor + (threads if inference == "central" else 0)
+    amounts = {"CPU": float(embedded.num_cpus), "memory": 1e9}
+    assert fit(needs, [Node("here", "here", amounts, amounts)]).whole
+    assert all(b.scheduled for b in needs), "Ray refuses an empty bundle"
 
 
 @pytest.mark.parametrize(("gpus", "device", "learner", "inference"), [

@@ -1,4 +1,9 @@
 import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -6,10 +11,11 @@ from pydantic import ValidationError
 from ray.exceptions import ActorDiedError
 from ray.train import Checkpoint
 
-from cluster.checkpoints import FILES
+from cluster.checkpoints import FILES, newest, updates
 from cluster.data_parallel import _drop_stale_list, is_mistake, newest_checkpoint
 from cluster.errors import UserError
 from cluster.workers_config import WorkersConfig
+from tests.cluster.heads import Reader
 
 
 @pytest.mark.parametrize(
@@ -70,3 +76,23 @@ def test_a_range_of_workers_rises():
     assert WorkersConfig(count=(2, 2)).fewest == 2
     with pytest.raises(ValidationError, match=r"count \[3, 2\] asks for at least 3 and at most 2; expected \[fewest"):
         WorkersConfig(count=(3, 2))
+
+
+@pytest.mark.timeout(300)
+def test_sigterm_to_all_processes_of_a_run_leaves_a_checkpoint_and_no_files_of_ray(tmp_path):
+    words = ["train", "adding", "adding.steps=20", "training.steps=1000000", "training.report_every_steps=5"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "lstm.cli", *words, "training.validate_every_steps=1000000", f"runs_dir={tmp_path}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    reader = Reader(process)
+    reader.until("step ")
+    os.killpg(process.pid, signal.SIGTERM)  # as `timeout` does; Ray's services are in the group
+    told = reader.until("stopped with checkpoint_")
+    assert process.wait() == 130
+    (run,) = tmp_path.iterdir()
+    assert updates(run) > 0 and newest(run).name in told and f"--resume {run}" in told
+    assert not list(Path("/tmp/ray").glob(f"session_*_{process.pid}"))

@@ -38,6 +38,7 @@ def test_from_up_to_down(tmp_path: Path, head: Head) -> None:
     finally:
         code, out = other.run("apex-cluster", "down")
     assert code == 0 and other.url in out
+    assert not list(Path(other.sessions.name).glob("ray/session_*")), "files of its session are left"
     assert not {p.pid for p in psutil.process_iter() if p.pid in mine}
     assert head.run("apex-cluster", "list")[0] == 0, "the other one goes on"
     code, out = other.run("apex-cluster", "down")

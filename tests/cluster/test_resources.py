@@ -97,12 +97,14 @@ def test_no_node_gives_more_than_it_has_and_none_is_left_with_room(
     for n in nodes:
         left = dict(n.free)
         for bundle in bundles:
-            for kind, amount in bundle.needs.items():
+            for kind, amount in (bundle.needs | bundle.scheduled).items():
                 left[kind] -= amount * found.placed[bundle.name].get(n.id, 0)
         assert min(left.values()) >= 0
         last = bundles[-1]
         if found.count(last) < last.count:
-            assert any(left[kind] < amount for kind, amount in last.needs.items()), "a place was missed"
+            assert any(left[kind] < amount for kind, amount in (last.needs | last.scheduled).items()), (
+                "a place was missed"
+            )
     assert found.whole == (found.enough and all(found.count(b) == b.count for b in bundles))
     assert found.largest >= found.count(bundles[-1])
 

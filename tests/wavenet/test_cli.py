@@ -4,12 +4,14 @@ import json
 import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import psutil
 import pytest
 import soundfile
 
+from cluster.checkpoints import newest
 from wavenet.cli import COMMANDS, main
 from wavenet.config import load, presets
 
@@ -40,7 +42,8 @@ def start(*words):
 
 
 def rows(run):
-    return [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    return [json.loads(text) for text in lines if text.endswith("\n")]  # one may be half written
 
 
 def told_until(run, sign):
@@ -63,16 +66,18 @@ def test_a_killed_worker_and_ctrl_c_cost_no_step_and_the_run_makes_sound(folder,
             break
     else:
         pytest.fail(f"no worker found:\n{told}")
-    told += told_until(run, "step     110 of 240  bits")
+    (folder_of,) = (tmp_path / "runs").iterdir()
+    while not any(row["step"] >= 110 for row in rows(folder_of)):
+        assert run.poll() is None
+        time.sleep(0.05)
     run.send_signal(signal.SIGINT)
     rest, _ = run.communicate(timeout=100)
     told += rest
     assert run.returncode == 130, told
     assert "skipped: broken.wav can't be read" in told and "2 speakers" in told
-    folder_of = next((tmp_path / "runs").iterdir())
     before = [row["step"] for row in rows(folder_of) if "bits" in row]
     assert before == list(range(5, before[-1] + 1, 5)) and 110 <= before[-1] < 240, told
-    assert f"stopped; go on with train --resume runs/{folder_of.name}" in told
+    assert f"stopped with {newest(folder_of).name}; go on with train --resume runs/{folder_of.name}" in told
     assert main(["train", "--resume", str(folder_of), "training.steps=260"]) == 0
     told = capsysbinary.readouterr().out.decode()
     first = int(told.split("step ", 1)[1].split()[0])
@@ -82,6 +87,7 @@ def test_a_killed_worker_and_ctrl_c_cost_no_step_and_the_run_makes_sound(folder,
     assert steps == list(range(5, 261, 5)), "each once, and on to the new end"
     assert {row["workers"] for row in rows(folder) if "bits" in row} == {2}
     assert "step     260 of 260  bits" in told
+    assert f"finished after 260 updates; see `apex-wavenet evaluate {folder_of}`, `apex-wavenet generate" in told
     assert main(["train", "--resume", str(folder_of)]) == 2
     assert "has made 260 updates; to go on, give training.steps" in capsysbinary.readouterr().err.decode()
     # The two newest; also one that the killed worker had written and not yet told of, and one about to be deleted.
@@ -135,6 +141,16 @@ def test_one_clear_message(folder, capsys, words, told):
     assert main(words) == 2
     err = capsys.readouterr().err
     assert err.startswith("error: ") and told in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("command", ["train", "generate", "speak", "evaluate", "config"])
+def test_help_says_what_each_word_is_for(capsys, command):
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    for line in capsys.readouterr().out.splitlines():
+        said = line.strip("│ ").split("  ")
+        assert said[-1].strip() not in ("words", "run (required)", "text (required)"), line
+        assert not said[-1].strip().startswith("(default"), line
 
 
 def test_presets_load_and_are_listed(capsys):

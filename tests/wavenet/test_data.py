@@ -1,5 +1,8 @@
 """From files to crops: what is read, what is skipped and why, and that every sample counts once."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
@@ -116,6 +119,36 @@ def test_two_microphones_of_an_utterance_are_on_one_side():
 def test_speakers_of_one_name_in_two_places_are_two(tmp_path):
     paths = [tmp_path / name for name in ("en/f1/a.wav", "en/f1/b.wav", "ja/f1/a.wav", "ja/m1/a.wav")]
     assert list(speaker_names(paths, tmp_path).values()) == ["en/f1", "en/f1", "ja/f1", "m1"]
+
+
+def test_floats_on_another_scale_are_left_out_with_a_word(tmp_path):
+    """As scipy.io.wavfile.write(name, rate, x.astype(np.float32)) leaves samples of 16 bits."""
+    for name, peak in (("a", 1.0), ("b", 0.5), ("over", 2.0), ("of16bits", 9_000.0), ("of24bits", 8_000_000.0)):
+        soundfile.write(tmp_path / f"{name}.wav", 2 * peak * tone(0.5, 16_000), 16_000, subtype="FLOAT")
+    corpus = load_corpus(DataConfig(folder=str(tmp_path)))
+    used = {r.name: np.abs(r.sound).max() for r in (*corpus.train, *corpus.validation)}
+    assert set(used) == {"a.wav", "b.wav", "over.wav"} and used["b.wav"] == pytest.approx(0.5, abs=0.01)
+    one, other = corpus.skipped
+    assert one.startswith("of16bits.wav has samples up to 9,000; expected -1 to 1") and "32,768" in one
+    assert other.startswith("of24bits.wav has samples up to 8,000,000;")
+
+
+def test_a_name_that_is_no_utf_8_is_used_and_shown_as_far_as_it_can_be(tmp_path):
+    voice = os.fsencode(tmp_path) + b"/Jos\xe9"  # in Latin-1
+    os.mkdir(voice)
+    for name in (b"a.wav", b"caf\xe9.wav", b"broken\xe9.wav"):
+        path = Path(os.fsdecode(voice + b"/" + name))
+        with path.open("wb") as file:
+            soundfile.write(file, tone(1, 16_000), 16_000, format="WAV")
+    path.write_bytes(b"no sound")
+    config = DataConfig(folder=str(tmp_path), speakers="folder")
+    for _ in range(2):  # decoded, then from the cache
+        corpus = load_corpus(config)
+        both = {r.name: len(r.samples) for r in (*corpus.train, *corpus.validation)}
+        assert both == {r"Jos\xe9/a.wav": 16_000, r"Jos\xe9/caf\xe9.wav": 16_000}
+        assert corpus.speakers == [r"Jos\xe9"]
+        assert corpus.skipped[0].startswith(r"Jos\xe9/broken\xe9.wav can't be read")
+        "".join([*both, *corpus.speakers, *corpus.skipped]).encode("ascii")
 
 
 SMALL = ModelConfig(cycles=1, layers_per_cycle=3, residual=4, skip=4, head=4)  # sees 9 samples

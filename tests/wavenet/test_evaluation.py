@@ -1,5 +1,7 @@
 """What a network is compared with, and how far one sound is from another."""
 
+import re
+
 import librosa
 import numpy as np
 import pytest
@@ -108,8 +110,12 @@ def test_a_vocoder_from_sound_to_sound(tmp_path, monkeypatch, capsys):
         "training.learning_rate=1.0e-2", "training.warmup_steps=10", "data.validation_fraction=0.6", "runs_dir=runs",
     )  # fmt: skip
     run = trained("small", *settings)
+    monkeypatch.setattr("cluster.training_log.FILE_S", 0.0)  # progress as often as there is some
     assert main(["evaluate", str(run), "--distances", "2", "--against", str(run)]) == 0
-    told = capsys.readouterr().out
+    told, progress = capsys.readouterr()
+    assert re.search(r"^\d\d:\d\d:\d\d held-out sound: 100% of \d s heard$", progress, re.MULTILINE)
+    for step in ("reading the sound", "int8 weights: 1 of", "simpler models", "1 of 2 files said again"):
+        assert step in progress
     bits = {line[:40].strip(): float(line[40:].split()[0]) for line in told.splitlines()}
     assert bits["WaveNet"] < bits["with the mel of another file"] - 0.03, "frames say when noise is loud"
     assert bits["more than this one, mean of files"] == 0 and bits["to the same sentence's recording"] > 0

@@ -1,0 +1,79 @@
+"""The Ray that this process is connected to already: a notebook's, a script's after `ray.init()`, a Tune trial's.
+
+A process can be in one Ray at a time. A run in such a process joins that one and leaves it running.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from typing import Any
+
+import ray
+
+from cluster.errors import UserError
+from cluster.resources import snapshot
+
+FREED_S, POLL_S = 10.0, 0.1
+
+
+def initialised() -> str | None:
+    """Its address, host:port or ray://host:port; None when this process is in no Ray."""
+    if not ray.is_initialized():
+        return None
+    client = ray.util.client.ray
+    if client.is_connected():  # type: ignore[no-untyped-call]
+        return f"ray://{client.client_worker._conn_str}"
+    return str(ray.get_runtime_context().gcs_address)
+
+
+def check_same(setting: str | None, there: str) -> None:
+    """UserError when the setting asks for another Ray than the one that this process is in."""
+    if setting in (None, "", "auto") or _resolved(str(setting)) == _resolved(there):
+        return
+    wanted = "a Ray of the run's own" if setting == "local" else "another one"
+    raise UserError(
+        f"cluster.address = {setting!r} is {wanted}, but this process is connected to the Ray at {there} already and "
+        f"can be in one only; expected null, auto or {there}, or ray.shutdown() before"
+    )
+
+
+def _resolved(address: str) -> str:
+    """With the host's number for its name, and one number for this machine."""
+    scheme, _, rest = address.rpartition("://")
+    host, _, port = rest.rstrip("/").rpartition(":")
+    try:
+        number = socket.gethostbyname(host)
+    except OSError:
+        return address
+    own = number.startswith("127.") or number == ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    return f"{scheme}://{'here' if own else number}:{port}"
+
+
+def free_cpus() -> float:
+    """CPUs that nobody has on any node."""
+    return sum(node.free.get("CPU", 0.0) for node in snapshot())
+
+
+def end_actors(namespace: str, free_before: float) -> None:
+    """End the actors of that namespace and its placement group, as leaving Ray would, and see their CPUs free again."""
+    try:
+        group = ray.util.get_placement_group(namespace)
+    except ValueError:
+        pass  # none was made yet
+    else:
+        ray.util.remove_placement_group(group)
+    actors: list[Any] = ray.util.list_named_actors(all_namespaces=True)
+    for actor in actors:
+        if actor["namespace"] == namespace:
+            _kill(actor["name"], namespace)
+    deadline = time.monotonic() + FREED_S
+    while free_cpus() < free_before and time.monotonic() < deadline:
+        time.sleep(POLL_S)  # a run that follows at once is to find room
+
+
+def _kill(name: str, namespace: str) -> None:
+    try:
+        ray.kill(ray.get_actor(name, namespace))
+    except ValueError:
+        return  # it has ended meanwhile

@@ -1,0 +1,64 @@
+"""The end of a Ray that we started: its processes, then its session's files, and nobody else's."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+import ray
+
+LATEST = "session_latest"  # Ray's link to the session that was started last
+GONE_S = 10.0
+
+
+def end_own_ray(keep_logs: bool) -> Path | None:
+    """Leave the Ray that this process started, and remove its files; the folder of its logs where they are kept."""
+    node: Any = ray._private.worker._global_node
+    session = Path(node.get_session_dir_path())
+    started = [info.process.pid for kind in node.all_processes.values() for info in kind]
+    family = [p for pid in started for p in _with_children(pid)]
+    # Ray would give each of its services a second to hear SIGTERM, which they don't (see deaf_children).
+    kill = node.kill_all_processes
+    node.kill_all_processes = lambda **options: kill(check_alive=False, allow_graceful=False, wait=True)
+    ray.shutdown()
+    end(family)
+    return remove(session, keep_logs)
+
+
+def _with_children(pid: int) -> list[psutil.Process]:
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def end(family: Sequence[psutil.Process]) -> None:
+    """Kill those that are left, and see them gone."""
+    for process in family:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    psutil.wait_procs(family, GONE_S)
+
+
+def remove(session: Path, keep_logs: bool = False) -> Path | None:
+    """Remove a session's folder, or all of it but the logs, whose folder is returned."""
+    latest = session.parent / LATEST
+    if latest.is_symlink() and latest.readlink().name == session.name:
+        latest.unlink(missing_ok=True)
+    if not keep_logs:
+        shutil.rmtree(session, ignore_errors=True)
+        return None
+    for path in session.iterdir():
+        if path.name == "logs":
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+    return session / "logs"
