@@ -13,6 +13,7 @@ from apex_ray.config.schema import ApexConfig, LearnerConfig
 from apex_ray.learner.frame_mirror import FrameMirror
 from apex_ray.learner.hardware import page_lock, resolve_compile, resolve_device
 from apex_ray.learner.loss import split_states, td_errors, weighted_loss
+from apex_ray.learner.rmsprop import CentredRMSProp
 from apex_ray.networks.build import build_network, from_arrays, multiplies_bf16, to_arrays
 from apex_ray.types import AnyArray, Batch, EnvSpec, Float64Array, IntArray, Weights
 from cluster.errors import UserError
@@ -21,9 +22,7 @@ from cluster.errors import UserError
 def build_optimizer(parameters: list[Tensor], config: LearnerConfig, device: torch.device) -> torch.optim.Optimizer:
     if config.optimizer == "adam":
         return torch.optim.Adam(parameters, config.learning_rate, eps=config.epsilon, fused=True)
-    return torch.optim.RMSprop(
-        parameters, config.learning_rate, alpha=config.rmsprop_decay, eps=config.epsilon, centered=True, foreach=True
-    )
+    return CentredRMSProp(parameters, config.learning_rate, config.rmsprop_decay, config.epsilon)
 
 
 @dataclass
