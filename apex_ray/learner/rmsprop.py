@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,8 +23,8 @@ class CentredRMSProp(torch.optim.Optimizer):
         super().__init__(parameters, {"lr": rate, "decay": decay, "eps": epsilon})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One update of every parameter that has a gradient. All work stays on the device."""
+    def step(self, closure: Callable[[], float] | None = None) -> Any:
+        """One update of every parameter that has a gradient. All work stays on the device. Returns None."""
         assert closure is None, "one gradient, one step"
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]

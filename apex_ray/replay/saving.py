@@ -10,7 +10,7 @@ from safetensors.numpy import load_file, save_file
 
 from apex_ray.replay.limiter import Limiter
 from apex_ray.replay.memory import PrioritizedReplay
-from cluster.errors import UserError
+from cluster.errors import NotWrittenError, UserError
 
 
 def replay_file(run: Path, shard: int) -> Path:
@@ -18,11 +18,16 @@ def replay_file(run: Path, shard: int) -> Path:
 
 
 def save_replay(path: Path, memory: PrioritizedReplay, limiter: Limiter) -> None:
-    """Write everything stored and the limiter's counts; the file appears whole or not at all."""
+    """Write everything stored and the limiter's counts; the file appears whole or, with NotWrittenError, not at all."""
     counts = np.asarray([limiter.inserted, limiter.sampled], np.int64)
     temporary = path.with_suffix(".tmp")
-    save_file({**memory.state_arrays(), "limiter": counts}, temporary)
-    temporary.replace(path)
+    try:
+        save_file({**memory.state_arrays(), "limiter": counts}, temporary)
+        temporary.replace(path)
+    except (SafetensorError, OSError) as error:
+        raise NotWrittenError(f"{path}: {error}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def load_replay(path: Path, memory: PrioritizedReplay, limiter: Limiter) -> None:

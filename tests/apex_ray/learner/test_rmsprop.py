@@ -22,7 +22,7 @@ def step(optimizer, parameters, gradients):
 
 
 def test_two_steps_by_hand():
-    """rate 0.1, decay 0.9, epsilon 0.01, gradients 2 and 1.
+    """Rate 0.1, decay 0.9, epsilon 0.01, gradients 2 and 1.
 
     m = 0.2, v = 0.4: 0.4 - 0.04 + 0.01 = 0.37; 1 - 0.1 * 2 / sqrt(0.37) = 0.67120258...
     m = 0.28, v = 0.46: 0.46 - 0.0784 + 0.01 = 0.3916; less 0.1 * 1 / sqrt(0.3916) = 0.15980069...
