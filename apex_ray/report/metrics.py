@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -193,7 +192,7 @@ class MetricsWriter:
     def _to_board(self, values: Mapping[str, float | int | None], frames: int) -> None:
         if disk_usage(self._folder.parent).free < BOARD_ROOM_BYTES:
             # The board's own thread writes, and would print a traceback: it gets nothing without room for it.
-            raise OSError(ENOSPC, os.strerror(ENOSPC), str(self._folder))
+            raise OSError(ENOSPC, "no room on the disk for TensorBoard's files")
         if self._board is None:
             # Imported late: it takes seconds, and no reader of METRICS needs it.
             from torch.utils.tensorboard import SummaryWriter
