@@ -54,7 +54,7 @@ def load_optimizer_tensors(optimizer: torch.optim.Optimizer, tensors: Mapping[st
         parameter = parameters[int(number)].detach()
         if value.dim() and value.shape != parameter.shape:
             raise ValueError(f"the optimizer's {key} has shape {list(value.shape)}, not {list(parameter.shape)}")
-        if value.dim():  # in the parameter's own memory layout, as the optimizer itself would have made it
-            value = torch.empty_like(parameter, dtype=value.dtype, device="cpu").copy_(value)
-        state.setdefault(int(number), {})[name] = value
+        # A copy, in the parameter's own memory layout, as the optimizer itself would have made it.
+        like = parameter if value.dim() else value
+        state.setdefault(int(number), {})[name] = torch.empty_like(like, dtype=value.dtype, device="cpu").copy_(value)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
