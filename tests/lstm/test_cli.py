@@ -160,14 +160,11 @@ def test_checkpoint_files_that_break_off(folder, capsys):
     assert main(["sample", str(run), "--length", "5", "--prompt", "t"]) == 0
     capsys.readouterr()
     resume, use = ["train", "--resume", str(run), "training.steps=4"], ["sample", str(run)]
+    remove, none = "remove the folder 'checkpoint_newest'", "no checkpoint that can be used to go on from"
     for file, command, told in (
-        ("weights.safetensors", use, ("weights.safetensors' is broken (", "remove the folder 'checkpoint_newest'")),
-        ("facts.json", use, ("facts.json' is broken (", "remove the folder 'checkpoint_newest'")),
-        (
-            "optimizer.safetensors",
-            resume,
-            ("no checkpoint that can be used", "checkpoint_newest: optimizer.safetensors"),
-        ),
+        ("weights.safetensors", use, ("weights.safetensors' is broken (", remove)),
+        ("facts.json", use, ("facts.json' is broken (", remove)),
+        ("optimizer.safetensors", resume, (none, "checkpoint_newest: optimizer.safetensors")),
     ):
         whole = (newest / file).read_bytes()
         (newest / file).write_bytes(whole[: len(whole) // 2])
