@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from apex_ray.config.load import PRESETS
@@ -22,7 +22,7 @@ class Resume:
 
     run: Path
     config: ApexConfig
-    saved: Checkpoint
+    saved: Checkpoint  # its online network only
     changed: Changes  # against the settings that the checkpoint was saved with
 
     def begin(self) -> list[str]:
@@ -50,7 +50,7 @@ def prepare_resume(run: Path, config: ApexConfig) -> Resume:
     UserError, before anything starts or is written, for settings that may not change, for a limit of `stop` that the
     run has reached, and where no checkpoint can be used.
     """
-    saved = load_checkpoint(run)
+    saved = replace(load_checkpoint(run), target={}, optimizer={})  # the learner reads them itself
     file = saved.path / CONFIG_FILE
     before = load_config(ApexConfig, PRESETS, file if file.exists() else run / CONFIG_FILE).config
     changed = changes(before, config)

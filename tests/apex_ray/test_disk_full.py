@@ -98,6 +98,8 @@ def test_a_video_a_replay_and_a_report_of_an_error(tmp_path):
             write_video(noise, tmp_path / "film.mp4", 30)
         with pytest.raises(NotWrittenError, match=r"replay-0.safetensors: .*File too large"):
             save_replay(tmp_path / "replay-0.safetensors", program._memory, program._limiter)
+    passed_on = describe("the learner", NotWrittenError("no room"), tmp_path)
+    assert type(passed_on) is NotWrittenError and str(passed_on) == "no room", "as it comes out of a Ray actor"
     with room_bytes(10):
         told = str(describe("an actor", RuntimeError("boom"), tmp_path))
     assert told.startswith("an actor failed: RuntimeError: boom") and "error.txt can't be written" in told
