@@ -142,7 +142,7 @@ def test_what_is_not_finite_is_not_written(tmp_path: Path) -> None:
         tensors = [{"w": torch.full((3,), float("nan") if i == part else 1.0)} for i in range(3)]
         folder = tmp_path / str(part)
         folder.mkdir()
-        with pytest.raises(NotFiniteError, match="w of .* is not finite"), writing(folder):
+        with pytest.raises(NotFiniteError, match=r"w of .* is not finite"), writing(folder):
             write(folder, tensors[0], tensors[1], {"optimizer": tensors[2], "step": 1}, "")
 
 
