@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 import time
 from dataclasses import replace
@@ -20,7 +19,8 @@ from apex_ray.networks.build import Inference, build_network
 from apex_ray.report.atari_scores import human_normalised
 from apex_ray.report.video import write_video
 from apex_ray.types import AnyArray, EnvSpec, EvaluationResult, IntArray, Weights
-from cluster.runs import open_run
+from cluster.errors import NotWrittenError
+from cluster.runs import atomic_write, open_run
 
 # Evaluation environments never share a seed with training: they start far from any actor's.
 SEED_OFFSET = 500_000_000
@@ -79,7 +79,10 @@ class Evaluator:
             write_video(pictures, path, fps)
             self._envs.record(index, None)
             movie = path.with_suffix(".bk2")
-            shutil.move(Path(folder, f"{episode}.bk2"), movie)
+            try:
+                atomic_write(movie, Path(folder, f"{episode}.bk2").read_bytes())
+            except OSError as error:
+                raise NotWrittenError(f"can't write the movie {movie}: {error.strerror or error}") from None
             return movie
 
     def close(self) -> None:
@@ -97,11 +100,15 @@ class BestKeeper:
         """Play the configured episodes; a new best replaces checkpoints/best and videos/best.mp4."""
         result = self._evaluator.evaluate(weights, counters.frames)
         if self._best is None or result.mean_return > self._best:
-            self._best = result.mean_return
-            save_best(self._run, replace(counters, updates=weights.version, best_return=self._best), weights.params)
-            if self._config.evaluation.video:
-                video = self._run / "videos" / "best.mp4"
-                _name_films(result, video, self._evaluator.film_best(video))
+            best = replace(counters, updates=weights.version, best_return=result.mean_return)
+            try:
+                save_best(self._run, best, weights.params)
+                self._best = result.mean_return  # only then: the next one that is better than what is kept is kept
+                if self._config.evaluation.video:
+                    video = self._run / "videos" / "best.mp4"
+                    _name_films(result, video, self._evaluator.film_best(video))
+            except NotWrittenError as error:
+                result.not_written = str(error)
         return result
 
 

@@ -37,11 +37,13 @@ def build_actors(
     num_processes: int,
     inference: tuple[QFunction, Variables],
     generation: int = 0,
+    restarts: int = 0,
     around: Callable[[VectorEnv], VectorEnv] = lambda envs: envs,
 ) -> list[Actor]:
     """The actors of one process, one for each group of its environments, with one Q-function between them.
 
-    `generation` counts resumptions and restarts, so that seeds are not replayed. `around` wraps their environments.
+    `generation` counts how often the run was resumed, `restarts` the actors that were started before this one since,
+    0 for the first of its number: no two processes of a run have the same seed. `around` wraps their environments.
     """
     a = config.actors
     num_envs, num_actors = a.envs_per_actor // a.groups, num_processes * a.groups
@@ -64,7 +66,7 @@ def build_actors(
             window,
             actor_epsilons(index, num_actors, num_envs, a.epsilon_base, a.epsilon_alpha),
             variables,
-            seed=config.seed + 1_000_003 * generation,
+            seed=(config.seed, generation, restarts),
         )
 
     return [build(process * a.groups + group) for group in range(a.groups)]

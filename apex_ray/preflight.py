@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import psutil
 
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.make import check_stages
 from apex_ray.evaluation import evaluation_env
-from apex_ray.learner.checkpoint import load_checkpoint, misfit
+from apex_ray.learner.checkpoint import Checkpoint, misfit
 from apex_ray.learner.hardware import resolve_compile, resolve_device
 from apex_ray.networks.build import build_network, from_arrays
 from apex_ray.replay.build import build_limiter
@@ -18,9 +16,9 @@ from apex_ray.types import EnvSpec
 from cluster.errors import UserError
 
 
-def check(config: ApexConfig, spec: EnvSpec, sizes: Sizes, resume_from: Path | None, here: bool) -> None:
-    """Raise UserError for settings that can't work together, with the run to go on from, or, when the run's processes
-    are all to be `here`, on this machine.
+def check(config: ApexConfig, spec: EnvSpec, sizes: Sizes, saved: Checkpoint | None, here: bool) -> None:
+    """Raise UserError for settings that can't work together, with the checkpoint to go on from, or, when the run's
+    processes are all to be `here`, on this machine.
     """
     build_limiter(config, sizes.chunk_transitions)
     if config.evaluation.stages:
@@ -29,8 +27,7 @@ def check(config: ApexConfig, spec: EnvSpec, sizes: Sizes, resume_from: Path | N
     if here:
         resolve_compile(config.learner.compile, resolve_device(config.learner.device))
         check_memory(config, sizes)
-    if resume_from is not None:
-        saved = load_checkpoint(resume_from)
+    if saved is not None:
         try:
             from_arrays(network, saved.online)
         except RuntimeError as error:

@@ -7,23 +7,29 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from apex_ray import preflight
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.make import probe
-from apex_ray.learner.checkpoint import Counters
+from apex_ray.learner.checkpoint import Checkpoint, Counters, find
 from apex_ray.report.console import Console
 from apex_ray.report.metrics import MetricsWriter
 from apex_ray.report.plots import learning_curve
 from apex_ray.report.process_memory import MemoryLog
 from apex_ray.report.stages import StageLog, StageRow, by_stage, progress_plot, table
+from apex_ray.resume import prepare_resume
 from apex_ray.sizes import Sizes, resolve_sizes
 from apex_ray.types import EnvSpec, EvaluationResult
 from cluster.config import to_yaml
+from cluster.errors import NotWrittenError, UserError
 from cluster.interrupts import asked_to_stop
 from cluster.runs import create_run
+from cluster.tensor_files import NotFiniteError
+
+T = TypeVar("T")
 
 WATCH_S = 1.0
 MEMORY_EVERY_S = 10.0
@@ -66,14 +72,16 @@ def train(config: ApexConfig, run: Path | None = None, resume: bool = False) -> 
     Args:
         config: all settings.
         run: the run folder; None makes a new one under `config.runs_dir`.
-        resume: go on from the newest checkpoint in `run`.
+        resume: go on from the newest checkpoint in `run` that can be used; `config` may differ from the run's own in
+            what config/resume.py lets change.
 
     Raises UserError for everything a user can mend, after saving what can be saved. What can be found out before Ray
     starts is.
 
     """
+    going_on = prepare_resume(run, config) if resume and run is not None else None
     spec = probe(config.env)
-    with _place(config, spec, run if resume else None) as place:
+    with _place(config, spec, going_on.saved if going_on else None) as place:
         if run is None:
             run = create_run(config.runs_dir, config.name, to_yaml(config))
         sizes, title = place.sizes, f"{config.name}: {config.env.id}"
@@ -90,8 +98,12 @@ def train(config: ApexConfig, run: Path | None = None, resume: bool = False) -> 
             console.event(f"watch with tensorboard --logdir {run / 'tensorboard'}{dashboard}")
             if place.note:
                 console.event(place.note)
+            for line in going_on.begin() if going_on else ():
+                console.event(line)
             system = place.build(run, console.event)
             system.start(resume)
+            if going_on:
+                going_on.begun()
             with asked_to_stop() as interrupted, MetricsWriter(run, resume) as writer:
                 return Run(config, spec, run, system, console, writer, interrupted, place.here).until_stopped()
 
@@ -108,11 +120,11 @@ class _Place:
 
 
 @contextmanager
-def _place(config: ApexConfig, spec: EnvSpec, resume_from: Path | None) -> Iterator[_Place]:
+def _place(config: ApexConfig, spec: EnvSpec, saved: Checkpoint | None) -> Iterator[_Place]:
     def sized(cores: int | None) -> Sizes:
         """Everything that can be found out before a process starts; None: of this machine."""
         sizes = resolve_sizes(config, spec, cores)
-        preflight.check(config, spec, sizes, resume_from, here=cores is None)
+        preflight.check(config, spec, sizes, saved, here=cores is None)
         return sizes
 
     if config.mode == "serial":
@@ -170,27 +182,31 @@ class Run:
         self._human: float | None = None
         self._memory = MemoryLog(run / "memory.csv") if here else None
         self._stages, self._scores_of = StageLog(run, spec.scores_of), spec.scores_of
+        self._not_written: set[str] = set()  # what the disk has no room for, as far as was told
 
     def until_stopped(self) -> Outcome:
         try:
             reason = self._loop()
         except Exception:
-            # The error goes on to the user; what was learned is kept when the learner still answers.
-            self._save("saved before stopping on an error", quiet=True)
+            self._save_before_an_error()
             raise
         self._console.event(f"stopping: {reason}")
         self._system.stop_actors()
-        self._save("final checkpoint")
+        failure = self._save("final checkpoint")
         if self._config.saves_replay:
-            self._system.save_replay()
+            self._write("the replay", self._system.save_replay)
         if self._config.evaluation.final and not self._interrupted():
             self._final_evaluation()
-        self._console.event(f"learning curve {learning_curve(self._run, self._scores_of)}")
+        if curve := self._write("the learning curve", lambda: learning_curve(self._run, self._scores_of)):
+            self._console.event(f"learning curve {curve}")
         if rows := self._write_stages():
-            self._console.event(f"stages {progress_plot(self._run, self._scores_of)}; training episodes, all epsilons:")
+            if plot := self._write("the plot of stages", lambda: progress_plot(self._run, self._scores_of)):
+                self._console.event(f"stages {plot}; training episodes, all epsilons:")
             self._console.event(table(rows, self._scores_of))
         if self._last is not None:
             self._console.event(f"evaluation{self._whose}: last {self._last:.2f}, best {self._best:.2f}")
+        if failure is not None:
+            raise failure
         return Outcome(self._run, reason, self._interrupted(), self._last, self._best)
 
     def _loop(self) -> str:
@@ -207,7 +223,7 @@ class Run:
             if stages.due(now):
                 self._write_stages()
             if memory.due(now) and self._memory is not None:
-                self._memory.sample(self._counters.time_s)
+                self._write("memory.csv", partial(self._memory.sample, self._counters.time_s))
             if self._counters.updates and evaluate.due(now):
                 self._system.start_evaluation(self._counters)
             if checkpoint.due(now):
@@ -230,7 +246,7 @@ class Run:
             episodes=int(row["episodes"]),
             time_s=row["time_s"],
         )
-        self._writer.write(row)
+        self._write("the metrics", lambda: self._writer.write(row))
         self._system.publish(row)
         self._console.update(row)
 
@@ -242,19 +258,21 @@ class Run:
         if self._best is None or self._last > self._best:
             self._best = self._last
         self._counters = replace(self._counters, best_return=self._best)
-        self._writer.evaluation(result, self._counters.time_s)
+        self._write("the evaluation", lambda: self._writer.evaluation(result, self._counters.time_s))
+        if result.not_written:
+            self._console.event(f"{result.not_written}; the run goes on")
         human = "" if result.human_normalised is None else f", human-normalised {result.human_normalised:.0%}"
         self._console.event(
             f"evaluation of update {result.version:,}{self._whose}: mean {self._last:.2f} of {len(result.returns)} "
             f"episodes{human}"
         )
         if result.stages:
-            self._stages.evaluation(result, self._counters.time_s)
+            self._write("stage evaluations", lambda: self._stages.evaluation(result, self._counters.time_s))
             self._console.event(table(by_stage(result.stages), result.scores_of))
 
     def _write_stages(self) -> list[StageRow]:
         rows = self._system.stages()
-        self._stages.training(rows, vars(self._counters))
+        self._write("stages", lambda: self._stages.training(rows, vars(self._counters)))
         return rows
 
     @property
@@ -284,12 +302,39 @@ class Run:
             return f"an evaluation reached {self._last:.2f} (stop.evaluation_return = {stop.evaluation_return:g})"
         return None
 
-    def _save(self, what: str, quiet: bool = False) -> None:
+    def _save(self, what: str) -> NotWrittenError | None:
+        """Why none was written; the next one is tried all the same. Any other error is raised."""
         try:
             path, updates = self._system.save(self._counters)
+        except NotWrittenError as error:
+            self._console.event(f"no {what}: {error}")
+            return error
+        self._console.event(f"{what}: {path.absolute().relative_to(self._run.absolute())} at {updates:,} updates")
+        return None
+
+    def _save_before_an_error(self) -> None:
+        """The error goes on to the user; what was learned is kept when the learner still answers and it is any good."""
+        try:
+            failure = self._save("checkpoint before stopping on an error")
         except Exception as error:
-            if not quiet:
-                raise
             print(f"no checkpoint could be written: {type(error).__name__}", file=sys.stderr)
             return
-        self._console.event(f"{what}: {path.absolute().relative_to(self._run.absolute())} at {updates:,} updates")
+        if isinstance(failure, NotFiniteError):
+            try:
+                last = f"; the last one is {find(self._run, 'latest').name}: apex-ray train --resume {self._run}"
+            except UserError:
+                last = ", and none was written before"
+            self._console.event(f"what diverged is not saved{last}")
+
+    def _write(self, what: str, write: Callable[[], T]) -> T | None:
+        """What `write` returns. A file that can't be written is told once and does not end the run."""
+        try:
+            written = write()
+        except (OSError, NotWrittenError) as error:
+            if what not in self._not_written:
+                reason = (error.strerror if isinstance(error, OSError) else None) or error
+                self._console.event(f"{what} can't be written: {reason}; the run goes on without")
+            self._not_written.add(what)
+            return None
+        self._not_written.discard(what)
+        return written

@@ -159,6 +159,7 @@ class EvaluationResult:
     human_normalised: float | None = None
     video: str | None = None
     movie: str | None = None  # the emulator's own, of its buttons (BK2)
+    not_written: str = ""  # why the best weights or their video could not be kept
     wall_s: float = 0.0
     extra: dict[str, float] = field(default_factory=dict)
     stages: list[StageEnd] = field(default_factory=list)  # one an episode, where the environment has stages

@@ -13,11 +13,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import torch
 from matplotlib.figure import Figure
 
 from benchmarks.machine import write
-from cluster.checkpoints import OPTIMIZER, newest
+from cluster.checkpoints import newest
+from cluster.checkpoints import step as step_of
 from cluster.errors import UserError
 from cluster.runs import open_run
 from wavenet.config import load_run_config
@@ -73,8 +73,7 @@ def main() -> None:
 def at_step(run: Path, step: int, place: Path) -> Path:
     """A copy of a run whose newest checkpoint is that of `step`. UserError when it is not kept."""
     for folder in filter(Path.is_dir, run.glob("checkpoint_*")):
-        state = torch.load(folder / OPTIMIZER, weights_only=True)
-        if state["step"] == step:
+        if step_of(folder) == step:
             shutil.copytree(folder, place / folder.name)
             shutil.copy(run / "config.yaml", place / "config.yaml")
             return place

@@ -1,9 +1,17 @@
-"""Checkpoints of data-parallel runs as every trainer names them: which is the newest, and what is in its files."""
+"""Checkpoints of data-parallel runs as every trainer writes them: files that are checked when they are read.
+
+weights.safetensors    the weights to use     training.safetensors  those that training goes on with
+optimizer.safetensors  the optimizer's means  progress.json         the step, and what else is but a number
+config.yaml            every setting          manifest.json         each file's SHA-256, written last
+
+Nothing is unpickled when they are read.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,11 +20,39 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from cluster.errors import UserError
+from cluster import tensor_files
+from cluster.errors import NotWrittenError, UserError
+from cluster.manifest import MANIFEST, DamagedError, check, seal, sealed_files
 from cluster.runs import CONFIG_FILE
 
-WEIGHTS, TRAINING, OPTIMIZER = "weights.safetensors", "training.safetensors", "optimizer.pt"
-FILES = (WEIGHTS, TRAINING, OPTIMIZER, CONFIG_FILE)  # that every trainer writes
+WEIGHTS, TRAINING, OPTIMIZER = "weights.safetensors", "training.safetensors", "optimizer.safetensors"
+PROGRESS = "progress.json"
+FILES = (WEIGHTS, TRAINING, OPTIMIZER, PROGRESS, CONFIG_FILE, MANIFEST)  # that every trainer writes
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Write a checkpoint's files into an empty folder in here; they are sealed at the end.
+
+    NotWrittenError, with one message, where there is no room for them.
+    """
+    try:
+        yield
+        seal(folder)
+    except OSError as error:
+        raise NotWrittenError(f"checkpoint {folder} can't be written: {error.strerror or error}") from None
+
+
+def write(
+    folder: Path, weights: Mapping[str, Tensor], training: Mapping[str, Tensor], state: Mapping[str, Any], config: str
+) -> None:
+    """The files that every trainer has; `state` as `state` gives it. NotFiniteError for weights that are no use."""
+    tensor_files.write(weights, folder / WEIGHTS)
+    tensor_files.write(training, folder / TRAINING)
+    tensor_files.write(state["optimizer"], folder / OPTIMIZER)
+    progress = {name: value for name, value in state.items() if name != "optimizer"}
+    (folder / PROGRESS).write_text(json.dumps(progress, allow_nan=False) + "\n")
+    (folder / CONFIG_FILE).write_text(config)
 
 
 def newest(run: Path) -> Path:
@@ -39,12 +75,53 @@ def whole(run: Path) -> list[Path]:
     return [folder for folder in _folders(run) if not _lacking(folder)]
 
 
+def set_aside_damaged(run: Path, told: Callable[[str], None]) -> None:
+    """Rename the newest checkpoints that are not as they were written, so that a run goes on from the one before.
+
+    UserError that names them all, which stay then, when there is no good one.
+    """
+    damaged: dict[Path, str] = {}
+    for folder in reversed(whole(run)):
+        try:
+            check(folder, {*FILES, *sealed_files(folder)} - {MANIFEST})
+        except DamagedError as error:
+            damaged[folder] = str(error)
+            continue
+        for path, why in damaged.items():
+            path.rename(path.with_name(f"damaged_{path.name}"))
+            told(f"checkpoint {path.name} can't be used, kept as damaged_{path.name}: {why}")
+        if damaged:
+            told(f"going on from {folder.name}")
+        return
+    if damaged:
+        names = "; ".join(f"{path.name}: {why}" for path, why in damaged.items())
+        raise UserError(f"run {str(run)!r} has no checkpoint that can be used to go on from: {names}")
+
+
+@contextmanager
+def nothing_half_written(run: Path) -> Iterator[None]:
+    """Remove the folders without all files that a block leaves when it raises; those of before stay as they were."""
+    before = _folders(run)
+    try:
+        yield
+    except BaseException:
+        for folder in _folders(run):
+            if folder not in before and _lacking(folder):
+                shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
 def updates(run: Path) -> int:
     """How many the newest checkpoint comes after; 0 without one.
 
     UserError when none is whole: that run would start again from 0, and that is for its user to decide.
     """
-    return int(state(newest(run) / OPTIMIZER)["step"]) if _folders(run) else 0
+    return step(newest(run)) if _folders(run) else 0
+
+
+def step(folder: Path) -> int:
+    """How many updates a checkpoint comes after. UserError when its file is missing or broken."""
+    return int(_progress(folder)["step"])
 
 
 def weights(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]:
@@ -54,16 +131,12 @@ def weights(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]
     return {name: tensor.to(device) for name, tensor in found.items()}  # a full GPU is no broken file
 
 
-def state(path: Path) -> dict[str, Any]:
-    """What optimizer.pt holds, `step` and `optimizer` among it. UserError when it is missing or broken.
+def state(folder: Path) -> dict[str, Any]:
+    """`optimizer`, its tensors, and beside them what progress.json holds, `step` among it. UserError as `weights`.
 
-    On the CPU: an optimizer's load_state_dict moves what it needs to where the weights are.
+    On the CPU: an optimizer moves what it needs to where the weights are.
     """
-    with _of_a_checkpoint(path):
-        found = torch.load(path, map_location="cpu", weights_only=True)
-        if not isinstance(found, dict) or not {"step", "optimizer"} <= found.keys():
-            raise ValueError("it holds no step and optimizer")
-    return found
+    return {**_progress(folder), "optimizer": weights(folder / OPTIMIZER)}
 
 
 def facts(path: Path) -> dict[str, Any]:
@@ -72,6 +145,14 @@ def facts(path: Path) -> dict[str, Any]:
         found = json.loads(path.read_bytes())
         if not isinstance(found, dict):
             raise ValueError("it holds no object")
+    return found
+
+
+def _progress(folder: Path) -> dict[str, Any]:
+    found = facts(folder / PROGRESS)
+    with _of_a_checkpoint(folder / PROGRESS):
+        if type(found.get("step")) is not int or found["step"] < 0:
+            raise ValueError(f"step = {json.dumps(found.get('step'))}, expected a count")
     return found
 
 
@@ -85,14 +166,20 @@ def _lacking(folder: Path) -> list[str]:
 
 @contextmanager
 def _of_a_checkpoint(path: Path) -> Iterator[None]:
-    """Every error of reading `path` as one that says what to do."""
+    """Check `path` before it is read, and every error of reading as one that says what to do."""
     before = f"remove the folder {path.parent.name!r} to go on from the checkpoint before it, or from 0 without one"
     try:
+        path.stat()
+        check(path.parent, [path.name])
         yield
     except FileNotFoundError:
         raise UserError(f"checkpoint file {str(path)!r} is missing; {before}") from None
     except PermissionError as error:
         raise UserError(f"checkpoint file {str(path)!r} cannot be read: {error.strerror or error}") from None
-    except Exception as error:  # which one depends on where the file breaks off: torch.load raises six kinds
+    except DamagedError as error:
+        raise UserError(f"checkpoint file {str(path)!r} is broken ({error}); {before}") from None
+    except UserError:
+        raise
+    except Exception as error:  # of a file that was sealed as something else
         reason = str(error).strip().partition("\n")[0].partition(". ")[0] or type(error).__name__
         raise UserError(f"checkpoint file {str(path)!r} is broken ({reason}); {before}") from None

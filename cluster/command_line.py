@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import select
@@ -17,6 +18,7 @@ from cluster.errors import UserError, did_you_mean
 
 EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # an error of the disk, not of the program
 EXIT_NO_READER = 141  # as of a program that SIGPIPE ends
 
 
@@ -33,10 +35,10 @@ def run(
 
     `names` are those of the subcommands, `nested` those below some of them.
 
-    0; 2 for a mistake that the user can mend, told in one line; 130 for Ctrl-C; 141 when who read the output, such as
-    `head`, has gone. What follows `--` is handed as it is to
-    a command with `takes_trailing`, and is a mistake for the others. Flags are written --flag or --no-flag; `flags` are
-    those that may stand before other words.
+    0; 2 for a mistake that the user can mend, a full disk among them, told in one line; 130 for Ctrl-C; 141 when who
+    read the output, such as `head`, has gone. What follows `--` is handed as it is to a command with `takes_trailing`,
+    and is a mistake for the others. Flags are written --flag or --no-flag; `flags` are those that may stand before
+    other words.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what the terminal's encoding lacks is spelled, such as \\u2713
@@ -78,6 +80,11 @@ def run(
         # What is still in the buffer goes nowhere when Python flushes it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_NO_READER
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        print(f"error: {error.filename or 'a file'} can't be written: {error.strerror}", file=sys.stderr)
+        return EXIT_MISTAKE
 
 
 def output_file(option: str, given: str) -> Path:

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cluster.checkpoints import whole
+from cluster.checkpoints import nothing_half_written, whole
 from cluster.connect import Embedded, cluster_address, connected, first_line
 from cluster.errors import UserError
 from cluster.interrupts import asked_to_stop
@@ -65,7 +65,7 @@ def fit(
         if address is not None:
             wait_for_room(bundles(workers), workers.autoscale_s, told)
         try:
-            with asked_to_stop(ask):
+            with asked_to_stop(ask), nothing_half_written(run):
                 _trainer(loop, settings, workers, run, embedded=address is None).fit()
             stopped = stop.exists() and stop.read_text() == SEEN  # and not come to its end by itself
         except Exception as error:

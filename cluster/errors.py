@@ -14,6 +14,10 @@ class UserError(Exception):
     """
 
 
+class NotWrittenError(UserError):
+    """A file is not written, for want of room or since it must not be; what was there before is as it was."""
+
+
 def did_you_mean(name: str, valid: Iterable[str], cutoff: float = 0.5) -> str:
     """' Did you mean X?' with the valid name nearest to `name`, or '' when none is near."""
     matches = difflib.get_close_matches(name, list(valid), n=1, cutoff=cutoff)

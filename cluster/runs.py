@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -102,6 +104,27 @@ def atomic_write(path: str | Path, data: bytes) -> None:
     finally:
         partial.unlink(missing_ok=True)
     _sync_folder(path.parent)
+
+
+def append(path: Path, data: bytes) -> None:
+    """Add `data` to the end of a file, all of it or, where that fails, nothing. OSError as of writing."""
+    with path.open("ab", buffering=0) as file:
+        size = file.seek(0, os.SEEK_END)
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError:
+            file.truncate(size)
+            raise
+
+
+def append_csv(path: Path, header: Iterable[object], lines: Iterable[Iterable[object]]) -> None:
+    """Add `lines` to a CSV file, after `header` where there is none yet; all of it or nothing, as `append`."""
+    new = not path.exists() or not path.stat().st_size
+    text = io.StringIO()
+    csv.writer(text).writerows([header, *lines] if new else lines)
+    append(path, text.getvalue().encode())
 
 
 @contextmanager

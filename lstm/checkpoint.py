@@ -1,26 +1,21 @@
-"""A checkpoint's files. Nothing is unpickled when they are read.
+"""A checkpoint's files: those of cluster/checkpoints.py, whose weights to use are the best, and
 
-weights.safetensors  the best weights, to use          training.safetensors  those that training goes on with
-optimizer.pt         Adam's moments and the step       config.yaml           every setting
-state.safetensors    the carried state of each sequence, where the task carries it
-facts.json           shape of the network's ends, and what its use needs to know of the data
+state.safetensors  the carried state of each sequence, where the task carries it
+facts.json         shape of the network's ends, and what its use needs to know of the data
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
-from torch import Tensor
 
-from cluster import checkpoints
-from cluster.checkpoints import OPTIMIZER, TRAINING, WEIGHTS, newest
+from cluster import checkpoints, tensor_files
+from cluster.checkpoints import TRAINING, WEIGHTS, newest
 from cluster.config import load_config, to_yaml
 from cluster.errors import UserError
 from lstm.cell import State
@@ -33,23 +28,19 @@ STATE, FACTS = "state.safetensors", "facts.json"
 
 
 def save(folder: Path, config: LstmConfig, task: Task, learner: Learner, carried: State) -> None:
-    """Write all files into an empty folder."""
-    _write(learner.best if math.isfinite(learner.best_cost) else learner.weights(), folder / WEIGHTS)
-    _write(learner.weights(), folder / TRAINING)
-    _write({str(i): part for i, part in enumerate(carried)}, folder / STATE)
-    torch.save(learner.state(), folder / OPTIMIZER)
-    (folder / "config.yaml").write_text(to_yaml(config))
-    (folder / FACTS).write_text(json.dumps({"shape": asdict(task.shape), "unit": task.unit, **task.facts}))
-
-
-def _write(tensors: Mapping[str, Tensor], path: Path) -> None:
-    save_file({name: p.detach().cpu().contiguous() for name, p in tensors.items()}, path)
+    """Write all files into an empty folder. NotWrittenError for a full disk and for weights that are not finite."""
+    with checkpoints.writing(folder):
+        weights = learner.weights()
+        best = learner.best if math.isfinite(learner.best_cost) else weights
+        checkpoints.write(folder, best, weights, learner.state(), to_yaml(config))
+        tensor_files.write({str(i): part for i, part in enumerate(carried)}, folder / STATE)
+        (folder / FACTS).write_text(json.dumps({"shape": asdict(task.shape), "unit": task.unit, **task.facts}))
 
 
 def resume(folder: Path, learner: Learner, device: torch.device) -> State:
     """Put a checkpoint into the learner; the carried state [layers, B, size] of all sequences, or ()."""
     weights, best, carried = (checkpoints.weights(folder / name, device) for name in (TRAINING, WEIGHTS, STATE))
-    learner.load(weights, best, checkpoints.state(folder / OPTIMIZER))
+    learner.load(weights, best, checkpoints.state(folder))
     return tuple(carried[str(i)] for i in range(len(carried)))
 
 

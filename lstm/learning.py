@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -9,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cluster.schedule import warm_up_and_cosine
+from cluster.tensor_files import load_optimizer_tensors, optimizer_tensors
 from lstm.cell import State
 from lstm.config import TrainingConfig
 from lstm.network import Network
@@ -68,9 +70,9 @@ class Learner:
     def state(self) -> dict[str, Any]:
         """What a checkpoint needs beside the weights."""
         return {
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": optimizer_tensors(self.optimizer),
             "step": self.step,
-            "best_cost": self.best_cost,
+            "best_cost": self.best_cost if math.isfinite(self.best_cost) else None,
             "since_best": self.since_best,
         }
 
@@ -78,9 +80,9 @@ class Learner:
         """Go on from a checkpoint."""
         self.network.load_state_dict(weights)
         self.best = {name: p.clone() for name, p in best.items()}
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer_tensors(self.optimizer, state["optimizer"])
         self.step, self.since_best = int(state["step"]), int(state["since_best"])
-        self.best_cost = float(state["best_cost"])
+        self.best_cost = float("inf") if state["best_cost"] is None else float(state["best_cost"])
 
 
 @torch.no_grad()

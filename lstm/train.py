@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from cluster.checkpoints import updates
+from cluster.checkpoints import set_aside_damaged, updates
 from cluster.config import to_yaml
 from cluster.data_parallel import StopAsked, Worker, fit, newest_checkpoint, report, this_worker
 from cluster.errors import UserError
@@ -32,6 +32,8 @@ Reported = Callable[[dict[str, float], Callable[[Path], None] | None], None]
 
 def train(config: LstmConfig, run: Path | None = None, told: Callable[[str], None] = print) -> Path:
     """Train, or go on with `run`; the run's folder. UserError for every mistake that the user can mend."""
+    if run is not None:
+        set_aside_damaged(run, told)
     config = settled(config)
     task = make_task(config)  # mistakes in the data show before any worker starts
     for text in task.describe():

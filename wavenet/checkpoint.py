@@ -1,8 +1,6 @@
-"""A checkpoint's files. Nothing is unpickled when they are read.
+"""A checkpoint's files: those of cluster/checkpoints.py, whose weights to use are the averaged ones, and
 
-weights.safetensors  the averaged weights, to use      training.safetensors  those that training goes on with
-optimizer.pt         Adam's moments and the step       config.yaml           every setting
-corpus.json          speakers and phones by number
+corpus.json  speakers and phones by number
 """
 
 from __future__ import annotations
@@ -13,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from cluster import checkpoints as files
-from cluster.checkpoints import OPTIMIZER, TRAINING, WEIGHTS, newest
+from cluster.checkpoints import TRAINING, WEIGHTS, newest
 from cluster.config import load_config, to_yaml
 from cluster.errors import UserError
 from cluster.runs import CONFIG_FILE
@@ -36,12 +33,10 @@ def save(
     speakers: Sequence[str],
     phones: Sequence[str],
 ) -> None:
-    """Write all files into an empty folder."""
-    save_file({name: p.detach().cpu().contiguous() for name, p in average.items()}, folder / WEIGHTS)
-    save_file({name: p.detach().cpu().contiguous() for name, p in weights.items()}, folder / TRAINING)
-    torch.save(dict(state), folder / OPTIMIZER)
-    (folder / CONFIG_FILE).write_text(to_yaml(config))
-    (folder / CORPUS).write_text(json.dumps({"speakers": list(speakers), "phones": list(phones)}))
+    """Write all files into an empty folder. NotWrittenError for a full disk and for weights that are not finite."""
+    with files.writing(folder):
+        files.write(folder, average, weights, state, to_yaml(config))
+        (folder / CORPUS).write_text(json.dumps({"speakers": list(speakers), "phones": list(phones)}))
 
 
 def load(folder: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
@@ -49,7 +44,7 @@ def load(folder: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[st
     return (
         files.weights(folder / TRAINING, device),
         files.weights(folder / WEIGHTS, device),
-        files.state(folder / OPTIMIZER),
+        files.state(folder),
     )
 
 

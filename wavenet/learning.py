@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from cluster.schedule import warm_up_and_cosine
+from cluster.tensor_files import load_optimizer_tensors, optimizer_tensors
 from wavenet.config import ModelConfig, TrainingConfig
 from wavenet.crops import Crops
 from wavenet.likelihood import logistics_bits, softmax_bits
@@ -81,14 +82,14 @@ class Learner:
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint needs beside the weights."""
-        return {"optimizer": self.optimizer.state_dict(), "step": self.step}
+        return {"optimizer": optimizer_tensors(self.optimizer), "step": self.step}
 
     def load(self, weights: dict[str, Tensor], average: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
         self.model.load_state_dict(weights)
         for name, p in average.items():
             self.average[name].copy_(p)
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer_tensors(self.optimizer, state["optimizer"])
         self.step = int(state["step"])
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from cluster.checkpoints import updates
+from cluster.checkpoints import set_aside_damaged, updates
 from cluster.config import to_yaml
 from cluster.data_parallel import StopAsked, Worker, fit, newest_checkpoint, report, this_worker
 from cluster.errors import UserError
@@ -34,6 +34,8 @@ MOST_VALIDATION_BATCHES = 64  # of a validation during training; `evaluate` take
 
 def train(config: WaveNetConfig, run: Path | None = None, told: Callable[[str], None] = print) -> Path:
     """Train, or go on with `run`; the run's folder. UserError for every mistake that the user can mend."""
+    if run is not None:
+        set_aside_damaged(run, told)
     known = checkpoint.known(run) if run is not None and updates(run) else None
     corpus = load_corpus(config.data, known)  # mistakes in the data show before any worker starts
     for skipped in corpus.skipped:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -27,11 +27,11 @@ class Actor:
         window: NStepWindow,
         epsilons: FloatArray,
         variables: Variables,
-        seed: int,
+        seed: Sequence[int],
     ) -> None:
         self._index, self._envs, self._q_function, self._window = index, envs, q_function, window
         self._epsilons, self._variables = epsilons, variables
-        seeds = np.random.SeedSequence([seed, index]).generate_state(2)
+        seeds = np.random.SeedSequence([*seed, index]).generate_state(2)
         self._rng = np.random.default_rng(seeds[0])
         # ALE takes 31-bit seeds and gives environment e the seed + e.
         self._observations = envs.reset(int(seeds[1]) % 2**30)

@@ -176,7 +176,9 @@ class LearnerConfig(Section):
     optimizer: Literal["rmsprop", "adam"] = Field("rmsprop", description="centred RMSProp (Horgan), or Adam")
     learning_rate: PositiveFloat = Field(6.25e-5, description="Horgan: 0.00025 / 4")
     rmsprop_decay: float = Field(0.95, gt=0, lt=1)
-    epsilon: PositiveFloat = Field(1.5e-7, description="optimizer's denominator constant (Horgan: 1.5e-7)")
+    epsilon: PositiveFloat = Field(
+        1.5e-7, description="in the optimizer's denominator; RMSProp: inside its root (Horgan: 1.5e-7)"
+    )
     max_grad_norm: PositiveFloat | None = Field(40.0, description="global gradient norm limit (Horgan: 40)")
     huber_delta: PositiveFloat | None = Field(1.0, description="Huber loss threshold; null: half squared error")
     target_every_updates: PositiveInt = Field(2_500, description="target network copy (Horgan: 2,500)")

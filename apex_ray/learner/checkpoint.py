@@ -1,27 +1,38 @@
-"""Checkpoints: folders written whole, then renamed. Nothing is unpickled when they are read.
+"""Checkpoints: folders written whole, then renamed, and checked when they are read. Nothing is unpickled.
 
-checkpoints/update-000012000/  online.safetensors target.safetensors optimizer.pt counters.json config.yaml
-                               metrics.jsonl
-checkpoints/best/              online.safetensors counters.json: the weights of the best evaluation
+checkpoints/update-000012000/  online.safetensors target.safetensors optimizer.safetensors counters.json config.yaml
+                               metrics.jsonl manifest.json
+checkpoints/best/              online.safetensors counters.json manifest.json: the weights of the best evaluation
+checkpoints/damaged-*/         set aside by a resume that could not use them
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import torch
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file
 
+from apex_ray.learner import resumes
 from apex_ray.types import AnyArray
-from cluster.errors import UserError
-from cluster.runs import atomic_folder
+from cluster import tensor_files
+from cluster.errors import NotWrittenError, UserError
+from cluster.manifest import DamagedError, check, seal, sealed_files
+from cluster.runs import CONFIG_FILE, atomic_folder
 
 BEST = "best"
+ONLINE, TARGET, OPTIMIZER, COUNTERS = (
+    "online.safetensors",
+    "target.safetensors",
+    "optimizer.safetensors",
+    "counters.json",
+)
 
 
 @dataclass(frozen=True)
@@ -42,7 +53,8 @@ class Checkpoint:
     counters: Counters
     online: dict[str, AnyArray]
     target: dict[str, AnyArray]
-    optimizer: dict[str, Any]
+    optimizer: dict[str, AnyArray]
+    unusable: dict[Path, str]  # newer ones, and what is wrong with each
 
 
 def save_checkpoint(
@@ -50,54 +62,80 @@ def save_checkpoint(
     counters: Counters,
     online: Mapping[str, AnyArray],
     target: Mapping[str, AnyArray],
-    optimizer: Mapping[str, Any],
+    optimizer: Mapping[str, AnyArray],
     keep: int,
 ) -> Path:
-    """Write checkpoints/update-N and delete all but the newest `keep` of its kind."""
+    """Write checkpoints/update-N and delete all but the newest `keep` of its kind.
+
+    NotWrittenError when an array is not finite or the disk is full: nothing is deleted, nothing left half-written.
+    """
     path = run / "checkpoints" / f"update-{counters.updates:09d}"
-    with atomic_folder(path) as folder:
-        save_file(dict(online), folder / "online.safetensors")
-        save_file(dict(target), folder / "target.safetensors")
-        torch.save(dict(optimizer), folder / "optimizer.pt")
+    with _writing(path) as folder:
+        for name, arrays in ((ONLINE, online), (TARGET, target), (OPTIMIZER, optimizer)):
+            _write_arrays(folder / name, arrays)
         _write_counters(folder, counters)
-        for name in ("config.yaml", "metrics.jsonl"):
+        for name in (CONFIG_FILE, "metrics.jsonl"):
             if (run / name).exists():
                 shutil.copy(run / name, folder / name)
+        seal(folder)
     for old in _numbered(run)[:-keep]:
         shutil.rmtree(old)
     return path
 
 
 def save_best(run: Path, counters: Counters, online: Mapping[str, AnyArray]) -> Path:
-    """Write checkpoints/best, replacing the one before."""
+    """Write checkpoints/best, replacing the one before. NotWrittenError as `save_checkpoint`."""
     path = run / "checkpoints" / BEST
-    with atomic_folder(path) as folder:
-        save_file(dict(online), folder / "online.safetensors")
+    with _writing(path) as folder:
+        _write_arrays(folder / ONLINE, online)
         _write_counters(folder, counters)
+        seal(folder)
     return path
 
 
 def load_checkpoint(run: Path) -> Checkpoint:
-    """The newest numbered checkpoint of a run; UserError when there is none or a file of it does not read."""
-    path = find(run, "latest")
-    with _reading(path):
-        return Checkpoint(
-            path,
-            _read_counters(path),
-            load_file(path / "online.safetensors"),
-            load_file(path / "target.safetensors"),
-            torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True),
-        )
+    """The newest numbered checkpoint of a run that is whole and finite. UserError when there is none."""
+    find(run, "latest")  # there are some
+    unusable: dict[Path, str] = {}
+    for path in reversed(_numbered(run)):
+        try:
+            check(path, {ONLINE, TARGET, OPTIMIZER, COUNTERS, *sealed_files(path)})
+            online, target, optimizer = (_read_finite(path / name) for name in (ONLINE, TARGET, OPTIMIZER))
+            counters = _read_counters(path)
+            # Resumes that ended before their first checkpoint have used up their random numbers, too.
+            counters = replace(counters, generation=max(counters.generation, resumes.count(run)))
+            return Checkpoint(path, counters, online, target, optimizer, unusable)
+        except DamagedError as error:
+            unusable[path] = str(error)
+    told = "; ".join(f"{path.name}: {why}" for path, why in unusable.items())
+    raise UserError(f"{run / 'checkpoints'}: no checkpoint can be used to go on from: {told}")
+
+
+def set_aside(checkpoint: Checkpoint) -> dict[str, str]:
+    """Rename the newer ones that can't be used to damaged-NAME, so that they don't count as the newest to keep.
+
+    Returns what is wrong with each, by its old name.
+    """
+    for path in checkpoint.unusable:
+        aside = path.with_name(f"damaged-{path.name}")
+        shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
+    return {path.name: why for path, why in checkpoint.unusable.items()}
 
 
 def load_policy_weights(run: Path, which: str) -> tuple[dict[str, AnyArray], Counters]:
     """The online network of checkpoint `which`: best, latest or a folder's name under checkpoints/."""
     path = find(run, which)
-    with _reading(path):
-        return load_file(path / "online.safetensors"), _read_counters(path)
+    try:
+        check(path, (ONLINE, COUNTERS))
+        return load_file(path / ONLINE), _read_counters(path)
+    except DamagedError as error:
+        others = [p.name for p in [*_numbered(run), run / "checkpoints" / BEST] if p.is_dir() and p != path]
+        hint = f"the others are {', '.join(others)}" if others else "no other checkpoint is there"
+        raise UserError(f"checkpoint {path} is damaged ({error}); {hint}") from None
 
 
-def misfit(checkpoint: Path, env_id: str, error: RuntimeError) -> UserError:
+def misfit(checkpoint: Path, env_id: str, error: Exception) -> UserError:
     """The mistake of loading weights into a network they were not made for."""
     return UserError(
         f"checkpoint {checkpoint} does not fit the configured network or environment ({env_id}): "
@@ -125,26 +163,46 @@ def _numbered(run: Path) -> list[Path]:
     return sorted((run / "checkpoints").glob("update-*"))
 
 
+@contextmanager
+def _writing(path: Path) -> Iterator[Path]:
+    """An empty folder that becomes `path`; NotWrittenError for a full disk and the like."""
+    for left in path.parent.glob(".update-*.partial"):  # by a process that was killed as it wrote
+        shutil.rmtree(left, ignore_errors=True)
+    try:
+        with atomic_folder(path) as folder:
+            yield folder
+    except OSError as error:
+        raise NotWrittenError(f"checkpoint {path} can't be written: {error.strerror or error}") from None
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, AnyArray]) -> None:
+    tensor_files.write({name: torch.from_numpy(np.asarray(a)) for name, a in arrays.items()}, path)
+
+
+def _read_finite(path: Path) -> dict[str, AnyArray]:
+    arrays: dict[str, AnyArray] = load_file(path)
+    for name, array in arrays.items():
+        if not np.isfinite(array).all():
+            raise DamagedError(f"{name} of {path.name} is not finite")
+    return arrays
+
+
 def _write_counters(folder: Path, counters: Counters) -> None:
-    (folder / "counters.json").write_text(json.dumps(asdict(counters), indent=1) + "\n")
+    (folder / COUNTERS).write_text(json.dumps(asdict(counters), indent=1) + "\n")
 
 
 def _read_counters(path: Path) -> Counters:
-    return Counters(**json.loads((path / "counters.json").read_text()))
-
-
-class _reading:  # noqa: N801 (a context manager, used like a function)
-    """Turns whatever a damaged file raises into one UserError that names the checkpoint and what else there is."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if error is None or not isinstance(error, Exception):
-            return
-        others = [p.name for p in _numbered(self._path.parents[1]) if p != self._path]
-        hint = f"delete that folder to go on from {others[-1]}" if others else "no other checkpoint is there"
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f"checkpoint {self._path} is damaged ({type(error).__name__}: {reason}); {hint}") from error
+    """DamagedError for anything but the counters, each of its type: what JSON holds is not always what was meant."""
+    found = json.loads((path / COUNTERS).read_bytes())
+    names = [f.name for f in fields(Counters)]
+    if not isinstance(found, dict) or sorted(found) != sorted(names):
+        raise DamagedError(f"{COUNTERS} does not hold {', '.join(names)}")
+    for name, value in found.items():
+        if name == "best_return":
+            fine = value is None or (isinstance(value, int | float) and not isinstance(value, bool))
+        else:
+            fine = type(value) in ((int, float) if name == "time_s" else (int,)) and value >= 0
+        if not fine:
+            expected = {"time_s": "seconds", "best_return": "a number or null"}.get(name, "a count")
+            raise DamagedError(f"{COUNTERS}: {name} = {json.dumps(value)}, expected {expected}")
+    return Counters(**found)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -13,17 +12,16 @@ from apex_ray.config.schema import ApexConfig, LearnerConfig
 from apex_ray.learner.frame_mirror import FrameMirror
 from apex_ray.learner.hardware import page_lock, resolve_compile, resolve_device
 from apex_ray.learner.loss import split_states, td_errors, weighted_loss
+from apex_ray.learner.rmsprop import CentredRMSProp
 from apex_ray.networks.build import build_network, from_arrays, multiplies_bf16, to_arrays
 from apex_ray.types import AnyArray, Batch, EnvSpec, Float64Array, IntArray, Weights
-from cluster.errors import UserError
+from cluster.tensor_files import NotFiniteError, load_optimizer_tensors, optimizer_tensors
 
 
 def build_optimizer(parameters: list[Tensor], config: LearnerConfig, device: torch.device) -> torch.optim.Optimizer:
     if config.optimizer == "adam":
         return torch.optim.Adam(parameters, config.learning_rate, eps=config.epsilon, fused=True)
-    return torch.optim.RMSprop(
-        parameters, config.learning_rate, alpha=config.rmsprop_decay, eps=config.epsilon, centered=True, foreach=True
-    )
+    return CentredRMSProp(parameters, config.learning_rate, config.rmsprop_decay, config.epsilon)
 
 
 @dataclass
@@ -47,6 +45,7 @@ class Learner:
         self.optimizer = build_optimizer(list(self.online.parameters()), config.learner, self.device)
         self.updates = 0
         self._results = torch.empty(0)  # of the update under way
+        self._diverged = ""  # why, once learning has
         cuda = self.device.type == "cuda"
         self._copies = torch.cuda.Stream(self.device) if cuda else None  # type: ignore[no-untyped-call]
         self._graphs = config.learner.cuda_graphs and cuda
@@ -123,28 +122,51 @@ class Learner:
         self._results = torch.cat([summary, absolute])
 
     def finish_update(self) -> tuple[Float64Array, UpdateStats]:
-        """Wait for the step; returns |TD errors| float64 [B] from before it and statistics. UserError if not finite."""
+        """Wait for the step: |TD errors| float64 [B] from before it, and statistics. NotFiniteError: it diverged."""
         values = self._results.double().cpu().numpy()
         if not np.isfinite(values).all():
-            raise UserError(
-                f"learning diverged at update {self.updates}: the loss is {values[0]}; lower learner.learning_rate "
-                f"({self._config.learning_rate:g}) or set td.reward_clip"
-            )
+            self._diverged = f"the loss is {values[0]}, the gradient's norm {values[3]}"
+            raise self._divergence()
         return values[4:], UpdateStats(*(float(v) for v in values[:4]))
 
-    def weights(self) -> Weights:
-        """The online network's parameters; their version is the number of updates."""
-        return Weights(self.updates, to_arrays(self.online))
+    def _divergence(self) -> NotFiniteError:
+        return NotFiniteError(
+            f"learning diverged at update {self.updates}: {self._diverged}; lower learner.learning_rate "
+            f"({self._config.learning_rate:g}) or set td.reward_clip"
+        )
 
-    def state(self) -> tuple[dict[str, AnyArray], dict[str, AnyArray], dict[str, Any]]:
-        """(online parameters, target parameters, optimizer state): with `updates`, all that learning depends on."""
-        return to_arrays(self.online), to_arrays(self.target), self.optimizer.state_dict()
+    def weights(self) -> Weights:
+        """The online network's parameters, finite or NotFiniteError; their version is the number of updates."""
+        params = to_arrays(self.online)
+        self._refuse_not_finite(params)
+        return Weights(self.updates, params)
+
+    def state(self) -> tuple[dict[str, AnyArray], dict[str, AnyArray], dict[str, AnyArray]]:
+        """(online parameters, target parameters, optimizer state): with `updates`, all that learning depends on.
+
+        NotFiniteError once learning has diverged: finite or not, what led there is no use to go on from.
+        """
+        optimizer = {name: t.cpu().contiguous().numpy().copy() for name, t in optimizer_tensors(self.optimizer).items()}
+        state = to_arrays(self.online), to_arrays(self.target), optimizer
+        for arrays in state:
+            self._refuse_not_finite(arrays)
+        return state
+
+    def _refuse_not_finite(self, arrays: dict[str, AnyArray]) -> None:
+        if not self._diverged:
+            bad = [name for name, array in arrays.items() if not np.isfinite(array).all()]
+            self._diverged = f"{bad[0]} is not finite" if bad else ""
+        if self._diverged:
+            raise self._divergence()
 
     def load_state(
-        self, online: dict[str, AnyArray], target: dict[str, AnyArray], optimizer: dict[str, Any], updates: int
+        self, online: dict[str, AnyArray], target: dict[str, AnyArray], optimizer: dict[str, AnyArray], updates: int
     ) -> None:
-        """Go on from `state`. Raises RuntimeError or ValueError where it does not fit this network."""
+        """Go on from `state`, with this learner's own settings of the optimizer.
+
+        Raises RuntimeError or ValueError where it does not fit this network.
+        """
         from_arrays(self.online, online)
         from_arrays(self.target, target)
-        self.optimizer.load_state_dict(optimizer)
+        load_optimizer_tensors(self.optimizer, {name: torch.from_numpy(a) for name, a in optimizer.items()})
         self.updates = updates

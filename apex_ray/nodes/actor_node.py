@@ -23,9 +23,11 @@ REPORT_EVERY_S = 1.0
 
 
 class ActorNode:
-    def __init__(self, config: ApexConfig, spec: EnvSpec, sizes: Sizes, index: int, generation: int) -> None:
+    def __init__(
+        self, config: ApexConfig, spec: EnvSpec, sizes: Sizes, index: int, generation: int, restarts: int = 0
+    ) -> None:
         self._config, self._spec, self._sizes = config, spec, sizes
-        self._index, self._generation = index, generation
+        self._index, self._generation, self._restarts = index, generation, restarts
 
     def where(self) -> str:
         """The id of the node that this process runs on."""
@@ -44,7 +46,9 @@ class ActorNode:
         else:
             remote = CentralInference(central)
             inference = remote, remote
-        actors = build_actors(self._config, self._spec, self._index, self._sizes.actors, inference, self._generation)
+        actors = build_actors(
+            self._config, self._spec, self._index, self._sizes.actors, inference, self._generation, self._restarts
+        )
         window = CallWindow(settings.chunks_in_flight * settings.groups)
 
         def start_step(actor: Actor) -> None:

@@ -100,7 +100,7 @@ class Program:
             self.counters = c = ray.get(learning.prepare.remote(resume))
         except ray.exceptions.RayTaskError as error:
             raise as_user_error(LEARNER, error, self._run) from None
-        self._incarnations, self._best_return = c.generation, c.best_return
+        self._best_return = c.best_return
         ladder = epsilon_ladder(
             sizes.actors * config.actors.envs_per_actor, config.actors.epsilon_base, config.actors.epsilon_alpha
         )
@@ -195,14 +195,15 @@ class Program:
     def _start_actor(self, index: int) -> ObjectRef[Any]:
         nodes = self._nodes
         labels = self._config.cluster.actor_labels
+        restarts = self._incarnations if index in self._fleet else 0
         actor = remote(
-            name=f"actor-{index}{f'-r{self._incarnations}' if index in self._fleet else ''}",
+            name=f"actor-{index}{f'-r{restarts}' if restarts else ''}",
             num_cpus=self._site.bundles[-1].cpus,
             scheduling_strategy="DEFAULT",  # anywhere: a Tune trial's placement group has no room for actors
             **({"label_selector": labels} if labels else {}),
             **self._in_place,
         )(ActorNode)
-        handle = actor.remote(self._config, self._spec, self._sizes, index, self._incarnations)
+        handle = actor.remote(self._config, self._spec, self._sizes, index, self.counters.generation, restarts)
         self._incarnations += 1
         self._fleet.add(index, handle, handle.where.remote())
         call: ObjectRef[Any] = handle.run.remote(nodes.shards, nodes.weights, nodes.metrics, self._inference)

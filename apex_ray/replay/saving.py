@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from apex_ray.replay.memory import PrioritizedReplay
-from cluster.errors import UserError
+from cluster.errors import NotWrittenError, UserError
 
 OF_UPDATE = "update"
 
@@ -20,7 +20,7 @@ def replay_file(run: Path, shard: int) -> Path:
 
 
 def save_replay(path: Path, memory: PrioritizedReplay, counts: tuple[int, int], update: int) -> None:
-    """Write everything stored; the file appears whole or not at all.
+    """Write everything stored; the file appears whole or, with NotWrittenError, not at all.
 
     Args:
         path: of the file.
@@ -34,6 +34,8 @@ def save_replay(path: Path, memory: PrioritizedReplay, counts: tuple[int, int], 
         arrays = {**memory.state_arrays(), "counts": np.asarray(counts, np.int64)}
         save_file(arrays, temporary, {OF_UPDATE: str(update)})
         temporary.replace(path)
+    except (SafetensorError, OSError) as error:
+        raise NotWrittenError(f"{path}: {error}") from None
     finally:
         temporary.unlink(missing_ok=True)
 

@@ -11,14 +11,19 @@ from cluster.errors import UserError
 def describe(who: str, cause: BaseException, run: Path, whole: BaseException | None = None) -> UserError:
     """Who failed, of what, where; the traceback (of `whole`, if it tells more) goes to error.txt in the run folder.
 
-    A UserError is passed on as it is.
+    A UserError is passed on as it is, of its own kind.
     """
     if isinstance(cause, UserError):
-        return UserError(str(cause))
+        return type(cause)(str(cause))
     report = run / "error.txt"
-    report.write_text("".join(traceback.format_exception(whole or cause)))
     where = _place(cause) or _place_in_text(str(whole or cause))
-    return UserError(f"{who} failed: {type(cause).__name__}: {cause}{where}; the whole traceback is in {report}")
+    try:
+        report.write_text("".join(traceback.format_exception(whole or cause)))
+        rest = f"the whole traceback is in {report}"
+    except OSError as error:
+        report.unlink(missing_ok=True)
+        rest = f"{report} can't be written: {error.strerror or error}"
+    return UserError(f"{who} failed: {type(cause).__name__}: {cause}{where}; {rest}")
 
 
 def _place(error: BaseException) -> str:

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from errno import ENOSPC
 from pathlib import Path
+from shutil import disk_usage
 from types import TracebackType
 from typing import Any
 
@@ -20,9 +22,11 @@ import numpy.typing as npt
 from apex_ray.types import EpisodeEnd, EvaluationResult
 from cluster.errors import UserError, did_you_mean
 from cluster.exported import Exported, Metric
+from cluster.runs import append, append_csv
 
 NUM_BANDS = 4
 EPISODES_KEPT = 100
+BOARD_ROOM_BYTES = 2**20  # on the disk, for TensorBoard's files to be written at all
 EVALUATION_COLUMNS = (
     "wall_s", "frames", "updates", "version", "mean", "std", "min", "max", "episodes", "human_normalised",
 )  # fmt: skip
@@ -127,7 +131,7 @@ EXPORTED = {
 class MetricsWriter:
     """Appends rows to `run`/metrics.jsonl, evaluations to `run`/evaluations.csv, and both to `run`/tensorboard.
 
-    Every line is flushed, so a crash costs at most the line it happens in; resuming drops such a half line. A resumed
+    A line is written whole or, with OSError, not at all; resuming drops a half one that a crash left. A resumed
     run whose counters step back to its checkpoint repeats some of its frames in the JSONL file; TensorBoard hides the
     earlier copy. UserError when not resuming and `run` already has metrics, or when a file can't be written.
     """
@@ -145,14 +149,11 @@ class MetricsWriter:
                 if not resume:
                     raise UserError(f"{path} already holds a run: resume it or choose another folder")
                 _repair(path, whole)
-            self._rows = rows.open("a", encoding="utf-8")
-            self._evaluations = evaluations.open("a", encoding="utf-8", newline="")
+            self._rows, self._evaluations = rows, evaluations
+            rows.touch()
+            append_csv(evaluations, EVALUATION_COLUMNS, ())
         except OSError as error:
             raise UserError(f"can't write metrics to {run}: {error.strerror}") from None
-        self._csv = csv.writer(self._evaluations)
-        if not self._evaluations.tell():
-            self._csv.writerow(EVALUATION_COLUMNS)
-            self._evaluations.flush()
 
     def write(self, row: Mapping[str, float]) -> None:
         """Append one row; a value that isn't finite becomes null. It needs `time_s` and `frames`.
@@ -165,8 +166,7 @@ class MetricsWriter:
         if missing := {"time_s", "frames"} - row.keys():
             raise ValueError(f"a row of metrics lacks {', '.join(sorted(missing))}")
         values = {name: _number(value) for name, value in row.items()}
-        self._rows.write(json.dumps(values, allow_nan=False) + "\n")
-        self._rows.flush()
+        append(self._rows, (json.dumps(values, allow_nan=False) + "\n").encode())
         self._last = {"time_s": row["time_s"], "frames": row["frames"]}
         self._to_board({f"{METRICS[name].group}/{name}": v for name, v in values.items()}, int(row["frames"]))
 
@@ -183,16 +183,16 @@ class MetricsWriter:
         }
         wall_s = self._last["time_s"] if time_s is None else time_s
         human_text = "" if human is None else f"{human:.6g}"
-        self._csv.writerow(
-            [f"{wall_s:.3f}", result.frames, result.updates, result.version]
-            + [f"{score:.6g}" for score in scores.values()]
-            + [len(returns), human_text]
-        )
-        self._evaluations.flush()
+        line = [f"{wall_s:.3f}", result.frames, result.updates, result.version]
+        line += [*(f"{score:.6g}" for score in scores.values()), len(returns), human_text]
+        append_csv(self._evaluations, EVALUATION_COLUMNS, [line])
         tags = {f"evaluations/{name}": score for name, score in scores.items()}
         self._to_board({**tags, "evaluations/human_normalised": human}, result.frames)
 
     def _to_board(self, values: Mapping[str, float | int | None], frames: int) -> None:
+        if disk_usage(self._folder.parent).free < BOARD_ROOM_BYTES:
+            # The board's own thread writes, and would print a traceback: it gets nothing without room for it.
+            raise OSError(ENOSPC, "no room on the disk for TensorBoard's files")
         if self._board is None:
             # Imported late: it takes seconds, and no reader of METRICS needs it.
             from torch.utils.tensorboard import SummaryWriter
@@ -205,10 +205,9 @@ class MetricsWriter:
                 self._board.add_scalar(tag, value, frames)
 
     def close(self) -> None:
-        self._rows.close()
-        self._evaluations.close()
         if self._board is not None:
-            self._board.close()
+            with suppress(OSError):  # what is lost of the board is in the files beside it
+                self._board.close()
             self._board = None
 
     def __enter__(self) -> MetricsWriter:

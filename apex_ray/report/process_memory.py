@@ -14,12 +14,13 @@ psutil gives, and no shared memory.
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Iterable
 from pathlib import Path
 
 import psutil
+
+from cluster.runs import append_csv
 
 SHARED_MEMORY = 0  # no process has this id
 COLUMNS = ("time_s", "process", "pid", "resident_bytes")
@@ -86,13 +87,9 @@ class MemoryLog:
         processes = _family()
         sizes = resident_bytes(processes)
         names = {**processes, SHARED_MEMORY: "shared memory"}
-        new = not self._path.exists() or not self._path.stat().st_size
-        with self._path.open("a", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            if new:
-                writer.writerow(COLUMNS)
-            writer.writerows([f"{time_s:.1f}", names[pid], pid, size] for pid, size in sizes.items())
         self.total_bytes = sum(sizes.values())
+        lines = [(f"{time_s:.1f}", names[pid], pid, size) for pid, size in sizes.items()]
+        append_csv(self._path, COLUMNS, lines)
 
 
 def _family() -> dict[int, str]:

@@ -13,6 +13,7 @@ from matplotlib.ticker import EngFormatter
 
 from apex_ray.report import plots
 from apex_ray.types import EvaluationResult, StageEnd
+from cluster.runs import append_csv
 
 TRAINING_FILE, EVALUATION_FILE, PLOT_FILE = "stages.csv", "stage_evaluations.csv", "stages.png"
 RECENT = 20
@@ -107,8 +108,8 @@ class StageLog:
     def training(self, rows: Iterable[StageRow], progress: Mapping[str, float]) -> None:
         """The totals of training now; stages without a new episode are left out. `progress`: time_s, frames, ..."""
         new = [r for r in rows if r.episodes != self._written.get(r.stage)]
-        self._written.update({r.stage: r.episodes for r in new})
         self._append(TRAINING_FILE, new, progress)
+        self._written.update({r.stage: r.episodes for r in new})
 
     def evaluation(self, result: EvaluationResult, time_s: float) -> None:
         progress = {"time_s": time_s, "frames": result.frames, "updates": result.updates}
@@ -118,13 +119,9 @@ class StageLog:
         if not rows:
             return
         path = self._run / name
-        is_new = not path.exists()
-        with path.open("a", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            if is_new:
-                writer.writerow(["time_s", "frames", "updates", *(f.name for f in fields(StageRow)), "scores_of"])
-            at = [f"{progress['time_s']:.1f}", int(progress["frames"]), int(progress["updates"])]
-            writer.writerows([*at, *_rounded(row), self._scores_of] for row in rows)
+        at = [f"{progress['time_s']:.1f}", int(progress["frames"]), int(progress["updates"])]
+        header = ["time_s", "frames", "updates", *(f.name for f in fields(StageRow)), "scores_of"]
+        append_csv(path, header, [[*at, *_rounded(row), self._scores_of] for row in rows])
 
 
 def _rounded(row: StageRow) -> list[str | int]:

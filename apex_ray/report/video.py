@@ -13,7 +13,7 @@ import numpy as np
 from av.video.stream import VideoStream
 
 from apex_ray.types import AnyArray
-from cluster.errors import UserError
+from cluster.errors import NotWrittenError, UserError
 
 # The first that this build of av has: H.264 plays everywhere, MPEG-4 part 2 in most players.
 ENCODERS: dict[str, dict[str, str]] = {"libx264": {"crf": "18", "preset": "veryfast"}, "mpeg4": {"qscale": "3"}}
@@ -24,8 +24,8 @@ def write_video(frames: Iterable[AnyArray], path: Path, fps: float) -> None:
 
     Frames are encoded one by one as they come, so a generator of a long episode needs little memory.
 
-    Odd sizes get a row or column more, as H.264 takes even ones only. UserError for no frames, for a path that can't be
-    written and where av has no encoder; ValueError for frames of another form.
+    Odd sizes get a row or column more, as H.264 takes even ones only. UserError for no frames and where av has no
+    encoder, NotWrittenError for a path that can't be written; ValueError for frames of another form.
     """
     coming = iter(frames)
     first = next(coming, None)
@@ -47,7 +47,7 @@ def write_video(frames: Iterable[AnyArray], path: Path, fps: float) -> None:
         finally:
             partial.unlink(missing_ok=True)
     except OSError as error:
-        raise UserError(f"can't write the video {path}: {error.strerror or error}") from None
+        raise NotWrittenError(f"can't write the video {path}: {error.strerror or error}") from None
 
 
 def _encoder() -> str:

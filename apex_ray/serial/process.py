@@ -58,7 +58,7 @@ class SerialProcess:
         self._variables = VariableClient(self._source, every, self._load_weights)
         self._logs: list[ActionLog] = []
         inference = self._network, self._variables
-        self.actors = build_actors(config, spec, index, processes, inference, generation, self._logged)
+        self.actors = build_actors(config, spec, index, processes, inference, generation, around=self._logged)
 
     def _load_weights(self, weights: Weights) -> None:
         self._network.load(weights.params)

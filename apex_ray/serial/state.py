@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from apex_ray.replay.memory import PrioritizedReplay
 from apex_ray.serial.process import ProcessState, SerialProcess
 from apex_ray.types import AnyArray, Weights
-from cluster.errors import UserError
+from cluster.errors import NotWrittenError, UserError
 
 FILE = "serial.safetensors"
 
@@ -71,6 +71,8 @@ def save(
     try:
         save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, temporary, {"facts": json.dumps(facts)})
         temporary.replace(run / FILE)
+    except (SafetensorError, OSError) as error:
+        raise NotWrittenError(f"{run / FILE}: {error}") from None
     finally:
         temporary.unlink(missing_ok=True)
 

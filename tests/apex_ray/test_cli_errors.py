@@ -97,11 +97,13 @@ def test_an_interrupted_run_exits_with_130(calls: list[Any]) -> None:
     assert main(["train", "pong", "name=interrupted"]) == 130
 
 
-@pytest.mark.parametrize("line", ["--resume {run} stop.after_s=9 seed=4", "stop.after_s=9 --resume {run} seed=4"])
+@pytest.mark.parametrize(
+    "line", ["--resume {run} stop.after_s=9 report.every_s=4", "report.every_s=4 --resume {run} stop.after_s=9"]
+)
 def test_resume_takes_overrides_on_either_side(run: Path, calls: list[Any], line: str) -> None:
     assert main(["train", *line.format(run=run).split()]) == 0
     [(config, folder, resume)] = calls
-    assert (config.stop.after_s, config.seed, config.name) == (9.0, 4, "pong")
+    assert (config.stop.after_s, config.report.every_s, config.name) == (9.0, 4, "pong")
     assert folder == run and resume
 
 

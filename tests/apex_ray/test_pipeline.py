@@ -32,7 +32,7 @@ def fill(image, stack, chunks, life):
     envs = CountingEnvs(SCRIPTS, stack=stack, image=image)
     window = NStepWindow(envs.spec, 3, HORIZON, N, GAMMA, 1.0, life)
     q = lambda o: np.tile(np.float32([0, 1, 2]), (3, 1))  # noqa: E731
-    actor = Actor(0, envs, q, window, np.full(3, 0.5, np.float32), VariableClient(NoSource(), 10, None), seed=1)
+    actor = Actor(0, envs, q, window, np.full(3, 0.5, np.float32), VariableClient(NoSource(), 10, None), seed=(1,))
     memory = PrioritizedReplay(envs.spec, 3 * HORIZON * chunks, HORIZON, N, 0.6, seed=0)
     stored = 0
     while stored < chunks:

@@ -225,18 +225,20 @@ def test_checkpoint_files_that_break_off(folder, capsys):
     newest = run / "checkpoint_newest"
     assert main(["sample", str(run), "--length", "5", "--prompt", "t"]) == 0
     capsys.readouterr()
-    for file, command in (
-        ("weights.safetensors", ["sample", str(run)]),
-        ("facts.json", ["sample", str(run)]),
-        ("optimizer.pt", ["train", "--resume", str(run), "training.steps=4"]),
+    resume, use = ["train", "--resume", str(run), "training.steps=4"], ["sample", str(run)]
+    remove, none = "remove the folder 'checkpoint_newest'", "no checkpoint that can be used to go on from"
+    for file, command, told in (
+        ("weights.safetensors", use, ("weights.safetensors' is broken (", remove)),
+        ("facts.json", use, ("facts.json' is broken (", remove)),
+        ("optimizer.safetensors", resume, (none, "checkpoint_newest: optimizer.safetensors")),
     ):
         whole = (newest / file).read_bytes()
         (newest / file).write_bytes(whole[: len(whole) // 2])
         assert main(command) == 2
         err = capsys.readouterr().err
-        assert f"{file}' is broken (" in err and "remove the folder 'checkpoint_newest'" in err and err.count("\n") == 1
+        assert all(part in err for part in told) and err.count("\n") == 1
         (newest / file).write_bytes(whole)
-    for file in ("training.safetensors", "state.safetensors", "optimizer.pt"):
+    for file in ("training.safetensors", "state.safetensors", "optimizer.safetensors"):
         whole = (newest / file).read_bytes()
         (newest / file).write_bytes(whole[:-1])
         with pytest.raises(UserError, match=f"{file}' is broken"):

@@ -1,0 +1,161 @@
+"""Which settings a run may change when it is resumed: a decision for every key of the schema.
+
+FREE ones change from there on. FIXED ones can't: what was learned would not fit, or its scores would not compare.
+STORED ones decide what the transitions in replay mean: they may change unless a saved replay is to be loaded.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apex_ray.config.schema import ApexConfig
+from cluster.config import flatten
+from cluster.config_yaml import dump
+from cluster.errors import UserError
+
+_SAME_TASK = "the run's scores, its best checkpoint among them, are of that task"
+_SAME_NETWORK = "the weights are of that network"
+
+FIXED = {
+    "name": "the run's folder has that name already",
+    "seed": "the run has begun with it; every resume draws new random numbers",
+    "runs_dir": "the run goes on in its folder",
+    **dict.fromkeys(
+        (
+            "env.id",
+            "env.frame_skip",
+            "env.sticky_actions",
+            "env.reward",
+            "env.scenario",
+            "env.kwargs",
+            "env.demo",
+        ),
+        _SAME_TASK,
+    ),
+    **dict.fromkeys(
+        (
+            "env.frame_stack",
+            "env.image_size",
+            "env.full_action_space",
+            "env.actions",
+            "network.torso",
+            "network.conv_channels",
+            "network.conv_kernels",
+            "network.conv_strides",
+            "network.mlp_layers",
+            "network.hidden",
+            "network.dueling",
+        ),
+        _SAME_NETWORK,
+    ),
+    "learner.optimizer": "its running means are of the other kind",
+}
+
+STORED = {
+    "env.terminal_on_life_loss": "stored windows end by it",
+    "td.n_step": "stored windows have that length",
+    "td.discount": "stored returns are discounted with it",
+    "td.reward_clip": "stored returns are clipped with it",
+    "actors.chunk_transitions": "stored chunks have that length",
+    "replay.capacity_transitions": "the saved replay has that size",
+    "replay.shards": "the saved replay has that many files",
+    "replay.alpha": "stored priorities are raised to it",
+    "replay.samples_per_insert": "the saved count of samples follows from it",
+}
+
+FREE = frozenset(
+    {
+        "mode",
+        "env.noop_max",
+        "env.fire_reset",
+        "env.max_episode_frames",
+        "env.import_modules",
+        "env.stages",
+        "env.roms",
+        "td.double_q",
+        "actors.count",
+        "actors.envs_per_actor",
+        "actors.epsilon_base",
+        "actors.epsilon_alpha",
+        "actors.weights_every_steps",
+        "actors.chunks_in_flight",
+        "actors.groups",
+        "actors.threads",
+        "actors.bf16",
+        "actors.inference",
+        "actors.inference_device",
+        "replay.min_transitions",
+        "replay.beta",
+        "replay.insert_tolerance_transitions",
+        "replay.frames",
+        "replay.max_bytes",
+        "learner.batch_size",
+        "learner.learning_rate",
+        "learner.rmsprop_decay",
+        "learner.epsilon",
+        "learner.max_grad_norm",
+        "learner.huber_delta",
+        "learner.target_every_updates",
+        "learner.publish_every_updates",
+        "learner.prefetch_batches",
+        "learner.device",
+        "learner.bf16",
+        "learner.compile",
+        "learner.cuda_graphs",
+        "learner.threads",
+        "evaluation.every_s",
+        "evaluation.episodes",
+        "evaluation.stages",
+        "evaluation.envs",
+        "evaluation.epsilon",
+        "evaluation.video",
+        "evaluation.final",
+        "stop.after_s",
+        "stop.after_frames",
+        "stop.after_updates",
+        "stop.evaluation_return",
+        "checkpoint.every_s",
+        "checkpoint.keep",
+        "checkpoint.replay",
+        "cluster.address",
+        "cluster.learner_labels",
+        "cluster.actor_labels",
+        "cluster.autoscale_s",
+        "cluster.shortage_s",
+        "cluster.max_restarts",
+        "cluster.dashboard",
+        "cluster.object_store_bytes",
+        "report.every_s",
+        "report.line_every_s",
+    }
+)
+
+Changes = dict[str, tuple[Any, Any]]  # by dotted key: (before, after) as YAML knows values
+
+
+def changes(before: ApexConfig, after: ApexConfig) -> Changes:
+    """What differs, in the order of the schema."""
+    old, new = flatten(before), flatten(after)
+    return {key: (old[key], new[key]) for key in new if old[key] != new[key]}
+
+
+def refuse(changed: Changes, saved_replay: str | None) -> None:
+    """UserError that names every setting that may not change, with both values; `saved_replay`: its files, if any."""
+    wrong = [f"{_told(key, *changed[key])} ({FIXED[key]})" for key in changed if key in FIXED]
+    if saved_replay is not None:
+        wrong += [
+            f"{_told(key, *changed[key])} ({STORED[key]}: remove {saved_replay} to go on with an empty replay)"
+            for key in changed
+            if key in STORED
+        ]
+    if wrong:
+        raise UserError(f"command line: --resume can't change {'; nor '.join(wrong)}")
+
+
+def told(changed: Changes) -> str:
+    """All of them in a line."""
+    return ", ".join(_told(key, *values) for key, values in changed.items())
+
+
+def _told(key: str, before: object, after: object) -> str:
+    return f"{key} {dump(before, flow=True)} -> {dump(after, flow=True)}"

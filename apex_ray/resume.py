@@ -1,0 +1,78 @@
+"""Going on with a run: from which checkpoint, with which settings, and whether there is anything left to do."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from apex_ray.config.load import PRESETS
+from apex_ray.config.resume import Changes, changes, refuse, told
+from apex_ray.config.schema import ApexConfig, StopConfig
+from apex_ray.learner import resumes
+from apex_ray.learner.checkpoint import Checkpoint, Counters, load_checkpoint, set_aside
+from cluster.config import load_config, to_yaml
+from cluster.errors import NotWrittenError, UserError
+from cluster.runs import CONFIG_FILE, atomic_write
+
+
+@dataclass(frozen=True)
+class Resume:
+    """A run that can go on: `begin` before its parts start, `begun` after."""
+
+    run: Path
+    config: ApexConfig
+    saved: Checkpoint  # its online network only
+    changed: Changes  # against the settings that the checkpoint was saved with
+
+    def begin(self) -> list[str]:
+        """Set unusable checkpoints aside and note the resume; lines to tell. NotWrittenError where there is no room."""
+        try:
+            aside = set_aside(self.saved)
+            resumes.note(self.run, self.saved.path.name, self.changed)
+        except OSError as error:
+            raise NotWrittenError(f"run folder {self.run} can't be written: {error.strerror or error}") from None
+        lines = [f"checkpoint {name} can't be used, kept as damaged-{name}: {why}" for name, why in aside.items()]
+        lines.append(f"going on from {self.saved.path.name}")
+        return [*lines, f"changed on resume: {told(self.changed)}"] if self.changed else lines
+
+    def begun(self) -> None:
+        """Keep the settings now in force as the run's own."""
+        try:
+            atomic_write(self.run / CONFIG_FILE, to_yaml(self.config).encode())
+        except OSError as error:
+            raise NotWrittenError(f"{self.run / CONFIG_FILE} can't be written: {error.strerror or error}") from None
+
+
+def prepare_resume(run: Path, config: ApexConfig) -> Resume:
+    """What `run` goes on from, with `config`.
+
+    UserError, before anything starts or is written, for settings that may not change, for a limit of `stop` that the
+    run has reached, and where no checkpoint can be used.
+    """
+    saved = replace(load_checkpoint(run), target={}, optimizer={})  # the learner reads them itself
+    file = saved.path / CONFIG_FILE
+    before = load_config(ApexConfig, PRESETS, file if file.exists() else run / CONFIG_FILE).config
+    changed = changes(before, config)
+    replay = [str(path) for path in sorted(run.glob("replay-*.safetensors"))]
+    refuse(changed, " ".join(replay) or None)
+    if met := _limits_met(config.stop, saved.counters):
+        raise UserError(f"run {str(run)!r} has reached {', and '.join(met)}")
+    return Resume(run, config, saved, changed)
+
+
+def _limits_met(stop: StopConfig, c: Counters) -> list[str]:
+    """Each limit of the whole run that it has reached, and what to give to go on."""
+    totals = [
+        ("after_s", stop.after_s, c.time_s, f"{c.time_s:,.0f} seconds of training"),
+        ("after_frames", stop.after_frames, c.frames, f"{c.frames:,} frames"),
+        ("after_updates", stop.after_updates, c.updates, f"{c.updates:,} updates"),
+        ("evaluation_return", stop.evaluation_return, c.best_return, f"an evaluation of {c.best_return or 0:.2f}"),
+    ]
+    met = []
+    for key, limit, reached, words in totals:
+        if limit is None or reached is None or reached < limit:
+            continue
+        more = "" if key == "evaluation_return" else f"stop.{key}={2 * math.ceil(reached)} or "
+        met.append(f"stop.{key} = {limit:g} ({words}); to go on, give more, such as {more}stop.{key}=null for no limit")
+    return met

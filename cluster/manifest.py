@@ -1,0 +1,72 @@
+"""manifest.json: the SHA-256 of each file in a folder, so that a damaged one is found before it is used."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from cluster.errors import UserError
+
+MANIFEST = "manifest.json"
+
+
+class DamagedError(UserError):
+    """A file is not as it was written."""
+
+
+def seal(folder: Path) -> None:
+    """Write the manifest of all files in `folder`: the last thing before it counts as whole."""
+    files = {path.name: _sha256(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
+    content = {"sha256": files, "sha256_of_these": _of_all(files)}
+    (folder / MANIFEST).write_text(json.dumps(content, indent=1) + "\n")
+
+
+def check(folder: Path, names: Iterable[str]) -> None:
+    """DamagedError, with the file's name, unless the files `names` in `folder` are as they were sealed.
+
+    UserError for one that is there and can't be read, which is no damage.
+    """
+    sealed = _read_manifest(folder)
+    for name in names:
+        if name not in sealed:
+            raise DamagedError(f"{name} is not in {MANIFEST}")
+        try:
+            same = _sha256(folder / name) == sealed[name]
+        except FileNotFoundError:
+            raise DamagedError(f"{name} is missing") from None
+        except OSError as error:
+            raise UserError(f"{str(folder / name)!r} cannot be read: {error.strerror or error}") from None
+        if not same:
+            raise DamagedError(f"{name} is not as it was written: its SHA-256 is not that in {MANIFEST}")
+
+
+def sealed_files(folder: Path) -> list[str]:
+    """The names in the manifest. DamagedError without a manifest that reads."""
+    return list(_read_manifest(folder))
+
+
+def _read_manifest(folder: Path) -> dict[str, str]:
+    try:
+        found: Any = json.loads((folder / MANIFEST).read_bytes())
+        sealed = found["sha256"]
+        if not sealed or found["sha256_of_these"] != _of_all(sealed):
+            raise ValueError
+    except FileNotFoundError:
+        raise DamagedError(f"{MANIFEST} is missing: it was not written to its end, or by an earlier version") from None
+    except OSError as error:
+        raise UserError(f"{str(folder / MANIFEST)!r} cannot be read: {error.strerror or error}") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise DamagedError(f"{MANIFEST} is not as it was written") from None
+    return dict(sealed)
+
+
+def _of_all(sealed: dict[str, str]) -> str:
+    return hashlib.sha256("".join(f"{name} {value}\n" for name, value in sealed.items()).encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,106 @@
+"""A disk without room: one message, what was there before stays, nothing half-written, and the run goes on.
+
+The room is a limit on the size of a file (RLIMIT_FSIZE), which the kernel answers as it answers a full disk.
+"""
+
+import json
+import resource
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from apex_ray.evaluation import BestKeeper
+from apex_ray.learner.checkpoint import Counters, load_checkpoint
+from apex_ray.replay.saving import save_replay
+from apex_ray.report.failure import describe
+from apex_ray.report.metrics import MetricsWriter
+from apex_ray.report.video import write_video
+from apex_ray.training import train
+from apex_ray.types import EvaluationResult, Weights
+from cluster.config import to_yaml
+from cluster.errors import NotWrittenError
+from cluster.runs import create_run
+from tests.apex_ray.test_resume import SERIAL, cartpole, files, with_
+from tests.apex_ray.test_serial import run as run_serial
+
+BIG = {"network": {"mlp_layers": [16], "hidden": 1024}}  # checkpoints of 130 KB a file
+
+
+@contextmanager
+def room_bytes(size):
+    """No file can grow beyond this meanwhile."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_run_goes_on_without_checkpoints_and_ends_with_one_message(tmp_path, capsys):
+    config = cartpole(**SERIAL, **BIG, stop={"after_updates": 40})
+    run = create_run(tmp_path, "run", to_yaml(config))
+    train(config, run)
+    good = files(run / "checkpoints")
+    longer = with_(config, stop={"after_updates": 150}, checkpoint={"every_s": 0.5, "keep": 1})
+    with (
+        room_bytes(60_000),
+        pytest.raises(NotWrittenError, match=r"checkpoint .*update-\S+ can't be written: File too"),
+    ):
+        train(longer, run, resume=True)
+    out = capsys.readouterr().out
+    assert "no checkpoint: " in out and "no final checkpoint: " in out
+    assert json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["updates"] >= 150, "it learned on"
+    assert files(run / "checkpoints") == good and not list(run.rglob("*partial*"))
+    assert (run / "learning_curve.png").exists()
+    # with room again it goes on from what was kept
+    train(longer, run, resume=True)
+    assert load_checkpoint(run).counters.updates >= 150
+
+
+def test_rows_of_metrics_are_whole_or_not_there(tmp_path):
+    row = {"time_s": 1.0, "frames": 10}
+    result = EvaluationResult(1, 1, 10, [1.0], [1])
+    with MetricsWriter(tmp_path, resume=False) as writer:
+        writer.write(row)
+        writer.evaluation(result)
+        before = files(tmp_path)
+        for name, write in (
+            ("metrics.jsonl", lambda: writer.write(row)),
+            ("evaluations.csv", lambda: writer.evaluation(result)),
+        ):
+            size = (tmp_path / name).stat().st_size
+            with room_bytes(size + 3), pytest.raises(OSError, match="File too large"):
+                write()
+            assert (tmp_path / name).read_bytes() == before[tmp_path / name]
+        writer.write(row)
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
+
+
+def test_an_evaluation_whose_weights_find_no_room_counts_all_the_same(tmp_path):
+    config = cartpole(**BIG)
+    program, _, _ = run_serial(config, 1, tmp_path)
+    keeper = BestKeeper(config, program._spec, tmp_path, None)
+    weights = Weights(7, program._learner.weights().params)
+    with room_bytes(60_000):
+        result = keeper.evaluate(weights, Counters())
+    assert len(result.returns) == 2 and "best can't be written: File too large" in result.not_written
+    assert not list((tmp_path / "checkpoints").iterdir())
+    assert keeper.evaluate(weights, Counters()).not_written == ""
+
+
+def test_a_video_a_replay_and_a_report_of_an_error(tmp_path):
+    program, _, _ = run_serial(cartpole(), 20, tmp_path)
+    noise = np.random.default_rng(0).integers(0, 255, (40, 160, 160, 3), np.uint8)
+    with room_bytes(20_000):
+        with pytest.raises(NotWrittenError, match=r"can't write the video .*film\.mp4: File too large"):
+            write_video(noise, tmp_path / "film.mp4", 30)
+        with pytest.raises(NotWrittenError, match=r"replay-0.safetensors: .*File too large"):
+            save_replay(tmp_path / "replay-0.safetensors", program._memory, program._limiter)
+    passed_on = describe("the learner", NotWrittenError("no room"), tmp_path)
+    assert type(passed_on) is NotWrittenError and str(passed_on) == "no room", "as it comes out of a Ray actor"
+    with room_bytes(10):
+        told = str(describe("an actor", RuntimeError("boom"), tmp_path))
+    assert told.startswith("an actor failed: RuntimeError: boom") and "error.txt can't be written" in told
+    assert not files(tmp_path), "nothing half-written is left"
