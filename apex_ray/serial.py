@@ -9,6 +9,7 @@ from pathlib import Path
 
 from apex_ray.actor.epsilon import epsilon_ladder
 from apex_ray.config.schema import ApexConfig
+from apex_ray.envs import watchdog
 from apex_ray.evaluation import BestKeeper
 from apex_ray.learner.checkpoint import Counters, load_checkpoint, save_checkpoint
 from apex_ray.learner.learner import Learner
@@ -47,7 +48,11 @@ class SerialProgram:
     what the paper's system came to (Horgan et al. 2018: 9.7k samples for 12.5k transitions a second).
     """
 
-    def __init__(self, config: ApexConfig, spec: EnvSpec, sizes: Sizes, run: Path) -> None:
+    def __init__(
+        self, config: ApexConfig, spec: EnvSpec, sizes: Sizes, run: Path, on_event: Callable[[str], None] = print
+    ) -> None:
+        self._on_event = on_event
+        watchdog.say_with(on_event)
         if config.replay.samples_per_insert is None:
             config = config.model_copy(update={"replay": config.replay.model_copy(update={"samples_per_insert": 1.0})})
         self._config, self._spec, self._sizes, self._run = config, spec, sizes, run
@@ -155,9 +160,12 @@ class SerialProgram:
     def publish(self, row: Mapping[str, float]) -> None:
         """Nobody scrapes a single process."""
 
-    def start_evaluation(self, counters: Counters) -> None:
+    def start_evaluation(self, counters: Counters, interrupted: Callable[[], bool]) -> None:
         """Evaluates at once: there is no other process to do it."""
-        self._result = self._keeper.evaluate(self._learner.weights(), counters)
+        try:
+            self._result = self._keeper.evaluate(self._learner.weights(), counters, self._on_event, interrupted)
+        except Exception as error:  # the environment's
+            raise describe("the evaluation", error, self._run) from error
 
     def poll_evaluation(self) -> EvaluationResult | None:
         result, self._result = self._result, None
