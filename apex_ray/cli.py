@@ -202,6 +202,8 @@ def _report(result: EvaluationResult) -> None:
         f"return: mean {returns.mean():.2f}, std {returns.std():.2f}, min {returns.min():.2f}, "
         f"max {returns.max():.2f} of {len(returns)} episodes"
     )
+    if result.note:
+        print(result.note)
     if result.human_normalised is not None:
         print(f"human-normalised: {result.human_normalised:.1%}")
     if result.stages:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,64 +14,113 @@ import numpy as np
 
 from apex_ray.config.load import load_run_config
 from apex_ray.config.schema import ApexConfig, EnvConfig
-from apex_ray.envs.base import RecordsMovies
+from apex_ray.envs.base import RecordsMovies, VectorEnv
+from apex_ray.envs.checks import described, misfit
 from apex_ray.envs.make import make_envs, probe
-from apex_ray.envs.rollout import play_episodes, replay_episode
-from apex_ray.learner.checkpoint import Counters, find, load_policy_weights, misfit, save_best
+from apex_ray.envs.rollout import StoppedError, play_episodes, replay_episode
+from apex_ray.envs.seeds import AFTERWARDS, EVALUATION, first_seed
+from apex_ray.learner.checkpoint import Counters, find, load_policy_weights, save_best
+from apex_ray.learner.checkpoint import misfit as checkpoint_misfit
 from apex_ray.networks.build import Inference, build_network
 from apex_ray.report.atari_scores import human_normalised
 from apex_ray.report.video import write_video
 from apex_ray.types import AnyArray, EnvSpec, EvaluationResult, IntArray, Weights
-from cluster.errors import NotWrittenError
+from cluster.errors import NotWrittenError, UserError
 from cluster.runs import atomic_write, open_run
 
-# Evaluation environments never share a seed with training: they start far from any actor's.
-SEED_OFFSET = 500_000_000
+Say = Callable[[str], None]
+COMMAND_LINE_EVERY_S = 10.0  # between lines of progress, where someone waits for the result alone
 
 
 def evaluation_env(config: ApexConfig) -> EnvConfig:
-    """The environment of evaluations: training's, on the stages of `evaluation.stages` when there are some."""
-    stages = config.evaluation.stages
-    return config.env.model_copy(update={"stages": stages}) if stages else config.env
+    """The environment of evaluations: training's, with the stages and the time limit that `evaluation` has."""
+    e = config.evaluation
+    own = {"stages": e.stages or None, "max_episode_frames": e.max_episode_frames}
+    return config.env.model_copy(update={key: value for key, value in own.items() if value is not None})
+
+
+class Progress:
+    """A watch (envs/rollout.py): says how far an evaluation is, and ends it when it is asked to or its time is up."""
+
+    def __init__(self, say: Say, every_s: float, interrupted: Callable[[], bool] = lambda: False) -> None:
+        self._say, self._every_s, self._interrupted = say, every_s, interrupted
+        self.interrupted = False
+        self.begin("evaluation", 0, None)
+
+    def begin(self, what: str, asked: int, max_s: float | None) -> None:
+        """`asked` episodes are about to be played, for `max_s` seconds at most; 0: a film is made of one."""
+        self._what, self._asked = what, asked
+        self._said_at = now = time.monotonic()
+        self._until = now + max_s if max_s else math.inf
+
+    def __call__(self, episodes: int, steps: int) -> bool:
+        now = time.monotonic()
+        if now - self._said_at >= self._every_s:
+            self._said_at = now
+            done = f"{episodes} of {self._asked} episodes, " if self._asked else ""
+            self._say(f"{self._what}: {done}{steps:,} steps")
+        self.interrupted = self.interrupted or self._interrupted()
+        return self.interrupted or now > self._until
 
 
 class Evaluator:
-    """Keeps environments and a network between evaluations. With `record`, the best episode can be filmed."""
+    """Keeps environments and a network between evaluations. With `record`, the best episode can be filmed.
 
-    def __init__(self, config: ApexConfig, spec: EnvSpec, episodes: int, record: bool) -> None:
+    `seeds` is where its environments' seeds come from (envs/seeds.py).
+    """
+
+    def __init__(
+        self, config: ApexConfig, spec: EnvSpec, episodes: int, record: bool, seeds: range = EVALUATION
+    ) -> None:
         self._config, self._spec, self._episodes = config, spec, episodes
         self._policy = Inference(build_network(spec, config.network))
         envs = min(config.evaluation.envs, episodes)
         self._envs = make_envs(evaluation_env(config), envs, threads=1, render=record, in_order=True)
-        self._seed = SEED_OFFSET + config.seed * 10_000
+        self._seeds = seeds
         self._best = (0, 0)
 
-    def evaluate(self, weights: Weights, frames: int) -> EvaluationResult:
-        """Play full episodes with these weights, made when `frames` emulator frames had been seen."""
+    def evaluate(self, weights: Weights, frames: int, progress: Progress) -> EvaluationResult | None:
+        """Play full episodes with these weights, made when `frames` emulator frames had been seen.
+
+        None when it was interrupted. Where time was up, the result has fewer episodes and says so.
+        """
         started = time.monotonic()
         self._policy.load(weights.params)
-        self._seed += self._envs.num_envs  # new starts for each evaluation
-        epsilon = self._config.evaluation.epsilon
-        played = play_episodes(self._envs, self._policy, self._episodes, epsilon, self._seed)
+        e = self._config.evaluation
+        # New starts for each evaluation.
+        self._seed = first_seed(self._seeds, self._envs.num_envs, self._config.seed, weights.version)
+        progress.begin("evaluation", self._episodes, e.max_s)
+        played = play_episodes(self._envs, self._policy, self._episodes, e.epsilon, self._seed, progress)
+        if progress.interrupted:
+            return None
         self._best = played.best
+        missing = played.asked - len(played.returns)
+        limit = f"within evaluation.max_s = {e.max_s:g} s" if e.max_s else ""
+        note = f"{missing} more were not played {limit}" if missing else ""
+        if played.cut_steps is not None:
+            note = f"each cut at step {played.cut_steps:,}, as not every environment ended one {limit}: no best"
         return EvaluationResult(
             version=weights.version,
             updates=weights.version,
             frames=frames,
             returns=played.returns,
             lengths_steps=played.lengths_steps,
-            human_normalised=human_normalised(self._config.env.id, float(np.mean(played.returns))),
+            human_normalised=human_normalised(self._spec.env_id, float(np.mean(played.returns))),
             wall_s=time.monotonic() - started,
             stages=played.stages,
             scores_of=self._spec.scores_of,
+            cut_steps=played.cut_steps,
+            note=note,
         )
 
-    def film_best(self, path: Path) -> Path | None:
+    def film_best(self, path: Path, progress: Progress) -> Path | None:
         """Write the best episode of the last evaluation as a video and, where the emulator records one, its movie.
 
-        Returns the movie's path, `path` with the suffix .bk2, or None.
+        Returns the movie's path, `path` with the suffix .bk2, or None. StoppedError when it was interrupted.
         """
-        pictures = replay_episode(self._envs, self._policy, self._config.evaluation.epsilon, self._seed, self._best)
+        progress.begin("video of the best episode", 0, None)
+        epsilon = self._config.evaluation.epsilon
+        pictures = replay_episode(self._envs, self._policy, epsilon, self._seed, self._best, progress)
         fps = 60 / self._spec.frame_skip if self._spec.frame_skip > 1 else 30
         if not isinstance(self._envs, RecordsMovies):
             write_video(pictures, path, fps)
@@ -96,37 +148,62 @@ class BestKeeper:
         self._config, self._run, self._best = config, run, best
         self._evaluator = Evaluator(config, spec, config.evaluation.episodes, record=config.evaluation.video)
 
-    def evaluate(self, weights: Weights, counters: Counters) -> EvaluationResult:
-        """Play the configured episodes; a new best replaces checkpoints/best and videos/best.mp4."""
-        result = self._evaluator.evaluate(weights, counters.frames)
-        if self._best is None or result.mean_return > self._best:
-            best = replace(counters, updates=weights.version, best_return=result.mean_return)
+    def evaluate(
+        self, weights: Weights, counters: Counters, say: Say, interrupted: Callable[[], bool] = lambda: False
+    ) -> EvaluationResult | None:
+        """Play the configured episodes; a new best replaces checkpoints/best and videos/best.mp4.
+
+        `say` gets lines of progress. None when it was interrupted.
+        """
+        progress = Progress(say, self._config.report.line_every_s, interrupted)
+        result = self._evaluator.evaluate(weights, counters.frames, progress)
+        if result is not None and result.whole and (self._best is None or result.mean_return > self._best):
             try:
-                save_best(self._run, best, weights.params)
-                self._best = result.mean_return  # only then: the next one that is better than what is kept is kept
-                if self._config.evaluation.video:
-                    video = self._run / "videos" / "best.mp4"
-                    _name_films(result, video, self._evaluator.film_best(video))
+                self._keep(result, weights, counters, progress)
             except NotWrittenError as error:
                 result.not_written = str(error)
+            except StoppedError:
+                say("the video of the best episode was interrupted: there is none of it")
         return result
+
+    def _keep(self, result: EvaluationResult, weights: Weights, counters: Counters, progress: Progress) -> None:
+        best = replace(counters, updates=weights.version, best_return=result.mean_return)
+        save_best(self._run, best, weights.params)
+        self._best = result.mean_return  # only then: the next one that is better than what is kept is kept
+        if self._config.evaluation.video:
+            video = self._run / "videos" / "best.mp4"
+            _name_films(result, video, self._evaluator.film_best(video, progress))
 
 
 def evaluate_run(
-    run: Path, config: ApexConfig, checkpoint: str, episodes: int | None, video: Path | None
+    run: Path,
+    config: ApexConfig,
+    checkpoint: str,
+    episodes: int | None,
+    video: Path | None,
+    say: Say = lambda text: print(text, file=sys.stderr, flush=True),
 ) -> EvaluationResult:
-    """Evaluate a checkpoint of a finished (or running) run: best, latest or a checkpoint folder's name."""
+    """Evaluate a checkpoint of a finished (or running) run: best, latest or a checkpoint folder's name.
+
+    Its starts are others than those of evaluations while training, by which the best was chosen. `say` gets lines of
+    progress.
+    """
     spec = probe(config.env)
     params, counters = load_policy_weights(run, checkpoint)
-    evaluator = Evaluator(config, spec, episodes or config.evaluation.episodes, record=video is not None)
+    evaluator = Evaluator(config, spec, episodes or config.evaluation.episodes, video is not None, AFTERWARDS)
+    progress = Progress(say, COMMAND_LINE_EVERY_S)
     try:
-        result = evaluator.evaluate(Weights(counters.updates, params), counters.frames)
+        result = evaluator.evaluate(Weights(counters.updates, params), counters.frames, progress)
+        assert result is not None  # nobody interrupts but by KeyboardInterrupt
         if video is not None:
-            _name_films(result, video, evaluator.film_best(video))
+            _name_films(result, video, evaluator.film_best(video, progress))
+    except KeyboardInterrupt:
+        say("interrupted: no result")
+        raise
     except RuntimeError as error:
         if "state_dict" not in str(error):
             raise
-        raise misfit(find(run, checkpoint), config.env.id, error) from None
+        raise checkpoint_misfit(find(run, checkpoint), config.env.id, error) from None
     finally:
         evaluator.close()
     return result
@@ -137,17 +214,40 @@ def _name_films(result: EvaluationResult, video: Path, movie: Path | None) -> No
 
 
 class Policy:
-    """Trained weights as a function: what to do in each of E environments."""
+    """Trained weights as a function: what to do in each of E environments, or in one."""
 
     def __init__(self, spec: EnvSpec, config: ApexConfig, params: dict[str, AnyArray]) -> None:
-        self.spec = spec
+        self.spec, self._config = spec, config
         self.q_values = Inference(build_network(spec, config.network))
         self.q_values.load(params)
 
     def __call__(self, observations: AnyArray) -> IntArray:
-        """Greedy actions int64 [E] for observations [E, S, *F] as `envs.make.make_envs` gives them."""
-        actions: IntArray = self.q_values(observations).argmax(1)
-        return actions
+        """Greedy actions int64 [E] for observations [E, S, *F] as `make_envs` gives them, [] for one [S, *F].
+
+        Where S is 1 its axis may be left out. UserError, with shape, dtype and range, for anything else: frames of
+        another size, or numbers from 0 to 1 where the network was trained on pixels from 0 to 255.
+        """
+        given, spec = np.asarray(observations), self.spec
+        one: tuple[int, ...] = (spec.stack, *spec.frame_shape)
+        if spec.stack == 1 and given.shape[-len(one) :] != one and given.shape[-len(one) + 1 :] == spec.frame_shape:
+            given = np.expand_dims(given, -len(one))
+        alone = given.ndim == len(one)
+        batch = given[None] if alone else given
+        if problem := misfit(batch, np.dtype(spec.frame_dtype), (len(batch) if batch.ndim else 0, *one)):
+            span = ", 0 to 255" if spec.frame_dtype == "uint8" else ""
+            raise UserError(
+                f"policy of {spec.env_id}: observations are {described(np.asarray(observations))} ({problem}); "
+                f"expected {spec.frame_dtype} [E, {', '.join(map(str, one))}]{span}, or one without E, as make_envs "
+                "gives them"
+            )
+        actions: IntArray = self.q_values(batch.astype(spec.frame_dtype)).argmax(1)
+        return actions.reshape(()) if alone else actions
+
+    def make_envs(self, num_envs: int = 1, render: bool = False) -> VectorEnv:
+        """Environments with the preprocessing and the time limit of the run's evaluations (envs/base.py says how to
+        use them). With `render` they draw pictures.
+        """
+        return make_envs(evaluation_env(self._config), num_envs, render=render, in_order=True)
 
 
 def load_policy(run: Path | str, checkpoint: str = "best") -> Policy:

@@ -46,7 +46,7 @@ class System(Protocol):
     def row(self) -> dict[str, float]: ...
     def stages(self) -> list[StageRow]: ...
     def publish(self, row: Mapping[str, float]) -> None: ...
-    def start_evaluation(self, counters: Counters) -> None: ...
+    def start_evaluation(self, counters: Counters, interrupted: Callable[[], bool]) -> None: ...
     def poll_evaluation(self) -> EvaluationResult | None: ...
     @property
     def evaluating(self) -> bool: ...
@@ -80,7 +80,9 @@ def train(config: ApexConfig, run: Path | None = None, resume: bool = False) -> 
 
     """
     going_on = prepare_resume(run, config) if resume and run is not None else None
-    spec = probe(config.env)
+    spec = probe(config.env, pictures=config.evaluation.video)
+    if not spec.draws:
+        config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"video": False})})
     with _place(config, spec, going_on.saved if going_on else None) as place:
         if run is None:
             run = create_run(config.runs_dir, config.name, to_yaml(config))
@@ -96,10 +98,9 @@ def train(config: ApexConfig, run: Path | None = None, resume: bool = False) -> 
             )
             dashboard = f"; dashboard http://{place.dashboard}" if place.dashboard else ""
             console.event(f"watch with tensorboard --logdir {run / 'tensorboard'}{dashboard}")
-            if place.note:
-                console.event(place.note)
-            for line in going_on.begin() if going_on else ():
-                console.event(line)
+            for note in (*spec.notes, place.note, *(going_on.begin() if going_on else ())):
+                if note:
+                    console.event(note)
             system = place.build(run, console.event)
             system.start(resume)
             if going_on:
@@ -225,7 +226,7 @@ class Run:
             if memory.due(now) and self._memory is not None:
                 self._write("memory.csv", partial(self._memory.sample, self._counters.time_s))
             if self._counters.updates and evaluate.due(now):
-                self._system.start_evaluation(self._counters)
+                self._system.start_evaluation(self._counters, self._interrupted)
             if checkpoint.due(now):
                 self._save("checkpoint")
             if reason := self._stop_reason():
@@ -254,17 +255,18 @@ class Run:
         result = self._system.poll_evaluation()
         if result is None:
             return
-        self._last, self._human = result.mean_return, result.human_normalised
-        if self._best is None or self._last > self._best:
-            self._best = self._last
-        self._counters = replace(self._counters, best_return=self._best)
+        if result.whole:
+            self._last, self._human = result.mean_return, result.human_normalised
+            if self._best is None or self._last > self._best:
+                self._best = self._last
+            self._counters = replace(self._counters, best_return=self._best)
         self._write("the evaluation", lambda: self._writer.evaluation(result, self._counters.time_s))
         if result.not_written:
             self._console.event(f"{result.not_written}; the run goes on")
         human = "" if result.human_normalised is None else f", human-normalised {result.human_normalised:.0%}"
         self._console.event(
-            f"evaluation of update {result.version:,}{self._whose}: mean {self._last:.2f} of {len(result.returns)} "
-            f"episodes{human}"
+            f"evaluation of update {result.version:,}{self._whose}: mean {result.mean_return:.2f} of "
+            f"{len(result.returns)} episodes{human}{'; ' if result.note else ''}{result.note}"
         )
         if result.stages:
             self._write("stage evaluations", lambda: self._stages.evaluation(result, self._counters.time_s))
@@ -280,10 +282,19 @@ class Run:
         return f" on {self._scores_of}" if self._scores_of else ""
 
     def _final_evaluation(self) -> None:
-        while self._system.evaluating:  # one that is under way judges older weights
-            self._finish_evaluation()
-            time.sleep(0.05)
-        self._system.start_evaluation(self._counters)
+        limit = self._config.evaluation.max_s
+        self._console.event(
+            f"final evaluation of {self._config.evaluation.episodes} episodes"
+            f"{f', {limit:g} s at most' if limit else ''}; Ctrl-C ends it, the checkpoint is written"
+        )
+        self._wait_for_evaluation()  # one that is under way judges older weights
+        if not self._interrupted():
+            self._system.start_evaluation(self._counters, self._interrupted)
+            self._wait_for_evaluation()
+        if self._interrupted():
+            self._console.event("final evaluation interrupted (Ctrl-C)")
+
+    def _wait_for_evaluation(self) -> None:
         while self._system.evaluating and not self._interrupted():
             self._finish_evaluation()
             time.sleep(0.05)

@@ -28,6 +28,15 @@ SHARD_STRIDE = 1 << 40
 
 
 @dataclass(frozen=True)
+class OwnCode:
+    """What another process needs to make an environment that is registered in this one (envs/own_code.py)."""
+
+    path: tuple[str, ...]  # folders to import from
+    spec: bytes | None = None  # Gymnasium's EnvSpec, pickled
+    trouble: str = ""  # why it could not be
+
+
+@dataclass(frozen=True)
 class EnvSpec:
     """What the network, the actor and replay must know of an environment."""
 
@@ -38,6 +47,9 @@ class EnvSpec:
     num_actions: int
     frame_skip: int  # emulator frames per agent step, 1 where there is no emulator
     scores_of: str = ""  # what stands in for the game that the scores seem to be of; "" when nothing does
+    draws: bool = True  # pictures for videos, as far as the probe has looked
+    notes: tuple[str, ...] = ()  # for the user: what the probe saw that does no harm
+    own_code: OwnCode | None = None  # None: not probed
 
     @property
     def frame_bytes(self) -> int:
@@ -68,7 +80,7 @@ class Step:
     rewards: FloatArray  # [E] unclipped
     terminated: BoolArray  # [E] the episode ended in a terminal state
     truncated: BoolArray  # [E] the episode was cut (time limit): its last state still has a value
-    life_lost: BoolArray  # [E] a life was lost and the episode goes on
+    life_lost: BoolArray  # [E] a life was lost and the game goes on, or would if it were not cut here
     first: BoolArray  # [E] the observation starts an episode
     ends: Mapping[int, StageEnd] = field(default_factory=dict)  # by environment: the episodes of stages that ended
 
@@ -164,6 +176,13 @@ class EvaluationResult:
     extra: dict[str, float] = field(default_factory=dict)
     stages: list[StageEnd] = field(default_factory=list)  # one an episode, where the environment has stages
     scores_of: str = ""  # as in EnvSpec
+    cut_steps: int | None = None  # agent steps at which all episodes were cut, where there was no time for whole ones
+    note: str = ""  # what there was no time for
+
+    @property
+    def whole(self) -> bool:
+        """Whether its mean can be compared with others: its episodes were played to their ends."""
+        return self.cut_steps is None
 
     @property
     def mean_return(self) -> float:

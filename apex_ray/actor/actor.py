@@ -11,6 +11,7 @@ from apex_ray.actor.epsilon import epsilon_greedy
 from apex_ray.actor.nstep import NStepWindow
 from apex_ray.actor.variable_client import Variables
 from apex_ray.envs.base import VectorEnv
+from apex_ray.envs.seeds import TRAINING, first_seed
 from apex_ray.types import AnyArray, Chunk, EpisodeEnd, FloatArray, Step
 
 QFunction = Callable[[AnyArray], FloatArray]  # observations [E, S, *F] -> Q-values float32 [E, A]
@@ -31,10 +32,8 @@ class Actor:
     ) -> None:
         self._index, self._envs, self._q_function, self._window = index, envs, q_function, window
         self._epsilons, self._variables = epsilons, variables
-        seeds = np.random.SeedSequence([*seed, index]).generate_state(2)
-        self._rng = np.random.default_rng(seeds[0])
-        # ALE takes 31-bit seeds and gives environment e the seed + e.
-        self._observations = envs.reset(int(seeds[1]) % 2**30)
+        self._rng = np.random.default_rng(np.random.SeedSequence([*seed, index]).generate_state(2)[0])
+        self._observations = envs.reset(first_seed(TRAINING, envs.num_envs, *seed, index))
         self._returns = np.zeros(envs.num_envs)
         self._lengths = np.zeros(envs.num_envs, np.int64)
         self._sequence = 0

@@ -43,14 +43,14 @@ class EnvConfig(Section):
 
     id: str = Field(
         description="ALE/<Game>-v5, retro/<Game> (a game of stable-retro), retro/Sonic (the stages of three games), or "
-        "any Gymnasium id with Discrete actions and Box observations"
+        "any Gymnasium id, also as module:id, with Discrete actions and Box observations"
     )
     frame_skip: PositiveInt = Field(
         4, description="Atari, retro: emulator frames per agent step; of Atari's the last two are max-pooled"
     )
     frame_stack: PositiveInt = Field(4, description="frames per observation; vectors use 1")
     image_size: PositiveInt = Field(84, description="side of the square gray frame, pixels")
-    noop_max: int = Field(30, ge=0, description="Atari, retro: up to this many no-ops after a reset")
+    noop_max: int = Field(30, ge=0, description="Atari, retro: frames of no-ops after a reset, 1 to this many")
     sticky_actions: float = Field(
         0.0, ge=0, le=1, description="Atari: probability of repeating the last action; retro: for a step's first frame"
     )
@@ -59,8 +59,13 @@ class EnvConfig(Section):
         False, description="training only: a lost life ends the n-step window with value 0"
     )
     max_episode_frames: PositiveInt = Field(108_000, description="time limit (truncation), 30 minutes of play")
+    step_limit_s: PositiveFloat = Field(
+        120.0, description="seconds in a reset() or step() after which the environment is named; it is waited for"
+    )
     full_action_space: bool = Field(False, description="Atari: all 18 actions instead of the game's own")
-    import_modules: tuple[str, ...] = Field((), description="modules to import first, which register environments")
+    import_modules: tuple[str, ...] = Field(
+        (), description="modules to import first, which register environments; also found in the current folder"
+    )
     kwargs: dict[str, Any] = Field(default_factory=dict, description="passed to gymnasium.make")
     stages: Words = Field(
         (),
@@ -213,7 +218,13 @@ class EvaluationConfig(Section):
     stages: Words = Field((), description="stages to evaluate on, written as env.stages; empty: those trained on")
     envs: PositiveInt = Field(8, description="environments stepped together")
     epsilon: float = Field(0.001, ge=0, le=1, description="random actions while evaluating; 0 is greedy")
-    video: bool = Field(True, description="keep a video of the best episode")
+    max_episode_frames: PositiveInt | None = Field(
+        None, description="time limit of its episodes, emulator frames; null: env.max_episode_frames"
+    )
+    max_s: PositiveFloat | None = Field(
+        600.0, description="seconds after which an evaluation ends with the episodes it has; null: no limit"
+    )
+    video: bool = Field(True, description="keep a video of the best episode, where the environment draws pictures")
     final: bool = Field(True, description="evaluate the final weights once more when training ends")
 
 

@@ -51,5 +51,14 @@ class RecordsMovies(Protocol):
         ...
 
 
+@runtime_checkable
+class FilmsOne(Protocol):
+    """Environments that must know before an episode of which one of them pictures will be asked for."""
+
+    def film(self, index: int | None) -> None:
+        """From the next reset on, `render(index)` is the game's own picture; None: of none any more."""
+        ...
+
+
 class ProcessLostError(RuntimeError):
     """A process that an environment needs ended by itself: no mistake in the environment, it can be started anew."""

@@ -72,7 +72,7 @@ class Player:
         emulator = self._emulator_of(stage.game)
         emulator.start(stage, self._movies and self._movies / f"{self._episodes}.bk2")
         self._episodes += 1
-        for _ in range(int(self._rng.integers(self._task.noop_max + 1)) if self._task.noop_max else 0):
+        for _ in range(int(self._rng.integers(1, self._task.noop_max + 1)) if self._task.noop_max else 0):
             emulator.frame()
         values = emulator.look()
         self._variables = set(values)
@@ -116,7 +116,7 @@ class Player:
         lives, self._lives = self._lives, self._read(emulator, "lives")
         truncated = not done and self._frames >= task.max_frames
         self._show(emulator)
-        lost_life = self._lives < lives and not (done or truncated)
+        lost_life = self._lives < lives and not done
         end = self._end(emulator) if done or truncated else None
         return Answer(rewards[task.reward], done, truncated, lost_life, end)
 

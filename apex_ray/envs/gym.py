@@ -9,6 +9,8 @@ import numpy as np
 from gymnasium import spaces
 
 from apex_ray.config.schema import EnvConfig
+from apex_ray.envs.checks import LARGEST, ObservationCheck, checked_flag, checked_reward, not_finite
+from apex_ray.envs.watchdog import Watched
 from apex_ray.types import AnyArray, ByteArray, EnvSpec, IntArray, Step
 from cluster.errors import UserError
 
@@ -37,7 +39,8 @@ class GymEnvs:
     Gray images are frames (H, W), colour images (C, H, W). The observations [E, S, *F] are one array that each
     `recv` overwrites: copy what must last longer. Actions count from 0 whatever the environment's own first one is.
     Gymnasium's time limit is a truncation; where the environment has none, `max_episode_frames` is one. What an
-    environment raises in reset or step is not caught.
+    environment raises in reset or step is not caught. UserError, naming environment and step, for observations that are
+    not in its space, for what is not finite and for ends that are no bool.
     """
 
     def __init__(self, config: EnvConfig, num_envs: int, render: bool = False) -> None:
@@ -45,7 +48,12 @@ class GymEnvs:
         actions = self._envs[0].action_space
         if not isinstance(actions, spaces.Discrete):
             raise UserError(f"env.id = {config.id!r} has actions {actions}; expected Discrete")
-        shape, dtype = frame_format(config.id, self._envs[0].observation_space)
+        space = self._envs[0].observation_space
+        shape, dtype = frame_format(config.id, space)
+        assert isinstance(space, spaces.Box)  # else frame_format had refused it
+        self._checks = [ObservationCheck(config.id, space) for _ in range(num_envs)]
+        self._watched = Watched(config.id, config.step_limit_s)
+        self._steps = [0] * num_envs  # of the episode
         self._first_action = int(actions.start)
         self.num_envs = num_envs
         self.spec = EnvSpec(config.id, shape, dtype, config.frame_stack, int(actions.n), frame_skip=1)
@@ -60,14 +68,23 @@ class GymEnvs:
             return observation[:, :, 0] if observation.shape[2] == 1 else np.moveaxis(observation, 2, 0)
         return observation
 
+    @property
+    def notes(self) -> list[str]:
+        """What is not as the environment says and does no harm."""
+        return [check.note for check in self._checks if check.note]
+
     def _begin(self, index: int, seed: int | None) -> None:
+        self._watched.doing = (index, "reset()")
         observation, _ = self._envs[index].reset(seed=seed)
+        self._watched.doing = None
+        self._steps[index] = 0
         self._observations[index] = 0
-        self._observations[index, -1] = self._frame(observation)
+        self._observations[index, -1] = self._frame(self._checks[index].checked(observation, index, 0))
 
     def reset(self, seed: int) -> AnyArray:
         for e in range(self.num_envs):
             self._begin(e, seed + e)
+        self._check_finite()
         self._ended[:] = False
         self._actions = None
         return self._observations
@@ -90,13 +107,27 @@ class GymEnvs:
             action = int(self._actions[e])
             if not 0 <= action < self.spec.num_actions:
                 raise ValueError(f"action {action} outside 0..{self.spec.num_actions - 1} of {self.spec.env_id}")
+            self._watched.doing = (e, "step()")
             observation, reward, ended, cut, _ = self._envs[e].step(action + self._first_action)
+            self._steps[e] = at = self._steps[e] + 1
+            if type(reward) is not float or not -LARGEST <= reward <= LARGEST:
+                reward = checked_reward(self.spec.env_id, e, at, reward)
+            if type(ended) is not bool or type(cut) is not bool:
+                ended = checked_flag(self.spec.env_id, e, at, "terminated", ended)
+                cut = checked_flag(self.spec.env_id, e, at, "truncated", cut)
             self._observations[e, :-1] = self._observations[e, 1:]
-            self._observations[e, -1] = self._frame(observation)
-            rewards[e], terminated[e], truncated[e] = float(reward), ended, cut and not ended
+            self._observations[e, -1] = self._frame(self._checks[e].checked(observation, e, at))
+            rewards[e], terminated[e], truncated[e] = reward, ended, cut and not ended
+        self._watched.doing = None
+        self._check_finite()
         self._actions = None
         self._ended = terminated | truncated
         return Step(self._observations, rewards, terminated, truncated, np.zeros(count, bool), first)
+
+    def _check_finite(self) -> None:
+        newest = self._observations[:, -1]
+        if newest.dtype == np.float32 and not np.isfinite(newest).all():
+            raise not_finite(self.spec.env_id, newest, self._steps)
 
     def render(self, index: int) -> ByteArray:
         """The environment's own picture. UserError when it draws none."""
@@ -112,7 +143,7 @@ class GymEnvs:
 
 def _make(config: EnvConfig, render: bool) -> gymnasium.Env[Any, Any]:
     """One environment. UserError when pictures are asked of one that draws none."""
-    kwargs = dict(config.kwargs)
+    kwargs = {"disable_env_checker": True, **config.kwargs}  # envs/checks.py looks closer, and does not only warn
     if gymnasium.spec(config.id).max_episode_steps is None:
         kwargs.setdefault("max_episode_steps", config.max_episode_frames)
     if not render:  # render_mode is not named then: an environment need not take it
@@ -129,4 +160,4 @@ def _make(config: EnvConfig, render: bool) -> gymnasium.Env[Any, Any]:
 
 
 def _no_pictures(env_id: str) -> str:
-    return f"env.id = {env_id!r} draws no pictures (render_mode 'rgb_array'); set evaluation.video=false"
+    return f"env.id = {env_id!r} draws no pictures (render_mode 'rgb_array'), so there can be no video of it"

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import difflib
-import importlib
+import os
+import warnings
+from dataclasses import replace
 
 import ale_py
 import gymnasium
 import numpy as np
 
 from apex_ray.config.schema import EnvConfig
-from apex_ray.envs import atari
+from apex_ray.envs import atari, own_code
 from apex_ray.envs.base import VectorEnv
 from apex_ray.envs.gym import GymEnvs
 from apex_ray.types import EnvSpec
 from cluster.errors import UserError, did_you_mean
 
 RETRO = "retro/"
+PROBED_STEPS = 4
 
 
 def make_envs(
@@ -27,11 +30,8 @@ def make_envs(
     `threads` are ALE's; retro games have a process each, other environments are stepped one after the other. `render`
     must be set where pictures will be asked for; with `in_order` stages are played in turn (envs/retro.py).
     """
-    for module in config.import_modules:
-        try:
-            importlib.import_module(module)
-        except ModuleNotFoundError as error:
-            raise UserError(f"env.import_modules: no module {module!r} ({error})") from error
+    given, bare = config.id, own_code.import_modules(config)
+    config = config.model_copy(update={"id": bare})
     if not config.id.startswith(RETRO):
         _refuse_settings_of_retro(config)
     if config.id.startswith(atari.PREFIX):
@@ -43,7 +43,11 @@ def make_envs(
     gymnasium.register_envs(ale_py)
     spec = gymnasium.registry.get(config.id)
     if spec is None:
-        raise UserError(f"env.id = {config.id!r} is not registered with Gymnasium.{_nearest(config.id)}")
+        raise UserError(
+            f"env.id = {given!r} is not registered with Gymnasium; one of your own: env.id=module:{bare} imports the "
+            f"module that registers it, from the current folder {os.getcwd()!r} or what is installed."
+            f"{_nearest(config.id)}"
+        )
     if _is_old_atari(config.id, spec):
         # Gymnasium's old ids give raw colour screens at their own frame skip: not what is meant by playing Atari.
         raise UserError(f"env.id = {config.id!r} is an old Atari id without preprocessing.{_nearest(config.id)}")
@@ -89,19 +93,50 @@ def _is_old_atari(env_id: str, spec: gymnasium.envs.registration.EnvSpec) -> boo
     return str(spec.entry_point).startswith("ale_py") and not env_id.startswith(atari.PREFIX)
 
 
-def probe(config: EnvConfig) -> EnvSpec:
-    """Make one environment, take one step, close it: what the run needs to know, or a UserError within seconds."""
+def probe(config: EnvConfig, pictures: bool = False) -> EnvSpec:
+    """Make one environment, take some steps, close it: what the run needs to know, or a UserError within seconds.
+
+    With `pictures` it also finds out whether the environment draws them; one that doesn't is no mistake.
+    """
     try:
         envs = make_envs(config, 1)
         try:
             envs.reset(0)
-            envs.send(np.zeros(1, np.int64))
-            envs.recv()
+            rng = np.random.default_rng(0)
+            for _ in range(PROBED_STEPS):
+                envs.send(rng.integers(envs.spec.num_actions, size=1))
+                envs.recv()
         finally:
             envs.close()
     except UserError:
         raise
     except Exception as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else "no message"
-        raise UserError(f"env.id = {config.id!r} can't be used: {type(error).__name__}: {reason}") from error
-    return envs.spec
+        raise UserError(f"env.id = {config.id!r} can't be used: {_reason(error)}") from error
+    notes = list(envs.notes) if isinstance(envs, GymEnvs) else []
+    draws = True
+    if pictures and isinstance(envs, GymEnvs) and (trouble := _no_picture(config)):
+        notes.append(trouble)
+        draws = False
+    return replace(envs.spec, own_code=own_code.packed(envs.spec.env_id), notes=tuple(notes), draws=draws)
+
+
+def _no_picture(config: EnvConfig) -> str:
+    """Why a Gymnasium environment draws no pictures; "" when it does."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Gymnasium's, of what is told anyway
+            envs = make_envs(config, 1, render=True)
+            try:
+                envs.reset(0)
+                envs.render(0)
+            finally:
+                envs.close()
+    except UserError as error:
+        return str(error)
+    except Exception as error:  # whatever its drawing raises: no screen, a library that is missing
+        return f"env.id = {config.id!r} can't draw its pictures ({_reason(error)}), so there can be no video of it"
+    return ""
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}"

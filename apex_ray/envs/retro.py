@@ -17,7 +17,9 @@ from apex_ray.cartridge import rom as cartridge
 from apex_ray.config.schema import EnvConfig
 from apex_ray.envs import pad, retro_games
 from apex_ray.envs.base import ProcessLostError
+from apex_ray.envs.checks import checked_reward
 from apex_ray.envs.emulator_link import Answer, Link
+from apex_ray.envs.watchdog import Watched
 from apex_ray.types import AnyArray, ByteArray, EnvSpec, IntArray, StageEnd, Step
 
 CLOSE_S = 5.0
@@ -58,6 +60,8 @@ class RetroEnvs:
             process.link.ask(self.task, e)
         self._ended = np.zeros(num_envs, bool)
         self._actions: IntArray | None = None
+        self._steps = [0] * num_envs  # of the episode
+        self._watched = Watched(config.id, config.step_limit_s)
         self._pressed = [frozenset[str]()] * num_envs
 
     def reset(self, seed: int) -> AnyArray:
@@ -67,6 +71,7 @@ class RetroEnvs:
         for e in range(self.num_envs):
             self._ask(e, "seed", seed + e)
             self._answer(e)
+        self._steps = [0] * self.num_envs
         for e in range(self.num_envs):
             self._begin(e)
         self._observations[:] = 0
@@ -103,12 +108,16 @@ class RetroEnvs:
         ):  # the last to be asked is likely the last to answer: the others wait for no one
             answer: Answer | None = self._answer(e)
             if answer is None:  # the start of an episode
+                self._steps[e] = 0
                 self._observations[e] = 0
                 self._observations[e, -1] = self._frames[e]
                 continue
             self._observations[e, :-1] = self._observations[e, 1:]
             self._observations[e, -1] = self._frames[e]
-            rewards[e], terminated[e] = answer.reward, answer.terminated
+            self._steps[e] += 1
+            # A scenario's script can divide by nought.
+            rewards[e] = checked_reward(self.spec.env_id, e, self._steps[e], answer.reward)
+            terminated[e] = answer.terminated
             truncated[e], life_lost[e] = answer.truncated, answer.life_lost
             if answer.end is not None:
                 ends[e] = answer.end
@@ -170,10 +179,13 @@ class RetroEnvs:
             raise self._lost(e) from None
 
     def _answer(self, e: int) -> Any:
+        self._watched.doing = (e, "the emulator")
         try:
             answer = self._processes[e].link.answer()
         except (EOFError, OSError):
             raise self._lost(e) from None
+        finally:
+            self._watched.doing = None
         if isinstance(answer, RuntimeError):
             raise answer
         return answer

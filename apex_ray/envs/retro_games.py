@@ -5,7 +5,6 @@ stable-retro itself is silent about most mistakes: a wrong ROM shows garbage, an
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
@@ -21,7 +20,7 @@ from apex_ray.envs import sonic
 from apex_ray.envs.emulator import Game, Stage
 from apex_ray.envs.emulator_link import MAX_ACTIONS
 from apex_ray.envs.emulator_process import Task
-from apex_ray.envs.roms import Shelf, look_through
+from apex_ray.envs.roms import Shelf, look_through, rom_sha1
 from cluster.errors import UserError, did_you_mean
 
 PREFIX = "retro/"
@@ -132,7 +131,7 @@ def _rom(name: str, shelf: Shelf | None) -> tuple[bytes, str]:
         except FileNotFoundError:
             raise UserError(_missing(name, hashes, "stable-retro has not been given it")) from None
         data = path.read_bytes()
-        if (sha1 := hashlib.sha1(data).hexdigest()) not in hashes:
+        if (sha1 := rom_sha1(data)) not in hashes:
             raise UserError(f"the ROM {path} of {name} has SHA-1 {sha1}; expected {' or '.join(hashes)}")
         return data, path.suffix
     found = shelf.find(hashes)

@@ -7,10 +7,21 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from apex_ray.envs.base import VectorEnv
+from apex_ray.envs.base import FilmsOne, VectorEnv
 from apex_ray.types import AnyArray, FloatArray, StageEnd, Step
 
 QFunction = Callable[[AnyArray], FloatArray]  # observations [E, S, *F] -> Q-values [E, A]
+# Asked before every step of the environments with (episodes that ended, agent steps of all so far): whether to stop.
+Watch = Callable[[int, int], bool]
+
+
+def never_stop(episodes: int, steps: int) -> bool:
+    """A watch that lets all be played."""
+    return False
+
+
+class StoppedError(Exception):
+    """A film was stopped by its watch."""
 
 
 @dataclass
@@ -19,6 +30,17 @@ class Episodes:
     lengths_steps: list[int] = field(default_factory=list)
     stages: list[StageEnd] = field(default_factory=list)  # where the environments have stages
     best: tuple[int, int] = (0, 0)  # (environment, its how manieth episode) of the highest return
+    asked: int = 0  # episodes; there are fewer when the watch stopped them
+    cut_steps: int | None = None  # where none could be used whole: the step at which all are cut
+
+
+@dataclass(frozen=True)
+class _Ended:
+    env: int
+    nth: int  # of its environment
+    episode_return: float
+    length_steps: int
+    stage: StageEnd | None = None
 
 
 def _steps(envs: VectorEnv, q_function: QFunction, epsilon: float, seed: int) -> Iterator[Step]:
@@ -36,46 +58,85 @@ def _steps(envs: VectorEnv, q_function: QFunction, epsilon: float, seed: int) ->
         step = envs.recv()
 
 
-def play_episodes(envs: VectorEnv, q_function: QFunction, episodes: int, epsilon: float, seed: int) -> Episodes:
+def play_episodes(
+    envs: VectorEnv, q_function: QFunction, episodes: int, epsilon: float, seed: int, watch: Watch = never_stop
+) -> Episodes:
     """Play exactly `episodes` whole episodes and return their unclipped returns.
 
-    Each environment has its quota from the start: taking whichever episodes end first would favour short ones.
+    Each environment has its quota from the start: taking whichever episodes end first would favour short ones. For the
+    same reason, when `watch` stops them, only whole rounds count: the n-th episodes of all environments, where all of
+    them have ended. Where not even the first round is whole, its episodes count as if a time limit had cut them all at
+    the step reached (`cut_steps`), which favours none.
     """
     count = envs.num_envs
     quota = np.full(count, episodes // count) + (np.arange(count) < episodes % count)
     played, returns, lengths = np.zeros(count, np.int64), np.zeros(count), np.zeros(count, np.int64)
-    out = Episodes()
-    for step in _steps(envs, q_function, epsilon, seed):
+    ended: list[_Ended] = []
+    for at, step in enumerate(_steps(envs, q_function, epsilon, seed)):
         returns += step.rewards
         lengths += 1
         returns[step.first], lengths[step.first] = 0.0, 0
-        for e in np.flatnonzero((step.terminated | step.truncated) & (played < quota)):
-            if returns[e] > max(out.returns, default=-np.inf):
-                out.best = (int(e), int(played[e]))
-            out.returns.append(float(returns[e]))
-            out.lengths_steps.append(int(lengths[e]))
-            if int(e) in step.ends:
-                out.stages.append(step.ends[int(e)])
+        for e in np.flatnonzero((step.terminated | step.truncated) & (played < quota)).tolist():
+            ended.append(_Ended(e, int(played[e]), float(returns[e]), int(lengths[e]), step.ends.get(e)))
             played[e] += 1
         if (played == quota).all():
+            return _counted(ended, episodes, None)
+        if watch(len(ended), at * count):
             break
-    return out
+    rounds = int(played[played < quota].min())
+    if rounds:
+        return _counted([episode for episode in ended if episode.nth < rounds], episodes, None)
+    begun = [_Ended(e, 0, float(returns[e]), int(lengths[e])) for e in range(count) if quota[e] > 0 and played[e] == 0]
+    first = [episode for episode in ended if episode.nth == 0]
+    return _counted([*first, *begun], episodes, cut_steps=max(episode.length_steps for episode in begun))
+
+
+def _counted(ended: list[_Ended], asked: int, cut_steps: int | None) -> Episodes:
+    best = max(ended, key=lambda episode: episode.episode_return)  # the first of equals
+    return Episodes(
+        returns=[episode.episode_return for episode in ended],
+        lengths_steps=[episode.length_steps for episode in ended],
+        stages=[episode.stage for episode in ended if episode.stage is not None],
+        best=(best.env, best.nth),
+        asked=asked,
+        cut_steps=cut_steps,
+    )
 
 
 def replay_episode(
-    envs: VectorEnv, q_function: QFunction, epsilon: float, seed: int, episode: tuple[int, int]
+    envs: VectorEnv,
+    q_function: QFunction,
+    epsilon: float,
+    seed: int,
+    episode: tuple[int, int],
+    watch: Watch = never_stop,
 ) -> Iterator[AnyArray]:
     """Play again with the same seed and give the pictures [H, W, 3] uint8 of one episode as it goes.
 
     `envs`, `q_function` and `epsilon` as for `play_episodes`; `episode` is its `Episodes.best`. The environments must
-    be reproducible by seed, else it is another episode of the same policy.
+    be reproducible by seed, else it is another episode of the same policy. StoppedError when `watch` stops it.
 
     Playing twice costs less than keeping the pictures of every episode that might turn out the best: those of eight
     Atari games of half an hour are tens of gigabytes.
     """
+    if not isinstance(envs, FilmsOne):
+        yield from _pictures(envs, q_function, epsilon, seed, episode, watch)
+        return
+    envs.film(episode[0])
+    try:
+        yield from _pictures(envs, q_function, epsilon, seed, episode, watch)
+    finally:
+        envs.film(None)
+
+
+def _pictures(
+    envs: VectorEnv, q_function: QFunction, epsilon: float, seed: int, episode: tuple[int, int], watch: Watch
+) -> Iterator[AnyArray]:
     index, wanted = episode
     ended = 0
-    for step in _steps(envs, q_function, epsilon, seed):
+    for at, step in enumerate(_steps(envs, q_function, epsilon, seed)):
+        if watch(ended, at * envs.num_envs):
+            raise StoppedError
         if ended == wanted:
             yield envs.render(index)
         if step.terminated[index] or step.truncated[index]:

@@ -9,9 +9,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from cluster.errors import UserError, did_you_mean
 
 LARGEST_BYTES = 32 * 2**20  # of the games that stable-retro knows
+INES, INES_HEADER_BYTES = b"NES\x1a", 16
+SMD, SMD_AT, SMD_HEADER_BYTES, SMD_BLOCK_BYTES = b"\xaa\xbb", 8, 512, 0x4000  # of Super Magic Drive's dumps
 HEADER_AT, TITLE_AT = 0x100, (0x120, 0x180)  # of Mega Drive ROMs: "SEGA", and the titles in Japan and elsewhere
 
 
@@ -29,10 +33,11 @@ class Rom:
         return f"{self.path}!{self.member}" if self.member else str(self.path)
 
     def read(self) -> bytes:
+        """What an emulator loads: the file, a dump of Super Magic Drive put in order."""
         if not self.member:
-            return self.path.read_bytes()
+            return in_order(self.path.read_bytes())
         with zipfile.ZipFile(self.path) as archive:
-            return archive.read(self.member)
+            return in_order(archive.read(self.member))
 
 
 @dataclass
@@ -72,11 +77,31 @@ def look_through(folder: str, key: str = "env.roms") -> Shelf:
         try:
             for member, data in _contents(file):
                 shelf.looked_at += 1
-                sha1 = hashlib.sha1(data).hexdigest()
-                shelf.roms.setdefault(sha1, Rom(file, member, sha1, _title(data)))
+                sha1 = rom_sha1(data)
+                shelf.roms.setdefault(sha1, Rom(file, member, sha1, _title(in_order(data))))
         except (OSError, zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:  # the latter two: encrypted
             shelf.unreadable.append(f"{file}: {error}")
     return shelf
+
+
+def rom_sha1(data: bytes) -> str:
+    """The SHA-1 that stable-retro's rom.sha names: without the headers that it skips (its data.groom_rom).
+
+    Those are the 16 bytes of iNES and, with its blocks put in order, the 512 of Super Magic Drive.
+    """
+    return hashlib.sha1(data[INES_HEADER_BYTES:] if data.startswith(INES) else in_order(data)).hexdigest()
+
+
+def in_order(data: bytes) -> bytes:
+    """A Mega Drive ROM from Super Magic Drive's dump, whose 16 KiB blocks have the odd bytes behind the even ones;
+    anything else as it is. stable-retro means to do the same.
+    """
+    blocks, rest = divmod(len(data) - SMD_HEADER_BYTES, SMD_BLOCK_BYTES)
+    if rest or blocks < 1 or data[SMD_AT : SMD_AT + 2] != SMD:
+        return data
+    halves = np.frombuffer(data, np.uint8, offset=SMD_HEADER_BYTES).reshape(blocks, 2, SMD_BLOCK_BYTES // 2)
+    ordered: bytes = halves[:, ::-1].transpose(0, 2, 1).tobytes()
+    return ordered
 
 
 def _files(folder: Path) -> Iterator[Path]:

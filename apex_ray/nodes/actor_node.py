@@ -9,6 +9,8 @@ import ray
 
 from apex_ray.actor.actor import Actor
 from apex_ray.config.schema import ApexConfig
+from apex_ray.envs import watchdog
+from apex_ray.envs.own_code import unpack
 from apex_ray.nodes.flow import CallWindow, LatestCall
 from apex_ray.nodes.inference_node import CentralInference
 from apex_ray.nodes.lost import ending_with_its_processes
@@ -41,6 +43,8 @@ class ActorNode:
     def _run(self, shards: list[Any], weights: Any, metrics: Any, central: Any) -> None:
         settings = self._config.actors
         prepare_process(settings.threads)
+        watchdog.say_with(lambda text: metrics.say.remote(f"actor {self._index}: {text}"))
+        unpack(self._spec)
         if central is None:
             inference = local_inference(self._config, self._spec, RemoteSource(weights))
         else:

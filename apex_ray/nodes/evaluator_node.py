@@ -9,6 +9,8 @@ from typing import Any
 import ray
 
 from apex_ray.config.schema import ApexConfig
+from apex_ray.envs import watchdog
+from apex_ray.envs.own_code import unpack
 from apex_ray.evaluation import BestKeeper
 from apex_ray.learner.checkpoint import Counters
 from apex_ray.nodes.lost import ending_with_its_processes
@@ -19,16 +21,19 @@ from apex_ray.types import EnvSpec, EvaluationResult
 
 class EvaluatorNode:
     def __init__(self, config: ApexConfig, spec: EnvSpec, run: Path, best: float | None) -> None:
+        self._spec = spec
         self._make = partial(BestKeeper, config, spec, run, best)
         self._keeper: BestKeeper | None = None
 
-    def evaluate(self, weights: Any, counters: Counters) -> EvaluationResult | None:
-        """Evaluate the newest weights. None while there are none yet."""
+    def evaluate(self, weights: Any, metrics: Any, counters: Counters) -> EvaluationResult | None:
+        """Evaluate the newest weights; lines of progress go to `metrics`. None while there are no weights yet."""
         newest = fetch(ray.get(weights.latest.remote(-1)))
         if newest is None:
             return None
         if self._keeper is None:  # not in __init__, whose errors Ray would wrap as a lost process
             prepare_process(threads=1)
+            watchdog.say_with(lambda text: metrics.say.remote(f"evaluator: {text}"))
+            unpack(self._spec)
             self._keeper = self._make()
         with ending_with_its_processes():
-            return self._keeper.evaluate(newest, counters)
+            return self._keeper.evaluate(newest, counters, metrics.say.remote)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Mapping
 
 from apex_ray.nodes.stall import LEARNER
@@ -12,12 +13,15 @@ from apex_ray.report.tally import ActorReport, LearnerReport, Tally
 from apex_ray.types import FloatArray
 from cluster.metrics import Exporter
 
+MOST_SAID = 100  # lines kept between two calls of the driver
+
 
 class MetricsNode:
     def __init__(self, epsilons: FloatArray, frame_skip: int, start: dict[str, float], run: str = "") -> None:
         self._exporter = Exporter(EXPORTED, {"run": run})
         self._tally = Tally(epsilons, frame_skip, **start)  # type: ignore[arg-type]
         self._heard: dict[str, float] = {}  # by part, when it reported last
+        self._said: deque[str] = deque(maxlen=MOST_SAID)
 
     def actor(self, report: ActorReport) -> None:
         self._heard[f"actor {report.actor}"] = time.monotonic()
@@ -26,6 +30,16 @@ class MetricsNode:
     def learner(self, report: LearnerReport) -> None:
         self._heard[LEARNER] = time.monotonic()
         self._tally.learner(report)
+
+    def say(self, text: str) -> None:
+        """A line for the user from an actor or the evaluator."""
+        self._said.append(text)
+
+    def said(self) -> list[str]:
+        """The lines since the last call."""
+        said = list(self._said)
+        self._said.clear()
+        return said
 
     def export(self, row: Mapping[str, float]) -> None:
         """Show a row on this node's metrics port, for Prometheus."""

@@ -20,6 +20,7 @@ Who waits for whom. Every queue has the bound given here; nothing else is ever w
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,6 +52,7 @@ from apex_ray.report.stages import StageRow
 from apex_ray.types import EnvSpec, EvaluationResult
 from cluster.resources import Bundle
 
+SAID_EVERY_S = 1.0
 NO_RESTART: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0}
 
 
@@ -79,6 +81,7 @@ class Program:
         self._on_event = on_event
         self._stall = StallWatch(config.cluster.stall_s, run)
         self._evaluation = LatestCall()
+        self._said, self._asked_at = LatestCall(), 0.0
         self._incarnations = self._saved_update = 0
         self._best_return: float | None = None
         self.counters = Counters()
@@ -217,7 +220,16 @@ class Program:
         """Wait that long for something to go wrong. UserError when the run can't go on. The row tells of limits."""
         self._supervisor.check(timeout_s)
         self._fleet.check()
+        self._tell()
         return False
+
+    def _tell(self) -> None:
+        """Pass on what actors and evaluator say, asked for at most once a second."""
+        for text in self._said.poll() or ():
+            self._on_event(text)
+        if not self._said.busy and time.monotonic() - self._asked_at >= SAID_EVERY_S:
+            self._asked_at = time.monotonic()
+            self._said.start(self._nodes.metrics.said.remote())
 
     def row(self) -> dict[str, float]:
         """All metrics now."""
@@ -251,13 +263,15 @@ class Program:
         if not self._export.busy:
             self._export.start(self._nodes.metrics.export.remote(dict(row)))
 
-    def start_evaluation(self, counters: Counters) -> None:
-        """Ask for an evaluation of the newest weights unless one is under way."""
+    def start_evaluation(self, counters: Counters, interrupted: Callable[[], bool]) -> None:
+        """Ask for an evaluation of the newest weights unless one is under way. Who waits for it looks for Ctrl-C."""
+        nodes = self._nodes
         if not self._evaluation.busy:
-            self._evaluation.start(self._nodes.evaluator.evaluate.remote(self._nodes.weights, counters))
+            self._evaluation.start(nodes.evaluator.evaluate.remote(nodes.weights, nodes.metrics, counters))
 
     def poll_evaluation(self) -> EvaluationResult | None:
         """The result, once, when it is there. UserError when playing failed."""
+        self._tell()
         try:
             result: EvaluationResult | None = self._evaluation.poll()
         except ray.exceptions.RayActorError as error:
@@ -266,7 +280,7 @@ class Program:
             return None
         except ray.exceptions.RayError as error:
             raise as_user_error("the evaluator", error, self._run) from None
-        if result is not None:
+        if result is not None and result.whole:
             self._best_return = max(result.mean_return, self._best_return or result.mean_return)
         return result
 

@@ -55,7 +55,7 @@ class PrioritizedReplay:
             self.segments, chunk_transitions, spec.stack, n_step, spec.frame_shape, spec.frame_dtype
         )
         self._tree = SumTree(slots)
-        self._actions = np.zeros(slots, np.int16)
+        self._actions = np.zeros(slots, np.int32)
         self._returns = np.zeros(slots, np.float32)
         self._discounts = np.zeros(slots, np.float32)
         self._steps = np.zeros(slots, np.uint8)
@@ -74,7 +74,7 @@ class PrioritizedReplay:
         frames = FrameStore.bytes_per_segment(chunk_transitions, spec.stack, n_step, spec.frame_bytes)
         slots = segments * chunk_transitions
         tree = 2 * 8 * (1 << max(slots - 1, 1).bit_length())
-        return segments * (frames + 16) + slots * (2 + 4 + 4 + 1 + 1) + tree
+        return segments * (frames + 16) + slots * (4 + 4 + 4 + 1 + 1) + tree
 
     @property
     def total_mass(self) -> float:

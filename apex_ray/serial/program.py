@@ -9,6 +9,7 @@ from pathlib import Path
 
 from apex_ray.actor.epsilon import epsilon_ladder
 from apex_ray.config.schema import ApexConfig
+from apex_ray.envs import watchdog
 from apex_ray.evaluation import BestKeeper
 from apex_ray.learner.checkpoint import Counters, load_checkpoint, save_checkpoint
 from apex_ray.learner.learner import Learner
@@ -19,7 +20,7 @@ from apex_ray.report.failure import describe
 from apex_ray.report.stages import StageRow
 from apex_ray.report.tally import ActorReport, LearnerReport, Tally, UpdateMeans
 from apex_ray.serial import state as serial_state
-from apex_ray.serial.process import SerialProcess
+from apex_ray.serial.process import ProcessState, SerialProcess
 from apex_ray.sizes import Sizes
 from apex_ray.types import Batch, Chunk, EnvSpec, EvaluationResult
 
@@ -39,9 +40,11 @@ class SerialProgram:
         replay = config.replay.model_copy(update={"samples_per_insert": ratio, "shards": 1})
         self._config = config.model_copy(update={"replay": replay})
         self._spec, self._sizes, self._run, self._on_event = spec, sizes, run, on_event
+        watchdog.say_with(on_event)
         self.counters = Counters()
         self._result: EvaluationResult | None = None
         self._saved_update = 0
+        self._stopped: list[ProcessState] = []
 
     def start(self, resume: bool) -> None:
         """Build the parts, from the newest checkpoint when resuming. UserError where it does not read."""
@@ -165,9 +168,12 @@ class SerialProgram:
     def publish(self, row: Mapping[str, float]) -> None:
         """Nobody scrapes a single process."""
 
-    def start_evaluation(self, counters: Counters) -> None:
+    def start_evaluation(self, counters: Counters, interrupted: Callable[[], bool]) -> None:
         """Evaluates at once: there is no other process to do it."""
-        self._result = self._keeper.evaluate(self._learner.weights(), counters)
+        try:
+            self._result = self._keeper.evaluate(self._learner.weights(), counters, self._on_event, interrupted)
+        except Exception as error:  # the environment's
+            raise describe("the evaluation", error, self._run) from error
 
     def poll_evaluation(self) -> EvaluationResult | None:
         result, self._result = self._result, None
@@ -178,7 +184,10 @@ class SerialProgram:
         return self._result is not None
 
     def stop_actors(self) -> None:
-        """They act only when asked to; their environments stay as they are until the run is saved."""
+        """Close their environments; what going on from here needs of them is kept."""
+        self._stopped = [process.state() for process in self._processes]
+        for process in self._processes:
+            process.close()
 
     def save(self, counters: Counters) -> tuple[Path, int]:
         mine = replace(counters, updates=self._learner.updates)
@@ -187,8 +196,8 @@ class SerialProgram:
         return save_checkpoint(self._run, mine, *self._learner.state(), keep), mine.updates
 
     def save_replay(self) -> None:
-        """Write replay, and all that going on bit for bit needs, as belonging to the last checkpoint."""
+        """After `stop_actors`: write all that going on bit for bit needs, as belonging to the last checkpoint."""
         counts = self._limiter.inserted, self._limiter.sampled
         serial_state.save(
-            self._run, self._saved_update, self._generation, self._memory, counts, self._processes, self._published
+            self._run, self._saved_update, self._generation, self._memory, counts, self._stopped, self._published
         )

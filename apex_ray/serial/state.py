@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from apex_ray.replay.memory import PrioritizedReplay
-from apex_ray.serial.process import ProcessState, SerialProcess
+from apex_ray.serial.process import ProcessState
 from apex_ray.types import AnyArray, Weights
 from cluster.errors import NotWrittenError, UserError
 
@@ -49,15 +49,14 @@ def save(
     generation: int,
     memory: PrioritizedReplay,
     counts: tuple[int, int],
-    processes: Sequence[SerialProcess],
+    processes: Sequence[ProcessState],
     published: Weights,
 ) -> None:
     """Write the file, as belonging to the checkpoint of `update`; it appears whole or not at all."""
-    states = [process.state() for process in processes]
     arrays = _within("memory", memory.state_arrays())
-    for weights in (published, *(state.weights for state in states)):  # mostly the same few versions
+    for weights in (published, *(state.weights for state in processes)):  # mostly the same few versions
         arrays |= _within(f"weights.{weights.version}", weights.params)
-    for p, state in enumerate(states):
+    for p, state in enumerate(processes):
         for a, actor in enumerate(state.actors):
             arrays |= _within(f"actor.{p}.{a}", actor)
     facts = {
@@ -65,7 +64,7 @@ def save(
         "generation": generation,
         "counts": counts,
         "published": published.version,
-        "processes": [[s.weights.version, s.steps, s.asked, len(s.actors)] for s in states],
+        "processes": [[s.weights.version, s.steps, s.asked, len(s.actors)] for s in processes],
     }
     temporary = run / f"{FILE}.tmp"
     try:

@@ -19,6 +19,7 @@ PAPER = {
     "env.image_size": 84,
     "env.noop_max": 30,
     "env.max_episode_frames": 50_000,
+    "evaluation.max_episode_frames": 108_000,
     "env.terminal_on_life_loss": False,
     "td.n_step": 3,
     "td.discount": 0.99,

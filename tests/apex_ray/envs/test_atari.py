@@ -90,6 +90,69 @@ def test_noops_vary_the_starts():
     assert any(after_twenty_steps(30))
 
 
+@pytest.mark.parametrize("game", ["MsPacman", "Breakout"])
+def test_a_game_begins_with_one_to_noop_max_frames(game):
+    """As dqn_zoo's do, never with none; ALE's own would be 0 to noop_max - 1. Breakout's first frame presses FIRE."""
+    envs = make(game, num_envs=8, noop_max=3, max_episode_frames=8)
+    envs.reset(0)
+    played = envs._ale.frames.tolist()
+    for step in steps(envs, 60):
+        played += envs._ale.frames[step.first].tolist()
+    assert len(played) >= 150 and set(played) == {1, 2, 3}
+
+
+def test_a_life_lost_on_the_step_that_is_cut_is_reported():
+    """The learner may take it for an end (env.terminal_on_life_loss), and then nothing may be bootstrapped there."""
+    lost = next(t for t, s in enumerate(steps(make("Breakout", num_envs=1), 400), start=1) if s.life_lost[0])
+    *_, step = steps(make("Breakout", num_envs=1, max_episode_frames=4 * lost), lost)
+    assert step.truncated[0] and step.life_lost[0] and not step.terminated[0]
+
+
+def areas(length, size):
+    """Weights [size, length] that average `length` pixels over `size` equal spans."""
+    at, step = np.arange(length), length / size
+    begin = np.arange(size)[:, None] * step
+    return np.clip(np.minimum(at + 1, begin + step) - np.maximum(at, begin), 0, 1) / step
+
+
+def as_the_agent_sees(picture):
+    """A colour picture [H, W, 3] as luma, averaged over areas down to [84, 84]."""
+    luma = np.rint(picture @ np.array([0.299, 0.587, 0.114]))
+    return areas(len(luma), 84) @ luma @ areas(luma.shape[1], 84).T
+
+
+@pytest.mark.parametrize(("game", "all_of_it"), [("Breakout", True), ("Pong", False)])
+def test_a_film_shows_the_very_same_game_in_its_colours(game, all_of_it):
+    """With sticky actions, no-ops and two games one after the other. Where colours overlap as something moves, the
+    brighter of each colour is shown and not the brighter gray: Pong's paddles and ball, a fiftieth of the picture.
+    """
+    envs = make(game, num_envs=3, sticky_actions=0.25, max_episode_frames=160)
+    envs.film(1)
+    colours, firsts = set(), 0
+    for t, step in enumerate(steps(envs, 90), start=1):
+        firsts += int(step.first[1])
+        picture = envs.render(1)
+        assert picture.shape == (420, 320, 3) and picture.dtype == np.uint8
+        if t % 6 == 0 or step.first[1]:
+            off = np.abs(as_the_agent_sees(picture[::2, ::2]) - step.observations[1, -1]) > 1.01
+            assert not off.any() if all_of_it else off.mean() < 0.02
+            colours |= {tuple(c) for c in picture.reshape(-1, 3)[::7].tolist()}
+    assert firsts == 2 and any(len(set(c)) == 3 for c in colours), "there are colours"
+    envs.film(None)
+    assert envs.render(1).shape == (336, 336, 3)
+
+
+def test_a_film_of_another_game_would_be_found_out():
+    """What the test above relies on."""
+    envs = make("Breakout", num_envs=3, max_episode_frames=160)
+    envs.film(1)
+    apart = [
+        (np.abs(as_the_agent_sees(envs.render(1)[::2, ::2]) - step.observations[2, -1]) > 1.01).any()
+        for step in steps(envs, 30)
+    ]
+    assert np.mean(apart) > 0.5
+
+
 def test_settings_reach_the_spec():
     spec = make("Breakout", image_size=64, frame_stack=2, full_action_space=True).spec
     assert (spec.frame_shape, spec.stack, spec.num_actions, spec.frame_skip) == ((64, 64), 2, 18, 4)

@@ -148,7 +148,7 @@ def test_pictures_when_asked():
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_no_pictures_is_said_before_the_first_step():
-    with pytest.raises(UserError, match=r"Raises-v0' draws no pictures.*evaluation.video=false"):
+    with pytest.raises(UserError, match=r"Raises-v0' draws no pictures.*no video"):
         make("Raises", render=True)
     if "apex-tests/Blind-v0" not in gymnasium.registry:
         entry = type("Blind", (gymnasium.registry["apex-tests/Counting-v0"].entry_point,), {"metadata": {}})

@@ -1,5 +1,6 @@
 """What can be wrong with a game of stable-retro is found before any emulator starts, and said in one line."""
 
+import hashlib
 import shutil
 import zipfile
 from pathlib import Path
@@ -12,6 +13,7 @@ from apex_ray.cli import main
 from apex_ray.config.schema import EnvConfig
 from apex_ray.envs import retro_games, sonic
 from apex_ray.envs.retro_games import task
+from apex_ray.envs.roms import look_through, rom_sha1
 from apex_ray.report import sonic as sonic_report
 from cluster.errors import UserError
 
@@ -163,3 +165,38 @@ def test_the_table_of_stages(capsys):
     assert main(["sonic", "stages", "test"]) == 0
     out = capsys.readouterr().out
     assert "11 stages: 0 train, 11 test" in out and "Icecap" not in out and "HydrocityZone.Act1" in out
+
+
+def test_a_nes_rom_is_known_by_what_follows_its_header(tmp_path, monkeypatch):
+    """As stable-retro knows it, in a folder, in a zip file and imported; the emulator gets the header too."""
+    body = bytes(range(256)) * 128
+    rom = tmp_path / "game.nes"
+    rom.write_bytes(b"NES\x1a\x02\x01" + bytes(10) + body)
+    with rom.open("rb") as file:
+        stored, sha1 = stable_retro.data.groom_rom(str(rom), file)
+    assert stored == rom.read_bytes()
+    assert look_through(str(tmp_path)).find([sha1]).read() == stored
+    (tmp_path / "zipped").mkdir()
+    with zipfile.ZipFile(tmp_path / "zipped" / "game.zip", "w") as archive:
+        archive.write(rom, "game.nes")
+    assert look_through(str(tmp_path / "zipped")).find([sha1]).read() == stored
+    monkeypatch.setattr(retro_games, "hashes_of", lambda name: [sha1])
+    monkeypatch.setattr(retro_games.stable_retro.data, "get_romfile_path", lambda name, kind: str(rom))
+    assert retro_games._rom("SuperMarioBros-Nes-v0", None) == (stored, ".nes")
+
+
+def test_a_dump_of_super_magic_drive_is_put_in_order(tmp_path):
+    """512 bytes of header, then blocks of 16 KiB with the odd bytes in front: the ROM itself is found and played."""
+    plain = AIRSTRIKER.read_bytes()
+    plain += bytes(-len(plain) % 0x4000)
+    dump = bytes(8) + b"\xaa\xbb\x06" + bytes(501)
+    for at in range(0, len(plain), 0x4000):
+        block = plain[at : at + 0x4000]
+        dump += block[1::2] + block[0::2]
+    (tmp_path / "game.smd").write_bytes(dump)
+    assert look_through(str(tmp_path)).find([hashlib.sha1(plain).hexdigest()]).read() == plain
+
+
+def test_other_files_are_known_by_all_their_bytes(tmp_path):
+    for data in (b"NES", bytes(8) + b"\xaa\xbb" + bytes(600), bytes(0x4000 + 512)):
+        assert rom_sha1(data) == hashlib.sha1(data).hexdigest()

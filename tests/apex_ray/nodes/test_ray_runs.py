@@ -10,10 +10,12 @@ import threading
 import time
 from pathlib import Path
 
+import gymnasium
 import numpy as np
 import psutil
 import pytest
 import ray
+from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 
 from apex_ray.envs.make import probe
 from apex_ray.evaluation import evaluate_run
@@ -133,16 +135,39 @@ def new_run(tmp_path, config):
     return create_run(tmp_path, config.name, to_yaml(config))
 
 
-def test_a_whole_run_and_its_folder(tmp_path):
+@pytest.fixture
+def registered_here():
+    """An environment that only this process knows, whose first reset in a process takes a second."""
+
+    class Own(CartPoleEnv):
+        slept_in = 0
+
+        def reset(self, *, seed=None, options=None):
+            if Own.slept_in != os.getpid():
+                Own.slept_in = os.getpid()
+                time.sleep(1.0)
+            return super().reset(seed=seed, options=options)
+
+    gymnasium.register("own/Cart-v0", entry_point=Own, max_episode_steps=500)
+    yield "own/Cart-v0"
+    gymnasium.registry.pop("own/Cart-v0")
+
+
+def test_a_whole_run_and_its_folder(tmp_path, registered_here, capsys):
     config = cartpole(
+        env={"id": registered_here, "step_limit_s": 0.1},
         actors={"count": os.cpu_count()},  # with the learner more than there are cores: each CPU of that Ray is needed
         replay={"shards": 2},
         stop={"after_updates": 300},
         evaluation={"every_s": 2.0, "video": True},
         checkpoint={"every_s": 2.0},
+        report={"line_every_s": 0.01},
     )
     run = new_run(tmp_path, config)
     outcome = train(config, run, resume=False)
+    said = capsys.readouterr().out
+    assert "environment 0 of own/Cart-v0 has been in reset() for" in said, "an actor's slow reset reaches the user"
+    assert " of 2 episodes, " in said, "and so does how far an evaluation is"
     assert not outcome.interrupted and outcome.run == run and "after_updates" in outcome.reason
     rows = rows_of(run)
     last = rows[-1]

@@ -177,6 +177,15 @@ def test_bytes_needed_is_what_is_allocated():
     assert actual / 5_000 < 7_600
 
 
+def test_actions_above_a_signed_16_bit_number_are_kept():
+    chunk = make_chunk(2)
+    chunk.actions += 39_990
+    memory = replay()
+    memory.add(chunk)
+    drawn = memory.sample(50)
+    assert set(drawn.actions.tolist()) <= set(range(39_990, 40_000)) and drawn.actions.dtype == np.int64
+
+
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_a_mirror_of_fresh_frames_gives_the_same_samples(data):

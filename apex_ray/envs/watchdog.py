@@ -1,0 +1,84 @@
+"""Names an environment whose reset or step does not return.
+
+It is waited for all the same: a slow reset is no mistake, and who hangs once would hang again in a new process. An
+environment that hangs in C code and keeps Python's lock can't be named from inside its process.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Callable
+
+Say = Callable[[str], None]
+
+
+def _to_stderr(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+class Watched:
+    """Where a vector of environments is. The owner sets `doing` before a call and None after it: nothing else is paid.
+
+    `doing` is (index of the environment or None for all, what is called); each call makes a tuple of its own.
+    """
+
+    def __init__(self, env_id: str, limit_s: float) -> None:
+        self.env_id, self.limit_s = env_id, limit_s
+        self.doing: tuple[int | None, str] | None = None
+        self.seen: tuple[int | None, str] | None = None  # by the watching thread, as are
+        self.since = 0.0  # and
+        self.told_s = 0.0  # 0: nothing told of this call
+        _watching.add(self)
+
+
+class _Watching:
+    """One thread a process, started with the first environments."""
+
+    def __init__(self) -> None:
+        self.say: Say = _to_stderr
+        self._all: weakref.WeakSet[Watched] = weakref.WeakSet()
+        self._lock = threading.Lock()
+        self._thread: threading.Thread | None = None
+
+    def add(self, watched: Watched) -> None:
+        with self._lock:
+            self._all.add(watched)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="environments' watchdog", daemon=True)
+                self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            with self._lock:
+                every = list(self._all)
+            for watched in every:
+                self._look(watched, time.monotonic())
+            time.sleep(min([1.0, *(w.limit_s / 4 for w in every)]))
+            del every
+
+    def _look(self, w: Watched, now: float) -> None:
+        if w.doing is not w.seen:
+            if w.told_s and w.seen is not None:
+                self.say(f"{_name(w, w.seen)} returned from {w.seen[1]} after {now - w.since:.0f} s")
+            w.seen, w.since, w.told_s = w.doing, now, 0.0
+        elif w.doing is not None and now - w.since >= max(w.limit_s, 2 * w.told_s):
+            w.told_s = now - w.since
+            self.say(
+                f"{_name(w, w.doing)} has been in {w.doing[1]} for {w.told_s:.0f} s (env.step_limit_s = "
+                f"{w.limit_s:g}); it is waited for, Ctrl-C ends the run"
+            )
+
+
+def _name(w: Watched, doing: tuple[int | None, str]) -> str:
+    return w.env_id if doing[0] is None else f"environment {doing[0]} of {w.env_id}"
+
+
+_watching = _Watching()
+
+
+def say_with(say: Say) -> None:
+    """Where this process's messages go; by default to stderr."""
+    _watching.say = say

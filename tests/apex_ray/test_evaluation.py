@@ -1,0 +1,197 @@
+"""Evaluations: progress, a time limit, Ctrl-C, films; and a run's policy as a function."""
+
+import _thread
+import csv
+
+import numpy as np
+import pytest
+
+from apex_ray.cli import main
+from apex_ray.config.load import load
+from apex_ray.envs.make import probe
+from apex_ray.envs.seeds import AFTERWARDS, EVALUATION
+from apex_ray.evaluation import BestKeeper, Evaluator, Progress, evaluate_run, evaluation_env, load_policy
+from apex_ray.learner.checkpoint import Counters, save_best, save_checkpoint
+from apex_ray.learner.learner import Learner
+from apex_ray.serial import SerialProgram
+from apex_ray.sizes import resolve_sizes
+from apex_ray.training import train
+from cluster.config import to_yaml
+from cluster.errors import UserError
+from cluster.runs import create_run
+from tests.apex_ray.runs import cartpole
+
+ENDLESS = {"id": "apex-tests/Counting-v0", "import_modules": ["tests.fakes"], "kwargs": {"length": 10**9}}
+
+
+def saved(tmp_path, config):
+    """A run folder with untrained weights, and its learner."""
+    run = create_run(tmp_path, config.name, to_yaml(config))
+    learner = Learner(probe(config.env), config)
+    save_checkpoint(run, Counters(updates=10), *learner.state(), keep=2)
+    save_best(run, Counters(updates=10), learner.state()[0])
+    return run, learner
+
+
+def no_words(text):
+    raise AssertionError(text)
+
+
+def test_progress_is_said_every_so_often_and_not_more(monkeypatch):
+    now, said = [0.0], []
+    monkeypatch.setattr("apex_ray.evaluation.time.monotonic", lambda: now[0])
+    progress = Progress(said.append, 10.0)
+    progress.begin("evaluation", 20, 60.0)
+    stopped = []
+    for second in range(0, 65, 5):
+        now[0] = float(second)
+        stopped.append(progress(second // 8, 1000 * second))
+    assert said[:2] == ["evaluation: 1 of 20 episodes, 10,000 steps", "evaluation: 2 of 20 episodes, 20,000 steps"]
+    assert len(said) == 6 and stopped == [False] * 13
+    now[0] = 60.1
+    assert progress(8, 1) and not progress.interrupted
+
+
+def test_an_evaluation_without_end_is_cut_says_so_and_is_no_best(tmp_path):
+    config = cartpole(env=ENDLESS, evaluation={"max_s": 0.2})
+    run, learner = saved(tmp_path, config)
+    keeper = BestKeeper(config, probe(config.env), run, best=-1e9)
+    result = keeper.evaluate(learner.weights(), Counters(), no_words)
+    assert not result.whole and len(set(result.lengths_steps)) == 1 and result.cut_steps == result.lengths_steps[0]
+    assert "evaluation.max_s = 0.2 s" in result.note and "no best" in result.note
+    assert keeper._best == -1e9
+
+
+def test_ctrl_c_ends_an_evaluation_that_would_not_end(tmp_path):
+    config = cartpole(env=ENDLESS, evaluation={"max_s": None})
+    run, learner = saved(tmp_path, config)
+    keeper, asked = BestKeeper(config, probe(config.env), run, None), []
+
+    def interrupted():
+        asked.append(True)
+        return len(asked) > 20
+
+    assert keeper.evaluate(learner.weights(), Counters(), no_words, interrupted) is None
+    assert keeper._best is None
+
+
+def test_a_serial_run_whose_final_evaluation_has_no_end_ends(tmp_path, capsys):
+    config = cartpole(env=ENDLESS, mode="serial", stop={"after_updates": 3}, evaluation={"max_s": 0.2})
+    outcome = train(config, create_run(tmp_path, "x", to_yaml(config)))
+    said = capsys.readouterr().out
+    assert "final evaluation of 2 episodes, 0.2 s at most; Ctrl-C ends it" in said
+    assert "each cut at step" in said and outcome.best_return is None and outcome.last_return is None
+    rows = list(csv.DictReader((outcome.run / "evaluations.csv").open()))
+    assert len(rows) == 1 and rows[0]["episodes"] == "2"
+
+
+def test_evaluate_says_how_far_it_is_and_that_it_was_interrupted(tmp_path, capsys, monkeypatch):
+    config = cartpole(env=ENDLESS, evaluation={"max_s": None})
+    run, _ = saved(tmp_path, config)
+    monkeypatch.setattr("apex_ray.evaluation.COMMAND_LINE_EVERY_S", 0.0)
+    begun = Progress.__call__
+
+    def press_ctrl_c(self, episodes, steps):
+        if steps == 200:
+            _thread.interrupt_main()
+        return begun(self, episodes, steps)
+
+    monkeypatch.setattr(Progress, "__call__", press_ctrl_c)
+    assert main(["evaluate", str(run)]) == 130
+    error = capsys.readouterr().err
+    assert "evaluation: 0 of 2 episodes, 100 steps" in error and error.endswith("interrupted: no result\n")
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_an_environment_without_pictures_trains_without_a_video(tmp_path, capsys):
+    """Said before training; `record`, which is for nothing else, refuses."""
+    env = {"id": "apex-tests/Raises-v0", "import_modules": ["tests.fakes"], "kwargs": {"at": 10**9}}
+    env["kwargs"]["max_episode_steps"] = 20
+    config = cartpole(env=env, mode="serial", stop={"after_updates": 3}, evaluation={"video": True})
+    outcome = train(config, create_run(tmp_path, "x", to_yaml(config)))
+    said = capsys.readouterr().out
+    assert (
+        said.count("'apex-tests/Raises-v0' draws no pictures (render_mode 'rgb_array'), so there can be no video") == 1
+    )
+    assert said.index("draws no pictures") < said.index("stopping") and outcome.best_return is not None
+    assert not (outcome.run / "videos").exists()
+    assert main(["record", str(outcome.run)]) == 2
+    assert "draws no pictures" in capsys.readouterr().err
+
+
+def test_evaluations_have_a_time_limit_of_episodes_of_their_own():
+    config = load("atari_paper").config
+    assert (config.env.max_episode_frames, evaluation_env(config).max_episode_frames) == (50_000, 108_000)
+    assert evaluation_env(load("sonic").config).max_episode_frames == 18_000
+
+
+def test_seeds_of_evaluations_are_apart_from_trainings_and_from_those_afterwards(tmp_path):
+    """Serial and Ray build the same parts; `evaluate` judges by other starts than those that chose the best."""
+    config = cartpole()
+    run, learner = saved(tmp_path, config)
+    keeper = BestKeeper(config, probe(config.env), run, None)
+    keeper.evaluate(learner.weights(), Counters(), no_words)
+    assert keeper._evaluator._seed in EVALUATION
+    seeds = []
+
+    class Watched(Evaluator):
+        def close(self):
+            seeds.append(self._seed)
+            super().close()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("apex_ray.evaluation.Evaluator", Watched)
+        evaluate_run(run, config, "best", 2, None)
+    assert seeds[0] in AFTERWARDS
+    spec = probe(config.env)
+    program = SerialProgram(config, spec, resolve_sizes(config, spec), tmp_path)
+    program.start(resume=False)
+    assert all(a._envs._envs[0].unwrapped.np_random_seed < EVALUATION.start for a in program._actors)
+
+
+def test_a_policy_takes_one_observation_or_many(tmp_path):
+    run, _ = saved(tmp_path, cartpole())
+    policy = load_policy(run)
+    many = np.random.default_rng(0).normal(size=(6, 1, 4)).astype(np.float32)
+    actions = policy(many)
+    assert actions.shape == (6,)
+    for observation, action in zip(many, actions, strict=True):
+        assert policy(observation) == action and policy(observation).shape == ()
+        assert policy(observation[0]) == action, "as the environment itself gives it: the stack is 1"
+        assert policy(observation.astype(np.float64)) == action
+    np.testing.assert_array_equal(policy(many[:, 0]), actions)
+
+
+@pytest.mark.parametrize(
+    ("observations", "parts"),
+    [
+        (np.zeros((2, 4, 84, 84), np.float32), ["float32 [2, 4, 84, 84], 0 to 0", "floats where uint8 was promised"]),
+        (np.zeros((2, 4, 96, 96), np.uint8), ["uint8 [2, 4, 96, 96]", "another shape"]),
+        (np.zeros((84, 84), np.uint8), ["uint8 [84, 84]", "another shape"]),
+        (np.zeros((4, 84, 84, 1), np.uint8), ["another shape"]),
+        (np.full((4, 84, 84), 256), ["256 to 256"]),
+        (None, ["no array of numbers"]),
+    ],
+)
+def test_a_policy_refuses_what_it_was_not_trained_on(observations, parts, pong_run):
+    with pytest.raises(UserError) as info:
+        load_policy(pong_run)(observations)
+    for part in ["policy of ALE/Pong-v5", "expected uint8 [E, 4, 84, 84], 0 to 255", *parts]:
+        assert part in str(info.value)
+
+
+@pytest.fixture(scope="module")
+def pong_run(tmp_path_factory):
+    return saved(tmp_path_factory.mktemp("pong"), load("pong", ["learner.compile=false"]).config)[0]
+
+
+def test_a_policy_plays_atari_with_environments_of_its_own(pong_run):
+    policy = load_policy(pong_run)
+    envs = policy.make_envs(num_envs=2)
+    observations = envs.reset(seed=7)
+    assert policy(observations).shape == (2,)
+    assert policy(observations[0]) == policy(observations)[0]
+    for _ in range(3):
+        envs.send(policy(observations))
+        observations = envs.recv().observations
+    envs.close()
