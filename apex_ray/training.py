@@ -24,6 +24,7 @@ from apex_ray.types import EnvSpec, EvaluationResult
 from cluster.config import to_yaml
 from cluster.interrupts import asked_to_stop
 from cluster.runs import create_run
+from cluster.words import plural, size
 
 WATCH_S = 1.0
 MEMORY_EVERY_S = 10.0
@@ -79,15 +80,15 @@ def train(config: ApexConfig, run: Path | None = None, resume: bool = False) -> 
         sizes, title = place.sizes, f"{config.name}: {config.env.id}"
         if spec.scores_of:
             title += f", played on {spec.scores_of}: its scores say nothing of the real game"
-        with Console(title, run, config) as console:
+        with Console(title, config) as console:
             few = "" if sizes.min_actors == sizes.actors else f"{sizes.min_actors} to "
             console.event(
-                f"{few}{sizes.actors} actors x {config.actors.envs_per_actor} environments, learner on "
-                f"{sizes.learner_threads} threads, replay {sizes.replay_bytes / 2**30:.2f} GiB when full; "
-                f"run folder {run}"
+                f"{few}{plural(sizes.actors, 'actor')} x {plural(config.actors.envs_per_actor, 'environment')}, "
+                f"learner on {plural(sizes.learner_threads, 'thread')}, replay {size(sizes.replay_bytes)} when full"
             )
+            console.event(f"run folder {run}")
             dashboard = f"; dashboard http://{place.dashboard}" if place.dashboard else ""
-            console.event(f"watch with tensorboard --logdir {run / 'tensorboard'}{dashboard}")
+            console.event(f"watch with tensorboard --logdir {run.parent}{dashboard}")
             if place.note:
                 console.event(place.note)
             system = place.build(run, console.event)
@@ -168,6 +169,7 @@ class Run:
         self._best = system.counters.best_return
         self._last: float | None = None
         self._human: float | None = None
+        self._row: dict[str, float] = {}  # the last one
         self._memory = MemoryLog(run / "memory.csv") if here else None
         self._stages, self._scores_of = StageLog(run, spec.scores_of), spec.scores_of
 
@@ -178,6 +180,7 @@ class Run:
             # The error goes on to the user; what was learned is kept when the learner still answers.
             self._save("saved before stopping on an error", quiet=True)
             raise
+        self._report(last=True)
         self._console.event(f"stopping: {reason}")
         self._system.stop_actors()
         self._save("final checkpoint")
@@ -185,12 +188,13 @@ class Run:
             self._system.save_replay()
         if self._config.evaluation.final and not self._interrupted():
             self._final_evaluation()
+            self._console.update(self._row | self._evaluated)
         self._console.event(f"learning curve {learning_curve(self._run, self._scores_of)}")
         if rows := self._write_stages():
             self._console.event(f"stages {progress_plot(self._run, self._scores_of)}; training episodes, all epsilons:")
             self._console.event(table(rows, self._scores_of))
         if self._last is not None:
-            self._console.event(f"evaluation{self._whose}: last {self._last:.2f}, best {self._best:.2f}")
+            self._console.event(f"evaluation{self._whose}: last {self._last:z.2f}, best {self._best:z.2f}")
         return Outcome(self._run, reason, self._interrupted(), self._last, self._best)
 
     def _loop(self) -> str:
@@ -215,12 +219,8 @@ class Run:
             if reason := self._stop_reason():
                 return reason
 
-    def _report(self) -> None:
-        row = self._system.row()
-        if self._last is not None and self._best is not None:
-            row |= {"evaluation_return": self._last, "evaluation_best": self._best}
-        if self._human is not None:
-            row["evaluation_human_normalised"] = self._human
+    def _report(self, last: bool = False) -> None:
+        self._row = row = self._system.row() | self._evaluated
         if self._memory is not None and self._memory.total_bytes:
             row["resident_bytes"] = self._memory.total_bytes
         self._counters = replace(
@@ -232,7 +232,17 @@ class Run:
         )
         self._writer.write(row)
         self._system.publish(row)
-        self._console.update(row)
+        self._console.update(row, last)
+
+    @property
+    def _evaluated(self) -> dict[str, float]:
+        """The metrics of the last evaluation, and the best."""
+        known = {
+            "evaluation_return": self._last,
+            "evaluation_best": self._best,
+            "evaluation_human_normalised": self._human,
+        }
+        return {name: value for name, value in known.items() if value is not None}
 
     def _finish_evaluation(self) -> None:
         result = self._system.poll_evaluation()
@@ -243,10 +253,10 @@ class Run:
             self._best = self._last
         self._counters = replace(self._counters, best_return=self._best)
         self._writer.evaluation(result, self._counters.time_s)
-        human = "" if result.human_normalised is None else f", human-normalised {result.human_normalised:.0%}"
+        human = "" if result.human_normalised is None else f", human-normalised {result.human_normalised:z.0%}"
         self._console.event(
-            f"evaluation of update {result.version:,}{self._whose}: mean {self._last:.2f} of {len(result.returns)} "
-            f"episodes{human}"
+            f"evaluation of update {result.version:,}{self._whose}: mean {self._last:z.2f} of "
+            f"{plural(len(result.returns), 'episode')}{human}"
         )
         if result.stages:
             self._stages.evaluation(result, self._counters.time_s)
@@ -292,4 +302,6 @@ class Run:
                 raise
             print(f"no checkpoint could be written: {type(error).__name__}", file=sys.stderr)
             return
-        self._console.event(f"{what}: {path.absolute().relative_to(self._run.absolute())} at {updates:,} updates")
+        self._console.event(
+            f"{what}: {path.absolute().relative_to(self._run.absolute())} at {plural(updates, 'update')}"
+        )
