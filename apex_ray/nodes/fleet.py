@@ -86,8 +86,8 @@ class Fleet:
             self._enough_at = now
         elif now - self._enough_at > self._shortage_s:
             raise UserError(
-                f"{plural(running, 'actor')} ran for the last {self._shortage_s:g} s (cluster.shortage_s) and actors.count asks "
-                f"for at least {self._minimum}"
+                f"{plural(running, 'actor')} ran for the last {self._shortage_s:g} s (cluster.shortage_s) and "
+                f"actors.count asks for at least {self._minimum}"
             )
 
     def kill(self) -> None:
