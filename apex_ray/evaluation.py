@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from apex_ray.config.load import load_run_config
+from apex_ray.config.load import TRAINER, load_run_config
 from apex_ray.config.schema import ApexConfig, EnvConfig
 from apex_ray.envs.base import RecordsMovies
 from apex_ray.envs.make import make_envs, probe
@@ -145,7 +145,7 @@ class Policy:
 
 def load_policy(run: Path | str, checkpoint: str = "best") -> Policy:
     """The policy of a run folder's checkpoint: best, latest or a folder's name. UserError when it does not read."""
-    folder = open_run(run)
+    folder = open_run(run, TRAINER)
     config = load_run_config(folder).config
     params, _ = load_policy_weights(folder, checkpoint)
     return Policy(probe(config.env), config, params)

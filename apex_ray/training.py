@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from apex_ray import preflight
+from apex_ray.config.load import TRAINER
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.make import probe
 from apex_ray.learner.checkpoint import Counters
@@ -21,8 +22,10 @@ from apex_ray.report.process_memory import MemoryLog
 from apex_ray.report.stages import StageLog, StageRow, by_stage, progress_plot, table
 from apex_ray.sizes import Sizes, resolve_sizes
 from apex_ray.types import EnvSpec, EvaluationResult
+from cluster.command_line import program
 from cluster.config import to_yaml
 from cluster.interrupts import asked_to_stop
+from cluster.run_record import record_start
 from cluster.runs import create_run
 from cluster.words import plural, size
 
@@ -77,6 +80,7 @@ def train(config: ApexConfig, run: Path | None = None, resume: bool = False) -> 
     with _place(config, spec, run if resume else None) as place:
         if run is None:
             run = create_run(config.runs_dir, config.name, to_yaml(config))
+        record_start(run, TRAINER)
         sizes, title = place.sizes, f"{config.name}: {config.env.id}"
         if spec.scores_of:
             title += f", played on {spec.scores_of}: its scores say nothing of the real game"
@@ -84,11 +88,11 @@ def train(config: ApexConfig, run: Path | None = None, resume: bool = False) -> 
             few = "" if sizes.min_actors == sizes.actors else f"{sizes.min_actors} to "
             console.event(
                 f"{few}{plural(sizes.actors, 'actor')} x {plural(config.actors.envs_per_actor, 'environment')}, "
-                f"learner on {plural(sizes.learner_threads, 'thread')}, replay {size(sizes.replay_bytes)} when full"
+                f"learner on {plural(sizes.learner_threads, 'thread')}, replay up to {size(sizes.replay_bytes)}"
             )
             console.event(f"run folder {run}")
             dashboard = f"; dashboard http://{place.dashboard}" if place.dashboard else ""
-            console.event(f"watch with tensorboard --logdir {run.parent}{dashboard}")
+            console.event(f"watch with {program('tensorboard')} --logdir {run.parent}{dashboard}")
             if place.note:
                 console.event(place.note)
             system = place.build(run, console.event)
@@ -181,6 +185,7 @@ class Run:
             self._save("saved before stopping on an error", quiet=True)
             raise
         self._report(last=True)
+        self._sample_memory()
         self._console.event(f"stopping: {reason}")
         self._system.stop_actors()
         self._save("final checkpoint")
@@ -189,7 +194,8 @@ class Run:
         if self._config.evaluation.final and not self._interrupted():
             self._final_evaluation()
             self._console.update(self._row | self._evaluated)
-        self._console.event(f"learning curve {learning_curve(self._run, self._scores_of)}")
+        curve = learning_curve(self._run, self._scores_of)
+        self._console.event(f"learning curve {curve}" if curve else "no learning curve: no episode has ended yet")
         if rows := self._write_stages():
             self._console.event(f"stages {progress_plot(self._run, self._scores_of)}; training episodes, all epsilons:")
             self._console.event(table(rows, self._scores_of))
@@ -210,8 +216,8 @@ class Run:
                 self._report()
             if stages.due(now):
                 self._write_stages()
-            if memory.due(now) and self._memory is not None:
-                self._memory.sample(self._counters.time_s)
+            if memory.due(now):
+                self._sample_memory()
             if self._counters.updates and evaluate.due(now):
                 self._system.start_evaluation(self._counters)
             if checkpoint.due(now):
@@ -219,8 +225,13 @@ class Run:
             if reason := self._stop_reason():
                 return reason
 
+    def _sample_memory(self) -> None:
+        if self._memory is not None:
+            self._memory.sample(self._counters.time_s)
+
     def _report(self, last: bool = False) -> None:
-        self._row = row = self._system.row() | self._evaluated
+        row = self._system.row() | self._evaluated
+        self._row |= row  # what was not measured since the row before keeps its figure on the console
         if self._memory is not None and self._memory.total_bytes:
             row["resident_bytes"] = self._memory.total_bytes
         self._counters = replace(
@@ -232,7 +243,7 @@ class Run:
         )
         self._writer.write(row)
         self._system.publish(row)
-        self._console.update(row, last)
+        self._console.update(self._row, last)
 
     @property
     def _evaluated(self) -> dict[str, float]:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 import select
+import shlex
+import shutil
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, cast
 
 import tyro
 
 from cluster.errors import UserError, did_you_mean
 
+# Ray prints these among our lines, though what lost the process is told with what becomes of it: by the supervisor of
+# apex-ray, and by Ray Train.
+NOTICES = "A worker died or was killed while executing a task"
 EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130
 EXIT_NO_READER = 141  # as of a program that SIGPIPE ends
@@ -36,6 +42,7 @@ def run(
     a command with `takes_trailing`, and is a mistake for the others. Flags are written --flag or --no-flag; `flags` are
     those that may stand before other words.
     """
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", NOTICES)  # read when Ray is imported
     own, trailing = list(words), None
     if "--" in own:
         at = own.index("--")
@@ -73,6 +80,21 @@ def run(
         # What is still in the buffer goes nowhere when Python flushes it at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_NO_READER
+
+
+def program(name: str) -> str:
+    """What to type for a program of this environment: its name where the shell finds it by that, else its path."""
+    ours, found = Path(sys.executable).with_name(name), shutil.which(name)
+    if not ours.exists() or (found is not None and Path(found).absolute() == ours.absolute()):
+        return name
+    here = os.path.relpath(ours)
+    return shlex.quote(here if not here.startswith(os.pardir) else str(ours))
+
+
+def next_steps(name: str, steps: Mapping[str, Sequence[str]]) -> str:
+    """What can be done after a run: a line for each of `steps`, what it does and the words after our program `name`."""
+    width = max(map(len, steps))
+    return "\n".join(f"{what:{width}}  {program(name)} {shlex.join(words)}" for what, words in steps.items())
 
 
 def _version() -> str:
