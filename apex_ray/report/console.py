@@ -69,8 +69,10 @@ class Console:
 
     def update(self, row: Mapping[str, float], last: bool = False) -> None:
         """Show a row of metrics, named as in METRICS; what it lacks shows as '-'. The last one is always printed."""
-        self._row, self._row_s = dict(row), row.get("time_s", self._row_s)
-        self._row_came_at, self._shown_s = time.monotonic(), max(self._shown_s, self._row_s)
+        self._row, before_s = dict(row), self._row_s
+        self._row_s = row.get("time_s", before_s)
+        if self._row_came_at is None or self._row_s != before_s:  # not the same row with more in it
+            self._row_came_at, self._shown_s = time.monotonic(), max(self._shown_s, self._row_s)
         before, self._stage = self._stage, stage(row, self._config)
         if self._stage != before and not last:
             self.event(TOLD[self._stage])
