@@ -22,29 +22,31 @@ help:
 	@echo "make setup-dev  only set up $(VENV) for these two"
 	@echo "make bench      measure speed beside limits and peers; see benchmarks/"
 
-# torch first, by itself and pinned: only it may come from an index of its own.
+# constraints.txt pins torch. From an index of its own it comes first and alone: the rest is not there.
 $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: apex-ray needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 2; }
-	@echo "Setting up $(VENV) in two steps, some minutes in all."
+	@echo "Setting up $(VENV) for training; some minutes, by the speed of the network and the disk:"
+	@echo "  Ray, Atari and the rest   @@ MB to download, @@ GB on disk"
 ifneq ($(TORCH_INDEX),)
-	@echo "1 of 2: $(TORCH) from $(TORCH_INDEX) (200 MB to download and 0.7 GB on disk if it is built for CPUs)"
+	@echo "  $(TORCH)             from $(TORCH_INDEX); built for CPUs 0.2 GB to download, 0.7 GB on disk"
 else ifneq ($(shell nvidia-smi -L 2>/dev/null),)
-	@echo "1 of 2: $(TORCH) for the NVIDIA GPU that is here: with CUDA about 3 GB to download and 7 GB on disk"
+	@echo "  $(TORCH)             with CUDA, for the NVIDIA GPU here: about 3 GB to download, 7 GB on disk"
 else
-	@echo "1 of 2: $(TORCH); there is no NVIDIA GPU here, but pip's usual torch for Linux brings CUDA all the same:"
-	@echo "        about 3 GB to download and 7 GB on disk. Built for CPUs it is 200 MB and 0.7 GB: Ctrl-C, and again with"
-	@echo "        TORCH_INDEX=URL, where URL is PyTorch's index for CPUs, which its install page names"
+	@echo "  $(TORCH)             about 3 GB to download, 7 GB on disk: pip's usual torch for Linux has CUDA, though no"
+	@echo "                            NVIDIA GPU is found here. Built for CPUs it is 0.2 GB and 0.7 GB: Ctrl-C, and"
+	@echo "                            again with TORCH_INDEX=URL of PyTorch's index for CPUs (its install page has it)"
 endif
 	$(PYTHON) -m venv $(VENV)
-	$(INSTALL) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
-	@echo "2 of 2: Ray, Atari and the rest of what training needs: @@ to download and @@ on disk"
+ifneq ($(TORCH_INDEX),)
+	$(INSTALL) --no-deps --index-url $(TORCH_INDEX) $(TORCH)
+endif
 	$(INSTALL) -c constraints.txt -e .
 	@touch $@
-	@echo "Set up. $(BIN)/apex-ray is the command; after 'source $(BIN)/activate' it is just apex-ray."
+	@echo "Set up. The command is $(BIN)/apex-ray; after 'source $(BIN)/activate' it is just apex-ray."
 
 $(VENV)/.ready-dev: $(VENV)/.ready
-	@echo "What tests and checks need on top: @@ to download and @@ on disk"
+	@echo "What tests and checks need on top: @@ MB to download, @@ GB on disk"
 	$(INSTALL) -c constraints.txt -e '.[dev]'
 	$(INSTALL) --no-deps $(TINYSOUNDFONT)
 	@touch $@
