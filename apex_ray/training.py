@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -174,6 +175,7 @@ class Run:
         self._last: float | None = None
         self._human: float | None = None
         self._row: dict[str, float] = {}  # the last one
+        self._reported_at = -math.inf
         self._memory = MemoryLog(run / "memory.csv") if here else None
         self._stages, self._scores_of = StageLog(run, spec.scores_of), spec.scores_of
 
@@ -184,7 +186,9 @@ class Run:
             # The error goes on to the user; what was learned is kept when the learner still answers.
             self._save("saved before stopping on an error", quiet=True)
             raise
-        self._report(last=True)
+        if time.monotonic() - self._reported_at >= WATCH_S:
+            self._report()
+        self._console.update(self._row, last=True)
         self._sample_memory()
         self._console.event(f"stopping: {reason}")
         self._system.stop_actors()
@@ -229,7 +233,8 @@ class Run:
         if self._memory is not None:
             self._memory.sample(self._counters.time_s)
 
-    def _report(self, last: bool = False) -> None:
+    def _report(self) -> None:
+        self._reported_at = time.monotonic()
         row = self._system.row() | self._evaluated
         self._row |= row  # what was not measured since the row before keeps its figure on the console
         if self._memory is not None and self._memory.total_bytes:
@@ -243,7 +248,7 @@ class Run:
         )
         self._writer.write(row)
         self._system.publish(row)
-        self._console.update(self._row, last)
+        self._console.update(self._row)
 
     @property
     def _evaluated(self) -> dict[str, float]:

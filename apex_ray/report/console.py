@@ -68,7 +68,7 @@ class Console:
             self._table.stop()
 
     def update(self, row: Mapping[str, float], last: bool = False) -> None:
-        """Show a row of metrics, named as in METRICS; what it lacks shows as '-'. The last one is always printed."""
+        """Show a row of metrics, named as in METRICS; what it lacks shows as '-'. The last one is printed in any case."""
         self._row, before_s = dict(row), self._row_s
         self._row_s = row.get("time_s", before_s)
         if self._row_came_at is None or self._row_s != before_s:  # not the same row with more in it
@@ -78,7 +78,7 @@ class Console:
             self.event(TOLD[self._stage])
         if self._table is not None:
             self._table.draw()
-        elif last or self._row_s - self._line_at >= self._config.report.line_every_s:
+        elif self._row_s - self._line_at >= (0.001 if last else self._config.report.line_every_s):
             self._line_at = self._row_s
             self._print(plain_line(row, self._config.stop, self._words.short))
 

@@ -32,8 +32,25 @@ def config(**parts: Any) -> ApexConfig:
     return ApexConfig.model_validate({"env": {"id": "ALE/Pong-v5"}, "actors": actors, **parts})
 
 
+class Clock:
+    """Stands still unless it is moved: a test may be slow."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
 @pytest.fixture
-def stream(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+def stopped(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr("apex_ray.report.console.time", clock)
+    return clock
+
+
+@pytest.fixture
+def stream(monkeypatch: pytest.MonkeyPatch, stopped: Clock) -> io.StringIO:
     monkeypatch.setenv("COLUMNS", "80")
     return io.StringIO()
 
@@ -80,14 +97,12 @@ def test_without_a_terminal_the_last_row_is_always_printed(stream: io.StringIO) 
     assert [line[:16] for line in stream.getvalue().splitlines()[-2:]] == ["00:00:10  actors", "00:00:10 stoppin"]
 
 
-def test_times_never_go_back(stream: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = 1000.0
-    monkeypatch.setattr("apex_ray.report.console.time.monotonic", lambda: now)
+def test_times_never_go_back(stream: io.StringIO, stopped: Clock) -> None:
     with Console("pong", config(), stream) as console:
-        now += 12.0  # Ray starts, and training's clock with its last process
+        stopped.now += 12.0  # Ray starts, and training's clock with its last process
         console.event("0 actors of 1 running, 1 starting")
         console.update({**ROW, "time_s": 2.0})
-        now += 9.0
+        stopped.now += 9.0
         console.event("evaluation")
         console.update({**ROW, "time_s": 10.5})
         console.event("checkpoint")
