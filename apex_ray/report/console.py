@@ -68,7 +68,7 @@ class Console:
             self._table.stop()
 
     def update(self, row: Mapping[str, float], last: bool = False) -> None:
-        """Show a row of metrics, named as in METRICS; what it lacks shows as '-'. The last one is printed in any case."""
+        """Show a row of metrics, named as in METRICS; what it lacks shows as '-'. The last one is always printed."""
         self._row, before_s = dict(row), self._row_s
         self._row_s = row.get("time_s", before_s)
         if self._row_came_at is None or self._row_s != before_s:  # not the same row with more in it
