@@ -1,4 +1,4 @@
-"""The console script `apex-ray`: train, config, evaluate, record, sonic.
+"""The console script `apex-ray`: train, config, evaluate, record, plot, sonic.
 
 Torch and Ray are imported inside the commands that need them: `apex-ray config` and every mistake answer at once.
 """
@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Annotated
 
 from tyro.conf import Positional, arg, subcommand
 
-from apex_ray.config.load import load, load_run_config, presets
-from cluster.command_line import EXIT_INTERRUPTED, run
+from apex_ray.config.load import TRAINER, load, load_run_config, presets
+from cluster.command_line import EXIT_INTERRUPTED, next_steps, run
 from cluster.config import format_resolved
 from cluster.errors import UserError, did_you_mean
 from cluster.runs import open_run
+from cluster.words import plural
 
 if TYPE_CHECKING:
     from apex_ray.types import EvaluationResult
@@ -37,7 +38,7 @@ class Train:
     words: Words = ()
     """a preset's name or .yaml file, then settings such as actors.count=8"""
     resume: Annotated[str, arg(metavar="RUN", help_behavior_hint="")] = ""
-    """folder of a run to go on with, instead of a preset"""
+    """folder of a run to go on with, or latest, instead of a preset"""
     roms: Annotated[str, arg(metavar="FOLDER", help_behavior_hint="")] = ""
     """your ROMs, zipped or not, for games of stable-retro"""
     demo: Annotated[bool, arg(help_behavior_hint="")] = False
@@ -53,7 +54,7 @@ class Train:
                     f"command line: preset {preset!r} and --resume exclude each other; a run keeps the settings it "
                     f"was started with, give only those to change as key=value"
                 )
-            folder = open_run(self.resume)
+            folder = open_run(self.resume, TRAINER)
             run, config = folder, load_run_config(folder, overrides).config
         else:
             if preset is None:
@@ -61,7 +62,9 @@ class Train:
             run, config = None, load(preset, overrides).config
         from apex_ray.training import train
 
-        return EXIT_INTERRUPTED if train(config, run, bool(self.resume)).interrupted else 0
+        outcome = train(config, run, bool(self.resume))
+        print(next_steps(TRAINER, _steps(outcome.run)), flush=True)
+        return EXIT_INTERRUPTED if outcome.interrupted else 0
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ class Evaluate:
     """Play full episodes with a run's weights and print their returns."""
 
     run: Run
-    """the run's folder"""
+    """the run's folder, or latest"""
     overrides: Overrides = ()
     """settings that differ from the run's"""
     episodes: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
@@ -98,7 +101,7 @@ class Evaluate:
         config = load_run_config(self.run, self.overrides).config
         from apex_ray.evaluation import evaluate_run
 
-        _report(evaluate_run(open_run(self.run), config, self.checkpoint, self.episodes, None))
+        _report(evaluate_run(open_run(self.run, TRAINER), config, self.checkpoint, self.episodes, None), config.env.id)
         return 0
 
 
@@ -107,7 +110,7 @@ class Record:
     """Write a video of one episode played with a run's weights; of retro games the emulator's movie (BK2) too."""
 
     run: Run
-    """the run's folder"""
+    """the run's folder, or latest"""
     overrides: Overrides = ()
     """settings that differ from the run's"""
     out: Annotated[str, arg(metavar="FILE.mp4", help_behavior_hint="")] = ""
@@ -121,7 +124,7 @@ class Record:
         if self.episodes < 1:
             raise UserError(f"command line: --episodes {self.episodes}: expected at least 1")
         config = load_run_config(self.run, self.overrides).config
-        run = open_run(self.run)
+        run = open_run(self.run, TRAINER)
         video = Path(self.out).expanduser() if self.out else run / "videos" / f"{self.checkpoint}.mp4"
         if video.suffix != ".mp4":
             raise UserError(f"command line: --out {str(video)!r}: expected a file name that ends in .mp4")
@@ -131,7 +134,23 @@ class Record:
             raise UserError(f"command line: --out {str(video)!r}: cannot be written: {error.strerror}") from None
         from apex_ray.evaluation import evaluate_run
 
-        _report(evaluate_run(run, config, self.checkpoint, self.episodes, video))
+        _report(evaluate_run(run, config, self.checkpoint, self.episodes, video), config.env.id)
+        return 0
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Draw a run's learning curve and memory, and its stages where there are some, from what it has written so far."""
+
+    run: Run
+    """the run's folder, or latest"""
+
+    def __call__(self) -> int:
+        run = open_run(self.run, TRAINER)
+        from apex_ray.report.drawn import draw_run
+
+        drawn = draw_run(run)
+        print("\n".join(map(str, drawn)) if drawn else f"{run} holds nothing yet that could be drawn")
         return 0
 
 
@@ -168,9 +187,10 @@ Command = (
     | Annotated[Config, subcommand("config")]
     | Annotated[Evaluate, subcommand("evaluate")]
     | Annotated[Record, subcommand("record")]
+    | Annotated[Plot, subcommand("plot")]
     | Annotated[Sonic, subcommand("sonic")]
 )
-COMMANDS = ("train", "config", "evaluate", "record", "sonic")
+COMMANDS = ("train", "config", "evaluate", "record", "plot", "sonic")
 FLAGS = ("--demo",)
 
 
@@ -184,6 +204,16 @@ def _of_options(preset: str | None, roms: str, demo: bool) -> list[str]:
     return settings
 
 
+def _steps(run: Path) -> dict[str, list[str]]:
+    """What can be done with a run: the words after apex-ray."""
+    return {
+        "evaluate": ["evaluate", str(run)],
+        "record": ["record", str(run)],
+        "plot": ["plot", str(run)],
+        "go on": ["train", "--resume", str(run)],
+    }
+
+
 def _split(words: Sequence[str]) -> tuple[str | None, Sequence[str]]:
     """The preset, if the first word is one, and the overrides."""
     if words and "=" not in words[0]:
@@ -191,21 +221,23 @@ def _split(words: Sequence[str]) -> tuple[str | None, Sequence[str]]:
     return None, words
 
 
-def _report(result: EvaluationResult) -> None:
+def _report(result: EvaluationResult, env_id: str) -> None:
     import numpy as np
 
+    from apex_ray.report.words import words_for
+
     returns = np.asarray(result.returns)
-    print(f"weights of update {result.updates:,}, {result.frames:,} frames")
+    print(f"weights of update {result.updates:,}, {result.frames:,} {words_for(env_id).frames}")
     if result.scores_of:
         print(f"played on {result.scores_of}: these scores say nothing of the real game")
     print(
-        f"return: mean {returns.mean():.2f}, std {returns.std():.2f}, min {returns.min():.2f}, "
-        f"max {returns.max():.2f} of {len(returns)} episodes"
+        f"return: mean {returns.mean():z.2f}, std {returns.std():.2f}, min {returns.min():z.2f}, "
+        f"max {returns.max():z.2f} of {plural(len(returns), 'episode')}"
     )
     if result.note:
         print(result.note)
     if result.human_normalised is not None:
-        print(f"human-normalised: {result.human_normalised:.1%}")
+        print(f"human-normalised: {result.human_normalised:z.1%}")
     if result.stages:
         from apex_ray.report.stages import by_stage, table
 

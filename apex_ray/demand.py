@@ -68,9 +68,9 @@ def object_store_bytes(config: ApexConfig, sizes: Sizes) -> int:
     return max(2 * (chunks + batches), MIN_OBJECT_STORE_BYTES)
 
 
-def plan(words: Sequence[str], cores: int | None, gpus: float) -> list[Bundle]:
-    """Bundles of `apex-ray train WORDS` on a cluster of so many cores (None: this machine) and GPUs."""
+def plan(words: Sequence[str], cores: int | None, gpus: float, count: int | None = None) -> list[Bundle]:
+    """Bundles of `apex-ray train WORDS`, as cluster.plan.Planner has it; `count` is of actors."""
     if not words or "=" in words[0]:
         raise UserError("command line: no preset; expected the words of apex-ray train, such as pong actors.count=64")
-    config = load(words[0], words[1:]).config
+    config = load(words[0], [*words[1:], *([f"actors.count={count}"] if count else [])]).config
     return bundles(config, resolve_sizes(config, probe(config.env), cores), gpus)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from apex_ray.config.load import load_run_config
+from apex_ray.config.load import TRAINER, load_run_config
 from apex_ray.config.schema import ApexConfig, EnvConfig
 from apex_ray.envs.base import RecordsMovies, VectorEnv
 from apex_ray.envs.checks import described, misfit
@@ -252,7 +252,7 @@ class Policy:
 
 def load_policy(run: Path | str, checkpoint: str = "best") -> Policy:
     """The policy of a run folder's checkpoint: best, latest or a folder's name. UserError when it does not read."""
-    folder = open_run(run)
+    folder = open_run(run, TRAINER)
     config = load_run_config(folder).config
     params, _ = load_policy_weights(folder, checkpoint)
     return Policy(probe(config.env), config, params)

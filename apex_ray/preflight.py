@@ -14,6 +14,7 @@ from apex_ray.replay.build import build_limiter
 from apex_ray.sizes import Sizes
 from apex_ray.types import EnvSpec
 from cluster.errors import UserError
+from cluster.words import size
 
 
 def check(config: ApexConfig, spec: EnvSpec, sizes: Sizes, saved: Checkpoint | None, here: bool) -> None:
@@ -41,5 +42,5 @@ def check_memory(config: ApexConfig, sizes: Sizes) -> None:
         fits = int(config.replay.capacity_transitions * limit / sizes.replay_bytes) // 1000 * 1000
         raise UserError(
             f"replay.capacity_transitions = {config.replay.capacity_transitions} needs "
-            f"{sizes.replay_bytes / 2**30:.2f} GiB and {limit / 2**30:.2f} GiB may be used; at most {fits} fit"
+            f"{size(sizes.replay_bytes)} and {size(limit)} may be used; at most {fits} fit"
         )

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Protocol, TypeVar
 
 from apex_ray import preflight
+from apex_ray.config.load import TRAINER
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.make import probe
 from apex_ray.learner.checkpoint import Checkpoint, Counters, find
@@ -23,11 +24,14 @@ from apex_ray.report.stages import StageLog, StageRow, by_stage, progress_plot, 
 from apex_ray.resume import prepare_resume
 from apex_ray.sizes import Sizes, resolve_sizes
 from apex_ray.types import EnvSpec, EvaluationResult
+from cluster.command_line import program
 from cluster.config import to_yaml
 from cluster.errors import NotWrittenError, UserError
 from cluster.interrupts import asked_to_stop
+from cluster.run_record import record_start
 from cluster.runs import create_run
 from cluster.tensor_files import NotFiniteError
+from cluster.words import plural, size
 
 T = TypeVar("T")
 
@@ -86,18 +90,19 @@ def train(config: ApexConfig, run: Path | None = None, resume: bool = False) -> 
     with _place(config, spec, going_on.saved if going_on else None) as place:
         if run is None:
             run = create_run(config.runs_dir, config.name, to_yaml(config))
+        record_start(run, TRAINER)
         sizes, title = place.sizes, f"{config.name}: {config.env.id}"
         if spec.scores_of:
             title += f", played on {spec.scores_of}: its scores say nothing of the real game"
-        with Console(title, run, config) as console:
+        with Console(title, config) as console:
             few = "" if sizes.min_actors == sizes.actors else f"{sizes.min_actors} to "
             console.event(
-                f"{few}{sizes.actors} actors x {config.actors.envs_per_actor} environments, learner on "
-                f"{sizes.learner_threads} threads, replay {sizes.replay_bytes / 2**30:.2f} GiB when full; "
-                f"run folder {run}"
+                f"{few}{plural(sizes.actors, 'actor')} x {plural(config.actors.envs_per_actor, 'environment')}, "
+                f"learner on {plural(sizes.learner_threads, 'thread')}, replay up to {size(sizes.replay_bytes)}"
             )
+            console.event(f"run folder {run}")
             dashboard = f"; dashboard http://{place.dashboard}" if place.dashboard else ""
-            console.event(f"watch with tensorboard --logdir {run / 'tensorboard'}{dashboard}")
+            console.event(f"watch with {program('tensorboard')} --logdir {run.parent}{dashboard}")
             for note in (*spec.notes, place.note, *(going_on.begin() if going_on else ())):
                 if note:
                     console.event(note)
@@ -181,6 +186,8 @@ class Run:
         self._best = system.counters.best_return
         self._last: float | None = None
         self._human: float | None = None
+        self._row: dict[str, float] = {}  # the last one
+        self._reported_at = -math.inf
         self._memory = MemoryLog(run / "memory.csv") if here else None
         self._stages, self._scores_of = StageLog(run, spec.scores_of), spec.scores_of
         self._not_written: set[str] = set()  # what the disk has no room for, as far as was told
@@ -191,6 +198,10 @@ class Run:
         except Exception:
             self._save_before_an_error()
             raise
+        if time.monotonic() - self._reported_at >= WATCH_S:
+            self._report()
+        self._console.update(self._row, last=True)
+        self._sample_memory()
         self._console.event(f"stopping: {reason}")
         self._system.stop_actors()
         failure = self._save("final checkpoint")
@@ -198,14 +209,17 @@ class Run:
             self._write("the replay", self._system.save_replay)
         if self._config.evaluation.final and not self._interrupted():
             self._final_evaluation()
+            self._console.update(self._row | self._evaluated)
         if curve := self._write("the learning curve", lambda: learning_curve(self._run, self._scores_of)):
             self._console.event(f"learning curve {curve}")
+        elif "the learning curve" not in self._not_written:
+            self._console.event("no learning curve: no episode has ended yet")
         if rows := self._write_stages():
             if plot := self._write("the plot of stages", lambda: progress_plot(self._run, self._scores_of)):
                 self._console.event(f"stages {plot}; training episodes, all epsilons:")
             self._console.event(table(rows, self._scores_of))
         if self._last is not None:
-            self._console.event(f"evaluation{self._whose}: last {self._last:.2f}, best {self._best:.2f}")
+            self._console.event(f"evaluation{self._whose}: last {self._last:z.2f}, best {self._best:z.2f}")
         if failure is not None:
             raise failure
         return Outcome(self._run, reason, self._interrupted(), self._last, self._best)
@@ -223,8 +237,8 @@ class Run:
                 self._report()
             if stages.due(now):
                 self._write_stages()
-            if memory.due(now) and self._memory is not None:
-                self._write("memory.csv", partial(self._memory.sample, self._counters.time_s))
+            if memory.due(now):
+                self._sample_memory()
             if self._counters.updates and evaluate.due(now):
                 self._system.start_evaluation(self._counters, self._interrupted)
             if checkpoint.due(now):
@@ -232,12 +246,14 @@ class Run:
             if reason := self._stop_reason():
                 return reason
 
+    def _sample_memory(self) -> None:
+        if self._memory is not None:
+            self._write("memory.csv", partial(self._memory.sample, self._counters.time_s))
+
     def _report(self) -> None:
-        row = self._system.row()
-        if self._last is not None and self._best is not None:
-            row |= {"evaluation_return": self._last, "evaluation_best": self._best}
-        if self._human is not None:
-            row["evaluation_human_normalised"] = self._human
+        self._reported_at = time.monotonic()
+        row = self._system.row() | self._evaluated
+        self._row |= row  # what was not measured since the row before keeps its figure on the console
         if self._memory is not None and self._memory.total_bytes:
             row["resident_bytes"] = self._memory.total_bytes
         self._counters = replace(
@@ -249,7 +265,17 @@ class Run:
         )
         self._write("the metrics", lambda: self._writer.write(row))
         self._system.publish(row)
-        self._console.update(row)
+        self._console.update(self._row)
+
+    @property
+    def _evaluated(self) -> dict[str, float]:
+        """The metrics of the last evaluation, and the best."""
+        known = {
+            "evaluation_return": self._last,
+            "evaluation_best": self._best,
+            "evaluation_human_normalised": self._human,
+        }
+        return {name: value for name, value in known.items() if value is not None}
 
     def _finish_evaluation(self) -> None:
         result = self._system.poll_evaluation()
@@ -263,10 +289,10 @@ class Run:
         self._write("the evaluation", lambda: self._writer.evaluation(result, self._counters.time_s))
         if result.not_written:
             self._console.event(f"{result.not_written}; the run goes on")
-        human = "" if result.human_normalised is None else f", human-normalised {result.human_normalised:.0%}"
+        human = "" if result.human_normalised is None else f", human-normalised {result.human_normalised:z.0%}"
         self._console.event(
-            f"evaluation of update {result.version:,}{self._whose}: mean {result.mean_return:.2f} of "
-            f"{len(result.returns)} episodes{human}{'; ' if result.note else ''}{result.note}"
+            f"evaluation of update {result.version:,}{self._whose}: mean {result.mean_return:z.2f} of "
+            f"{plural(len(result.returns), 'episode')}{human}{'; ' if result.note else ''}{result.note}"
         )
         if result.stages:
             self._write("stage evaluations", lambda: self._stages.evaluation(result, self._counters.time_s))
@@ -320,7 +346,9 @@ class Run:
         except NotWrittenError as error:
             self._console.event(f"no {what}: {error}")
             return error
-        self._console.event(f"{what}: {path.absolute().relative_to(self._run.absolute())} at {updates:,} updates")
+        self._console.event(
+            f"{what}: {path.absolute().relative_to(self._run.absolute())} at {plural(updates, 'update')}"
+        )
         return None
 
     def _save_before_an_error(self) -> None:

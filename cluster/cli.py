@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = "Jobs on a Ray cluster: try one on this machine, plan, submit, watch. --version prints the version."
 EXIT_DOES_NOT_FIT = 1
-PLANNERS = "apex_cluster.planners"  # entry points: a trainer's console script -> (words, cores, gpus) -> bundles
+PLANNERS = "apex_cluster.planners"  # entry points: a trainer's console script -> cluster.plan.Planner
 DEFAULT_TRAINER = "apex-ray"
 
 Address = Annotated[str, arg(metavar="http://HOST:PORT", help_behavior_hint="")]

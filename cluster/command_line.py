@@ -6,6 +6,8 @@ import errno
 import io
 import os
 import select
+import shlex
+import shutil
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
@@ -16,6 +18,9 @@ import tyro
 
 from cluster.errors import UserError, did_you_mean
 
+# Ray prints these among our lines, though what lost the process is told with what becomes of it: by the supervisor of
+# apex-ray, and by Ray Train.
+NOTICES = "A worker died or was killed while executing a task"
 EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # an error of the disk, not of the program
@@ -41,8 +46,9 @@ def run(
     other words.
     """
     for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # what the terminal's encoding lacks is spelled, such as \\u2713
+        if isinstance(stream, io.TextIOWrapper):  # what the terminal's encoding lacks is spelled, such as \u2713
             stream.reconfigure(errors="backslashreplace")
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", NOTICES)  # read when Ray is imported
     own, trailing = list(words), None
     if "--" in own:
         at = own.index("--")
@@ -99,6 +105,21 @@ def output_file(option: str, given: str) -> Path:
     except OSError as error:
         raise UserError(f"command line: {option} {given!r} can't be written: {error.strerror or error}") from None
     return path
+
+
+def program(name: str) -> str:
+    """What to type for a program of this environment: its name where the shell finds it by that, else its path."""
+    ours, found = Path(sys.executable).with_name(name), shutil.which(name)
+    if not ours.exists() or (found is not None and Path(found).absolute() == ours.absolute()):
+        return name
+    here = os.path.relpath(ours)
+    return shlex.quote(here if not here.startswith(os.pardir) else str(ours))
+
+
+def next_steps(name: str, steps: Mapping[str, Sequence[str]]) -> str:
+    """What can be done after a run: a line for each of `steps`, what it does and the words after our program `name`."""
+    width = max(map(len, steps))
+    return "\n".join(f"{what:{width}}  {program(name)} {shlex.join(words)}" for what, words in steps.items())
 
 
 def _version() -> str:

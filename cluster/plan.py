@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Protocol
 
 import ray
 
 from cluster.connect import Embedded, cluster_address, connected
+from cluster.errors import UserError
 from cluster.local_head import running_head
 from cluster.resources import Bundle, Fit, Node, bundle_table, emptied, fit, node_table, snapshot
 
-Planner = Callable[[Sequence[str], int | None, float], list[Bundle]]
+
+class Planner(Protocol):
+    """The bundles of a trainer's command on so many cores (None: this machine's) and GPUs; the one that scales last.
+
+    With `count`, those of the same command with that many of the last. UserError for a mistake in the words, and for a
+    count that can't be.
+    """
+
+    def __call__(
+        self, words: Sequence[str], cores: int | None, gpus: float, count: int | None = None
+    ) -> list[Bundle]: ...
 
 
 def show_plan(planner: Planner, words: Sequence[str], address: str) -> tuple[bool, str]:
@@ -21,12 +34,12 @@ def show_plan(planner: Planner, words: Sequence[str], address: str) -> tuple[boo
         where = f"127.0.0.1:{head.ports.gcs}"
     if where is None:
         nodes = [_this_machine()]
-        return _told(planner(words, None, 0.0), nodes, "this machine (no cluster given)")
+        return _told(partial(planner, words, None, 0.0), nodes, "this machine (no cluster given)")
     with connected(where, Embedded(0, 0)):
         nodes = snapshot()
         resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
         cores, gpus = max(int(resources.get("CPU", 0)), 1), float(resources.get("GPU", 0))
-    return _told(planner(words, cores, gpus), nodes, where)
+    return _told(partial(planner, words, cores, gpus), nodes, where)
 
 
 def _this_machine() -> Node:
@@ -37,19 +50,37 @@ def _this_machine() -> Node:
     return Node("here", "this machine", amounts, amounts)
 
 
-def _told(bundles: list[Bundle], nodes: list[Node], where: str) -> tuple[bool, str]:
-    found = fit(bundles, nodes)
-    return found.enough, f"{bundle_table(bundles)}\n\n{where}\n{node_table(found)}\n\n{_verdict(found)}"
+def _told(plan: Callable[..., list[Bundle]], nodes: list[Node], where: str) -> tuple[bool, str]:
+    found = fit(plan(), nodes)
+    end = f"{_verdict(found)}; {_largest(plan, found)}"
+    return found.enough, f"{bundle_table(found.bundles)}\n\n{where}\n{node_table(found)}\n\n{end}"
 
 
 def _verdict(found: Fit) -> str:
     scaling = found.bundles[-1]
-    largest = f"the largest count of {scaling.name} that fits is {found.largest}"
     if found.whole:
-        return f"fits; {largest}"
+        return "fits"
     if found.enough:
         return f"fits in part: {found.count(scaling)} of {scaling.count} x {scaling.name} now, the rest as nodes join"
     busy = fit(found.bundles, emptied(found.nodes)).enough
     later = "; it fits when what runs there now has ended" if busy else ""
-    others = all(found.count(b) >= b.minimum for b in found.bundles[:-1])
-    return f"does not fit: needs {found.missing()}{later}" + (f"; {largest}" if others else "")
+    return f"does not fit: needs {found.missing()}{later}"
+
+
+def _largest(plan: Callable[..., list[Bundle]], found: Fit) -> str:
+    """The largest count that fits what is free, as a setting. What else the run needs depends on the count as well."""
+
+    def fits(count: int) -> bool:
+        try:
+            return fit(plan(count=count), found.nodes).whole
+        except UserError:
+            return False
+
+    scaling = found.bundles[-1]
+    free = sum(node.free.get("CPU", 0.0) for node in found.nodes)
+    low, high = 0, int(free // scaling.cpus) + 1  # low fits, or is none; high does not
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
+    setting = f"{scaling.name}s.count"
+    return f"the largest that fits is {setting}={low}" if low else f"no {setting} fits"

@@ -7,11 +7,13 @@ too large for the cluster is refused with numbers instead of waiting for ever.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import ray
+
+from cluster.words import size
 
 KINDS = ("CPU", "GPU", "memory", "object_store_memory")  # Ray's names; the last two in bytes
 TOLERANCE = 1e-6  # of fractional resources
@@ -195,8 +197,8 @@ def bundle_table(bundles: Sequence[Bundle]) -> str:
             _range(b),
             f"{b.cpus:g}",
             f"{b.gpus:g}",
-            _gib(b.memory_bytes),
-            _gib(b.object_store_bytes),
+            _size(b.memory_bytes),
+            _size(b.object_store_bytes),
             _labels(b.labels),
         )
         for b in bundles
@@ -211,12 +213,12 @@ def bundle_table(bundles: Sequence[Bundle]) -> str:
             str(sum(b.count for b in bundles)),
             f"{sums[0]:g}",
             f"{sums[1]:g}",
-            _gib(sums[2]),
-            _gib(sums[3]),
+            _size(sums[2]),
+            _size(sums[3]),
             "",
         )
     )
-    return table(("bundle", "count", "CPU", "GPU", "memory GiB", "object store GiB", "labels"), rows)
+    return table(("bundle", "count", "CPU", "GPU", "memory", "object store", "labels"), rows)
 
 
 def node_table(found: Fit) -> str:
@@ -229,11 +231,11 @@ def node_table(found: Fit) -> str:
             if (count := counts.get(node.id, 0))
         ]
         cells = [
-            _of(node.free.get(kind, 0.0), node.total.get(kind, 0.0), scale)
-            for kind, scale in zip(KINDS, (1, 1, 2**30, 2**30), strict=True)
+            _of(node.free.get(kind, 0.0), node.total.get(kind, 0.0), size if "memory" in kind else "{:g}".format)
+            for kind in KINDS
         ]
         rows.append((node.name, *cells, ", ".join(gets) or "-"))
-    return table(("node", "CPU free", "GPU free", "memory GiB free", "object store GiB free", "runs"), rows)
+    return table(("node", "CPU free", "GPU free", "memory free", "object store free", "runs"), rows)
 
 
 def found_count(found: Fit, name: str) -> int:
@@ -242,11 +244,11 @@ def found_count(found: Fit, name: str) -> int:
 
 
 def describe(needs: Mapping[str, float]) -> str:
-    """'1 CPU, 13.2 GiB memory'."""
+    """'1 CPU, 13.2 GiB of memory'."""
     words = []
     for kind, amount in needs.items():
         name = kind.replace("_memory", "").replace("_", " ")
-        words.append(f"{amount / 2**30:.2f} GiB {name}" if "memory" in kind else f"{amount:g} {name}")
+        words.append(f"{size(amount)} of {name}" if "memory" in kind else f"{amount:g} {name}")
     return ", ".join(words)
 
 
@@ -258,15 +260,12 @@ def _labels(labels: Mapping[str, str]) -> str:
     return ", ".join(f"{key}={value}" for key, value in labels.items())
 
 
-def _gib(size: float) -> str:
-    return f"{size / 2**30:.2f}" if size else "-"
+def _size(amount_bytes: float) -> str:
+    return size(amount_bytes) if amount_bytes else "-"
 
 
-def _of(free: float, total: float, scale: int) -> str:
-    if not total:
-        return "-"
-    digits = ".2f" if scale > 1 else "g"
-    return f"{format(free / scale, digits)} of {format(total / scale, digits)}"
+def _of(free: float, total: float, shown: Callable[[float], str]) -> str:
+    return f"{shown(free)} of {shown(total)}" if total else "-"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

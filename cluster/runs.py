@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import os
 import re
 import shutil
@@ -12,10 +13,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from cluster.errors import UserError, did_you_mean
 
 CONFIG_FILE = "config.yaml"
+RECORD_FILE = "run.json"  # who trained it, and with what (run_record.py)
+RUNS_DIR = "runs"  # where run folders are made unless runs_dir says otherwise
+LATEST = "latest"
+EXPECTED_RUN = "expected the folder of an earlier run, the beginning of its name, or latest"
 STOP_FILE = "stop"  # in the folder of a data-parallel run that is asked to end
 RUNS_BASE = "APEX_RUNS_DIR"  # environment variable: the folder that relative run folders lie in
 
@@ -70,25 +76,71 @@ def _make_new(runs_dir: Path, stem: str) -> Path:
             k += 1
 
 
-def open_run(path: str | Path) -> Path:
-    """The folder of an earlier run. UserError, with the nearest name, when it is missing or lacks config.yaml."""
+def open_run(path: str | Path, trainer: str = "") -> Path:
+    """The folder of an earlier run of `trainer`, such as apex-ray ("": of any).
+
+    `path` is that folder, or `latest` or the beginning of its name in place of the name; a name alone is looked for
+    here and in the default runs folder. UserError, with the nearest name, for any other, for one that is the beginning
+    of several, and for a run of another trainer.
+    """
     run = Path(path).expanduser()
-    run = run if run.exists() else based(run)
-    if (run / CONFIG_FILE).is_file():
-        return run
-    runs = [str(found.parent) for found in sorted(run.parent.glob(f"*/{CONFIG_FILE}"))]
+    for found in (run, based(run), *([based(RUNS_DIR / run)] if len(run.parts) == 1 else [])):
+        if (found / CONFIG_FILE).is_file():
+            _check_trainer(found, trainer)
+            return found
+    if not run.exists():
+        run = based(RUNS_DIR / run if len(run.parts) == 1 else run)
+    runs = _runs_in(run.parent, trainer)
+    if run.name == LATEST and runs:
+        return runs[-1]
+    begun = [found for found in runs if found.name.startswith(run.name)]
+    if len(begun) == 1:
+        return begun[0]
     if run.is_dir():
-        inside = [str(found.parent) for found in sorted(run.glob(f"*/{CONFIG_FILE}"))]
-        hint = f" It holds runs; the newest name is {inside[-1]!r}" if inside else did_you_mean(str(run), runs)
+        inside = _runs_in(run, trainer)
+        hint = f" It holds runs; the newest name is {str(inside[-1])!r}" if inside else _nearest(run, runs)
         raise UserError(f"{str(run)!r} is no run folder: it has no {CONFIG_FILE}.{hint}")
-    found = "is a file" if run.exists() else "does not exist"
-    raise UserError(f"run folder {str(run)!r} {found}; expected the folder of an earlier run.{_nearest(run, runs)}")
+    if begun:
+        several = ", ".join(str(found) for found in begun[-5:])
+        raise UserError(f"{str(run)!r} is how {len(begun)} runs begin: {several}; expected one of them, or latest")
+    wrong = "is a file" if run.exists() else "does not exist"
+    raise UserError(f"run folder {str(run)!r} {wrong}; {EXPECTED_RUN}.{_nearest(run, runs)}")
 
 
-def _nearest(run: Path, runs: list[str]) -> str:
-    if hint := did_you_mean(str(run), runs):
+def read_record(run: Path) -> dict[str, Any]:
+    """What run.json says; empty where there is none, or none that can be read."""
+    try:
+        record = json.loads((run / RECORD_FILE).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return record if isinstance(record, dict) else {}
+
+
+def _check_trainer(run: Path, trainer: str) -> None:
+    known = read_record(run).get("trainer", trainer)
+    if trainer and known != trainer:
+        raise UserError(f"{str(run)!r} is a run of {known}; expected one of {trainer}")
+
+
+def _runs_in(folder: Path, trainer: str) -> list[Path]:
+    """The runs of a trainer in a folder, the one that was started last at the end."""
+    found = [file.parent for file in folder.glob(f"*/{CONFIG_FILE}")]
+    mine = [run for run in found if not trainer or read_record(run).get("trainer", trainer) == trainer]
+    return sorted(mine, key=_started)
+
+
+def _started(run: Path) -> tuple[str, int, str]:
+    """What sorts runs by their start: the name's time, else when the settings were written."""
+    if named := re.search(r"-(\d{8}-\d{6})(?:-(\d+))?$", run.name):
+        return named[1], int(named[2] or 1), run.name
+    return f"{datetime.fromtimestamp((run / CONFIG_FILE).stat().st_mtime):%Y%m%d-%H%M%S}", 1, run.name
+
+
+def _nearest(run: Path, runs: list[Path]) -> str:
+    names = [str(found) for found in runs]
+    if hint := did_you_mean(str(run), names):
         return hint
-    return f" The runs there are: {', '.join(runs[-5:])}" if runs else f" {str(run.parent)!r} holds no runs"
+    return f" The runs there are: {', '.join(names[-5:])}" if runs else f" {str(run.parent)!r} holds no runs"
 
 
 def atomic_write(path: str | Path, data: bytes) -> None:

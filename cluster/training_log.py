@@ -18,6 +18,7 @@ from typing import Any
 
 from cluster.exported import Exported, Metric
 from cluster.runs import atomic_write
+from cluster.tensorboard import open_board
 
 FILE = "metrics.jsonl"
 BUSY = "busy.txt"  # what the first worker does while it writes no rows
@@ -30,8 +31,6 @@ class TrainingLog:
 
     def __init__(self, run: Path, step: int, metrics: Mapping[str, Metric], exported: Mapping[str, Exported]) -> None:
         """Go on at `step`: rows after it, written by workers that were lost since, are dropped."""
-        from torch.utils.tensorboard import SummaryWriter
-
         from cluster.metrics import Exporter
 
         path, self._busy = run / FILE, run / BUSY
@@ -40,7 +39,9 @@ class TrainingLog:
             atomic_write(path, "".join(row for row in rows if json.loads(row)["step"] <= step).encode())
         self._metrics = metrics
         self._rows = path.open("a")
-        self.board: Any = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
+        self.board: Any = open_board(
+            run, step + 1, [f"{metrics[name].group}/{name}" for name in metrics if name.startswith("validation_")]
+        )
         self._exporter = Exporter(exported, {"run": run.name})
         self._written = time.monotonic()
 

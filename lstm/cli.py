@@ -12,12 +12,12 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg, subcommand
 
-from cluster.command_line import output_file, run
+from cluster.command_line import next_steps, output_file, run
 from cluster.config import format_resolved, refuse_changes
 from cluster.errors import UserError
 from cluster.runs import open_run
 from cluster.training_log import ByTime
-from lstm.config import LstmConfig, load, load_run_config, presets
+from lstm.config import TRAINER, LstmConfig, load, load_run_config, presets
 
 DESCRIPTION = "LSTM: learn series, text or sound; forecast, and make more of it. --version prints the version."
 
@@ -42,9 +42,10 @@ class Train:
 
         if self.resume:
             refuse_changes(self.words, kept=["training.batch"])
-            train(load_run_config(self.resume, self.words), open_run(self.resume), _told)
+            config, run = load_run_config(self.resume, self.words), _opened(self.resume)
         else:
-            train(_load(self.words), None, _told)
+            config, run = _load(self.words), None
+        print(next_steps(TRAINER, _steps(config, train(config, run, _told))), flush=True)
         return 0
 
 
@@ -59,7 +60,7 @@ class Evaluate:
     def __call__(self) -> int:
         from lstm.evaluation import evaluate
 
-        for text in evaluate(open_run(self.run), list(map(open_run, self.also)), ByTime(_told_beside)):
+        for text in evaluate(_opened(self.run), list(map(_opened, self.also)), ByTime(_told_beside)):
             print(text)
         return 0
 
@@ -94,7 +95,7 @@ class Sample:
         if self.top_k is not None and self.top_k < 1:
             raise UserError(f"command line: --top-k {self.top_k}: expected at least 1")
         drawn = (self.temperature, self.top_k, self.seed)
-        sample_to(open_run(self.run), self.length, self.prompt, drawn, self.out)
+        sample_to(_opened(self.run), self.length, self.prompt, drawn, self.out)
         return 0
 
 
@@ -113,7 +114,7 @@ class Forecast:
     def __call__(self) -> int:
         from lstm.forecasting import forecast_to
 
-        runs = list(map(open_run, (self.run, *self.also)))
+        runs = list(map(_opened, (self.run, *self.also)))
         forecast_to(runs, self.data, output_file("--out", self.out), ByTime(_told_beside))
         return 0
 
@@ -209,6 +210,23 @@ def _preset(words: Sequence[str]) -> tuple[str, Sequence[str]]:
 def _load(words: Sequence[str]) -> LstmConfig:
     preset, settings = _preset(words)
     return load(preset, settings).config
+
+
+def _opened(run: str) -> Path:
+    return open_run(run, TRAINER)
+
+
+def _steps(config: LstmConfig, run: Path) -> dict[str, list[str]]:
+    """What can be done with a run: the words after apex-lstm."""
+    makes: dict[str, list[str]] = {}
+    if config.forecast:
+        makes = {"forecast": ["forecast", str(run), "--out", "forecast.csv"]}
+    elif config.text:
+        makes = {"sample": ["sample", str(run)]}
+    elif config.audio:
+        makes = {"sample": ["sample", str(run), "--out", "sample.wav"]}
+    more = ["train", "--resume", str(run), f"training.steps={2 * config.training.steps}"]
+    return {"evaluate": ["evaluate", str(run)], **makes, "go on": more}
 
 
 def _told(text: str) -> None:

@@ -225,6 +225,7 @@ class LstmConfig(Section):
         return found
 
 
+TRAINER = "apex-lstm"
 PRESETS = Path(__file__).parent / "presets"
 
 
@@ -235,7 +236,7 @@ def load(preset: str | Path, overrides: Sequence[str] = ()) -> Loaded[LstmConfig
 
 def load_run_config(run: str | Path, overrides: Sequence[str] = ()) -> LstmConfig:
     """The configuration that a run was started with, with `overrides` on top. UserError when there is no such run."""
-    return load_config(LstmConfig, PRESETS, open_run(run) / CONFIG_FILE, overrides).config
+    return load_config(LstmConfig, PRESETS, open_run(run, TRAINER) / CONFIG_FILE, overrides).config
 
 
 def presets() -> list[str]:

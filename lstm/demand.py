@@ -10,8 +10,8 @@ from cluster.room import bundles
 from lstm.config import load
 
 
-def plan(words: Sequence[str], cores: int | None, gpus: float) -> list[Bundle]:
-    """Bundles of `apex-lstm train WORDS`; of any cluster's size."""
+def plan(words: Sequence[str], cores: int | None, gpus: float, count: int | None = None) -> list[Bundle]:
+    """Bundles of `apex-lstm train WORDS`, as cluster.plan.Planner has it; `count` is of workers."""
     if not words or "=" in words[0]:
         raise UserError("command line: no preset; expected the words of apex-lstm train, such as text workers.count=4")
-    return bundles(load(words[0], words[1:]).config.workers)
+    return bundles(load(words[0], [*words[1:], *([f"workers.count={count}"] if count else [])]).config.workers)

@@ -11,8 +11,9 @@ from cluster.config import to_yaml
 from cluster.connect import Embedded, cluster_address, connected
 from cluster.data_parallel import OBJECT_STORE_BYTES
 from cluster.errors import UserError
+from cluster.run_record import record_start
 from cluster.runs import create_run
-from lstm.config import load
+from lstm.config import TRAINER, load
 from lstm.tasks.make import make_task, settled
 
 COST = "best_loss"  # of the weights that a run keeps
@@ -33,6 +34,7 @@ def sweep(preset: str, words: Sequence[str], trials: int, seed: int, told: Calla
     for text in make_task(config).describe():  # mistakes in the data show before any trial starts
         told(text)
     folder = create_run(config.runs_dir, f"{config.name}-sweep", to_yaml(config)).absolute()
+    record_start(folder, f"{TRAINER} sweep")
     here = Path.cwd()
     workers = config.workers
 

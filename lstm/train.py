@@ -12,14 +12,16 @@ from typing import Any
 import torch
 
 from cluster.checkpoints import set_aside_damaged, updates
+from cluster.command_line import program
 from cluster.config import to_yaml
 from cluster.data_parallel import StopAsked, Worker, fit, newest_checkpoint, report, this_worker
 from cluster.errors import UserError
+from cluster.run_record import record_start
 from cluster.runs import atomic_folder, create_run, go_on_with
 from cluster.training_log import TrainingLog, followed
 from lstm import checkpoint
 from lstm.cell import State
-from lstm.config import LstmConfig
+from lstm.config import TRAINER, LstmConfig
 from lstm.learning import Learner, held_out_cost
 from lstm.metrics import line, training_log
 from lstm.network import build
@@ -42,7 +44,9 @@ def train(config: LstmConfig, run: Path | None = None, told: Callable[[str], Non
         run = create_run(config.runs_dir, config.name, to_yaml(config))
     else:
         go_on_with(run, to_yaml(config), updates(run), config.training.steps)
-    told(f"run folder {run}; watch with tensorboard --logdir {run / 'tensorboard'}")
+    record_start(run, TRAINER)
+    told(f"run folder {run}")
+    told(f"watch with {program('tensorboard')} --logdir {run.parent}")
     settings = {"config": config.model_dump(mode="json"), "run": str(run.absolute())}
     with followed(run, partial(line, steps=config.training.steps, unit=task.unit), told):
         fit(work, settings, config.workers, run, told)

@@ -9,6 +9,7 @@ import pytest
 
 import cluster.cli
 import lstm.cli
+import lstm.config
 import wavenet.cli
 from apex_ray.cli import COMMANDS, main
 from apex_ray.config.load import load
@@ -28,14 +29,44 @@ def test_there_are_commands_to_check():
     assert len(COMMAND_LINES) >= 9 and len(CLUSTER_LINES) >= 8 and "train" in MAKE_TARGETS and "test" in MAKE_TARGETS
 
 
+WANT_A_RUN = ("evaluate", "record", "plot", "generate", "speak", "forecast", "sample")
+
+
+def run_named(words):
+    """The run that a command of one of the trainers is about; None where it is about none."""
+    if "--resume" in words:
+        return words[words.index("--resume") + 1]
+    return words[1] if words[0] in WANT_A_RUN else None
+
+
+@pytest.mark.parametrize("block", [block for block in BLOCKS if "apex-" in block], ids=lambda b: b.split("\n")[0][:40])
+def test_a_block_names_no_run_that_it_has_not_made(block):
+    """`latest` is the one; a reader must invent none, and one of that trainer was started above it."""
+    trained = set()
+    for line in (line.split("#")[0] for line in block.splitlines()):
+        trainer, *words = shlex.split(line)
+        if trainer not in ("apex-ray", "apex-wavenet", "apex-lstm"):
+            continue
+        if (named := run_named(words)) is not None:
+            assert named == "latest" and trainer in trained, line
+        if words[0] == "train" and "--resume" not in words:
+            trained.add(trainer)
+
+
+def test_the_blocks_name_runs():
+    named = [run_named(shlex.split(line)[1:]) for line in COMMAND_LINES + WAVENET_LINES + LSTM_LINES]
+    assert named.count("latest") >= 9
+
+
 @pytest.mark.parametrize("line", COMMAND_LINES)
-def test_an_apex_ray_command(line, capsys):
+def test_an_apex_ray_command(line, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     _, command, *words = shlex.split(line)
     assert command in COMMANDS
-    if words[0].startswith("runs/") or "--resume" in words:
-        # there is no such run here: what matters is that nothing else is wrong
+    if run_named([command, *words]):
+        # there is no run here: what matters is that nothing else is wrong
         assert main([command, *words]) == 2
-        assert "does not exist; expected the folder of an earlier run" in capsys.readouterr().err
+        assert "'runs/latest' does not exist; expected the folder of an earlier run" in capsys.readouterr().err
     elif command == "sonic":
         assert main([command, *words]) == 2
         assert "--roms = 'my-roms': the folder does not exist" in capsys.readouterr().err
@@ -58,6 +89,9 @@ def test_an_apex_wavenet_command(line, capsys, tmp_path, monkeypatch):
 @pytest.mark.parametrize("line", LSTM_LINES)
 def test_an_apex_lstm_command(line, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    if line == "apex-lstm train co2":
+        assert lstm.config.load("co2")
+        return
     assert lstm.cli.main(shlex.split(line)[1:]) == 2
     assert "does not exist; expected " in capsys.readouterr().err
 
@@ -90,6 +124,29 @@ def test_the_python_example_runs(tmp_path):
     names: dict[str, object] = {}
     exec(example.replace('["seed=3"]', repr(short)), names)
     assert names["observations"].shape == (4, 1, 4)
+
+
+def lines_of_make(*words):
+    """What make would run, with no environment set up."""
+    done = subprocess.run(["make", "-n", *words, "VENV=none"], cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def test_training_installs_what_training_needs_and_tests_the_rest():
+    """And what is downloaded is said before the first download."""
+    train, test = lines_of_make("train"), lines_of_make("test")
+    installs = [line for line in train if "pip install" in line]
+    assert installs == ["none/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e ."]
+    assert any("'.[dev]'" in line for line in test)
+    for lines in (train, test):
+        said = [at for at, line in enumerate(lines) if "to download" in line]
+        assert said and said[0] < next(at for at, line in enumerate(lines) if "pip install" in line)
+
+
+def test_torch_can_come_from_an_index_of_its_own():
+    lines = [line for line in lines_of_make("setup", "TORCH_INDEX=https://index.example/cpu") if "pip install" in line]
+    assert re.search(r"--no-deps --index-url https://index.example/cpu torch==[\d.]+$", lines[0])
+    assert lines[1].endswith("-c constraints.txt -e .")
 
 
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"\]\(((?!http)[^)#]+)", README))))

@@ -7,16 +7,17 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg, subcommand
 
-from cluster.command_line import run
+from cluster.command_line import next_steps, run
 from cluster.config import format_resolved, refuse_changes
 from cluster.errors import UserError
 from cluster.runs import open_run
 from cluster.training_log import ByTime
-from wavenet.config import WaveNetConfig, load, load_run_config, presets
+from wavenet.config import TRAINER, WaveNetConfig, load, load_run_config, presets
 from wavenet.data_cli import KINDS, DataCommand
 
 DESCRIPTION = "WaveNet: learn a folder of sound, generate more of it. --version prints the version."
@@ -43,9 +44,10 @@ class Train:
 
         if self.resume:
             refuse_changes(self.words)
-            train(load_run_config(self.resume, self.words), open_run(self.resume), _told)
+            config, run = load_run_config(self.resume, self.words), _opened(self.resume)
         else:
-            train(_load(self.words), None, _told)
+            config, run = _load(self.words), None
+        print(next_steps(TRAINER, _steps(config, train(config, run, _told))), flush=True)
         return 0
 
 
@@ -95,7 +97,7 @@ class Generate:
             seed=self.seed,
             device=self.device,
         )
-        generate_to(open_run(self.run), request, self.out, CHUNK_S)
+        generate_to(_opened(self.run), request, self.out, CHUNK_S)
         return 0
 
 
@@ -129,7 +131,7 @@ class Speak:
         request = Request(
             speaker=self.speaker, temperature=self.temperature, weights=self.weights, seed=self.seed, device=self.device
         )
-        speak_to(open_run(self.run), self.text, self.language, self.voice, request, self.out, CHUNK_S, _told)
+        speak_to(_opened(self.run), self.text, self.language, self.voice, request, self.out, CHUNK_S, _told)
         return 0
 
 
@@ -157,14 +159,14 @@ class Evaluate:
         from wavenet.evaluation import compare, distances, evaluate, evaluate_alone
 
         progress = ByTime(_told_beside)
-        found = evaluate(open_run(self.run), progress)
+        found = evaluate(_opened(self.run), progress)
         for name, bits in found.bits.items():
             print(f"{name:<40} {bits:7.4f} bits/sample")
         if self.against:
-            for name, value in compare(found, evaluate_alone(open_run(self.against), progress)).items():
+            for name, value in compare(found, evaluate_alone(_opened(self.against), progress)).items():
                 print(f"{name:<40} {value:7.4f}")
         if self.distances:
-            for name, db in distances(open_run(self.run), self.distances, 0.9, progress).items():
+            for name, db in distances(_opened(self.run), self.distances, 0.9, progress).items():
                 print(f"{name:<40} {db:7.2f} dB")
         return 0
 
@@ -189,6 +191,22 @@ def _load(words: Sequence[str]) -> WaveNetConfig:
             f"command line: no preset; expected one of {', '.join(presets())} or a .yaml file, then KEY=VALUE"
         )
     return load(words[0], words[1:]).config
+
+
+def _opened(run: str) -> Path:
+    return open_run(run, TRAINER)
+
+
+def _steps(config: WaveNetConfig, run: Path) -> dict[str, list[str]]:
+    """What can be done with a run: the words after apex-wavenet."""
+    makes = {
+        "none": {"generate": ["generate", str(run), "--out", "made.flac"]},
+        "phones": {"speak": ["speak", str(run), "A tall man sings."]},
+        "notes": {"play": ["generate", str(run), "--score", "SCORE.mid", "--out", "made.flac"]},
+        "mel": {"copy": ["generate", str(run), "--like", "RECORDING.wav", "--out", "made.flac"]},
+    }
+    more = ["train", "--resume", str(run), f"training.steps={2 * config.training.steps}"]
+    return {"evaluate": ["evaluate", str(run)], **makes[config.data.conditions], "go on": more}
 
 
 def _check_seed(seed: int) -> None:

@@ -137,6 +137,7 @@ class WaveNetConfig(Section):
         return self
 
 
+TRAINER = "apex-wavenet"
 PRESETS = Path(__file__).parent / "presets"
 
 
@@ -147,7 +148,7 @@ def load(preset: str | Path, overrides: Sequence[str] = ()) -> Loaded[WaveNetCon
 
 def load_run_config(run: str | Path, overrides: Sequence[str] = ()) -> WaveNetConfig:
     """The configuration that a run was started with, with `overrides` on top. UserError when there is no such run."""
-    return load_config(WaveNetConfig, PRESETS, open_run(run) / CONFIG_FILE, overrides).config
+    return load_config(WaveNetConfig, PRESETS, open_run(run, TRAINER) / CONFIG_FILE, overrides).config
 
 
 def presets() -> list[str]:

@@ -13,13 +13,15 @@ import numpy as np
 import torch
 
 from cluster.checkpoints import set_aside_damaged, updates
+from cluster.command_line import program
 from cluster.config import to_yaml
 from cluster.data_parallel import StopAsked, Worker, fit, newest_checkpoint, report, this_worker
 from cluster.errors import UserError
+from cluster.run_record import record_start
 from cluster.runs import create_run, go_on_with
 from cluster.training_log import TrainingLog, followed
 from wavenet import checkpoint
-from wavenet.config import WaveNetConfig
+from wavenet.config import TRAINER, WaveNetConfig
 from wavenet.corpus import Corpus, frequencies, load_corpus
 from wavenet.crops import Cropper
 from wavenet.features import features
@@ -49,7 +51,9 @@ def train(config: WaveNetConfig, run: Path | None = None, told: Callable[[str], 
         run = create_run(config.runs_dir, config.name, to_yaml(config))
     else:
         go_on_with(run, to_yaml(config), updates(run), config.training.steps)
-    told(f"run folder {run}; watch with tensorboard --logdir {run / 'tensorboard'}")
+    record_start(run, TRAINER)
+    told(f"run folder {run}")
+    told(f"watch with {program('tensorboard')} --logdir {run.parent}")
     numbers = list(corpus.speakers), list(corpus.phones)
     settings = {"config": config.model_dump(mode="json"), "run": str(run.absolute()), "known": numbers}
     with followed(run, partial(line, steps=config.training.steps), told):

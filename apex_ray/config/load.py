@@ -9,6 +9,7 @@ from apex_ray.config.schema import ApexConfig
 from cluster.config import Loaded, load_config, preset_names
 from cluster.runs import CONFIG_FILE, open_run
 
+TRAINER = "apex-ray"
 PRESETS = Path(__file__).parent / "presets"
 
 
@@ -19,7 +20,7 @@ def load(preset: str | Path, overrides: Sequence[str] = ()) -> Loaded[ApexConfig
 
 def load_run_config(run_path: str | Path, overrides: Sequence[str] = ()) -> Loaded[ApexConfig]:
     """The configuration that a run was started with. UserError when there is no such run, or for any mistake."""
-    return load_config(ApexConfig, PRESETS, open_run(run_path) / CONFIG_FILE, overrides)
+    return load_config(ApexConfig, PRESETS, open_run(run_path, TRAINER) / CONFIG_FILE, overrides)
 
 
 def presets() -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import gymnasium
@@ -148,6 +149,7 @@ def _make(config: EnvConfig, render: bool) -> gymnasium.Env[Any, Any]:
         kwargs.setdefault("max_episode_steps", config.max_episode_frames)
     if not render:  # render_mode is not named then: an environment need not take it
         return gymnasium.make(config.id, **kwargs)
+    _draw_without_a_screen()
     try:
         env = gymnasium.make(config.id, **{**kwargs, "render_mode": "rgb_array"})
     except TypeError as error:
@@ -157,6 +159,12 @@ def _make(config: EnvConfig, render: bool) -> gymnasium.Env[Any, Any]:
     if "rgb_array" not in env.metadata.get("render_modes", []):
         raise UserError(_no_pictures(config.id))
     return env
+
+
+def _draw_without_a_screen() -> None:
+    """Keep SDL, which Gymnasium's own environments draw with, from looking for a screen, which it complains of."""
+    if not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR")):
+        os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
 
 
 def _no_pictures(env_id: str) -> str:

@@ -24,6 +24,7 @@ from cluster.errors import UserError
 from cluster.initialised import end_actors, free_cpus, initialised
 from cluster.resources import Bundle, Fit, Node, bundle_table, cpus, emptied, fit, node_table, snapshot
 from cluster.room import ask_autoscaler
+from cluster.words import plural
 
 PLACEMENT_TIMEOUT_S = 60.0
 AUTOSCALER_POLL_S = 2.0
@@ -143,7 +144,7 @@ def _note(found: Fit) -> str:
     actors = found.bundles[-1]
     if found.whole:
         return ""
-    return f"room for {found.count(actors)} of {actors.count} actors now; the others start when nodes join"
+    return f"room for {found.count(actors)} of {plural(actors.count, 'actor')} now; the others start when nodes join"
 
 
 class Placement:

@@ -15,6 +15,7 @@ import ray
 from ray import ObjectRef
 
 from cluster.errors import UserError
+from cluster.words import plural
 
 SETTLED_S = 10.0  # without a change before it is worth a line: starting actors come one by one
 
@@ -29,10 +30,11 @@ class Member:
 
 
 class Fleet:
-    """Knows where the actors are; counts only those that run."""
+    """Knows where the actors are; counts only those that run. `has_room`: whether there is some for all of them."""
 
-    def __init__(self, minimum: int, shortage_s: float, on_event: Callable[[str], None]) -> None:
+    def __init__(self, minimum: int, shortage_s: float, has_room: bool, on_event: Callable[[str], None]) -> None:
         self._minimum, self._shortage_s, self._on_event = minimum, shortage_s, on_event
+        self._pending = "starting" if has_room else "starting, or waiting for room"
         self._members: dict[int, Member] = {}
         self._enough_at = self._changed_at = time.monotonic()
         self._running = 0
@@ -77,14 +79,15 @@ class Fleet:
             self._running, self._changed_at = running, now
         told = total if self._told is None else self._told
         if running != told and (running == total or now - self._changed_at > SETTLED_S):
-            self._on_event(f"{running} of {total} actors run{'' if running == total else ', the others wait for room'}")
+            others = "" if running == total else f", {total - running} {self._pending}"
+            self._on_event(f"{plural(running, 'actor')} of {total} running{others}")
             self._told = running
         if running >= self._minimum:
             self._enough_at = now
         elif now - self._enough_at > self._shortage_s:
             raise UserError(
-                f"{running} actors ran for the last {self._shortage_s:g} s (cluster.shortage_s) and actors.count asks "
-                f"for at least {self._minimum}"
+                f"{plural(running, 'actor')} ran for the last {self._shortage_s:g} s (cluster.shortage_s) and "
+                f"actors.count asks for at least {self._minimum}"
             )
 
     def kill(self) -> None:

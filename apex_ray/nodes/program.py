@@ -75,7 +75,7 @@ class Program:
     ) -> None:
         self._config, self._spec, self._site, self._run = config, spec, site, run
         self._sizes = site.sizes
-        self._fleet = Fleet(site.sizes.min_actors, config.cluster.shortage_s, on_event)
+        self._fleet = Fleet(site.sizes.min_actors, config.cluster.shortage_s, site.embedded, on_event)
         self._export = LatestCall()
         self._supervisor = Supervisor(run, config.cluster.max_restarts, on_event)
         self._on_event = on_event

@@ -7,101 +7,111 @@ import os
 import sys
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import TextIO
 
 import rich.box
-import rich.console
 from rich.console import Group
-from rich.live import Live
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
 from apex_ray.actor.epsilon import epsilon_ladder
 from apex_ray.config.schema import ApexConfig, StopConfig
+from apex_ray.report import terminal
 from apex_ray.report.metrics import ReturnsByBand
+from apex_ray.report.words import words_for
+from cluster.words import size
 
 UNKNOWN = "-"
+# What a run does before it learns from every batch.
+STARTING, FILLING, COMPILING, LEARNING = "starting", "filling replay", "compiling", "learning"
+TOLD = {
+    FILLING: "acting; learning starts when replay holds replay.min_transitions",
+    COMPILING: "before the first update torch.compile works, where there is a compiler: 10 to 60 s, longer if busy",
+    LEARNING: "learning",
+}
 
 
 class Console:
     """A context manager; `update` shows a row of metrics, `event` a line that stays. Leaving restores the terminal.
 
-    In a terminal the table is drawn anew with each row. Elsewhere (a file, a pipe, Kubernetes' log) one line is printed
-    every `report.line_every_s` seconds of training. `terminal` overrides what `stream` says of itself.
+    In a terminal the table is drawn anew with each row and when the terminal's size changes. Elsewhere (a file, a pipe,
+    a notebook, Kubernetes' log) one line is printed every `report.line_every_s` seconds of training. Times are of
+    training, whose clock begins with the first row. `is_terminal` overrides what `stream` says of itself.
     """
 
     def __init__(
-        self, title: str, run: Path, config: ApexConfig, stream: TextIO | None = None, terminal: bool | None = None
+        self, title: str, config: ApexConfig, stream: TextIO | None = None, is_terminal: bool | None = None
     ) -> None:
-        self._title, self._run, self._config = title, run, config
+        self._title, self._config, self._words = title, config, words_for(config.env.id)
         self._stream = stream or sys.stdout
-        if terminal is None:
-            terminal = self._stream.isatty() and os.environ.get("TERM") != "dumb"
+        if is_terminal is None:
+            is_terminal = self._stream.isatty() and os.environ.get("TERM") != "dumb"
         self._bands = _band_ranges(config)
         self._row: Mapping[str, float] = {}
-        self._started, self._offset_s = time.monotonic(), 0.0
+        self._stage = STARTING
+        self._row_s = self._shown_s = 0.0  # training times: of the last row, and the latest told
+        self._row_came_at: float | None = None
         self._line_at = -math.inf
-        self._live: Live | None = None
-        if terminal:
-            console = rich.console.Console(file=self._stream, force_terminal=True, highlight=False, markup=False)
-            # Drawn only when there is something new: no thread that could draw over an error message.
-            self._live = Live(console=console, auto_refresh=False, get_renderable=self._render)
+        self._table = terminal.Table(self._stream, self._render) if is_terminal else None
 
     def __enter__(self) -> Console:
-        if self._live is not None:
-            self._live.start(refresh=True)
+        if self._table is not None:
+            self._table.start()
         else:
-            self._print(f"{clock(self._time_s)} {self._title}")
+            self._print(f"{STARTING} {self._title}")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._live is not None:
-            self._live.stop()
-        elif self._row.get("time_s", self._line_at) > self._line_at and kind is None:  # not yet printed
-            self._print(plain_line(self._row, self._config.stop))
+        if self._table is not None:
+            self._table.stop()
 
-    @property
-    def _time_s(self) -> float:
-        return time.monotonic() - self._started + self._offset_s
-
-    def update(self, row: Mapping[str, float]) -> None:
-        """Show a row of metrics, named as in METRICS; what it lacks shows as '-'."""
-        self._row = dict(row)
-        now = row.get("time_s", self._time_s)
-        self._offset_s += now - self._time_s  # a resumed run's time began earlier
-        if self._live is not None:
-            self._live.refresh()
-        elif now - self._line_at >= self._config.report.line_every_s:
-            self._line_at = now
-            self._print(plain_line(row, self._config.stop))
+    def update(self, row: Mapping[str, float], last: bool = False) -> None:
+        """Show a row of metrics, named as in METRICS; what it lacks shows as '-'. The last one is always printed."""
+        self._row, before_s = dict(row), self._row_s
+        self._row_s = row.get("time_s", before_s)
+        if self._row_came_at is None or self._row_s != before_s:  # not the same row with more in it
+            self._row_came_at, self._shown_s = time.monotonic(), max(self._shown_s, self._row_s)
+        before, self._stage = self._stage, stage(row, self._config)
+        if self._stage != before and not last:
+            self.event(TOLD[self._stage])
+        if self._table is not None:
+            self._table.draw()
+        elif self._row_s - self._line_at >= (0.001 if last else self._config.report.line_every_s):
+            self._line_at = self._row_s
+            self._print(plain_line(row, self._config.stop, self._words.short))
 
     def event(self, text: str) -> None:
         """Print a line that stays: a checkpoint, an actor started anew, an evaluation."""
-        line = f"{clock(self._time_s)} {text}"
-        if self._live is not None:
-            self._live.console.print(Text(line), soft_wrap=True)
+        when = STARTING
+        if self._row_came_at is not None:
+            # Never back: a row may be a little older than what was told before it came.
+            self._shown_s = max(self._shown_s, self._row_s + time.monotonic() - self._row_came_at)
+            when = clock(self._shown_s)
+        if self._table is not None:
+            self._table.print_above(f"{when} {text}")
         else:
-            self._print(line)
+            self._print(f"{when} {text}")
 
     def _print(self, line: str) -> None:
         print(line, file=self._stream, flush=True)
 
-    def _render(self) -> Panel:
+    def _render(self, columns: int) -> Panel:
         row, left = self._row, left_s(self._row, self._config.stop)
         elapsed = clock(row.get("time_s", math.nan))
         return Panel(
             Group(self._counters(), "", self._returns()),
             title=Text(self._title, style="bold"),
-            subtitle=Text(f"elapsed {elapsed}   left {clock(left)}"),
+            subtitle=Text(f"{self._stage}   elapsed {elapsed}   left {clock(left)}"),
             box=rich.box.ROUNDED,
+            width=columns,
         )
 
     def _counters(self) -> Table:
         table = _table()
-        columns = {"acting": _acting(self._row), "replay": _replay(self._row), "learning": _learning(self._row)}
+        acting = _acting(self._row, self._words.short)
+        columns = {"acting": acting, "replay": _replay(self._row), "learning": _learning(self._row)}
         for name in columns:
             table.add_column(name, header_style="bold cyan", ratio=1)
         table.add_row(*(_pairs(values) for values in columns.values()))
@@ -124,11 +134,11 @@ class Console:
         return table
 
 
-def _acting(row: Mapping[str, float]) -> dict[str, str]:
+def _acting(row: Mapping[str, float], frames: str) -> dict[str, str]:
     actors, lost = number(row, "actors_alive", ",.0f"), row.get("restarts", 0)
     return {
-        "frames": number(row, "frames", ",.0f"),
-        "frames/s": number(row, "frames_per_s", ",.0f"),
+        frames: number(row, "frames", ",.0f"),
+        f"{frames}/s": number(row, "frames_per_s", ",.0f"),
         "episodes": number(row, "episodes", ",.0f"),
         "actors": f"{actors} ({lost:.0f} replaced)" if lost else actors,
         "waiting": number(row, "actor_wait_fraction", ".0%"),
@@ -136,13 +146,13 @@ def _acting(row: Mapping[str, float]) -> dict[str, str]:
 
 
 def _replay(row: Mapping[str, float]) -> dict[str, str]:
-    gib = row.get("resident_bytes", math.nan) / 2**30
+    memory = row.get("resident_bytes", math.nan)
     return {
         "transitions": number(row, "replay_transitions", ",.0f"),
         "fill": number(row, "replay_fill", ".0%"),
         "ratio": number(row, "replay_ratio", ".2f"),
         "stale": number(row, "stale_priorities", ",.0f"),
-        "memory": f"{gib:.1f} GiB" if math.isfinite(gib) else UNKNOWN,
+        "memory": size(memory) if math.isfinite(memory) else UNKNOWN,
     }
 
 
@@ -169,12 +179,15 @@ def _pairs(values: Mapping[str, str]) -> Table:
     return grid
 
 
-def plain_line(row: Mapping[str, float], stop: StopConfig) -> str:
-    """One row as a line of `name value` pairs, in an order and of widths that stay: lines form a table."""
+def plain_line(row: Mapping[str, float], stop: StopConfig, frames: str) -> str:
+    """One row as a line of `name value` pairs, in an order and of widths that stay: lines form a table.
+
+    `frames` is what they are called.
+    """
     return (
         f"{clock(row.get('time_s', math.nan))}"
         f"  actors {number(row, 'actors_alive', ',.0f'):>3}"
-        f"  frames {number(row, 'frames', ',.0f'):>11} ({number(row, 'frames_per_s', ',.0f'):>6}/s)"
+        f"  {frames} {number(row, 'frames', ',.0f'):>11} ({number(row, 'frames_per_s', ',.0f'):>6}/s)"
         f"  updates {number(row, 'updates', ',.0f'):>9} ({number(row, 'updates_per_s', ',.1f'):>5}/s)"
         f"  replay {number(row, 'replay_fill', '.0%'):>4}"
         f"  ratio {number(row, 'replay_ratio', '.2f'):>5}"
@@ -186,10 +199,21 @@ def plain_line(row: Mapping[str, float], stop: StopConfig) -> str:
     )
 
 
+def stage(row: Mapping[str, float], config: ApexConfig) -> str:
+    """What the run does: STARTING, FILLING, COMPILING or LEARNING."""
+    if row.get("updates"):
+        return LEARNING
+    if not row.get("frames"):
+        return STARTING
+    if row.get("replay_transitions", 0) < config.replay.min_transitions:
+        return FILLING
+    return COMPILING if config.learner.compile else LEARNING
+
+
 def number(row: Mapping[str, float], name: str, form: str) -> str:
     """The value in that format, '-' when it isn't known."""
     value = row.get(name)
-    return UNKNOWN if value is None or not math.isfinite(value) else format(value, form)
+    return UNKNOWN if value is None or not math.isfinite(value) else format(value, f"z{form}")  # z: no -0
 
 
 def clock(seconds: float) -> str:

@@ -23,10 +23,12 @@ from apex_ray.types import EpisodeEnd, EvaluationResult
 from cluster.errors import UserError, did_you_mean
 from cluster.exported import Exported, Metric
 from cluster.runs import append, append_csv
+from cluster.tensorboard import open_board
 
 NUM_BANDS = 4
 EPISODES_KEPT = 100
 BOARD_ROOM_BYTES = 2**20  # on the disk, for TensorBoard's files to be written at all
+COMPARED = ("evaluations/mean", "evaluations/max")  # TensorBoard's tags that runs are compared by
 EVALUATION_COLUMNS = (
     "wall_s", "frames", "updates", "version", "mean", "std", "min", "max", "episodes", "human_normalised",
 )  # fmt: skip
@@ -36,10 +38,10 @@ _QUARTERS = ("the greediest", "the second greediest", "the second most exploring
 
 METRICS: dict[str, Metric] = {
     "time_s": Metric("progress", "s", "training time so far; goes on where a resumed run left off"),
-    "frames": Metric("progress", "emulator frames", "frames acted in so far: agent steps x frame skip"),
+    "frames": Metric("progress", "frames", "frames acted in so far: agent steps x frame skip (1 without an emulator)"),
     "episodes": Metric("progress", "episodes", "training episodes finished so far"),
     "updates": Metric("progress", "updates", "gradient updates so far"),
-    "frames_per_s": Metric("throughput", "frames/s", "emulator frames, over the last 30 s"),
+    "frames_per_s": Metric("throughput", "frames/s", "frames acted in, over the last 30 s"),
     "steps_per_s": Metric("throughput", "steps/s", "agent steps of all environments, over the last 30 s"),
     "updates_per_s": Metric("throughput", "updates/s", "gradient updates, over the last 30 s"),
     "samples_per_s": Metric("throughput", "transitions/s", "transitions learned from: updates x batch size, last 30 s"),
@@ -64,17 +66,17 @@ METRICS: dict[str, Metric] = {
     "q_mean": Metric("learning", "clipped reward", "mean Q-value of the actions in the batches, since the last row"),
     "grad_norm": Metric("learning", "-", "global gradient norm before clipping, mean since the last row"),
     "episode_return": Metric(
-        "returns", "game score", f"mean of the last {EPISODES_KEPT} training episodes, rewards unclipped, any epsilon"
+        "returns", "return", f"mean of the last {EPISODES_KEPT} training episodes, rewards unclipped, any epsilon"
     ),
     "episode_length_steps": Metric("returns", "steps", f"mean length of the last {EPISODES_KEPT} training episodes"),
     **{
         f"episode_return_band_{band}": Metric(
-            "returns", "game score", f"`episode_return` of {quarter} quarter of the epsilon ladder"
+            "returns", "return", f"`episode_return` of {quarter} quarter of the epsilon ladder"
         )
         for band, quarter in enumerate(_QUARTERS)
     },
-    "evaluation_return": Metric("returns", "game score", "mean return of the last evaluation"),
-    "evaluation_best": Metric("returns", "game score", "best evaluation so far"),
+    "evaluation_return": Metric("returns", "return", "mean return of the last evaluation"),
+    "evaluation_best": Metric("returns", "return", "best evaluation so far"),
     "evaluation_human_normalised": Metric(
         "returns", "ratio", "last evaluation on the scale random play = 0, human = 1; the 57 Atari games only"
     ),
@@ -138,7 +140,7 @@ class MetricsWriter:
 
     def __init__(self, run: Path, resume: bool) -> None:
         rows, evaluations = run / "metrics.jsonl", run / "evaluations.csv"
-        self._folder, self._resume = run / "tensorboard", resume
+        self._run, self._resume = run, resume
         self._last: dict[str, float] = {"time_s": 0.0, "frames": 0}
         self._board: Any = None
         try:
@@ -190,16 +192,11 @@ class MetricsWriter:
         self._to_board({**tags, "evaluations/human_normalised": human}, result.frames)
 
     def _to_board(self, values: Mapping[str, float | int | None], frames: int) -> None:
-        if disk_usage(self._folder.parent).free < BOARD_ROOM_BYTES:
+        if disk_usage(self._run).free < BOARD_ROOM_BYTES:
             # The board's own thread writes, and would print a traceback: it gets nothing without room for it.
             raise OSError(ENOSPC, "no room on the disk for TensorBoard's files")
         if self._board is None:
-            # Imported late: it takes seconds, and no reader of METRICS needs it.
-            from torch.utils.tensorboard import SummaryWriter
-
-            purge = frames if self._resume else None
-            board: Any = SummaryWriter
-            self._board = board(str(self._folder), purge_step=purge, flush_secs=30)
+            self._board = open_board(self._run, frames if self._resume else None, COMPARED)
         for tag, value in values.items():
             if value is not None:
                 self._board.add_scalar(tag, value, frames)

@@ -1,4 +1,4 @@
-"""Pictures of a run from the files it wrote; empty, partial or missing files give an empty picture, not an error."""
+"""Pictures of a run from the files it wrote; none, and no error, of files that are empty, partial or missing."""
 
 from __future__ import annotations
 
@@ -16,10 +16,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
+from apex_ray.config.load import load_run_config
 from apex_ray.report.metrics import NUM_BANDS
+from apex_ray.report.words import Words, words_for
+from cluster.errors import UserError
 
 Row = dict[str, float]
 
+BANDS = {f"episode_return_band_{band}" for band in range(NUM_BANDS)}
 EVALUATION_COLOUR = "#b8322a"
 BAND_COLOURS = ("#1f4e79", "#4a86b8", "#86b3d6", "#bcd6ea")  # dark is greedy
 BAND_NAMES = ("greediest quarter of ε", "second quarter", "third quarter", "most exploring quarter")
@@ -27,58 +31,75 @@ PROCESS_COLOURS = ("#1f4e79", "#d98324", "#3c8d5a", "#8a5aa8", "#c45a7a", "#5aa7
 MAX_PROCESSES = len(PROCESS_COLOURS) - 1  # the last colour is for all others
 
 
-def learning_curve(run: Path, scores_of: str = "") -> Path:
-    """Write run/learning_curve.png and return its path. `scores_of` is named in the title (types.EnvSpec).
+def learning_curve(run: Path, scores_of: str = "") -> Path | None:
+    """Write run/learning_curve.png and return its path; None, and no picture, while no episode has ended.
 
-    Evaluations (mean, band from worst to best episode) and training returns by epsilon band, against training time on
-    the left and frames on the right.
+    Evaluations (mean, and a bar from the worst to the best episode) and training returns by epsilon band, against
+    training time on the left and frames on the right. `scores_of` is named in the title (types.EnvSpec).
     """
-    evaluations = _resumed(_read_csv(run / "evaluations.csv"), "wall_s")
-    rows = _resumed(_read_jsonl(run / "metrics.jsonl"), "time_s")
+    evaluations = [
+        row
+        for row in _resumed(_read_csv(run / "evaluations.csv"), "wall_s")
+        if {"frames", "mean", "min", "max"} <= row.keys()
+    ]
+    rows = [
+        row
+        for row in _resumed(_read_jsonl(run / "metrics.jsonl"), "time_s")
+        if "frames" in row and not BANDS.isdisjoint(row)
+    ]
+    if not evaluations and not rows:
+        return None
+    words = _words(run)
     figure, (by_time, by_frames) = new_figure(2, (11.5, 4.6))
     _draw_curve(by_time, rows, evaluations, lambda r: r["time_s"] / 60, lambda r: r["wall_s"] / 60)
     _draw_curve(by_frames, rows, evaluations, lambda r: r["frames"], lambda r: r["frames"])
-    by_time.set(xlabel="training time (minutes)", ylabel="episode return (game score)")
-    by_frames.set(xlabel="emulator frames")
+    by_time.set(xlabel="training time (minutes)", ylabel=words.score)
+    by_frames.set(xlabel=words.frames)
     by_frames.xaxis.set_major_formatter(EngFormatter())
     by_frames.sharey(by_time)
     handles, labels = by_time.get_legend_handles_labels()
-    if handles:
-        figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     whose = f" (scores of {scores_of})" if scores_of else ""
     figure.suptitle(f"Learning curve: {run.resolve().name}{whose}")
     return save(figure, run / "learning_curve.png")
 
 
-def memory_plot(csv: Path, out: Path) -> Path:
+def _words(run: Path) -> Words:
+    """What frames and returns of the run are called."""
+    try:
+        return words_for(load_run_config(run).config.env.id)
+    except UserError:  # settings of another version, or none
+        return words_for("")
+
+
+def memory_plot(csv: Path, out: Path) -> Path | None:
     """Write to `out` what a CSV time_s,process,pid,resident_bytes says: MiB by process, stacked, and the total.
 
-    Processes of one name are added up; the smallest go together once there are more names than colours.
+    None, and no picture, where it says nothing. Processes of one name are added up; the smallest go together once there
+    are more names than colours.
     """
     samples = _memory_samples(csv)
+    if not samples:
+        return None
     names = dict.fromkeys(name for _, sample in samples for name in sample)
     count = {name: max(len(sample.get(name, ())) for _, sample in samples) for name in names}
     table = {name: np.array([sum(sample.get(name, ())) for _, sample in samples]) / 2**20 for name in names}
     table = _largest(table, MAX_PROCESSES)
     figure, (axes,) = new_figure(1, (9.5, 5.2))
-    if samples:
-        minutes = np.array([time_s for time_s, _ in samples]) / 60
-        labels = [f"{name} ({count[name]})" if count.get(name, 1) > 1 else name for name in table]
-        colours = PROCESS_COLOURS[: len(table)]
-        axes.stackplot(minutes, *table.values(), labels=labels, colors=colours, alpha=0.75, linewidth=0)
-        total = np.sum(list(table.values()), axis=0)
-        axes.plot(minutes, total, color="black", linewidth=1.4, label="total")
-        axes.annotate(
-            f"{total[-1]:,.0f} MiB", (minutes[-1], total[-1]), (-4, 6), textcoords="offset points", ha="right"
-        )
-        handles, labels = axes.get_legend_handles_labels()
-        figure.legend(handles[::-1], labels[::-1], loc="outside right upper", frameon=False)
-        axes.margins(x=0)
-        axes.set_ylim(0, float(total.max()) * 1.12 or 1.0)
-        if len(minutes) == 1:  # one sample has no width
-            axes.set_xlim(minutes[0] - 0.5, minutes[0] + 0.5)
-    else:
-        _say_empty(axes)
+    minutes = np.array([time_s for time_s, _ in samples]) / 60
+    if len(minutes) == 1:  # one sample has no width
+        minutes = np.array([0.0, minutes[0]])
+        table = {name: np.repeat(series, 2) for name, series in table.items()}
+    labels = [f"{name} ({count[name]})" if count.get(name, 1) > 1 else name for name in table]
+    colours = PROCESS_COLOURS[: len(table)]
+    axes.stackplot(minutes, *table.values(), labels=labels, colors=colours, alpha=0.75, linewidth=0)
+    total = np.sum(list(table.values()), axis=0)
+    axes.plot(minutes, total, color="black", linewidth=1.4, label="total")
+    axes.annotate(f"{total[-1]:,.0f} MiB", (minutes[-1], total[-1]), (-4, 6), textcoords="offset points", ha="right")
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles[::-1], labels[::-1], loc="outside right upper", frameon=False)
+    axes.margins(x=0)
+    axes.set_ylim(0, float(total.max()) * 1.12 or 1.0)
     axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.set(xlabel="training time (minutes)", ylabel="memory (MiB)", title="Memory by process, shared memory once")
     return save(figure, out)
@@ -91,27 +112,28 @@ def _draw_curve(
     row_x: Callable[[Row], float],
     evaluation_x: Callable[[Row], float],
 ) -> None:
-    drawn = False
     for band in range(NUM_BANDS):
         name = f"episode_return_band_{band}"
-        known = [r for r in rows if name in r and "frames" in r]
+        known = [r for r in rows if name in r]
         if known:
-            drawn = True
             x, y = [row_x(r) for r in known], [r[name] for r in known]
-            label = f"training, {BAND_NAMES[band]}"
-            axes.plot(x, y, color=BAND_COLOURS[band], linewidth=1.3, label=label, zorder=2 + NUM_BANDS - band)
-    known = [r for r in evaluations if {"frames", "mean", "min", "max"} <= r.keys()]
-    if known:
-        drawn = True
-        x = [evaluation_x(r) for r in known]
-        low, high = [r["min"] for r in known], [r["max"] for r in known]
-        axes.fill_between(
-            x, low, high, color=EVALUATION_COLOUR, alpha=0.15, linewidth=0, label="evaluation, worst to best episode"
-        )
-        mean = [r["mean"] for r in known]
-        axes.plot(x, mean, "o-", color=EVALUATION_COLOUR, linewidth=2, markersize=4, label="evaluation, mean", zorder=9)
-    if not drawn:
-        _say_empty(axes)
+            axes.plot(
+                x,
+                y,
+                marker="." if len(known) == 1 else "",  # a line of one point can't be seen
+                color=BAND_COLOURS[band],
+                linewidth=1.3,
+                label=f"training, {BAND_NAMES[band]}",
+                zorder=2 + NUM_BANDS - band,
+            )
+    if evaluations:
+        x, colour = [evaluation_x(r) for r in evaluations], EVALUATION_COLOUR
+        low, high = [r["min"] for r in evaluations], [r["max"] for r in evaluations]
+        axes.vlines(x, low, high, color=colour, alpha=0.4, linewidth=1.5, label="evaluation, worst to best episode")
+        mean = [r["mean"] for r in evaluations]
+        axes.plot(x, mean, "o", color=colour, markersize=4, label="evaluation, mean", zorder=9)
+        # Thin: nothing was measured between two evaluations.
+        axes.plot(x, mean, ":", color=colour, linewidth=0.8, label="_", zorder=8)
 
 
 def new_figure(panels: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
@@ -124,11 +146,6 @@ def new_figure(panels: int, size: tuple[float, float]) -> tuple[Figure, list[Axe
         a.set_axisbelow(True)
         a.spines[["top", "right"]].set_visible(False)
     return figure, axes
-
-
-def _say_empty(axes: Axes) -> None:
-    axes.text(0.5, 0.5, "no data yet", transform=axes.transAxes, ha="center", va="center", color="#888888")
-    axes.set(xticks=[], yticks=[])
 
 
 def save(figure: Figure, path: Path) -> Path:

@@ -31,11 +31,11 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     def train(config: Any, run: Path | None, resume: bool) -> Any:
         made.append((config, run, resume))
-        return types.SimpleNamespace(interrupted=config.name == "interrupted")
+        return types.SimpleNamespace(interrupted=config.name == "interrupted", run=run or Path("runs", "new"))
 
     def evaluate_run(run: Path, config: Any, checkpoint: str, episodes: int | None, video: Path | None) -> Any:
         made.append((run, config, checkpoint, episodes, video))
-        return EvaluationResult(7, 1234, 0, [1.0, 3.0], [1, 1], human_normalised=0.5, video=video and str(video))
+        return EvaluationResult(7, 7, 1234, [1.0, 3.0], [1, 1], human_normalised=0.5, video=video and str(video))
 
     monkeypatch.setitem(sys.modules, "apex_ray.training", types.SimpleNamespace(train=train))
     monkeypatch.setitem(sys.modules, "apex_ray.evaluation", types.SimpleNamespace(evaluate_run=evaluate_run))
@@ -114,7 +114,12 @@ def test_evaluate_and_record_report(run: Path, calls: list[Any], capsys: pytest.
     assert first[0] == run and first[2:] == ("latest", 3, None) and first[1].evaluation.epsilon == 0
     assert second[2:] == ("best", 1, Path("film.mp4"))
     out = capsys.readouterr().out
-    for part in ("mean 2.00, std 1.00, min 1.00, max 3.00 of 2 episodes", "human-normalised: 50.0%", "video: film.mp4"):
+    for part in (
+        "mean 2.00, std 1.00, min 1.00, max 3.00 of 2 episodes",
+        "1,234 emulator frames",
+        "human-normalised: 50.0%",
+        "video: film.mp4",
+    ):
         assert part in out
 
 

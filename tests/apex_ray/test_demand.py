@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +15,7 @@ from apex_ray.nodes.connection import own_ray
 from apex_ray.sizes import resolve_sizes
 from apex_ray.types import EnvSpec
 from cluster.errors import UserError
+from cluster.plan import _told
 from cluster.resources import Bundle, Node, fit
 
 PONG = EnvSpec("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
@@ -89,3 +93,31 @@ def test_the_plan_of_a_command_line() -> None:
     assert plan(["pong", "actors.count=64"], 8, 0.0)[-1].count == 64
     with pytest.raises(UserError, match="no preset"):
         plan(["actors.count=64"], 8, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("gib", "words", "verdict"),
+    [
+        (
+            64,
+            ["pong", "actors.count=64"],
+            r"does not fit: needs 64 x actor .*; the largest .* is actors.count=15",
+        ),
+        # Chunks of 64 actors need more shared memory at the learner than there is: fewer actors need less.
+        (
+            8,
+            ["pong", "actors.count=64"],
+            r"does not fit: needs learner\+replay-0 .*; the largest .* is actors.count=15",
+        ),
+        (64, ["pong", "actors.count=4"], r"fits; the largest that fits is actors.count=15"),
+        (64, ["pong", "actors.count=2-64"], r"fits in part: .*; the largest that fits is actors.count=15"),
+        (1, ["pong", "actors.count=64"], r"does not fit: needs learner.*; no actors.count fits"),
+        (64, ["pong", "replay.capacity_transitions=60000", "actors.count=9"], r"fits; .* is actors.count=9"),
+    ],
+)
+def test_a_plan_ends_with_the_largest_count_that_fits(gib: float, words: list[str], verdict: str) -> None:
+    amounts = {"CPU": 16.0, "memory": gib * 2**30, "object_store_memory": gib * 2**30}
+    fits, text = _told(partial(plan, words, 16, 0.0), [Node("a", "a", amounts, amounts)], "a cluster")
+    last = text.splitlines()[-1]
+    assert re.fullmatch(verdict, last), last
+    assert fits == last.startswith("fits")

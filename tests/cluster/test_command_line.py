@@ -8,7 +8,13 @@ from typing import Annotated
 import pytest
 from tyro.conf import Positional, subcommand
 
-from cluster.command_line import EXIT_MISTAKE, EXIT_NO_READER, run
+from cluster.command_line import EXIT_MISTAKE, EXIT_NO_READER, next_steps, program, run
+
+DEATH = (
+    "A worker died or was killed while executing a task by an unexpected system error. To troubleshoot the problem, "
+    "check the logs for the dead worker. Worker PID: 10633 Worker exit type: SYSTEM_ERROR"
+)
+MEMORY = "2 Workers (tasks / actors) killed due to memory pressure (OOM)"
 
 
 @pytest.mark.parametrize("words", [["config", "adding"], ["--version"]])
@@ -50,3 +56,37 @@ def test_a_full_disk_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err.endswith("can't be written: File too large\n")
     with pytest.raises(FileNotFoundError):  # any other error is not one of the disk
         run("x", commands, ("write", "other"), "", ["write", str(tmp_path / "none" / "f")])
+
+
+def test_ray_is_silent_on_a_lost_process_that_is_told_anyway_and_on_nothing_else() -> None:
+    """By its own reader of these lines, in a program of ours."""
+    code = (
+        "import apex_ray.cli; assert apex_ray.cli.main(['--version']) == 0\n"
+        "from ray._private.worker import print_to_stdstream\n"
+        f"for line in ({DEATH!r}, {MEMORY!r}):\n"
+        "    print_to_stdstream({'lines': [line], 'pid': 'raylet', 'is_err': False}, ignore_prefix=False)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert MEMORY in done.stdout and "A worker died" not in done.stdout
+
+
+def test_a_program_is_called_so_that_the_shell_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    ours = tmp_path / ".venv" / "bin" / "apex-ray"
+    ours.write_text("#!/bin/sh")
+    ours.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "executable", str(ours.with_name("python")))
+    monkeypatch.setenv("PATH", "/usr/bin")
+    assert program("apex-ray") == ".venv/bin/apex-ray"
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert program("apex-ray") == str(ours)
+    monkeypatch.setenv("PATH", f"{ours.parent}:/usr/bin")
+    assert program("apex-ray") == "apex-ray"
+    assert program("apex-of-elsewhere") == "apex-of-elsewhere"
+
+
+def test_next_steps_stand_in_columns() -> None:
+    steps = {"evaluate": ["evaluate", "runs/a b"], "go on": ["train", "--resume", "runs/a b"]}
+    assert next_steps("prog", steps) == "evaluate  prog evaluate 'runs/a b'\ngo on     prog train --resume 'runs/a b'"

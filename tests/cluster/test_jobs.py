@@ -25,7 +25,7 @@ def test_a_submitted_job_is_followed_to_its_score_and_listed(head: Head, tmp_pat
     )
     assert code == 0, out
     assert re.search(r"evaluation: last [\d.]+, best [\d.]+", out), out
-    assert re.search(r"\d\d:\d\d:\d\d  actors +\d+  frames +[\d,]+ \(", out), "progress as a table"
+    assert re.search(r"\d\d:\d\d:\d\d  actors +\d+  steps +[\d,]+ \(", out), "progress as a table"
     assert f"dashboard  {head.url}/#/jobs/cart" in out and "cart: SUCCEEDED" in out
     assert "tensorboard --logdir" in out and f"dashboard http://127.0.0.1:{head.dashboard}" in out
     runs = list((tmp_path / "runs").iterdir())

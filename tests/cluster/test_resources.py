@@ -37,7 +37,7 @@ def test_what_is_used_by_others_is_not_there() -> None:
     busy = Node("gpu", "gpu", {**gpu.free, "GPU": 0.0}, gpu.total)
     found = fit([LEARNER, actors(2)], [busy])
     assert not found.enough and found.count(LEARNER) == 0
-    assert found.missing().startswith("learner (4 CPU, 1 GPU, 13.00 GiB memory each) but there is room for 0")
+    assert found.missing().startswith("learner (4 CPU, 1 GPU, 13.0 GiB of memory each) but there is room for 0")
     assert fit([LEARNER, actors(2)], emptied([busy])).enough
 
 
@@ -113,9 +113,9 @@ def test_the_tables_name_all_of_it() -> None:
     found = fit([LEARNER, actors(3, at_least=1)], [node("10.0.0.1 (head)", 4, gpus=1), node("10.0.0.2", 2)])
     needs = bundle_table(found.bundles).splitlines()
     assert needs[0].split()[:4] == ["bundle", "count", "CPU", "GPU"]
-    assert needs[1].split() == ["learner", "1", "4", "1", "13.00", "-"]
-    assert needs[2].split() == ["actor", "1-3", "1", "0", "-", "0.25"]
-    assert needs[3].split() == ["together", "4", "7", "1", "13.00", "0.75"]
+    assert needs[1].split() == ["learner", "1", "4", "1", "13.0", "GiB", "-"]
+    assert needs[2].split() == ["actor", "1-3", "1", "0", "-", "256", "MiB"]
+    assert needs[3].split() == ["together", "4", "7", "1", "13.0", "GiB", "768", "MiB"]
     rows = node_table(found).splitlines()
     assert rows[1].startswith("10.0.0.1 (head)  4 of 4") and rows[1].endswith("learner")
     assert rows[2].startswith("10.0.0.2") and rows[2].endswith("2 x actor")

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import importlib.metadata
+import json
 import os
+import platform
 import re
+import shlex
+import socket
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from cluster.errors import UserError
+from cluster.run_record import record_start
 from cluster.runs import atomic_folder, atomic_write, create_run, open_run
 
 
@@ -46,7 +54,7 @@ def test_open_run(tmp_path: Path) -> None:
     run = create_run(tmp_path, "pong", "")
     assert open_run(str(run)) == run
     with pytest.raises(UserError, match=re.escape(f"Did you mean {str(run)!r}?")):
-        open_run(str(run)[:-1])
+        open_run(str(run)[:-1] + "x")
     with pytest.raises(UserError, match=r"no run folder.*It holds runs.*" + run.name):
         open_run(tmp_path)
     (tmp_path / "pong-empty").mkdir()
@@ -56,6 +64,89 @@ def test_open_run(tmp_path: Path) -> None:
         open_run(run / "config.yaml")
     with pytest.raises(UserError, match="holds no runs"):
         open_run(tmp_path / "nowhere" / "x")
+
+
+def made(name: str, trainer: str = "") -> Path:
+    """A run folder of that name under runs/, as `trainer` leaves it."""
+    run = Path("runs", name)
+    run.mkdir(parents=True)
+    (run / "config.yaml").touch()
+    if trainer:
+        record_start(run, trainer)
+    return run
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("APEX_RUNS_DIR", raising=False)
+    return tmp_path
+
+
+def test_latest_is_the_run_that_was_started_last(here: Path) -> None:
+    made("pong-20261126-120000")
+    newest = made("cartpole-20261126-120001-2")
+    made("zaxxon-20261126-120001")
+    made("atari-20251231-235959")
+    assert open_run("latest") == newest
+    assert open_run("runs/latest") == newest
+    assert open_run(here / "runs" / "latest") == here / newest
+
+
+def test_the_beginning_of_a_name_is_enough_where_only_one_begins_so(here: Path) -> None:
+    runs = [made(f"{name}-20261126-12000{i}") for i, name in enumerate(("pong", "pong", "cartpole"))]
+    assert open_run("cart") == open_run("runs/cart") == open_run(runs[2].name) == runs[2]
+    with pytest.raises(UserError, match=re.escape(f"2 runs begin: {runs[0]}, {runs[1]}; expected one of them, or")):
+        open_run("pong")
+    with pytest.raises(UserError, match=r"'runs/pung' does not exist; expected .* or latest"):
+        open_run("pung")
+
+
+def test_latest_without_any_run(here: Path) -> None:
+    with pytest.raises(UserError, match=r"'runs/latest' does not exist; .*'runs' holds no runs"):
+        open_run("latest")
+
+
+def test_latest_lies_under_the_runs_base(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = made("pong-20261126-120000")
+    monkeypatch.setenv("APEX_RUNS_DIR", str(here))
+    monkeypatch.chdir("/")
+    assert open_run("latest") == here / run == open_run("pong")
+
+
+def test_each_trainer_has_a_latest_run_of_its_own(here: Path) -> None:
+    mine, other = made("text-20261126-120000", "apex-lstm"), made("pong-20261126-130000", "apex-ray")
+    sweep = made("text-sweep-20261126-140000", "apex-lstm sweep")
+    assert open_run("latest", "apex-lstm") == mine
+    assert open_run("latest", "apex-ray") == other
+    with pytest.raises(UserError, match=r"is a run of apex-lstm sweep; expected one of apex-lstm"):
+        open_run(sweep, "apex-lstm")
+
+
+def test_the_record_tells_what_a_run_was_started_with_and_every_time_it_went_on(here: Path) -> None:
+    run = made("pong-20261126-120000", "apex-ray")
+    first, *_ = json.loads((run / "run.json").read_text())["starts"]
+    record_start(run, "apex-ray")
+    record = json.loads((run / "run.json").read_text())
+    assert record["trainer"] == "apex-ray"
+    assert len(record["starts"]) == 2 and record["starts"][0] == first
+    assert first["versions"]["ray"] == importlib.metadata.version("ray")
+    assert {"apex-ray", "torch", "numpy", "gymnasium", "ale-py"} <= first["versions"].keys()
+    assert first["python"] == platform.python_version() and first["host"] == socket.gethostname()
+    assert first["cores"] == os.cpu_count() and first["cpu"] and isinstance(first["gpus"], list)
+    assert shlex.split(first["command"]) == sys.orig_argv
+    root = Path(__file__).parents[2]
+    if (root / ".git").exists():
+        head = subprocess.run(["git", "-C", root, "rev-parse", "HEAD"], capture_output=True, text=True)
+        assert first["source"]["commit"] == head.stdout.strip()
+        assert first["source"]["dirty"] in (True, False)
+
+
+def test_a_record_that_is_no_json_is_begun_anew(here: Path) -> None:
+    run = made("pong-20261126-120000")
+    (run / "run.json").write_text("{")
+    record_start(run, "apex-ray")
+    assert len(json.loads((run / "run.json").read_text())["starts"]) == 1
 
 
 def test_atomic_write_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:

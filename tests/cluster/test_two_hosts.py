@@ -53,6 +53,6 @@ def test_a_run_grows_with_a_host_goes_on_without_it_and_grows_back(tmp_path: Pat
 
 
 def _frames(line: str) -> int:
-    found = re.search(r"frames +([\d,]+)", line)
+    found = re.search(r"steps +([\d,]+)", line)
     assert found, line
     return int(found[1].replace(",", ""))

@@ -7,11 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData  # type: ignore[import-untyped]
 
 from apex_ray.actor.epsilon import actor_epsilons, epsilon_ladder
+from apex_ray.config.load import load
 from apex_ray.report.metrics import EVALUATION_COLUMNS, METRICS, MetricsWriter, Rates, ReturnsByBand, reference
 from apex_ray.types import EpisodeEnd, EvaluationResult
+from cluster.config import to_yaml
 from cluster.errors import UserError
+from cluster.runs import create_run
 
 DOCS = Path(__file__).parents[3] / "docs" / "metrics.md"
 
@@ -37,6 +41,20 @@ def test_a_row_reaches_both_files_while_the_writer_is_open(tmp_path: Path) -> No
     assert scalars(tmp_path, "learning/loss") == [(400, 0.25)]
     with pytest.raises(KeyError):
         scalars(tmp_path, "learning/td_error")
+
+
+def test_tensorboard_shows_the_settings_and_can_compare_runs_by_them(tmp_path: Path) -> None:
+    run = create_run(tmp_path, "pong", to_yaml(load("pong", ["seed=7", "learner.learning_rate=1e-3"]).config))
+    with MetricsWriter(run, resume=False) as writer:
+        writer.write(row(1, 100))
+    board = EventAccumulator(str(run / "tensorboard"))
+    board.Reload()
+    (text,) = board.Tensors("settings/text_summary")
+    assert b"learning_rate: 0.001" in text.tensor_proto.string_val[0]
+    started = board.PluginTagToContent("hparams")["_hparams_/session_start_info"]
+    values = HParamsPluginData.FromString(started).session_start_info.hparams
+    assert values["seed"].number_value == 7 and values["learner.learning_rate"].number_value == 0.001
+    assert values["env.id"].string_value == "ALE/Pong-v5" and values["td.double_q"].number_value == 1
 
 
 def test_an_unknown_or_missing_name_is_refused_and_nothing_written(tmp_path: Path) -> None:

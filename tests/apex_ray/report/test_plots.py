@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
@@ -45,6 +46,7 @@ def test_learning_curve_draws_both_files_on_both_axes(tmp_path: Path, figures: l
     assert minutes == {
         "training, greediest quarter of ε": ([1, 2, 3], [1, 2, 3]),
         "evaluation, mean": ([2], [5]),
+        "_": ([2], [5]),
     }
     assert frames["evaluation, mean"] == ([2000], [5])
     assert frames["training, greediest quarter of ε"][0] == [1000, 2000, 3000]
@@ -60,14 +62,44 @@ def test_of_a_stretch_done_twice_the_later_account_is_drawn(tmp_path: Path, figu
 
 
 @pytest.mark.parametrize("content", [None, "", HEADER, HEADER + "1,2", "\0\0\0\n", "nonsense\n[1]\n"])
-def test_files_without_data_give_an_empty_picture(tmp_path: Path, content: str | None, figures: list[Figure]) -> None:
+def test_files_without_data_give_no_picture(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         for name in ("metrics.jsonl", "evaluations.csv", "memory.csv"):
             (tmp_path / name).write_text(content)
+    assert plots.learning_curve(tmp_path) is None
+    assert plots.memory_plot(tmp_path / "memory.csv", tmp_path / "memory.png") is None
+    assert not list(tmp_path.glob("*.png"))
+
+
+def test_between_evaluations_nothing_is_filled(tmp_path: Path, figures: list[Figure]) -> None:
+    (tmp_path / "evaluations.csv").write_text(HEADER + "60,1000,9,9,5,1,4,6,20,\n" + "180,3000,9,9,7,1,2,9,20,\n")
     plots.learning_curve(tmp_path)
-    plots.memory_plot(tmp_path / "memory.csv", tmp_path / "memory.png")
-    for figure in figures:
-        assert [t.get_text() for axes in figure.axes for t in axes.texts] == ["no data yet"] * len(figure.axes)
+    (bars,) = figures[0].axes[0].collections
+    assert isinstance(bars, LineCollection) and bars.get_label() == "evaluation, worst to best episode"
+    assert [segment.tolist() for segment in bars.get_segments()] == [[[1, 4], [1, 6]], [[3, 2], [3, 9]]]
+
+
+def test_a_single_row_can_be_seen(tmp_path: Path, figures: list[Figure]) -> None:
+    (tmp_path / "metrics.jsonl").write_text('{"time_s": 3, "frames": 9, "episode_return_band_0": 1}\n')
+    plots.learning_curve(tmp_path)
+    assert figures[0].axes[0].get_lines()[0].get_marker() == "."
+
+
+@pytest.mark.parametrize(
+    ("env_id", "x", "y"),
+    [
+        ("CartPole-v1", "environment steps", "episode return"),
+        ("ALE/Pong-v5", "emulator frames", "episode return (game score)"),
+    ],
+)
+def test_the_axes_are_called_as_the_environment_has_it(
+    tmp_path: Path, figures: list[Figure], env_id: str, x: str, y: str
+) -> None:
+    (tmp_path / "config.yaml").write_text(f"env: {{id: {env_id}}}\n")
+    (tmp_path / "metrics.jsonl").write_text('{"time_s": 3, "frames": 9, "episode_return_band_0": 1}\n')
+    plots.learning_curve(tmp_path)
+    by_time, by_frames = figures[0].axes
+    assert (by_frames.get_xlabel(), by_time.get_ylabel()) == (x, y)
 
 
 MEMORY = "time_s,process,pid,resident_bytes\n"

@@ -1,0 +1,18 @@
+"""Numbers as words of a message: counts with their noun, sizes in a unit that fits."""
+
+from __future__ import annotations
+
+UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def plural(count: float, noun: str, many: str = "") -> str:
+    """'1 actor', '2 actors', '1,234 updates'; `many` for a noun that takes more than an s."""
+    return f"{count:,} {noun if count == 1 else many or noun + 's'}"
+
+
+def size(amount_bytes: float) -> str:
+    """'512 B', '3.6 MiB', '140 MiB', '1.9 GiB': never zero for what is not."""
+    amount, unit = float(amount_bytes), 0
+    while amount >= 999.5 and unit < len(UNITS) - 1:
+        amount, unit = amount / 1024, unit + 1
+    return f"{amount:.1f} {UNITS[unit]}" if unit and amount < 99.95 else f"{amount:.0f} {UNITS[unit]}"
