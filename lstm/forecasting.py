@@ -23,6 +23,7 @@ from lstm.tasks.table import Series
 
 Floats = npt.NDArray[np.float64]
 MOST_PICTURED = 8  # series
+LEARNED_WINDOWS = 100  # of each series, that intervals are calibrated on beside the newer ones
 Origins = Sequence[tuple[int, int]]  # (series, first step of the horizon)
 Told = Callable[[str], None]
 
@@ -38,15 +39,20 @@ class Forecaster:
     Quantiles that mirror each other (0.1 and 0.9) are moved apart or together by one distance, in units of the window's
     scale, so that between them lie as many values as they say, in the windows of the same series since the end of
     training whose horizons are over (conformalised quantile regression, Romano et al. 2019, eq. 6 to 8, always on what
-    is known by then). One without its mirror is moved alone, the median never.
+    is known by then), and in windows that were learned from: the wider of the two, as validation may be a calm time.
+    One without its mirror is moved alone by the former, the median never.
     """
 
     def __init__(self, networks: Sequence[Network], task: Forecast, progress: Told = quiet) -> None:
         self._networks, self._task = [network.eval() for network in networks], task
-        self._past, many = list[tuple[int, Floats]](), len(task.table.series)
-        for i in range(many):
+        self._past, self._learned, many = list[tuple[int, Floats]](), list[Floats](), len(task.table.series)
+        for i, series in enumerate(task.table.series):
             progress(f"calibration: series {i + 1:,} of {many:,}")
-            self._past.append(self._errors(i))
+            first = task.train_end(series)
+            self._past.append(
+                (first, self._errors([(i, o) for o in range(first, series.known - task.config.horizon + 1)]))
+            )
+            self._learned.append(self._errors(task.learned_origins(i, LEARNED_WINDOWS)))
 
     def quantiles(self, origins: Origins) -> Floats:
         """[windows, horizon, quantiles], rising in the quantiles, in the units of the series (or of its logarithm)."""
@@ -54,8 +60,8 @@ class Forecaster:
         return np.sort(self._scaled(origins) + shifts * self._scales(origins)[..., None], axis=-1)
 
     def shifts(self, series: int, origin: int) -> Floats:
-        """Of each quantile, in units of a window's scale; 0 when no horizon is over yet."""
-        first, errors = self._past[series]
+        """Of each quantile, in units of a window's scale."""
+        (first, errors), learned = self._past[series], self._learned[series]
         over = errors[: max(origin - self._task.config.horizon - first + 1, 0)]
         levels = self._task.config.quantiles
         found = np.zeros(len(levels))
@@ -65,18 +71,17 @@ class Forecaster:
                 found[k] = _quantile(over[..., k], level)
             elif level < 0.5:
                 # How far a value lay outside of the two; below 0: inside.
-                found[mirror] = _quantile(np.maximum(-over[..., k], over[..., mirror]), levels[mirror] - level)
+                held = [np.maximum(-some[..., k], some[..., mirror]) for some in (over, learned)]
+                known = [some for some in held if np.isfinite(some).any()]
+                found[mirror] = max((_quantile(some, levels[mirror] - level) for some in known), default=0.0)
                 found[k] = -found[mirror]
         return found
 
-    def _errors(self, series: int) -> tuple[int, Floats]:
-        """The first origin after training, and the scaled errors [windows, horizon, quantiles] from there on."""
-        s, c = self._task.table.series[series], self._task.config
-        first = self._task.train_end(s)
-        origins = [(series, o) for o in range(first, s.known - c.horizon + 1)]
+    def _errors(self, origins: Origins) -> Floats:
+        """Errors in units of each window's scale, [windows, horizon, quantiles]; nan: not known."""
         errors = self.actual(origins)[..., None] - self._scaled(origins)
         scales = self._scales(origins)[..., None]
-        return first, errors / np.where(scales > 0, scales, np.nan)
+        return errors / np.where(scales > 0, scales, np.nan)
 
     def actual(self, origins: Origins) -> Floats:
         """What came, [windows, horizon]; nan: not known."""

@@ -22,10 +22,12 @@ from cluster.training_log import TrainingLog, followed
 from lstm import checkpoint
 from lstm.cell import State
 from lstm.config import TRAINER, LstmConfig
+from lstm.forecasting import beside_start
 from lstm.learning import Learner, held_out_cost
 from lstm.metrics import line, training_log
 from lstm.network import build
 from lstm.tasks.base import Batch, Task
+from lstm.tasks.forecast import Forecast
 from lstm.tasks.make import make_task, settled
 
 MOST_VALIDATION_BATCHES = 200  # of a validation during training
@@ -50,6 +52,8 @@ def train(config: LstmConfig, run: Path | None = None, told: Callable[[str], Non
     settings = {"config": config.model_dump(mode="json"), "run": str(run.absolute())}
     with followed(run, partial(line, steps=config.training.steps, unit=task.unit), told):
         fit(work, settings, config.workers, run, told)
+    if isinstance(task, Forecast):
+        told(beside_start(checkpoint.load_network(run, task.shape), task))
     told(f"finished after {updates(run):,} updates; see `apex-lstm evaluate {run}`" + _made_of(config, run))
     return run
 
@@ -86,7 +90,8 @@ def train_here(config: LstmConfig, run: Path, told: Callable[[dict[str, float]],
 def learn(config: LstmConfig, run: Path, worker: Worker, newest: Path | None, reported: Reported) -> float:
     """Train in this process as one of the workers, from the checkpoint `newest` on; the lowest validation cost."""
     t, task = config.training, make_task(config)
-    network = build(config.model, task.shape, config.seed).to(worker.device)  # equal weights on all workers
+    # Equal weights on all workers. A forecast begins as what it starts from.
+    network = build(config.model, task.shape, config.seed, quiet=config.forecast is not None).to(worker.device)
     learner = Learner(network, worker.wrap(network), task, t, worker.count, worker.total)
     carried: State = ()
     if newest is not None:

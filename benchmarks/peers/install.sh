@@ -19,8 +19,8 @@ install() { # install VENV PACKAGES...: each argument one call of pip
     done
 }
 
-# sh benchmarks/peers/install.sh forecast: only what benchmarks/lstm_forecast.py compares with.
-install .venv-forecast "torch==2.13.0" "neuralforecast==3.3.0 darts==0.48.1"
+# sh benchmarks/peers/install.sh forecast: only what the benchmarks of forecasts compare with.
+install .venv-forecast "torch==2.13.0" "neuralforecast==3.3.0 darts==0.48.1" "statsforecast==2.1.1"
 [ "${1:-all}" = forecast ] && exit 0
 
 install .venv "torch==2.13.0" "ray[rllib]==2.60.0 ale-py opencv-python-headless" "envpool" "cpprb" "torchrl"

@@ -170,10 +170,13 @@ class Forecast:
         for i, s in enumerate(self.table.series):
             end = self.train_end(s)
             origins = self._with_values(i, end, end + self.config.validation)
-            if len(origins):
-                some = origins[np.unique(np.linspace(0, len(origins) - 1, self.config.windows).astype(int))]
-                found += [(i, int(o)) for o in some]
+            found += [(i, int(o)) for o in _spread_out(origins, self.config.windows)]
         return found
+
+    def learned_origins(self, series: int, most: int) -> list[tuple[int, int]]:
+        """At most so many of the windows of a series that are learned from, evenly spread."""
+        origins = self._with_values(series, self.first, self.train_end(self.table.series[series]))
+        return [(series, int(o)) for o in _spread_out(origins, most)]
 
     def test_origins(self) -> list[tuple[int, int]]:
         """All windows whose horizon lies in the test."""
@@ -254,6 +257,13 @@ def _marked(values: Floats) -> list[Floats]:
     """Values with 0 for those that are not known, and a mark of which are."""
     known = np.isfinite(values)
     return [np.where(known, values, 0.0), known.astype(float)]
+
+
+def _spread_out(origins: Steps, most: int) -> Steps:
+    if not len(origins):
+        return origins
+    found: Steps = origins[np.unique(np.linspace(0, len(origins) - 1, most).astype(int))]
+    return found
 
 
 def mean_known(values: Floats) -> float:

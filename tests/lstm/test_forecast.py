@@ -145,7 +145,8 @@ def test_quantiles_are_calibrated_on_horizons_that_are_over():
     )
     for o in (100, 103, 104, 200, origin):
         np.testing.assert_allclose(forecaster.shifts(0, o), later.shifts(0, o), err_msg="knows what is to come")
-    assert not forecaster.shifts(0, 103).any() and forecaster.shifts(0, 104).any(), "the first horizon is over at 104"
+    assert np.array_equal(forecaster.shifts(0, 100), forecaster.shifts(0, 103)), "only what was learned from is known"
+    assert forecaster.shifts(0, 100)[2] > 1 and (forecaster.shifts(0, 104)[2] >= forecaster.shifts(0, 103)[2])
     assert not np.allclose(forecaster.shifts(0, origin + 10), later.shifts(0, origin + 10)), "and learns what came"
 
 
@@ -155,10 +156,13 @@ def test_shifts_by_hand():
     forecaster = Forecaster([Certain(ModelConfig(hidden=2), task.shape)], task)
     errors = np.array([0.0, 1, -2, 3, -4, 5, -6, 7, -8, 9])
     apart = np.array([-1.0, 0, 0, 1])  # said by the network: a width of its own that values below 1 lie in
-    forecaster._past = [(20, (errors[:, None] - apart)[:, None, :])]
+    forecaster._past, forecaster._learned = [(20, (errors[:, None] - apart)[:, None, :])], [np.zeros((0, 1, 4))]
     # Outside of the outer two by -1, 0, 1, ..., 8: 80% of them lie at or below 6.2. Alone: a quarter below -3.5.
     np.testing.assert_allclose(forecaster.shifts(0, 30), [-6.2, -3.5, 0, 6.2])
     np.testing.assert_allclose(forecaster.shifts(0, 22), [0.2, 0.25, 0, -0.2], err_msg="two windows are over")
+    forecaster._learned = [np.full((5, 1, 4), 3.0)]
+    np.testing.assert_allclose(forecaster.shifts(0, 22), [-3, 0.25, 0, 3], err_msg="what was learned from needs more")
+    np.testing.assert_allclose(forecaster.shifts(0, 20), [-3, 0, 0, 3], err_msg="and is all that is known at first")
 
 
 def test_naive_forecasts_by_hand():
