@@ -56,7 +56,13 @@ def dump(value: object, flow: bool = False) -> str:
 
 def compose(text: str, where: str) -> yaml.Node | None:
     """The node of one YAML document, None when it is empty. UserError, which names the line, where it is broken."""
-    loader = _Loader(text)
+    try:
+        loader = _Loader(text)
+    except yaml.reader.ReaderError as error:
+        shown = text.encode("utf-8", "backslashreplace").decode()
+        raise UserError(
+            f"{where}: not valid YAML: character {error.position + 1} of {shown!r} is a control character or no UTF-8"
+        ) from None
     try:
         node = loader.get_single_node()
     except yaml.YAMLError as error:

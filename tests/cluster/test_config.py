@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, Literal
 
@@ -110,6 +111,12 @@ def test_sources_name_the_line_that_won(presets: Path) -> None:
 def test_overrides_are_yaml(presets: Path, override: str, key: str, expected: object) -> None:
     value = getattr(load(presets, override).learner, key)
     assert value == expected and type(value) is type(expected)
+
+
+@pytest.mark.parametrize("byte", [b"\xe9", b"\x07"])
+def test_a_setting_that_yaml_can_t_hold_is_told(presets: Path, byte: bytes) -> None:
+    with pytest.raises(UserError, match=r"not valid YAML: character 4 of .* is a control character or no UTF-8"):
+        load(presets, "name=caf" + os.fsdecode(byte))
 
 
 def test_last_override_wins_and_null_clears_an_optional_section(presets: Path) -> None:
