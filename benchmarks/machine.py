@@ -6,7 +6,7 @@ import json
 import platform
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +19,32 @@ PACKAGES = ("torch", "ray", "ale-py", "stable-retro", "numpy", "numba", "gymnasi
 def facts() -> dict[str, Any]:
     """Machine, commit, versions and command, to stand beside every result."""
     cpu = next((x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")), ": unknown")
-    commit = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-    dirty = subprocess.run(
-        ["git", "status", "--porcelain", "--untracked-files=no", "--", ".", ":!results"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+    dirty = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!results")
     return {
         "cpu": cpu.split(":")[1].strip(),
         "cores": psutil.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "gpu": _gpu(),
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "versions": {name: version(name) for name in PACKAGES},
-        "commit": (commit.stdout.strip() or "unknown") + (" with changes" if dirty.stdout.strip() else ""),
+        "versions": {name: _version(name) for name in PACKAGES},
+        "commit": (_git("rev-parse", "--short=12", "HEAD") or "unknown") + (" with changes" if dirty else ""),
         "command": " ".join(["python", *(Path(a).name if Path(a).is_absolute() else a for a in sys.orig_argv[1:])]),
     }
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _git(*words: str) -> str:
+    """What git says; nothing where there is none."""
+    try:
+        return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    except FileNotFoundError:
+        return ""
 
 
 def _gpu() -> str:
