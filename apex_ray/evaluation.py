@@ -76,7 +76,8 @@ class Evaluator:
         envs = min(config.evaluation.envs, episodes)
         self._envs = make_envs(evaluation_env(config), envs, threads=1, render=record, in_order=True)
         self._seeds = seeds
-        self._best = (0, 0)
+        self._best: tuple[int, int] = (0, 0)
+        self._cut_steps: int | None = None
 
     def evaluate(self, weights: Weights, frames: int, progress: Progress) -> EvaluationResult | None:
         """Play full episodes with these weights, made when `frames` emulator frames had been seen.
@@ -92,7 +93,7 @@ class Evaluator:
         played = play_episodes(self._envs, self._policy, self._episodes, e.epsilon, self._seed, progress)
         if progress.interrupted:
             return None
-        self._best = played.best
+        self._best, self._cut_steps = played.best, played.cut_steps
         missing = played.asked - len(played.returns)
         limit = f"within evaluation.max_s = {e.max_s:g} s" if e.max_s else ""
         note = f"{missing} more were not played {limit}" if missing else ""
@@ -121,7 +122,7 @@ class Evaluator:
 
         progress.begin("video of the best episode", 0, None)
         epsilon = self._config.evaluation.epsilon
-        pictures = replay_episode(self._envs, self._policy, epsilon, self._seed, self._best, progress)
+        pictures = replay_episode(self._envs, self._policy, epsilon, self._seed, self._best, progress, self._cut_steps)
         fps = 60 / self._spec.frame_skip if self._spec.frame_skip > 1 else 30
         if not isinstance(self._envs, RecordsMovies):
             write_video(pictures, path, fps)

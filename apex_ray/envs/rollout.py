@@ -110,27 +110,35 @@ def replay_episode(
     seed: int,
     episode: tuple[int, int],
     watch: Watch = never_stop,
+    cut_steps: int | None = None,
 ) -> Iterator[AnyArray]:
     """Play again with the same seed and give the pictures [H, W, 3] uint8 of one episode as it goes.
 
     `envs`, `q_function` and `epsilon` as for `play_episodes`; `episode` is its `Episodes.best`. The environments must
-    be reproducible by seed, else it is another episode of the same policy. StoppedError when `watch` stops it.
+    be reproducible by seed, else it is another episode of the same policy. StoppedError when `watch` stops it; at
+    `cut_steps`, where `play_episodes` cut it, it ends.
 
     Playing twice costs less than keeping the pictures of every episode that might turn out the best: those of eight
     Atari games of half an hour are tens of gigabytes.
     """
     if not isinstance(envs, FilmsOne):
-        yield from _pictures(envs, q_function, epsilon, seed, episode, watch)
+        yield from _pictures(envs, q_function, epsilon, seed, episode, watch, cut_steps)
         return
     envs.film(episode[0])
     try:
-        yield from _pictures(envs, q_function, epsilon, seed, episode, watch)
+        yield from _pictures(envs, q_function, epsilon, seed, episode, watch, cut_steps)
     finally:
         envs.film(None)
 
 
 def _pictures(
-    envs: VectorEnv, q_function: QFunction, epsilon: float, seed: int, episode: tuple[int, int], watch: Watch
+    envs: VectorEnv,
+    q_function: QFunction,
+    epsilon: float,
+    seed: int,
+    episode: tuple[int, int],
+    watch: Watch,
+    cut_steps: int | None,
 ) -> Iterator[AnyArray]:
     index, wanted = episode
     ended = 0
@@ -143,3 +151,5 @@ def _pictures(
             ended += 1
             if ended > wanted:
                 return
+        if at == cut_steps:
+            return

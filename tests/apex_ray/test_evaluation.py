@@ -3,6 +3,7 @@
 import _thread
 import csv
 
+import av
 import numpy as np
 import pytest
 
@@ -73,6 +74,14 @@ def test_ctrl_c_ends_an_evaluation_that_would_not_end(tmp_path):
 
     assert keeper.evaluate(learner.weights(), Counters(), no_words, interrupted) is None
     assert keeper._best is None
+
+
+def test_a_film_of_an_episode_that_was_cut_ends_there(tmp_path):
+    config = cartpole(env=ENDLESS, evaluation={"max_s": 0.2})
+    run, _ = saved(tmp_path, config)
+    result = evaluate_run(run, config, "best", 1, tmp_path / "x.mp4")
+    with av.open(str(tmp_path / "x.mp4")) as film:
+        assert sum(1 for _ in film.decode(video=0)) == result.cut_steps + 1, "from the first observation on"
 
 
 def test_a_serial_run_whose_final_evaluation_has_no_end_ends(tmp_path, capsys):
