@@ -34,10 +34,10 @@ Reported = Callable[[dict[str, float], Callable[[Path], None] | None], None]
 
 def train(config: LstmConfig, run: Path | None = None, told: Callable[[str], None] = print) -> Path:
     """Train, or go on with `run`; the run's folder. UserError for every mistake that the user can mend."""
-    config = settled(config)
     task = make_task(config)  # mistakes in the data show before any worker starts
     for text in task.describe():
         told(text)
+    config = settled(config, task)
     if run is None:
         run = create_run(config.runs_dir, config.name, to_yaml(config))
     else:
