@@ -30,9 +30,11 @@ def sweep(preset: str, words: Sequence[str], trials: int, seed: int, told: Calla
     space = dict(_space(word) for word in drawn_words)
     if not space:
         raise UserError("command line: nothing to draw; expected KEY=LOW..HIGH or KEY=A|B|C among the settings")
-    config = settled(load(preset, [*fixed, *map(_first, drawn_words)]).config)
-    for text in make_task(config).describe():  # mistakes in the data show before any trial starts
+    config = load(preset, [*fixed, *map(_first, drawn_words)]).config
+    task = make_task(config)
+    for text in task.describe():  # mistakes in the data show before any trial starts
         told(text)
+    config = settled(config, task)
     folder = create_run(config.runs_dir, f"{config.name}-sweep", to_yaml(config)).absolute()
     record_start(folder, f"{TRAINER} sweep")
     here = Path.cwd()

@@ -38,10 +38,10 @@ def train(config: LstmConfig, run: Path | None = None, told: Callable[[str], Non
     """Train, or go on with `run`; the run's folder. UserError for every mistake that the user can mend."""
     if run is not None:
         set_aside_damaged(run, told)
-    config = settled(config)
     task = make_task(config)  # mistakes in the data show before any worker starts
     for text in task.describe():
         told(text)
+    config = settled(config, task)
     if run is None:
         run = create_run(config.runs_dir, config.name, to_yaml(config))
     else:

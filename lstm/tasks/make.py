@@ -26,8 +26,8 @@ def make_task(config: LstmConfig) -> Task:
     return Text(section, size)
 
 
-def settled(config: LstmConfig) -> LstmConfig:
-    """With paths that mean the same wherever a worker starts, and what only the data say."""
+def settled(config: LstmConfig, task: Task | None = None) -> LstmConfig:
+    """With paths that mean the same wherever a worker starts, and what only the data (of `task`) say."""
     changes = {}
     for name in ("text", "audio", "forecast"):
         if (section := getattr(config, name)) is not None:
@@ -37,7 +37,7 @@ def settled(config: LstmConfig) -> LstmConfig:
                 changes[name] = section.model_copy(update={key: str(place.absolute())})
     config = config.model_copy(update=changes)
     if config.forecast is not None and config.forecast.start == "auto":
-        task = Forecast(config.forecast, config.training.batch, config.seed)
-        chosen = config.forecast.model_copy(update={"start": task.start, "seasons": task.seasons})
+        known = task if isinstance(task, Forecast) else Forecast(config.forecast, config.training.batch, config.seed)
+        chosen = config.forecast.model_copy(update={"start": known.start, "seasons": known.seasons})
         config = config.model_copy(update={"forecast": chosen})
     return config

@@ -10,7 +10,7 @@ from lstm.forecasting import Forecaster, backtest, beside_start
 from lstm.network import Network
 from lstm.tasks.autoregression import Autoregression
 from lstm.tasks.forecast import Forecast
-from lstm.tasks.make import settled
+from lstm.tasks.make import make_task, settled
 from lstm.tasks.season import fitted, waves
 from lstm.tasks.starts import NAMES, Starts
 from lstm.tasks.theta import Theta
@@ -108,6 +108,8 @@ def test_a_run_keeps_the_start_that_it_learned_from(tmp_path):
     task_of(tmp_path, autoregressive(240))
     config = settled(load("forecast", [f"forecast.path={tmp_path / 'a.csv'}"]).config)
     assert config.forecast.start != "auto"
+    auto = load("forecast", [f"forecast.path={tmp_path / 'a.csv'}"]).config
+    assert settled(auto, make_task(auto)) == config
     fixed = Forecast(config.forecast, 8, 0)
     assert (fixed.start, fixed.seasons) == (config.forecast.start, config.forecast.seasons)
     assert ForecastConfig(path="x").start == "season", "runs of before there was a choice learned from the last season"
