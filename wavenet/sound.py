@@ -62,6 +62,8 @@ def _decoded(path: Path) -> tuple[npt.NDArray[np.float32], int]:
 
 
 def _first_line(error: BaseException) -> str:
+    if isinstance(error, soundfile.LibsndfileError):
+        return str(error.error_string)  # without the name, which is known
     lines = str(error).strip().splitlines()
     return lines[0] if lines else type(error).__name__
 
