@@ -23,6 +23,7 @@ from apex_ray.learner.checkpoint import Counters, find, load_policy_weights, sav
 from apex_ray.learner.checkpoint import misfit as checkpoint_misfit
 from apex_ray.networks.build import Inference, build_network
 from apex_ray.report.atari_scores import human_normalised
+from apex_ray.report.video import write_video
 from apex_ray.types import AnyArray, EnvSpec, EvaluationResult, IntArray, Weights
 from cluster.errors import NotWrittenError, UserError
 from cluster.runs import atomic_write, open_run
@@ -118,8 +119,6 @@ class Evaluator:
 
         Returns the movie's path, `path` with the suffix .bk2, or None. StoppedError when it was interrupted.
         """
-        from apex_ray.report.video import write_video  # PyAV is loaded where there is something to film
-
         progress.begin("video of the best episode", 0, None)
         epsilon = self._config.evaluation.epsilon
         pictures = replay_episode(self._envs, self._policy, epsilon, self._seed, self._best, progress, self._cut_steps)

@@ -15,6 +15,8 @@ from cluster.config import load_config, to_yaml
 from cluster.errors import NotWrittenError, UserError
 from cluster.runs import CONFIG_FILE, atomic_write
 
+SAVED_REPLAY = ("replay-*.safetensors", "serial.safetensors")  # on Ray, in serial mode
+
 
 @dataclass(frozen=True)
 class Resume:
@@ -54,7 +56,7 @@ def prepare_resume(run: Path, config: ApexConfig) -> Resume:
     file = saved.path / CONFIG_FILE
     before = load_config(ApexConfig, PRESETS, file if file.exists() else run / CONFIG_FILE).config
     changed = changes(before, config)
-    replay = [str(path) for path in sorted(run.glob("replay-*.safetensors"))]
+    replay = [str(path) for pattern in SAVED_REPLAY for path in sorted(run.glob(pattern))]
     refuse(changed, " ".join(replay) or None)
     if met := _limits_met(config.stop, saved.counters):
         raise UserError(f"run {str(run)!r} has reached {', and '.join(met)}")

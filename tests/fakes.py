@@ -169,7 +169,7 @@ class CountingEnv(gymnasium.Env[Any, Any]):
         return self.observation(), reward, ended and self._end == "terminated", ended and self._end == "truncated", {}
 
     def render(self) -> Any:
-        return np.full((8, 8, 3), self.mark.step, np.uint8) if self.render_mode == "rgb_array" else None
+        return np.full((8, 8, 3), self.mark.step % 256, np.uint8) if self.render_mode == "rgb_array" else None
 
 
 class RaisingEnv(CountingEnv):

@@ -60,7 +60,6 @@ STORED = {
     "replay.capacity_transitions": "the saved replay has that size",
     "replay.shards": "the saved replay has that many files",
     "replay.alpha": "stored priorities are raised to it",
-    "replay.samples_per_insert": "the saved count of samples follows from it",
 }
 
 FREE = frozenset(
@@ -69,6 +68,7 @@ FREE = frozenset(
         "env.noop_max",
         "env.fire_reset",
         "env.max_episode_frames",
+        "env.step_limit_s",
         "env.import_modules",
         "env.stages",
         "env.roms",
@@ -86,6 +86,7 @@ FREE = frozenset(
         "actors.inference_device",
         "replay.min_transitions",
         "replay.beta",
+        "replay.samples_per_insert",
         "replay.insert_tolerance_transitions",
         "replay.frames",
         "replay.max_bytes",
@@ -110,6 +111,8 @@ FREE = frozenset(
         "evaluation.epsilon",
         "evaluation.video",
         "evaluation.final",
+        "evaluation.max_episode_frames",
+        "evaluation.max_s",
         "stop.after_s",
         "stop.after_frames",
         "stop.after_updates",
@@ -122,6 +125,7 @@ FREE = frozenset(
         "cluster.actor_labels",
         "cluster.autoscale_s",
         "cluster.shortage_s",
+        "cluster.stall_s",
         "cluster.max_restarts",
         "cluster.dashboard",
         "cluster.object_store_bytes",

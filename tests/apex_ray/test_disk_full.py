@@ -84,10 +84,10 @@ def test_an_evaluation_whose_weights_find_no_room_counts_all_the_same(tmp_path):
     keeper = BestKeeper(config, program._spec, tmp_path, None)
     weights = Weights(7, program._learner.weights().params)
     with room_bytes(60_000):
-        result = keeper.evaluate(weights, Counters())
+        result = keeper.evaluate(weights, Counters(), print)
     assert len(result.returns) == 2 and "best can't be written: File too large" in result.not_written
     assert not list((tmp_path / "checkpoints").iterdir())
-    assert keeper.evaluate(weights, Counters()).not_written == ""
+    assert keeper.evaluate(weights, Counters(), print).not_written == ""
 
 
 def test_a_video_a_replay_and_a_report_of_an_error(tmp_path):
@@ -97,7 +97,7 @@ def test_a_video_a_replay_and_a_report_of_an_error(tmp_path):
         with pytest.raises(NotWrittenError, match=r"can't write the video .*film\.mp4: File too large"):
             write_video(noise, tmp_path / "film.mp4", 30)
         with pytest.raises(NotWrittenError, match=r"replay-0.safetensors: .*File too large"):
-            save_replay(tmp_path / "replay-0.safetensors", program._memory, program._limiter)
+            save_replay(tmp_path / "replay-0.safetensors", program._memory, (0, 0), 0)
     passed_on = describe("the learner", NotWrittenError("no room"), tmp_path)
     assert type(passed_on) is NotWrittenError and str(passed_on) == "no room", "as it comes out of a Ray actor"
     with room_bytes(10):

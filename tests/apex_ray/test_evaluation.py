@@ -14,7 +14,7 @@ from apex_ray.envs.seeds import AFTERWARDS, EVALUATION
 from apex_ray.evaluation import BestKeeper, Evaluator, Progress, evaluate_run, evaluation_env, load_policy
 from apex_ray.learner.checkpoint import Counters, save_best, save_checkpoint
 from apex_ray.learner.learner import Learner
-from apex_ray.serial import SerialProgram
+from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
 from apex_ray.training import train
 from cluster.config import to_yaml
@@ -155,7 +155,7 @@ def test_seeds_of_evaluations_are_apart_from_trainings_and_from_those_afterwards
     spec = probe(config.env)
     program = SerialProgram(config, spec, resolve_sizes(config, spec), tmp_path)
     program.start(resume=False)
-    assert all(a._envs._envs[0].unwrapped.np_random_seed < EVALUATION.start for a in program._actors)
+    assert all(a._envs._envs._envs[0].unwrapped.np_random_seed < EVALUATION.start for a in program._actors)
 
 
 def test_a_policy_takes_one_observation_or_many(tmp_path):

@@ -13,7 +13,7 @@ from apex_ray.envs.make import probe
 from apex_ray.learner.checkpoint import Counters, load_checkpoint, save_checkpoint
 from apex_ray.learner.learner import Learner
 from apex_ray.parts import build_actors
-from apex_ray.serial import SerialProgram
+from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
 from apex_ray.training import train
 from cluster.config import flatten, load_config, to_yaml
@@ -121,7 +121,7 @@ def test_the_optimizer_goes_on_with_the_new_rate(tmp_path, optimizer):
     program = SerialProgram(config, probe(config.env), sizes, tmp_path)
     program.start(resume=False)
     while not program._learner.updates:
-        program.step()
+        program.work()
     program.save(Counters())
     again = SerialProgram(
         with_(config, learner={"learning_rate": 1e-6, "epsilon": 0.5}), probe(config.env), sizes, tmp_path
