@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cluster.errors import UserError
 from cluster.schedule import warm_up_and_cosine
 from cluster.tensor_files import load_optimizer_tensors, optimizer_tensors
 from lstm.cell import State
@@ -19,12 +20,25 @@ from lstm.tasks.base import Batch, Task
 Total = Callable[[float | Tensor], Tensor]  # a sum over all workers
 
 
+def multiplies_bf16(device: torch.device) -> bool:
+    """Whether torch has an LSTM in bfloat16 there: on CPUs that is oneDNN's, which needs AVX-512."""
+    try:
+        with torch.autocast(device.type, torch.bfloat16):
+            nn.LSTM(8, 8, device=device)(torch.zeros(2, 1, 8, device=device))
+    except RuntimeError:
+        return False
+    return True
+
+
 class Learner:
     """Adam on the mean cost of a batch that all workers share; gradients go back to the batch's beginning."""
 
     def __init__(
         self, network: Network, wrapped: nn.Module, task: Task, training: TrainingConfig, workers: int, total: Total
     ) -> None:
+        device = next(network.parameters()).device
+        if training.bf16 and not multiplies_bf16(device):
+            raise UserError(f"training.bf16 = true: no LSTM in bfloat16 on this {device.type}; expected false")
         self.network, self._wrapped, self._task, self._training = network, wrapped, task, training
         self._workers, self._total = workers, total
         self.optimizer = torch.optim.AdamW(

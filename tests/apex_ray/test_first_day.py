@@ -43,7 +43,8 @@ def test_what_a_short_run_says_leaves_and_offers(tmp_path, monkeypatch, capfd):
         out, err = capfd.readouterr()
         assert says in out and err == ""
     assert (run / "learning_curve.png").exists() and (run / "memory.png").exists()
-    assert main(["train", "--resume", "latest", "stop.after_s=4", "evaluation.final=false"]) == 0
+    longer = f"stop.after_s={rows[-1]['time_s'] + 2}"
+    assert main(["train", "--resume", "latest", longer, "evaluation.final=false"]) == 0
     assert len(json.loads((run / "run.json").read_text())["starts"]) == 2
 
 

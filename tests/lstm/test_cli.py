@@ -181,7 +181,7 @@ def test_a_terminal_that_knows_few_characters(folder, monkeypatch):
 
 
 def test_an_interval_that_holds_too_little_is_warned_of():
-    scores = {n: Score(3, 1.0, 1.0, 1.0, {"80%": held, "50%": 0.45}) for n, held in (("a", 0.4), ("b", 0.5))}
+    scores = {n: Score(3, 1.0, 1.0, 1.0, 1.0, {"80%": held, "50%": 0.45}) for n, held in (("a", 0.4), ("b", 0.5))}
     (told,) = too_narrow(scores)
     assert told.startswith("warning: the 80% interval held 45.0% of the test's values")
 

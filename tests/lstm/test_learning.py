@@ -9,8 +9,9 @@ import torch
 import torch.multiprocessing as mp
 from torch import nn
 
+from cluster.errors import UserError
 from lstm.config import AddingConfig, CopyConfig, ModelConfig, TrainingConfig
-from lstm.learning import Learner, held_out_cost
+from lstm.learning import Learner, held_out_cost, multiplies_bf16
 from lstm.memory import gradient_norms, learns_adding, one_worker
 from lstm.network import build
 from lstm.rates import rates_and_losses
@@ -177,6 +178,11 @@ def test_what_finding_a_rate_sees():
 
 def test_bfloat16_multiplies_coarsely_and_learns_the_same():
     """Weights stay float32; a gradient in bfloat16 points where the float32 one does."""
+    if not multiplies_bf16(torch.device("cpu")):
+        training, network = TRAINING.model_copy(update={"bf16": True}), build(MODEL, streams().shape, 0)
+        with pytest.raises(UserError, match=r"training\.bf16 = true: no LSTM in bfloat16 on this cpu; expected false"):
+            Learner(network, network, streams(), training, 1, one_worker)
+        return
     gradients, losses = [], []
     for bf16 in (False, True):
         task = streams()

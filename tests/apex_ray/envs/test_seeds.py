@@ -30,5 +30,5 @@ def test_all_seeds_of_a_vector_lie_in_its_range(purpose):
 def test_an_actor_takes_its_seeds_from_training():
     for index in range(200):
         envs = CountingEnvs([[Episode(3)]] * 4)
-        Actor(index, envs, None, None, np.zeros(4, np.float32), None, seed=2**40)
+        Actor(index, envs, None, None, np.zeros(4, np.float32), None, seed=(2**40, 3))
         assert envs.seeds[0] in TRAINING and envs.seeds[0] + 3 in TRAINING
