@@ -2,6 +2,7 @@
 
 import _thread
 import csv
+import signal
 
 import av
 import numpy as np
@@ -106,7 +107,11 @@ def test_evaluate_says_how_far_it_is_and_that_it_was_interrupted(tmp_path, capsy
         return begun(self, episodes, steps)
 
     monkeypatch.setattr(Progress, "__call__", press_ctrl_c)
-    assert main(["evaluate", str(run)]) == 130
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        assert main(["evaluate", str(run)]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     error = capsys.readouterr().err
     assert "evaluation: 0 of 2 episodes, 100 steps" in error and error.endswith("interrupted: no result\n")
 

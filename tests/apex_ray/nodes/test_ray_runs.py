@@ -225,28 +225,6 @@ def test_shards_ratio_frames_groups_and_inference_together(tmp_path, shards, rat
         assert last["replay_ratio"] == pytest.approx(ratio, rel=0.5)
 
 
-def test_a_run_that_stands_still_ends_and_says_who_is_silent(tmp_path):
-    """A shard that neither answers nor dies."""
-    config = cartpole(cluster={"stall_s": 4.0}, checkpoint={"every_s": 1.0})
-    run = new_run(tmp_path, config)
-    stopped = []
-
-    def stop():
-        while not stopped:
-            time.sleep(0.2)
-            if list((run / "checkpoints").glob("update-*")):
-                for process in worker("ReplayNode"):
-                    stopped.append(process)
-                    process.suspend()
-
-    thread = threading.Thread(target=stop)
-    thread.start()
-    with pytest.raises(UserError, match=r"replay-0 ha\w+ not answered for 4 s \(cluster\.stall_s\).*--resume"):
-        train(config, run)
-    thread.join()
-    assert load_checkpoint(run)
-
-
 @pytest.mark.parametrize(
     ("env", "message"),
     [
