@@ -22,7 +22,7 @@ from apex_ray.report.tally import ActorReport, LearnerReport, Tally, UpdateMeans
 from apex_ray.serial import state as serial_state
 from apex_ray.serial.process import ProcessState, SerialProcess
 from apex_ray.sizes import Sizes
-from apex_ray.types import Batch, Chunk, EnvSpec, EvaluationResult
+from apex_ray.types import Batch, Chunk, EnvSpec, EvaluationResult, Weights
 
 
 class SerialProgram:
@@ -74,10 +74,13 @@ class SerialProgram:
 
     def _build_processes(self) -> list[SerialProcess]:
         count = self._sizes.actors
-        newest = lambda: self._published  # noqa: E731
         return [
-            SerialProcess(self._config, self._spec, index, count, self._generation, newest) for index in range(count)
+            SerialProcess(self._config, self._spec, index, count, self._generation, self._newest)
+            for index in range(count)
         ]
+
+    def _newest(self) -> Weights:
+        return self._published
 
     def _go_on(self, state: serial_state.State) -> bool:
         """Bring everything back to where it was; False, said, where the environments can't be."""
