@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from cluster.own_folders import settle
+from trainkit.own_folders import settle
 
 settle()
 

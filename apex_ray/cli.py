@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Annotated
 from tyro.conf import Positional, arg, subcommand
 
 from apex_ray.config.load import TRAINER, load, load_run_config, presets
-from cluster.command_line import EXIT_INTERRUPTED, next_steps, run
-from cluster.config import format_resolved
-from cluster.errors import UserError, did_you_mean
-from cluster.runs import open_run
-from cluster.words import plural
+from trainkit.command_line import EXIT_INTERRUPTED, next_steps, run
+from trainkit.config import format_resolved
+from trainkit.errors import UserError, did_you_mean
+from trainkit.runs import open_run
+from trainkit.words import plural
 
 if TYPE_CHECKING:
     from apex_ray.types import EvaluationResult

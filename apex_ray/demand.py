@@ -8,8 +8,8 @@ from apex_ray.config.load import load
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.make import probe
 from apex_ray.sizes import Sizes, resolve_sizes
-from cluster.errors import UserError
 from cluster.resources import Bundle
+from trainkit.errors import UserError
 
 MIN_OBJECT_STORE_BYTES = 256 * 2**20
 

@@ -25,8 +25,8 @@ from apex_ray.networks.build import Inference, build_network
 from apex_ray.report.atari_scores import human_normalised
 from apex_ray.report.video import write_video
 from apex_ray.types import AnyArray, EnvSpec, EvaluationResult, IntArray, Weights
-from cluster.errors import NotWrittenError, UserError
-from cluster.runs import atomic_write, open_run
+from trainkit.errors import NotWrittenError, UserError
+from trainkit.runs import atomic_write, open_run
 
 Say = Callable[[str], None]
 COMMAND_LINE_EVERY_S = 10.0  # between lines of progress, where someone waits for the result alone

@@ -13,8 +13,8 @@ from apex_ray.networks.build import build_network, from_arrays
 from apex_ray.replay.build import build_limiter
 from apex_ray.sizes import Sizes
 from apex_ray.types import EnvSpec
-from cluster.errors import UserError
-from cluster.words import size
+from trainkit.errors import UserError
+from trainkit.words import size
 
 
 def check(config: ApexConfig, spec: EnvSpec, sizes: Sizes, saved: Checkpoint | None, here: bool) -> None:

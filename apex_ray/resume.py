@@ -11,9 +11,9 @@ from apex_ray.config.resume import Changes, changes, refuse, told
 from apex_ray.config.schema import ApexConfig, StopConfig
 from apex_ray.learner import resumes
 from apex_ray.learner.checkpoint import Checkpoint, Counters, load_checkpoint, set_aside
-from cluster.config import load_config, to_yaml
-from cluster.errors import NotWrittenError, UserError
-from cluster.runs import CONFIG_FILE, atomic_write
+from trainkit.config import load_config, to_yaml
+from trainkit.errors import NotWrittenError, UserError
+from trainkit.runs import CONFIG_FILE, atomic_write
 
 SAVED_REPLAY = ("replay-*.safetensors", "serial.safetensors")  # on Ray, in serial mode
 

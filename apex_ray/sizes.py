@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from apex_ray.config.schema import ApexConfig
 from apex_ray.replay.memory import PrioritizedReplay
 from apex_ray.types import EnvSpec
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 MAX_LEARNER_THREADS = 8  # of one update; more only wait for each other at the sizes of these networks
 

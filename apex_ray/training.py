@@ -25,14 +25,14 @@ from apex_ray.report.stages import StageLog, StageRow, by_stage, progress_plot, 
 from apex_ray.resume import prepare_resume
 from apex_ray.sizes import Sizes, resolve_sizes
 from apex_ray.types import EnvSpec, EvaluationResult
-from cluster.command_line import program
-from cluster.config import to_yaml
-from cluster.errors import NotWrittenError, UserError
-from cluster.interrupts import asked_to_stop
-from cluster.run_record import record_start
-from cluster.runs import create_run
-from cluster.tensor_files import NotFiniteError
-from cluster.words import plural, size
+from trainkit.command_line import program
+from trainkit.config import to_yaml
+from trainkit.errors import NotWrittenError, UserError
+from trainkit.interrupts import asked_to_stop
+from trainkit.run_record import record_start
+from trainkit.runs import create_run
+from trainkit.tensor_files import NotFiniteError
+from trainkit.words import plural, size
 
 T = TypeVar("T")
 

@@ -19,8 +19,8 @@ from apex_ray.config.load import load_run_config
 from apex_ray.evaluation import evaluate_run
 from apex_ray.report.plots import learning_curve, memory_plot
 from benchmarks.machine import facts, write
-from cluster.config import to_yaml
-from cluster.runs import open_run
+from trainkit.config import to_yaml
+from trainkit.runs import open_run
 
 ROWS_KEPT = 300
 

@@ -12,9 +12,9 @@ from matplotlib.patches import Circle, FancyBboxPatch
 from torch.nn import functional
 
 from benchmarks.machine import ROOT
-from cluster.runs import open_run
 from lstm import checkpoint, plots
 from lstm.tasks.text import coded
+from trainkit.runs import open_run
 
 PICTURES = ROOT / "docs" / "pictures"
 SENTENCE = "\nWhat is the matter, sir?\nNothing, my lord.\n"

@@ -17,11 +17,11 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.machine import ROOT, write
-from cluster.checkpoints import newest
 from lstm.config import load
 from lstm.evaluation import nats
 from lstm.sampling import sample_to
 from lstm.train import train
+from trainkit.checkpoints import newest
 
 OUT = ROOT / "results" / "lstm" / "text"
 

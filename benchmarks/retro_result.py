@@ -25,8 +25,8 @@ from apex_ray.report import stages
 from apex_ray.report.plots import learning_curve
 from apex_ray.types import EvaluationResult
 from benchmarks.machine import facts, write
-from cluster.config import to_yaml
-from cluster.runs import open_run
+from trainkit.config import to_yaml
+from trainkit.runs import open_run
 
 ROWS_KEPT = 120
 CONTEST = ["env.sticky_actions=0.25"]

@@ -27,7 +27,7 @@ from apex_ray.envs.make import probe
 from apex_ray.preflight import check
 from apex_ray.sizes import resolve_sizes
 from benchmarks.machine import ROOT, write
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 
 def draw(rng: np.random.Generator) -> dict[str, Any]:

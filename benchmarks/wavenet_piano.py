@@ -25,7 +25,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.machine import write
 from benchmarks.notes_heard import Note, in_one_key, notes_heard, precision_and_recall
-from cluster.runs import open_run
+from trainkit.runs import open_run
 from wavenet import checkpoint
 from wavenet.config import load_run_config
 from wavenet.corpus import Recording, load_corpus

@@ -16,10 +16,10 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from benchmarks.machine import write
-from cluster.checkpoints import newest
-from cluster.checkpoints import step as step_of
-from cluster.errors import UserError
-from cluster.runs import open_run
+from trainkit.checkpoints import newest
+from trainkit.checkpoints import step as step_of
+from trainkit.errors import UserError
+from trainkit.runs import open_run
 from wavenet.config import load_run_config
 from wavenet.evaluation import compare, evaluate, evaluate_alone
 from wavenet.speaking import Request, generate_to

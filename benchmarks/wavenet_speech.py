@@ -18,7 +18,7 @@ import soundfile
 
 from benchmarks.machine import write
 from benchmarks.recogniser import Recogniser, accuracy, words
-from cluster.runs import open_run
+from trainkit.runs import open_run
 from wavenet import checkpoint
 from wavenet.cepstra import distance
 from wavenet.config import load_run_config

@@ -1,1 +1,1 @@
-"""What every trainer of the project shares: configuration, errors, run folders, and (later) the cluster itself."""
+"""What needs a Ray cluster: connecting, a head on this machine, jobs, resources, and data-parallel training."""

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from tyro.conf import Positional, arg, subcommand
 
-from cluster.command_line import EXIT_INTERRUPTED, run
-from cluster.errors import UserError, did_you_mean
+from trainkit.command_line import EXIT_INTERRUPTED, run
+from trainkit.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
     from cluster.jobs import Jobs

@@ -21,11 +21,11 @@ from typing import Any
 import grpc
 import ray
 
-from cluster.errors import UserError
 from cluster.initialised import check_same, initialised
-from cluster.interrupts import deaf_children
-from cluster.own_folders import can_write
 from cluster.sessions import end_own_ray
+from trainkit.errors import UserError
+from trainkit.interrupts import deaf_children
+from trainkit.own_folders import can_write
 
 CONNECT_TIMEOUT_S = 10.0
 # Now and then the process that serves a Ray Client dies as it is forked, on a busy machine twice; the next one lives.

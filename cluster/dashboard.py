@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 import ray
 
 from cluster.connect import CONNECT_TIMEOUT_S, token, why_refused
-from cluster.errors import UserError
 from cluster.local_head import running_head
+from trainkit.errors import UserError
 
 DEFAULT = "http://127.0.0.1:8265"
 EXPECTED = "expected the dashboard's http://host:port"

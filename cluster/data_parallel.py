@@ -20,13 +20,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cluster.checkpoints import nothing_half_written, whole
 from cluster.connect import Embedded, cluster_address, connected, first_line
-from cluster.errors import UserError
-from cluster.interrupts import asked_to_stop
 from cluster.room import bundles, wait_for_room
-from cluster.runs import STOP_FILE
 from cluster.workers_config import WorkersConfig
+from trainkit.checkpoints import nothing_half_written, whole
+from trainkit.errors import UserError
+from trainkit.interrupts import asked_to_stop
+from trainkit.runs import STOP_FILE
 
 KEPT_CHECKPOINTS = 2
 OBJECT_STORE_BYTES = 256 * 2**20  # of a Ray of its own: workers exchange gradients, not objects

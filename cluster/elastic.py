@@ -22,9 +22,9 @@ from ray.train.v2._internal.execution.scaling_policy import (
 )
 from ray.train.v2.api.config import ScalingConfig
 
-from cluster.checkpoints import whole
 from cluster.resources import Bundle, Node, fit, snapshot
-from cluster.runs import STOP_FILE
+from trainkit.checkpoints import whole
+from trainkit.runs import STOP_FILE
 
 POLL_S = 1.0
 

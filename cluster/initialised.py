@@ -11,8 +11,8 @@ from typing import Any
 
 import ray
 
-from cluster.errors import UserError
 from cluster.resources import snapshot
+from trainkit.errors import UserError
 
 FREED_S, POLL_S = 10.0, 0.1
 

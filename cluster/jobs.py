@@ -22,10 +22,10 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 from cluster.connect import first_line, send_token, why_refused
 from cluster.dashboard import check_dashboard, is_local
-from cluster.errors import UserError, did_you_mean
 from cluster.local_head import JOB_STOP_WAIT_S
 from cluster.resources import table
-from cluster.runs import RUNS_BASE
+from trainkit.errors import UserError, did_you_mean
+from trainkit.runs import RUNS_BASE
 
 # Beside what .gitignore and .rayignore name, which Ray leaves out by itself.
 EXCLUDES = (

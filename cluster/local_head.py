@@ -22,10 +22,10 @@ from pathlib import Path
 import psutil
 
 from cluster.connect import token, token_file, token_source
-from cluster.errors import UserError
 from cluster.ports import Ports
-from cluster.runs import atomic_write
 from cluster.sessions import end, remove
+from trainkit.errors import UserError
+from trainkit.runs import atomic_write
 
 START_TIMEOUT_S = 90.0
 GRACE_S = 5.0  # for `ray start` to end what it started; then all of it is killed

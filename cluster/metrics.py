@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from ray.util.metrics import Counter, Gauge
 
-from cluster.exported import Exported
+from trainkit.exported import Exported
 
 
 class Total(Counter):

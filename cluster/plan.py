@@ -10,9 +10,9 @@ from typing import Protocol
 import ray
 
 from cluster.connect import Embedded, cluster_address, connected
-from cluster.errors import UserError
 from cluster.local_head import running_head
 from cluster.resources import Bundle, Fit, Node, bundle_table, emptied, fit, node_table, snapshot
+from trainkit.errors import UserError
 
 
 class Planner(Protocol):

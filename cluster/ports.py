@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 WORKERS = range(10_002, 20_000)  # Ray's own for its workers
 HIGHEST = 65_535

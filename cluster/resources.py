@@ -13,7 +13,7 @@ from typing import Any
 
 import ray
 
-from cluster.words import size
+from trainkit.words import size
 
 KINDS = ("CPU", "GPU", "memory", "object_store_memory")  # Ray's names; the last two in bytes
 TOLERANCE = 1e-6  # of fractional resources

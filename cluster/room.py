@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from cluster.errors import UserError
-from cluster.interrupts import asked_to_stop
 from cluster.resources import Bundle, Fit, bundle_table, emptied, fit, node_table, snapshot
 from cluster.workers_config import WorkersConfig
+from trainkit.errors import UserError
+from trainkit.interrupts import asked_to_stop
 
 POLL_S = 1.0
 SAY_AGAIN_S = 60.0

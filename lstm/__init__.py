@@ -1,5 +1,5 @@
 """Long short-term memory (Hochreiter & Schmidhuber 1997): series, text and sound, step by step."""
 
-from cluster.own_folders import settle
+from trainkit.own_folders import settle
 
 settle()

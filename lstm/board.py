@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 
-from cluster.board import board
 from cluster.data_parallel import PROCESSES
 from lstm.metrics import EXPORTED, METRICS
+from trainkit.board import board
 
 
 def lstm_board() -> str:

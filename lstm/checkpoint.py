@@ -1,4 +1,4 @@
-"""A checkpoint's files: those of cluster/checkpoints.py, whose weights to use are the best, and
+"""A checkpoint's files: those of trainkit/checkpoints.py, whose weights to use are the best, and
 
 state.safetensors  the carried state of each sequence, where the task carries it
 facts.json         shape of the network's ends, and what its use needs to know of the data
@@ -14,15 +14,15 @@ from typing import Any
 
 import torch
 
-from cluster import checkpoints, tensor_files
-from cluster.checkpoints import TRAINING, WEIGHTS, newest
-from cluster.config import load_config, to_yaml
-from cluster.errors import UserError
 from lstm.cell import State
 from lstm.config import PRESETS, LstmConfig
 from lstm.learning import Learner
 from lstm.network import Network, Shape
 from lstm.tasks.base import Task
+from trainkit import checkpoints, tensor_files
+from trainkit.checkpoints import TRAINING, WEIGHTS, newest
+from trainkit.config import load_config, to_yaml
+from trainkit.errors import UserError
 
 STATE, FACTS = "state.safetensors", "facts.json"
 

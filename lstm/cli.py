@@ -12,12 +12,12 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg, subcommand
 
-from cluster.command_line import next_steps, output_file, run
-from cluster.config import format_resolved, refuse_changes
-from cluster.errors import UserError
-from cluster.runs import open_run
-from cluster.training_log import ByTime
 from lstm.config import TRAINER, LstmConfig, load, load_run_config, presets
+from trainkit.command_line import next_steps, output_file, run
+from trainkit.config import format_resolved, refuse_changes
+from trainkit.errors import UserError
+from trainkit.runs import open_run
+from trainkit.training_log import ByTime
 
 DESCRIPTION = "LSTM: learn series, text or sound; forecast, and make more of it. --version prints the version."
 

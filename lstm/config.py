@@ -9,10 +9,10 @@ from zoneinfo import available_timezones
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
-from cluster.config import Loaded, load_config, preset_names
-from cluster.errors import did_you_mean
-from cluster.runs import CONFIG_FILE, open_run
 from cluster.workers_config import WorkersConfig
+from trainkit.config import Loaded, load_config, preset_names
+from trainkit.errors import did_you_mean
+from trainkit.runs import CONFIG_FILE, open_run
 
 UNIX = ("unix_s", "unix_ms", "unix_us", "unix_ns")  # forecast.time_format of numbers since 1970
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cluster.errors import UserError
 from cluster.resources import Bundle
 from cluster.room import bundles
 from lstm.config import load
+from trainkit.errors import UserError
 
 
 def plan(words: Sequence[str], cores: int | None, gpus: float, count: int | None = None) -> list[Bundle]:

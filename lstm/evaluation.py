@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 
-from cluster.errors import UserError
 from lstm import checkpoint
 from lstm.forecasting import Score, Told, backtest, loaded, quiet
 from lstm.learning import held_out_cost
@@ -17,6 +16,7 @@ from lstm.tasks.base import Batch
 from lstm.tasks.codes import NextCode
 from lstm.tasks.forecast import Forecast, mean_known
 from lstm.tasks.make import make_task
+from trainkit.errors import UserError
 
 LEAST_OF_INTERVAL = 0.1  # by which coverage may be below what the interval says, before there is a warning
 

@@ -12,7 +12,6 @@ import numpy.typing as npt
 import pandas as pd
 import torch
 
-from cluster.errors import UserError
 from lstm import checkpoint, plots
 from lstm.config import ForecastConfig
 from lstm.network import Network
@@ -20,6 +19,7 @@ from lstm.tasks.forecast import Forecast, mean_known
 from lstm.tasks.row_times import following
 from lstm.tasks.starts import seasonal_naive
 from lstm.tasks.table import Series
+from trainkit.errors import UserError
 
 Floats = npt.NDArray[np.float64]
 MOST_PICTURED = 8  # series

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cluster.errors import UserError
-from cluster.schedule import warm_up_and_cosine
-from cluster.tensor_files import load_optimizer_tensors, optimizer_tensors
 from lstm.cell import State
 from lstm.config import TrainingConfig
 from lstm.network import Network
 from lstm.tasks.base import Batch, Task
+from trainkit.errors import UserError
+from trainkit.schedule import warm_up_and_cosine
+from trainkit.tensor_files import load_optimizer_tensors, optimizer_tensors
 
 Total = Callable[[float | Tensor], Tensor]  # a sum over all workers
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from cluster.exported import Exported, Metric
-from cluster.training_log import TrainingLog
+from trainkit.exported import Exported, Metric
+from trainkit.training_log import TrainingLog
 
 METRICS = {
     "step": Metric("progress", "updates", "updates of the weights so far"),
@@ -33,7 +33,9 @@ EXPORTED = {
 
 def training_log(run: Path, step: int) -> TrainingLog:
     """The log of a run that goes on at `step`."""
-    return TrainingLog(run, step, METRICS, EXPORTED)
+    from cluster.metrics import Exporter  # Ray is not needed to read the lists above
+
+    return TrainingLog(run, step, METRICS, Exporter(EXPORTED, {"run": run.name}).export)
 
 
 def line(row: Mapping[str, float], steps: int, unit: str) -> str:

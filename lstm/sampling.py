@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cluster.command_line import output_file
-from cluster.errors import UserError
 from lstm.checkpoint import facts as checkpoint_facts
 from lstm.checkpoint import load_config_of, load_network
 from lstm.network import Network
 from lstm.tasks import audio, text
+from trainkit.command_line import output_file
+from trainkit.errors import UserError
 
 
 @torch.inference_mode()

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from cluster.config import to_yaml
 from cluster.connect import Embedded, cluster_address, connected
 from cluster.data_parallel import OBJECT_STORE_BYTES
-from cluster.errors import UserError
-from cluster.run_record import record_start
-from cluster.runs import create_run
 from lstm.config import TRAINER, load
 from lstm.tasks.make import make_task, settled
+from trainkit.config import to_yaml
+from trainkit.errors import UserError
+from trainkit.run_record import record_start
+from trainkit.runs import create_run
 
 COST = "best_loss"  # of the weights that a run keeps
 

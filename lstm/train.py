@@ -11,14 +11,7 @@ from typing import Any
 
 import torch
 
-from cluster.checkpoints import set_aside_damaged, updates
-from cluster.command_line import program
-from cluster.config import to_yaml
 from cluster.data_parallel import StopAsked, Worker, fit, newest_checkpoint, report, this_worker
-from cluster.errors import UserError
-from cluster.run_record import record_start
-from cluster.runs import atomic_folder, create_run, go_on_with
-from cluster.training_log import TrainingLog, followed
 from lstm import checkpoint
 from lstm.cell import State
 from lstm.config import TRAINER, LstmConfig
@@ -29,6 +22,13 @@ from lstm.network import build
 from lstm.tasks.base import Batch, Task
 from lstm.tasks.forecast import Forecast
 from lstm.tasks.make import make_task, settled
+from trainkit.checkpoints import set_aside_damaged, updates
+from trainkit.command_line import program
+from trainkit.config import to_yaml
+from trainkit.errors import UserError
+from trainkit.run_record import record_start
+from trainkit.runs import atomic_folder, create_run, go_on_with
+from trainkit.training_log import TrainingLog, followed
 
 MOST_VALIDATION_BATCHES = 200  # of a validation during training
 Reported = Callable[[dict[str, float], Callable[[Path], None] | None], None]

@@ -1,5 +1,5 @@
 """WaveNet (van den Oord et al. 2016): sound, sample by sample, from an audio folder to a generated file."""
 
-from cluster.own_folders import settle
+from trainkit.own_folders import settle
 
 settle()

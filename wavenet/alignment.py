@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from cluster.errors import UserError
+from trainkit.errors import UserError
 from wavenet.corpus import shown
 from wavenet.espeak import UnsayableError, say
 from wavenet.phones import PAUSE, bare

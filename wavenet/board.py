@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from cluster.board import board
 from cluster.data_parallel import PROCESSES
+from trainkit.board import board
 from wavenet.metrics import EXPORTED, METRICS
 
 

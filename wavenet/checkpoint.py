@@ -1,4 +1,4 @@
-"""A checkpoint's files: those of cluster/checkpoints.py, whose weights to use are the averaged ones, and
+"""A checkpoint's files: those of trainkit/checkpoints.py, whose weights to use are the averaged ones, and
 
 corpus.json  speakers and phones by number
 """
@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cluster import checkpoints as files
-from cluster.checkpoints import TRAINING, WEIGHTS, newest
-from cluster.config import load_config, to_yaml
-from cluster.errors import UserError
-from cluster.runs import CONFIG_FILE
+from trainkit import checkpoints as files
+from trainkit.checkpoints import TRAINING, WEIGHTS, newest
+from trainkit.config import load_config, to_yaml
+from trainkit.errors import UserError
+from trainkit.runs import CONFIG_FILE
 from wavenet.config import PRESETS, WaveNetConfig
 from wavenet.model import WaveNet
 

@@ -12,11 +12,11 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg, subcommand
 
-from cluster.command_line import next_steps, run
-from cluster.config import format_resolved, refuse_changes
-from cluster.errors import UserError
-from cluster.runs import open_run
-from cluster.training_log import ByTime
+from trainkit.command_line import next_steps, run
+from trainkit.config import format_resolved, refuse_changes
+from trainkit.errors import UserError
+from trainkit.runs import open_run
+from trainkit.training_log import ByTime
 from wavenet.config import TRAINER, WaveNetConfig, load, load_run_config, presets
 from wavenet.data_cli import KINDS, DataCommand
 

@@ -8,9 +8,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
 
-from cluster.config import Loaded, load_config, preset_names
-from cluster.runs import CONFIG_FILE, open_run
 from cluster.workers_config import WorkersConfig
+from trainkit.config import Loaded, load_config, preset_names
+from trainkit.runs import CONFIG_FILE, open_run
 from wavenet.mu_law import CLASSES
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from cluster.errors import UserError
+from trainkit.errors import UserError
 from wavenet.config import DataConfig
 from wavenet.mu_law import CLASSES, encode
 from wavenet.notes import Score, read_score_of

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg, subcommand
 
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 LEAST_RATE = 1_000  # Hz; below it neither speech nor a piano is left
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cluster.errors import UserError
 from cluster.resources import Bundle
 from cluster.room import bundles
+from trainkit.errors import UserError
 from wavenet.config import load
 
 

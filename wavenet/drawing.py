@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from cluster.errors import UserError
+from trainkit.errors import UserError
 from wavenet.config import ModelConfig
 
 

@@ -13,7 +13,7 @@ import soundfile
 import torch
 from torch import Tensor
 
-from cluster.errors import UserError
+from trainkit.errors import UserError
 from wavenet import checkpoint
 from wavenet.cepstra import distance
 from wavenet.config import WaveNetConfig, load_run_config

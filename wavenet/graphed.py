@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from cluster.errors import UserError
+from trainkit.errors import UserError
 from wavenet.drawing import check_local, check_speakers, drawing
 from wavenet.model import Block, WaveNet
 from wavenet.mu_law import SILENCE

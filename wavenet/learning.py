@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cluster.schedule import warm_up_and_cosine
-from cluster.tensor_files import load_optimizer_tensors, optimizer_tensors
+from trainkit.schedule import warm_up_and_cosine
+from trainkit.tensor_files import load_optimizer_tensors, optimizer_tensors
 from wavenet.config import ModelConfig, TrainingConfig
 from wavenet.crops import Crops
 from wavenet.likelihood import logistics_bits, softmax_bits

@@ -10,7 +10,7 @@ from pathlib import Path
 import librosa
 import numpy as np
 
-from cluster.errors import UserError, did_you_mean
+from trainkit.errors import UserError, did_you_mean
 from wavenet.espeak import UnsayableError, choose, say
 from wavenet.sound import write
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 PITCHES = 128  # MIDI's
 FEATURES = 2 * PITCHES

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from cluster.errors import UserError
+from trainkit.errors import UserError
 from wavenet.notes import Note
 from wavenet.sound import write
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 # Particles are written by custom and spoken otherwise.
 _PARTICLES = {"は": "わ", "へ": "え"}

@@ -13,7 +13,7 @@ import numpy as np
 import soundfile
 import torch
 
-from cluster.errors import UserError, did_you_mean
+from trainkit.errors import UserError, did_you_mean
 from wavenet import checkpoint
 from wavenet.config import WaveNetConfig, load_run_config
 from wavenet.corpus import Recording

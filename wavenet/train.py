@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from cluster.checkpoints import set_aside_damaged, updates
-from cluster.command_line import program
-from cluster.config import to_yaml
 from cluster.data_parallel import StopAsked, Worker, fit, newest_checkpoint, report, this_worker
-from cluster.errors import UserError
-from cluster.run_record import record_start
-from cluster.runs import create_run, go_on_with
-from cluster.training_log import TrainingLog, followed
+from trainkit.checkpoints import set_aside_damaged, updates
+from trainkit.command_line import program
+from trainkit.config import to_yaml
+from trainkit.errors import UserError
+from trainkit.run_record import record_start
+from trainkit.runs import create_run, go_on_with
+from trainkit.training_log import TrainingLog, followed
 from wavenet import checkpoint
 from wavenet.config import TRAINER, WaveNetConfig
 from wavenet.corpus import Corpus, frequencies, load_corpus

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from apex_ray.config.schema import ApexConfig
-from cluster.config import Loaded, load_config, preset_names
-from cluster.runs import CONFIG_FILE, open_run
+from trainkit.config import Loaded, load_config, preset_names
+from trainkit.runs import CONFIG_FILE, open_run
 
 TRAINER = "apex-ray"
 PRESETS = Path(__file__).parent / "presets"

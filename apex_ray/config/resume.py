@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from apex_ray.config.schema import ApexConfig
-from cluster.config import flatten
-from cluster.config_yaml import dump
-from cluster.errors import UserError
+from trainkit.config import flatten
+from trainkit.config_yaml import dump
+from trainkit.errors import UserError
 
 _SAME_TASK = "the run's scores, its best checkpoint among them, are of that task"
 _SAME_NETWORK = "the weights are of that network"

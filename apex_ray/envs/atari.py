@@ -15,7 +15,7 @@ from ale_py.vector_env import AtariVectorEnv
 from apex_ray.config.schema import EnvConfig
 from apex_ray.envs.watchdog import Watched
 from apex_ray.types import AnyArray, BoolArray, ByteArray, EnvSpec, IntArray, Step
-from cluster.errors import UserError, did_you_mean
+from trainkit.errors import UserError, did_you_mean
 
 PREFIX = "ALE/"
 

@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from apex_ray.types import AnyArray
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 RANGE_CHECKED = 200  # an environment's first observations in a process, whose range is looked at too
 LARGEST = float(np.finfo(np.float32).max)  # rewards are kept in float32

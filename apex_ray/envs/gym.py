@@ -13,7 +13,7 @@ from apex_ray.config.schema import EnvConfig
 from apex_ray.envs.checks import LARGEST, ObservationCheck, checked_flag, checked_reward, not_finite
 from apex_ray.envs.watchdog import Watched
 from apex_ray.types import AnyArray, ByteArray, EnvSpec, IntArray, Step
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 
 def frame_format(env_id: str, space: spaces.Space[Any]) -> tuple[tuple[int, ...], str]:

@@ -16,7 +16,7 @@ from apex_ray.envs import atari, own_code
 from apex_ray.envs.base import VectorEnv
 from apex_ray.envs.gym import GymEnvs
 from apex_ray.types import EnvSpec
-from cluster.errors import UserError, did_you_mean
+from trainkit.errors import UserError, did_you_mean
 
 RETRO = "retro/"
 PROBED_STEPS = 4

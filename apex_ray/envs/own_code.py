@@ -14,7 +14,7 @@ import gymnasium
 
 from apex_ray.config.schema import EnvConfig
 from apex_ray.types import EnvSpec, OwnCode
-from cluster.errors import UserError, did_you_mean
+from trainkit.errors import UserError, did_you_mean
 
 ELSEWHERE = (
     "on a cluster, send its folder along (apex-cluster submit, ray job submit --working-dir) or install it there"

@@ -21,7 +21,7 @@ from apex_ray.envs.emulator import Game, Stage
 from apex_ray.envs.emulator_link import MAX_ACTIONS
 from apex_ray.envs.emulator_process import Task
 from apex_ray.envs.roms import Shelf, look_through, rom_sha1
-from cluster.errors import UserError, did_you_mean
+from trainkit.errors import UserError, did_you_mean
 
 PREFIX = "retro/"
 VERSION = "-v0"  # how stable-retro's ids end; gym-retro's had none

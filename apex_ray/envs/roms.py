@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cluster.errors import UserError, did_you_mean
+from trainkit.errors import UserError, did_you_mean
 
 LARGEST_BYTES = 32 * 2**20  # of the games that stable-retro knows
 INES, INES_HEADER_BYTES = b"NES\x1a", 16

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 
-from cluster.errors import UserError, did_you_mean
+from trainkit.errors import UserError, did_you_mean
 
 ID = "retro/Sonic"
 SCENARIO = "contest"

@@ -21,10 +21,10 @@ from safetensors.numpy import load_file
 
 from apex_ray.learner import resumes
 from apex_ray.types import AnyArray
-from cluster import tensor_files
-from cluster.errors import NotWrittenError, UserError
-from cluster.manifest import DamagedError, check, seal, sealed_files
-from cluster.runs import CONFIG_FILE, atomic_folder
+from trainkit import tensor_files
+from trainkit.errors import NotWrittenError, UserError
+from trainkit.manifest import DamagedError, check, seal, sealed_files
+from trainkit.runs import CONFIG_FILE, atomic_folder
 
 BEST = "best"
 ONLINE, TARGET, OPTIMIZER, COUNTERS = (

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from apex_ray.types import SHARD_STRIDE, AnyArray, ByteArray, EnvSpec, IntArray
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 
 class FrameMirror:

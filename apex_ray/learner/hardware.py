@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 
 from apex_ray.types import AnyArray
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 
 def resolve_device(name: str, setting: str = "learner.device") -> torch.device:

@@ -15,7 +15,7 @@ from apex_ray.learner.loss import split_states, td_errors, weighted_loss
 from apex_ray.learner.rmsprop import CentredRMSProp
 from apex_ray.networks.build import build_network, from_arrays, multiplies_bf16, to_arrays
 from apex_ray.types import AnyArray, Batch, EnvSpec, Float64Array, IntArray, Weights
-from cluster.tensor_files import NotFiniteError, load_optimizer_tensors, optimizer_tensors
+from trainkit.tensor_files import NotFiniteError, load_optimizer_tensors, optimizer_tensors
 
 
 def build_optimizer(parameters: list[Tensor], config: LearnerConfig, device: torch.device) -> torch.optim.Optimizer:

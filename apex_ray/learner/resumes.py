@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cluster.runs import append
+from trainkit.runs import append
 
 FILE = "resumes.jsonl"
 

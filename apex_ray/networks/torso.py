@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from apex_ray.config.schema import NetworkConfig
 from apex_ray.types import EnvSpec
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 
 class PixelConv2d(nn.Conv2d):

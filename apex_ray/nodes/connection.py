@@ -20,11 +20,11 @@ from apex_ray.config.schema import ApexConfig
 from apex_ray.demand import bundles, object_store_bytes
 from apex_ray.sizes import Sizes
 from cluster.connect import Embedded, cluster_address, connected
-from cluster.errors import UserError
 from cluster.initialised import end_actors, free_cpus, initialised
 from cluster.resources import Bundle, Fit, Node, bundle_table, cpus, emptied, fit, node_table, snapshot
 from cluster.room import ask_autoscaler
-from cluster.words import plural
+from trainkit.errors import UserError
+from trainkit.words import plural
 
 PLACEMENT_TIMEOUT_S = 60.0
 AUTOSCALER_POLL_S = 2.0

@@ -14,8 +14,8 @@ from typing import Any
 import ray
 from ray import ObjectRef
 
-from cluster.errors import UserError
-from cluster.words import plural
+from trainkit.errors import UserError
+from trainkit.words import plural
 
 SETTLED_S = 10.0  # without a change before it is worth a line: starting actors come one by one
 

@@ -22,8 +22,8 @@ from apex_ray.replay.memory import Fresh
 from apex_ray.report.tally import LearnerReport, UpdateMeans
 from apex_ray.sizes import Sizes
 from apex_ray.types import EnvSpec
-from cluster.errors import UserError
-from cluster.runs import CONFIG_FILE
+from trainkit.errors import UserError
+from trainkit.runs import CONFIG_FILE
 
 REPORT_EVERY_S = 1.0
 

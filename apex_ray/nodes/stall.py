@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from apex_ray.nodes.replay_node import ReplayStats
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 LONGEST_LOOK_S = 30.0  # between two looks: what is more was the driver's own absence (Ctrl-Z), and counts for nothing
 LEARNER = "the learner"

@@ -13,7 +13,7 @@ from ray import ObjectRef
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
 
 from apex_ray.report.failure import describe
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 # Ray sees that a killed node is gone after 15 s, and after 65 s where packets vanish: 5 checks of 10 s, 3 s apart.
 VERDICT_S = 120.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 
 class Limiter:

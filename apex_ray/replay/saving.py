@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from apex_ray.replay.memory import PrioritizedReplay
-from cluster.errors import NotWrittenError, UserError
+from trainkit.errors import NotWrittenError, UserError
 
 OF_UPDATE = "update"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from apex_ray.report.metrics import EXPORTED, METRICS
-from cluster.board import board
+from trainkit.board import board
 
 PROCESSES = ".*Node"  # the classes of all our actors end so
 

@@ -21,7 +21,7 @@ from apex_ray.config.schema import ApexConfig, StopConfig
 from apex_ray.report import terminal
 from apex_ray.report.metrics import ReturnsByBand
 from apex_ray.report.words import words_for
-from cluster.words import size
+from trainkit.words import size
 
 UNKNOWN = "-"
 # What a run does before it learns from every batch.

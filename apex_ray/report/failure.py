@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 
 def describe(who: str, cause: BaseException, run: Path, whole: BaseException | None = None) -> UserError:

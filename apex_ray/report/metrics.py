@@ -20,10 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from apex_ray.types import EpisodeEnd, EvaluationResult
-from cluster.errors import UserError, did_you_mean
-from cluster.exported import Exported, Metric
-from cluster.runs import append, append_csv
-from cluster.tensorboard import open_board
+from trainkit.errors import UserError, did_you_mean
+from trainkit.exported import Exported, Metric
+from trainkit.runs import append, append_csv
+from trainkit.tensorboard import open_board
 
 NUM_BANDS = 4
 EPISODES_KEPT = 100

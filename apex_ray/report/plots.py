@@ -19,7 +19,7 @@ from matplotlib.ticker import EngFormatter
 from apex_ray.config.load import load_run_config
 from apex_ray.report.metrics import NUM_BANDS
 from apex_ray.report.words import Words, words_for
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 Row = dict[str, float]
 

@@ -13,7 +13,7 @@ from apex_ray.envs import sonic
 from apex_ray.envs.retro import RetroEnvs
 from apex_ray.envs.retro_games import hashes_of, title_words
 from apex_ray.envs.roms import Shelf, look_through
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 SECOND_STEPS = 15
 

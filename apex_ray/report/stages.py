@@ -13,7 +13,7 @@ from matplotlib.ticker import EngFormatter
 
 from apex_ray.report import plots
 from apex_ray.types import EvaluationResult, StageEnd
-from cluster.runs import append_csv
+from trainkit.runs import append_csv
 
 TRAINING_FILE, EVALUATION_FILE, PLOT_FILE = "stages.csv", "stage_evaluations.csv", "stages.png"
 RECENT = 20

@@ -13,7 +13,7 @@ import numpy as np
 from av.video.stream import VideoStream
 
 from apex_ray.types import AnyArray
-from cluster.errors import NotWrittenError, UserError
+from trainkit.errors import NotWrittenError, UserError
 
 # The first that this build of av has: H.264 plays everywhere, MPEG-4 part 2 in most players.
 ENCODERS: dict[str, dict[str, str]] = {"libx264": {"crf": "18", "preset": "veryfast"}, "mpeg4": {"qscale": "3"}}

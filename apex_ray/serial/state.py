@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from apex_ray.replay.memory import PrioritizedReplay
 from apex_ray.serial.process import ProcessState
 from apex_ray.types import AnyArray, Weights
-from cluster.errors import NotWrittenError, UserError
+from trainkit.errors import NotWrittenError, UserError
 
 FILE = "serial.safetensors"
 

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from cluster.errors import UserError
 from lstm.config import AudioConfig
 from lstm.tasks.codes import Codes, NextCode
+from trainkit.errors import UserError
 
 MU, CLASSES, SILENCE = 255, 256, 128
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".au")

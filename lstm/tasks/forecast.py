@@ -17,13 +17,13 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from cluster.errors import UserError
 from lstm.config import ForecastConfig
 from lstm.network import Shape
 from lstm.tasks.base import Batch
 from lstm.tasks.grid import shown
 from lstm.tasks.starts import Starts, before, candidates, filled, spelled
 from lstm.tasks.table import Floats, Series, read_table
+from trainkit.errors import UserError
 
 Steps = npt.NDArray[np.int64]  # numbers of steps
 MOST_KEPT_WINDOWS = 20_000

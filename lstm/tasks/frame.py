@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cluster.errors import UserError, did_you_mean
 from lstm.config import ForecastConfig
 from lstm.tasks.grid import Place
+from trainkit.errors import UserError, did_you_mean
 
 EXAMPLES = Path(__file__).parents[1] / "example"
 NAMELESS = re.compile(r"unnamed: \d+(_level_\d+)?|")  # pandas' names for columns without one, in small letters

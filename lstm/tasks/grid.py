@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 # Steps until the pattern comes again, by the head of pandas' name for the frequency.
 SEASONS = {"min": 24 * 60, "h": 24, "D": 7, "B": 5, "W": 52, "M": 12, "Q": 4, "Y": 1}

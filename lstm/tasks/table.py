@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from cluster.errors import UserError
 from lstm.config import ForecastConfig
 from lstm.tasks.frame import Columns, read_frame
 from lstm.tasks.grid import Place, found_frequency, given_frequency, on_grid, season_of
 from lstm.tasks.times import localized, read_times
+from trainkit.errors import UserError
 
 Floats = npt.NDArray[np.float64]
 PLACE = "\0row"  # a column of our own, with a name that no file has

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cluster.errors import UserError, did_you_mean
 from lstm.config import TextConfig
 from lstm.tasks.codes import Codes, NextCode
+from trainkit.errors import UserError, did_you_mean
 
 
 class Text(NextCode):

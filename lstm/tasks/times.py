@@ -8,9 +8,9 @@ from datetime import datetime, timedelta, timezone
 
 import pandas as pd
 
-from cluster.errors import UserError
 from lstm.config import UNIX
 from lstm.tasks.grid import Place, covers, shown
+from trainkit.errors import UserError
 
 # What whole numbers of so many digits can mean.
 DIGITS = {

@@ -13,9 +13,9 @@ import pytest
 from apex_ray.cli import main
 from apex_ray.config.load import load
 from apex_ray.types import EvaluationResult
-from cluster.config import to_yaml
-from cluster.errors import UserError
-from cluster.runs import create_run
+from trainkit.config import to_yaml
+from trainkit.errors import UserError
+from trainkit.runs import create_run
 
 
 @pytest.fixture

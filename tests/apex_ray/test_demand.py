@@ -14,9 +14,9 @@ from apex_ray.demand import bundles, plan
 from apex_ray.nodes.connection import own_ray
 from apex_ray.sizes import resolve_sizes
 from apex_ray.types import EnvSpec
-from cluster.errors import UserError
 from cluster.plan import _told
 from cluster.resources import Bundle, Node, fit
+from trainkit.errors import UserError
 
 PONG = EnvSpec("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
 

@@ -18,11 +18,11 @@ from apex_ray.report.metrics import MetricsWriter
 from apex_ray.report.video import write_video
 from apex_ray.training import train
 from apex_ray.types import EvaluationResult, Weights
-from cluster.config import to_yaml
-from cluster.errors import NotWrittenError
-from cluster.runs import create_run
 from tests.apex_ray.test_resume import SERIAL, cartpole, files, with_
 from tests.apex_ray.test_serial import run as run_serial
+from trainkit.config import to_yaml
+from trainkit.errors import NotWrittenError
+from trainkit.runs import create_run
 
 BIG = {"network": {"mlp_layers": [16], "hidden": 1024}}  # checkpoints of 130 KB a file
 

@@ -18,10 +18,10 @@ from apex_ray.learner.learner import Learner
 from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
 from apex_ray.training import train
-from cluster.config import to_yaml
-from cluster.errors import UserError
-from cluster.runs import create_run
 from tests.apex_ray.runs import cartpole
+from trainkit.config import to_yaml
+from trainkit.errors import UserError
+from trainkit.runs import create_run
 
 ENDLESS = {"id": "apex-tests/Counting-v0", "import_modules": ["tests.fakes"], "kwargs": {"length": 10**9}}
 

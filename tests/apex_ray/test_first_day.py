@@ -8,8 +8,8 @@ import pytest
 
 from apex_ray.cli import main
 from apex_ray.config.load import load
-from cluster.config import to_yaml
-from cluster.runs import create_run
+from trainkit.config import to_yaml
+from trainkit.runs import create_run
 
 SETTINGS = ["mode=serial", "stop.after_s=2", "evaluation.episodes=2", "actors.count=1"]
 

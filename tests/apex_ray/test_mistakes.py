@@ -10,8 +10,8 @@ from apex_ray.config.load import load
 from apex_ray.learner.checkpoint import Counters, save_best, save_checkpoint
 from apex_ray.learner.learner import Learner
 from apex_ray.types import EnvSpec
-from cluster.config import to_yaml
-from cluster.runs import create_run
+from trainkit.config import to_yaml
+from trainkit.runs import create_run
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import yaml
 
 from apex_ray.config.load import PRESETS, load, load_run_config, presets
 from apex_ray.config.schema import ApexConfig
-from cluster.config import load_config, to_yaml
-from cluster.runs import create_run
+from trainkit.config import load_config, to_yaml
+from trainkit.runs import create_run
 
 # Horgan et al. 2018: sections 3.1, 4.1 and the appendix on the Atari implementation.
 PAPER = {

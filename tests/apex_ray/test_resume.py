@@ -16,10 +16,10 @@ from apex_ray.parts import build_actors
 from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
 from apex_ray.training import train
-from cluster.config import flatten, load_config, to_yaml
-from cluster.errors import UserError
-from cluster.runs import create_run
 from tests.apex_ray.runs import cartpole
+from trainkit.config import flatten, load_config, to_yaml
+from trainkit.errors import UserError
+from trainkit.runs import create_run
 
 SERIAL = {"mode": "serial", "actors": {"count": 1}, "evaluation": {"final": False}}
 

@@ -8,9 +8,9 @@ from apex_ray.learner.checkpoint import load_checkpoint
 from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
 from apex_ray.training import train
-from cluster.config import to_yaml
-from cluster.runs import create_run
 from tests.apex_ray.runs import cartpole
+from trainkit.config import to_yaml
+from trainkit.runs import create_run
 
 
 def steps(program, count):

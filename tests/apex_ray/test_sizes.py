@@ -5,7 +5,7 @@ import pytest
 from apex_ray.config.load import load
 from apex_ray.sizes import resolve_sizes
 from apex_ray.types import EnvSpec
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 PONG = EnvSpec("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from cluster.connect import Embedded, connected
-from cluster.errors import UserError
 from tests.cluster.heads import Head, free_port, run_all
+from trainkit.errors import UserError
 
 TRAIN = ("apex-ray", "train", "cartpole")
 SECONDS = 15.0  # Ray's own clients take 20 to 30

@@ -5,7 +5,7 @@ import ray
 
 from cluster import connect
 from cluster.connect import Embedded, connected
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 
 def unserved(first: int) -> tuple[list[str], Callable[..., str]]:

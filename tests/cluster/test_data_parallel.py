@@ -11,11 +11,11 @@ from pydantic import ValidationError
 from ray.exceptions import ActorDiedError
 from ray.train import Checkpoint
 
-from cluster.checkpoints import FILES, newest, updates
 from cluster.data_parallel import _drop_stale_list, is_mistake, newest_checkpoint
-from cluster.errors import UserError
 from cluster.workers_config import WorkersConfig
 from tests.cluster.heads import Reader
+from trainkit.checkpoints import FILES, newest, updates
+from trainkit.errors import UserError
 
 
 @pytest.mark.parametrize(

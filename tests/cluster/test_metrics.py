@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cluster import metrics
-from cluster.exported import Exported
+from trainkit.exported import Exported
 
 COLUMNS = {
     "frames": Exported("apex_env_frames_total", "frames"),

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from cluster.cli import main
-from cluster.errors import UserError
 from cluster.ports import Ports
 from tests.cluster.heads import free_port
+from trainkit.errors import UserError
 
 FIELDS = {"--port": "gcs", "--dashboard-port": "dashboard", "--client-port": "client", "--metrics-port": "metrics"}
 

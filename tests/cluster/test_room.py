@@ -14,10 +14,10 @@ import pytest
 from cluster import room
 from cluster.cli import PLANNERS
 from cluster.elastic import with_own
-from cluster.errors import UserError
 from cluster.plan import show_plan
 from cluster.resources import Bundle, Node, fit
 from cluster.workers_config import WorkersConfig
+from trainkit.errors import UserError
 from wavenet.demand import plan
 
 ROOT = Path(__file__).parents[2]

@@ -18,9 +18,9 @@ import pytest
 import soundfile
 
 from apex_ray.report.board import apex_board
-from cluster.board import queries
 from lstm.board import lstm_board
 from tests.cluster.heads import Head, free_port
+from trainkit.board import queries
 from wavenet.board import wavenet_board
 
 DASHBOARDS = files("cluster").joinpath("dashboards")

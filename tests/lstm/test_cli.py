@@ -11,11 +11,7 @@ import soundfile
 import torch
 from safetensors.torch import load_file
 
-from cluster.checkpoints import updates
-from cluster.config import to_yaml
 from cluster.data_parallel import SEEN, Worker
-from cluster.errors import UserError
-from cluster.runs import STOP_FILE, create_run
 from lstm.cli import COMMANDS, main
 from lstm.config import load, presets
 from lstm.evaluation import too_narrow
@@ -24,6 +20,10 @@ from lstm.plots import fan
 from lstm.tasks.audio import decode, encode
 from lstm.tasks.text import coded, spelled
 from lstm.train import learn, train_here
+from trainkit.checkpoints import updates
+from trainkit.config import to_yaml
+from trainkit.errors import UserError
+from trainkit.runs import STOP_FILE, create_run
 
 TEXT = "the cat sat on the mat. the dog sat on the cat. "
 TINY = ("model.hidden=16", "model.embedding=8", "training.batch=4", "training.report_every_steps=5",

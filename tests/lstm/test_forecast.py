@@ -7,7 +7,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.errors import UserError
 from lstm.config import ForecastConfig, ModelConfig, TrainingConfig
 from lstm.forecasting import Forecaster, ahead, backtest, intervals
 from lstm.learning import Learner
@@ -16,6 +15,7 @@ from lstm.network import Network, build
 from lstm.tasks.forecast import Forecast
 from lstm.tasks.starts import seasonal_naive
 from lstm.tasks.table import read_table
+from trainkit.errors import UserError
 
 HORIZON, CONTEXT = 4, 10
 

@@ -9,7 +9,6 @@ import torch
 import torch.multiprocessing as mp
 from torch import nn
 
-from cluster.errors import UserError
 from lstm.config import AddingConfig, CopyConfig, ModelConfig, TrainingConfig
 from lstm.learning import Learner, held_out_cost, multiplies_bf16
 from lstm.memory import gradient_norms, learns_adding, one_worker
@@ -17,6 +16,7 @@ from lstm.network import build
 from lstm.rates import rates_and_losses
 from lstm.tasks.codes import NextCode
 from lstm.tasks.memory_tests import ADDING_BASELINE, Adding, Copy
+from trainkit.errors import UserError
 
 TRAINING = TrainingConfig(batch=6, warmup_steps=2, steps=20, grad_clip=1e9, learning_rate=1e-2)
 MODEL = ModelConfig(hidden=8, layers=2, embedding=5)

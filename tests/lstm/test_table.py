@@ -4,12 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from cluster.errors import UserError
 from lstm.config import ForecastConfig, ModelConfig, load
 from lstm.forecasting import Forecaster, ahead
 from lstm.network import Network
 from lstm.tasks.forecast import Forecast
 from lstm.tasks.table import read_table
+from trainkit.errors import UserError
 
 DAYS = pd.date_range("2022-01-01", periods=120, freq="D")
 AUTUMN = pd.date_range("2024-10-20", periods=240, freq="h", tz="Europe/Berlin")

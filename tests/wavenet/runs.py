@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from cluster.config import to_yaml
-from cluster.runs import create_run
+from trainkit.config import to_yaml
+from trainkit.runs import create_run
 from wavenet import checkpoint
 from wavenet.config import load
 from wavenet.corpus import load_corpus

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from cluster.errors import UserError
+from trainkit.errors import UserError
 from wavenet.alignment import CMU, Aligner, align_folder, transcripts
 from wavenet.cli import main
 from wavenet.espeak import say

@@ -11,7 +11,7 @@ import psutil
 import pytest
 import soundfile
 
-from cluster.checkpoints import newest
+from trainkit.checkpoints import newest
 from wavenet.cli import COMMANDS, main
 from wavenet.config import load, presets
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cluster.errors import UserError
+from trainkit.errors import UserError
 from wavenet.config import DataConfig, ModelConfig
 from wavenet.corpus import Recording, load_corpus, speaker_names, split
 from wavenet.crops import Cropper

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from cluster.errors import UserError
 from tests.wavenet.runs import trained
+from trainkit.errors import UserError
 from wavenet.cepstra import distance, mel_cepstra
 from wavenet.cli import main
 from wavenet.corpus import Recording
@@ -110,7 +110,7 @@ def test_a_vocoder_from_sound_to_sound(tmp_path, monkeypatch, capsys):
         "training.learning_rate=1.0e-2", "training.warmup_steps=10", "data.validation_fraction=0.6", "runs_dir=runs",
     )  # fmt: skip
     run = trained("small", *settings)
-    monkeypatch.setattr("cluster.training_log.FILE_S", 0.0)  # progress as often as there is some
+    monkeypatch.setattr("trainkit.training_log.FILE_S", 0.0)  # progress as often as there is some
     assert main(["evaluate", str(run), "--distances", "2", "--against", str(run)]) == 0
     told, progress = capsys.readouterr()
     assert re.search(r"^\d\d:\d\d:\d\d held-out sound: 100% of \d s heard$", progress, re.MULTILINE)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from cluster.errors import UserError
+from trainkit.errors import UserError
 from wavenet.config import ModelConfig
 from wavenet.fast.draw import draw_class, draw_logistic
 from wavenet.fast.kernel import gated

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from cluster.errors import UserError
 from tests.wavenet.test_generate import CONDITIONED, build
+from trainkit.errors import UserError
 from wavenet.generate import Generator
 from wavenet.graphed import CHUNK, GraphedGenerator
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from cluster.errors import UserError
+from trainkit.errors import UserError
 from wavenet.cli import main
 from wavenet.espeak import say
 

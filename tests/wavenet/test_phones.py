@@ -8,8 +8,8 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from cluster.errors import UserError
 from tests.wavenet.runs import trained
+from trainkit.errors import UserError
 from wavenet import checkpoint
 from wavenet.cli import main
 from wavenet.config import DataConfig, ModelConfig, load, load_run_config

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from cluster.errors import UserError
+from trainkit.errors import UserError
 from wavenet.cli import main
 from wavenet.piano import RELEASE_S, make, notes_of, play
 

@@ -7,7 +7,7 @@ import pytest
 
 from apex_ray.config.schema import EnvConfig
 from apex_ray.envs.atari import AtariEnvs, games, rom_name
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 
 def make(game, num_envs=2, threads=1, **settings):

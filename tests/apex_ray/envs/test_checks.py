@@ -7,8 +7,8 @@ from gymnasium import spaces
 
 from apex_ray.config.schema import EnvConfig
 from apex_ray.envs.make import make_envs, probe
-from cluster.errors import UserError
 from tests.fakes import CountingEnv
+from trainkit.errors import UserError
 
 BYTES, VECTOR = spaces.Box(0, 255, (8, 8), np.uint8), spaces.Box(-1, 1, (4,), np.float32)
 

@@ -6,8 +6,8 @@ import pytest
 
 from apex_ray.config.schema import EnvConfig
 from apex_ray.envs.gym import GymEnvs
-from cluster.errors import UserError
 from tests.fakes import decode, reward_of
+from trainkit.errors import UserError
 
 
 def make(name, num_envs=1, render=False, **settings):

@@ -10,8 +10,8 @@ from apex_ray.config.schema import EnvConfig
 from apex_ray.envs.atari import AtariEnvs
 from apex_ray.envs.gym import GymEnvs
 from apex_ray.envs.make import make_envs, probe
-from cluster.errors import UserError
 from tests.fakes import CountingEnvs, Episode
+from trainkit.errors import UserError
 
 SCRIPTS = [[Episode(3), Episode(5, "truncated")], [Episode(1), Episode(4, "terminated", lives_lost_at=(2,))]]
 

@@ -10,7 +10,7 @@ import pytest
 from apex_ray.config.schema import EnvConfig
 from apex_ray.envs.make import make_envs, probe
 from apex_ray.envs.own_code import unpack
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 MODULE = """
 import gymnasium

@@ -15,7 +15,7 @@ from apex_ray.envs import retro_games, sonic
 from apex_ray.envs.retro_games import task
 from apex_ray.envs.roms import look_through, rom_sha1
 from apex_ray.report import sonic as sonic_report
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 AIRSTRIKER = Path(stable_retro.data.get_romfile_path("Airstriker-Genesis-v0", stable_retro.data.Integrations.STABLE))
 SONIC_1 = "69e102855d4389c3fd1a8f3dc7d193f8eee5fe5b"

@@ -11,7 +11,7 @@ import pytest
 from stable_retro.data import Integrations, get_file_path
 
 from apex_ray.envs import sonic
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 STATES = """
 import gzip, json

@@ -18,9 +18,9 @@ from apex_ray.learner.checkpoint import (
 )
 from apex_ray.learner.learner import Learner
 from apex_ray.types import EnvSpec
-from cluster.errors import NotWrittenError, UserError
-from cluster.manifest import seal
 from tests.apex_ray.learner.test_loss import SPEC, make_batch, make_config
+from trainkit.errors import NotWrittenError, UserError
+from trainkit.manifest import seal
 
 FILES = (
     "online.safetensors",

@@ -13,7 +13,7 @@ from apex_ray.learner.learner import Learner
 from apex_ray.learner.loss import split_states, td_errors, weighted_loss
 from apex_ray.networks.build import multiplies_bf16
 from apex_ray.types import Batch, EnvSpec
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 
 def table(rows):

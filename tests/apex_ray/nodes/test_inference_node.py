@@ -13,10 +13,10 @@ from apex_ray.nodes.inference_node import InferenceNode
 from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.parts import build_inference
 from apex_ray.training import train
-from cluster.config import to_yaml
-from cluster.runs import create_run
 from tests.apex_ray.nodes.test_ray_runs import rows_of
 from tests.apex_ray.runs import cartpole
+from trainkit.config import to_yaml
+from trainkit.runs import create_run
 
 pytestmark = pytest.mark.timeout(300)
 CENTRAL = {"inference": "central", "inference_device": "cpu"}

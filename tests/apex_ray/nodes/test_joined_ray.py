@@ -17,9 +17,9 @@ from ray import tune
 from apex_ray.nodes.connection import crowded
 from apex_ray.training import Outcome, train
 from cluster.connect import cluster_address
-from cluster.errors import UserError
 from cluster.resources import Bundle, Node, fit
 from tests.apex_ray.runs import cartpole
+from trainkit.errors import UserError
 
 
 @pytest.fixture(scope="module")

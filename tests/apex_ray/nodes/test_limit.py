@@ -14,9 +14,9 @@ from apex_ray.nodes.replay_node import ReplayNode, concurrency_groups
 from apex_ray.replay.build import build_limiter
 from apex_ray.sizes import resolve_sizes
 from apex_ray.types import Chunk, EnvSpec
-from cluster.errors import UserError
 from tests.apex_ray.nodes import threads
 from tests.apex_ray.runs import cartpole
+from trainkit.errors import UserError
 
 SPEC = EnvSpec("fake", (2,), "float32", 1, 2, 1)
 BATCHES = 60

@@ -30,10 +30,10 @@ from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
 from apex_ray.training import train
-from cluster.config import to_yaml
-from cluster.errors import UserError
-from cluster.runs import create_run
 from tests.apex_ray.runs import cartpole
+from trainkit.config import to_yaml
+from trainkit.errors import UserError
+from trainkit.runs import create_run
 
 # Each starts a Ray of its own: seconds on an idle machine, a minute or two on a busy one.
 pytestmark = pytest.mark.timeout(300)

@@ -6,7 +6,7 @@ import pytest
 
 from apex_ray.nodes import stall
 from apex_ray.nodes.replay_node import ReplayStats
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 WAITS = {"an insert": 130.0, "a sample": 0.5}
 

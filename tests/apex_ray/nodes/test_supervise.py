@@ -7,7 +7,7 @@ import ray
 from ray.exceptions import RayActorError
 
 from apex_ray.nodes.supervise import Supervisor, Watched
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 pytestmark = pytest.mark.timeout(300)
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from apex_ray.replay.limiter import Limiter
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 
 def test_nothing_is_sampled_below_the_minimum_and_free_running_after_it():

@@ -1,7 +1,7 @@
 """One message for whatever ends a run, and the traceback in a file."""
 
 from apex_ray.report.failure import describe
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 
 def raised(error):

@@ -13,9 +13,9 @@ from apex_ray.actor.epsilon import actor_epsilons, epsilon_ladder
 from apex_ray.config.load import load
 from apex_ray.report.metrics import EVALUATION_COLUMNS, METRICS, MetricsWriter, Rates, ReturnsByBand, reference
 from apex_ray.types import EpisodeEnd, EvaluationResult
-from cluster.config import to_yaml
-from cluster.errors import UserError
-from cluster.runs import create_run
+from trainkit.config import to_yaml
+from trainkit.errors import UserError
+from trainkit.runs import create_run
 
 DOCS = Path(__file__).parents[3] / "docs" / "metrics.md"
 

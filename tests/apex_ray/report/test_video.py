@@ -6,7 +6,7 @@ import pytest
 
 from apex_ray.report import video
 from apex_ray.report.video import write_video
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 
 def frames(count: int, height: int = 210, width: int = 160) -> list[np.ndarray]:

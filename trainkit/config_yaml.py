@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 _FLOAT = re.compile(r"[-+]?(?:\d+\.\d*|\.\d+|\d+(?=[eE]))(?:[eE][-+]?\d+)?$")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from cluster.runs import CONFIG_FILE
+from trainkit.runs import CONFIG_FILE
 
 FOLDER = "tensorboard"  # in the run folder: under --logdir RUNS_DIR a run is then called by its own name
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from cluster.jobs import _user
-from cluster.own_folders import CACHES, own_temporary_folder, settle
+from trainkit.own_folders import CACHES, own_temporary_folder, settle
 
 UNKNOWN = 3_999_999_999  # a uid without a passwd entry
 
@@ -56,6 +56,6 @@ def test_a_user_without_a_name_or_a_home(tmp_path: Path, monkeypatch: pytest.Mon
         os.environ.pop(name, None)
     monkeypatch.setattr(os, "getuid", lambda: UNKNOWN)
     assert _user() == f"uid {UNKNOWN}", "as which jobs are submitted"
-    monkeypatch.setattr("cluster.own_folders.own_temporary_folder", lambda: tmp_path)
+    monkeypatch.setattr("trainkit.own_folders.own_temporary_folder", lambda: tmp_path)
     settle()
     assert os.environ["HOME"] == str(tmp_path) and not set(CACHES) & set(os.environ)

@@ -20,10 +20,10 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from cluster import tensor_files
-from cluster.errors import NotWrittenError, UserError
-from cluster.manifest import MANIFEST, DamagedError, check, seal, sealed_files
-from cluster.runs import CONFIG_FILE
+from trainkit import tensor_files
+from trainkit.errors import NotWrittenError, UserError
+from trainkit.manifest import MANIFEST, DamagedError, check, seal, sealed_files
+from trainkit.runs import CONFIG_FILE
 
 WEIGHTS, TRAINING, OPTIMIZER = "weights.safetensors", "training.safetensors", "optimizer.safetensors"
 PROGRESS = "progress.json"

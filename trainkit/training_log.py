@@ -16,9 +16,9 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from cluster.exported import Exported, Metric
-from cluster.runs import atomic_write
-from cluster.tensorboard import open_board
+from trainkit.exported import Metric
+from trainkit.runs import atomic_write
+from trainkit.tensorboard import open_board
 
 FILE = "metrics.jsonl"
 BUSY = "busy.txt"  # what the first worker does while it writes no rows
@@ -29,10 +29,13 @@ ROW_S = 10.0  # seconds after which a row is due, however few updates there were
 class TrainingLog:
     """Appends rows; one writer a run."""
 
-    def __init__(self, run: Path, step: int, metrics: Mapping[str, Metric], exported: Mapping[str, Exported]) -> None:
-        """Go on at `step`: rows after it, written by workers that were lost since, are dropped."""
-        from cluster.metrics import Exporter
+    def __init__(
+        self, run: Path, step: int, metrics: Mapping[str, Metric], export: Callable[[Mapping[str, float]], None]
+    ) -> None:
+        """Go on at `step`: rows after it, written by workers that were lost since, are dropped.
 
+        `export` shows a row to Prometheus.
+        """
         path, self._busy = run / FILE, run / BUSY
         if path.exists():
             rows = [row for row in path.read_text().splitlines(keepends=True) if row.endswith("\n")]
@@ -42,7 +45,7 @@ class TrainingLog:
         self.board: Any = open_board(
             run, step + 1, [f"{metrics[name].group}/{name}" for name in metrics if name.startswith("validation_")]
         )
-        self._exporter = Exporter(exported, {"run": run.name})
+        self._export = export
         self._written = time.monotonic()
 
     def due(self, step: int, every_steps: int) -> bool:
@@ -65,7 +68,7 @@ class TrainingLog:
             if name != "step":
                 self.board.add_scalar(f"{self._metrics[name].group}/{name}", value, int(row["step"]))
         self.board.flush()
-        self._exporter.export(row)
+        self._export(row)
 
     def close(self) -> None:
         self._rows.close()

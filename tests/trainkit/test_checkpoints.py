@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cluster.checkpoints import (
+from trainkit.checkpoints import (
     FILES,
     OPTIMIZER,
     PROGRESS,
@@ -24,9 +24,9 @@ from cluster.checkpoints import (
     write,
     writing,
 )
-from cluster.errors import NotWrittenError, UserError
-from cluster.manifest import seal
-from cluster.tensor_files import NotFiniteError, load_optimizer_tensors, optimizer_tensors
+from trainkit.errors import NotWrittenError, UserError
+from trainkit.manifest import seal
+from trainkit.tensor_files import NotFiniteError, load_optimizer_tensors, optimizer_tensors
 
 
 def written(run: Path, name: str, step: int) -> Path:
@@ -199,6 +199,6 @@ def test_a_file_that_may_not_be_read_is_not_to_be_removed(tmp_path: Path, monkey
         raise PermissionError(13, "Permission denied", str(path))
 
     folder = written(tmp_path, "checkpoint_1", 10)
-    monkeypatch.setattr("cluster.checkpoints.load_file", refused)
+    monkeypatch.setattr("trainkit.checkpoints.load_file", refused)
     with pytest.raises(UserError, match=r"cannot be read: Permission denied$"):
         weights(folder / WEIGHTS)

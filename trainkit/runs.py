@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cluster.errors import UserError, did_you_mean
+from trainkit.errors import UserError, did_you_mean
 
 CONFIG_FILE = "config.yaml"
 RECORD_FILE = "run.json"  # who trained it, and with what (run_record.py)

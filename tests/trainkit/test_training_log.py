@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cluster import training_log
-from cluster.exported import Exported, Metric
-from cluster.training_log import FILE, TrainingLog, followed
+from trainkit import training_log
+from trainkit.exported import Metric
+from trainkit.training_log import FILE, TrainingLog, followed
 
 METRICS = {name: Metric("learning", "-", name) for name in ("step", "loss", "cost")}
 NEVER_S = 1e9
@@ -47,7 +47,7 @@ def test_a_thousand_rows_between_two_lines(tmp_path):
 
 
 def test_where_no_row_comes_what_is_done_is_told(tmp_path):
-    log = TrainingLog(tmp_path, 0, METRICS, dict[str, Exported]())
+    log = TrainingLog(tmp_path, 0, METRICS, lambda row: None)
     told, seen, tell = told_and_seen()
 
     def wait_for(start):
@@ -67,7 +67,7 @@ def test_where_no_row_comes_what_is_done_is_told(tmp_path):
 
 
 def test_rows_of_slow_updates_are_due_by_time(tmp_path, monkeypatch: pytest.MonkeyPatch):
-    log = TrainingLog(tmp_path, 0, METRICS, dict[str, Exported]())
+    log = TrainingLog(tmp_path, 0, METRICS, lambda row: None)
     monkeypatch.setattr(training_log, "ROW_S", NEVER_S)
     assert [step for step in range(1, 11) if log.due(step, 5)] == [5, 10]
     monkeypatch.setattr(training_log, "ROW_S", 0.0)

@@ -1,6 +1,6 @@
 import pytest
 
-from cluster.schedule import warm_up_and_cosine
+from trainkit.schedule import warm_up_and_cosine
 
 
 def test_the_learning_rate_by_hand():

@@ -16,7 +16,7 @@ from typing import Any, cast
 
 import tyro
 
-from cluster.errors import UserError, did_you_mean
+from trainkit.errors import UserError, did_you_mean
 
 # Ray prints these among our lines, though what lost the process is told with what becomes of it: by the supervisor of
 # apex-ray, and by Ray Train.

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from cluster.errors import UserError
+from trainkit.errors import UserError
 
 MANIFEST = "manifest.json"
 

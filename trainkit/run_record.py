@@ -16,8 +16,8 @@ from typing import Any
 
 import psutil
 
-from cluster.errors import UserError
-from cluster.runs import RECORD_FILE, atomic_write, read_record
+from trainkit.errors import UserError
+from trainkit.runs import RECORD_FILE, atomic_write, read_record
 
 PACKAGES = ("apex-ray", "ray", "torch", "numpy", "gymnasium", "ale-py", "stable-retro")
 SOURCE = Path(__file__).parents[1]

@@ -15,9 +15,9 @@ from typing import Any, Generic, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from cluster.config_schema import Schema
-from cluster.config_yaml import compose, construct, dump, read_mapping
-from cluster.errors import UserError, did_you_mean
+from trainkit.config_schema import Schema
+from trainkit.config_yaml import compose, construct, dump, read_mapping
+from trainkit.errors import UserError, did_you_mean
 
 M = TypeVar("M", bound=BaseModel)
 COMMAND_LINE = "command line"

@@ -9,9 +9,9 @@ from typing import Any, Literal
 import pytest
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
-from cluster.config import format_resolved, load_config, to_yaml
-from cluster.config_yaml import compose, construct, dump
-from cluster.errors import UserError
+from trainkit.config import format_resolved, load_config, to_yaml
+from trainkit.config_yaml import compose, construct, dump
+from trainkit.errors import UserError
 
 
 class Section(BaseModel):

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from cluster.errors import NotWrittenError
+from trainkit.errors import NotWrittenError
 
 
 class NotFiniteError(NotWrittenError):

@@ -8,7 +8,7 @@ from typing import Annotated
 import pytest
 from tyro.conf import Positional, subcommand
 
-from cluster.command_line import EXIT_MISTAKE, EXIT_NO_READER, next_steps, program, run
+from trainkit.command_line import EXIT_MISTAKE, EXIT_NO_READER, next_steps, program, run
 
 DEATH = (
     "A worker died or was killed while executing a task by an unexpected system error. To troubleshoot the problem, "

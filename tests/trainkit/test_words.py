@@ -2,7 +2,7 @@
 
 import pytest
 
-from cluster.words import plural, size
+from trainkit.words import plural, size
 
 
 @pytest.mark.parametrize(("count", "words"), [(0, "0 actors"), (1, "1 actor"), (2, "2 actors"), (1234, "1,234 actors")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from cluster.exported import Exported, Metric
+from trainkit.exported import Exported, Metric
 
 # Grafana's names of units; others are shown as a plain number with the unit beside the axis.
 UNITS = {"s": "s", "bytes": "bytes", "0 to 1": "percentunit"}
