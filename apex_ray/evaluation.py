@@ -12,6 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
+from apex_ray.agent.build import build_agent
+from apex_ray.agent.contract import State
+from apex_ray.agent.network import Inference
+from apex_ray.agent.policy import AgentPlayer
 from apex_ray.config.load import TRAINER, load_run_config
 from apex_ray.config.schema import ApexConfig, EnvConfig
 from apex_ray.envs.base import RecordsMovies, VectorEnv
@@ -21,7 +25,6 @@ from apex_ray.envs.rollout import StoppedError, play_episodes, replay_episode
 from apex_ray.envs.seeds import AFTERWARDS, EVALUATION, first_seed
 from apex_ray.learner.checkpoint import Counters, find, load_policy_weights, save_best
 from apex_ray.learner.checkpoint import misfit as checkpoint_misfit
-from apex_ray.networks.build import Inference, build_network
 from apex_ray.report.atari_scores import human_normalised
 from apex_ray.report.video import write_video
 from apex_ray.types import AnyArray, EnvSpec, EvaluationResult, IntArray, Weights
@@ -73,7 +76,9 @@ class Evaluator:
         self, config: ApexConfig, spec: EnvSpec, episodes: int, record: bool, seeds: range = EVALUATION
     ) -> None:
         self._config, self._spec, self._episodes = config, spec, episodes
-        self._policy = Inference(build_network(spec, config.network))
+        agent = build_agent(config, spec)
+        self._network = Inference(agent)
+        self._player = AgentPlayer(agent, self._network)
         envs = min(config.evaluation.envs, episodes)
         self._envs = make_envs(evaluation_env(config), envs, threads=1, render=record, in_order=True)
         self._seeds = seeds
@@ -86,12 +91,12 @@ class Evaluator:
         None when it was interrupted. Where time was up, the result has fewer episodes and says so.
         """
         started = time.monotonic()
-        self._policy.load(weights.params)
+        self._network.load(weights.params)
         e = self._config.evaluation
         # New starts for each evaluation.
         self._seed = first_seed(self._seeds, self._envs.num_envs, self._config.seed, weights.version)
         progress.begin("evaluation", self._episodes, e.max_s)
-        played = play_episodes(self._envs, self._policy, self._episodes, e.epsilon, self._seed, progress)
+        played = play_episodes(self._envs, self._player, self._episodes, e.epsilon, self._seed, progress)
         if progress.interrupted:
             return None
         self._best, self._cut_steps = played.best, played.cut_steps
@@ -121,7 +126,7 @@ class Evaluator:
         """
         progress.begin("video of the best episode", 0, None)
         epsilon = self._config.evaluation.epsilon
-        pictures = replay_episode(self._envs, self._policy, epsilon, self._seed, self._best, progress, self._cut_steps)
+        pictures = replay_episode(self._envs, self._player, epsilon, self._seed, self._best, progress, self._cut_steps)
         fps = 60 / self._spec.frame_skip if self._spec.frame_skip > 1 else 30
         if not isinstance(self._envs, RecordsMovies):
             write_video(pictures, path, fps)
@@ -218,12 +223,16 @@ class Policy:
     """Trained weights as a function: what to do in each of E environments, or in one."""
 
     def __init__(self, spec: EnvSpec, config: ApexConfig, params: dict[str, AnyArray]) -> None:
-        self.spec, self._config = spec, config
-        self.q_values = Inference(build_network(spec, config.network))
-        self.q_values.load(params)
+        self.spec, self._config, agent = spec, config, build_agent(config, spec)
+        network = Inference(agent)
+        network.load(params)
+        self._player, self._rng = AgentPlayer(agent, network), np.random.default_rng(config.seed)
+        self.initial_state = agent.initial_state
 
     def __call__(self, observations: AnyArray) -> IntArray:
         """Greedy actions int64 [E] for observations [E, S, *F] as `make_envs` gives them, [] for one [S, *F].
+
+        An agent with a state, such as a memory, is asked by `act` instead.
 
         Where S is 1 its axis may be left out. UserError, with shape, dtype and range, for anything else: frames of
         another size, or numbers from 0 to 1 where the network was trained on pixels from 0 to 255.
@@ -241,8 +250,18 @@ class Policy:
                 f"expected {spec.frame_dtype} [E, {', '.join(map(str, one))}]{span}, or one without E, as make_envs "
                 "gives them"
             )
-        actions: IntArray = self.q_values(batch.astype(spec.frame_dtype)).argmax(1)
+        if self.initial_state(1):
+            raise UserError(f"policy of {spec.env_id} has a state; expected act(observations, state)")
+        actions, _ = self.act(batch.astype(spec.frame_dtype), {})
         return actions.reshape(()) if alone else actions
+
+    def act(self, observations: AnyArray, state: State) -> tuple[IntArray, State]:
+        """Greedy actions [E] for observations [E, S, *F] in a state, and the state after them.
+
+        `initial_state(E)` is that of environments whose episodes begin; agent.contract.begun puts some of them back.
+        """
+        greedy = np.zeros(len(observations), np.float32)
+        return self._player.act(observations, state, greedy, self._rng)
 
     def make_envs(self, num_envs: int = 1, render: bool = False) -> VectorEnv:
         """Environments with the preprocessing and the time limit of the run's evaluations (envs/base.py says how to

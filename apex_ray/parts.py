@@ -1,68 +1,73 @@
-"""Builds what acts from a run's configuration; serial.py and nodes/ put the same parts together."""
+"""Builds what acts from a run's configuration: serial/ and nodes/ put the same parts together."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from apex_ray.actor.actor import Actor, QFunction
-from apex_ray.actor.epsilon import actor_epsilons
-from apex_ray.actor.nstep import NStepWindow
-from apex_ray.actor.variable_client import VariableClient, Variables, VariableSource
+from apex_ray.agent.contract import Agent
+from apex_ray.agent.exploration import actor_epsilons
+from apex_ray.agent.network import Inference
+from apex_ray.agent.policy import Infer
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.base import VectorEnv
 from apex_ray.envs.make import make_envs
+from apex_ray.experience.actor import Actor
+from apex_ray.experience.variables import VariableClient, Variables, VariableSource
+from apex_ray.experience.window import ExperienceWindow
 from apex_ray.learner.hardware import resolve_device
-from apex_ray.networks.build import Inference, build_network
 from apex_ray.types import EnvSpec
 
 
-def build_inference(config: ApexConfig, spec: EnvSpec) -> Inference:
+def build_inference(config: ApexConfig, agent: Agent) -> Inference:
     """The network that acts: in each actor on its own cores, or central on its device."""
     a, device = config.actors, None
     if a.inference == "central":
         device = resolve_device(a.inference_device, "actors.inference_device")
-    return Inference(build_network(spec, config.network, seed=config.seed), a.bf16, device)
+    return Inference(agent, a.bf16, device, seed=config.seed)
 
 
-def local_inference(config: ApexConfig, spec: EnvSpec, source: VariableSource) -> tuple[QFunction, Variables]:
-    """A Q-function in this process for all groups of an actor, and what keeps it up to date."""
-    network, every = build_inference(config, spec), config.actors.weights_every_steps * config.actors.groups
+def local_inference(config: ApexConfig, agent: Agent, source: VariableSource) -> tuple[Infer, Variables]:
+    """A network in this process for all groups of an actor, and what keeps it up to date."""
+    network, every = build_inference(config, agent), config.actors.weights_every_steps * config.actors.groups
     return network, VariableClient(source, every, lambda w: network.load(w.params))
 
 
 def build_actors(
     config: ApexConfig,
     spec: EnvSpec,
+    agent: Agent,
     process: int,
     num_processes: int,
-    inference: tuple[QFunction, Variables],
+    inference: tuple[Infer, Variables],
     generation: int = 0,
     restarts: int = 0,
     around: Callable[[VectorEnv], VectorEnv] = lambda envs: envs,
 ) -> list[Actor]:
-    """The actors of one process, one for each group of its environments, with one Q-function between them.
+    """The actors of one process, one for each group of its environments, with one network between them.
 
     `generation` counts how often the run was resumed, `restarts` the actors that were started before this one since,
     0 for the first of its number: no two processes of a run have the same seed. `around` wraps their environments.
     """
     a = config.actors
     num_envs, num_actors = a.envs_per_actor // a.groups, num_processes * a.groups
-    q_function, variables = inference
+    infer, variables = inference
 
     def build(index: int) -> Actor:
-        window = NStepWindow(
+        window = ExperienceWindow(
             spec,
+            agent.fields,
+            agent.outputs,
+            agent.priorities,
             num_envs,
             a.chunk_transitions,
-            config.td.n_step,
-            config.td.discount,
-            config.td.reward_clip,
+            config.td,
             config.env.terminal_on_life_loss,
         )
         return Actor(
             index,
+            agent,
             around(make_envs(config.env, num_envs, a.threads)),
-            q_function,
+            infer,
             window,
             actor_epsilons(index, num_actors, num_envs, a.epsilon_base, a.epsilon_alpha),
             variables,

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
+from apex_ray.agent.build import build_agent
 from apex_ray.config.schema import ApexConfig
+from apex_ray.fields import chunk_bytes, sample_bytes, stored
 from apex_ray.replay.memory import PrioritizedReplay
 from apex_ray.types import EnvSpec
 from trainkit.errors import UserError
 
+BESIDE_FIELDS_BYTES = 24  # of a step: priority and mark in a chunk; slot, generation and mass in a sample
 MAX_LEARNER_THREADS = 8  # of one update; more only wait for each other at the sizes of these networks
 
 
@@ -46,8 +49,7 @@ def resolve_sizes(config: ApexConfig, spec: EnvSpec, cores: int | None = None) -
             f"{actors * config.actors.groups * chunk}); raise it, or lower "
             f"actors.chunk_transitions or actors.envs_per_actor"
         )
-    frames = (horizon + spec.stack - 1 + n) * envs * spec.frame_bytes
-    sample = (spec.stack + n) * spec.frame_bytes + 42
+    fields = build_agent(config, spec).fields
     return Sizes(
         actors=actors,
         min_actors=min_actors,
@@ -55,9 +57,9 @@ def resolve_sizes(config: ApexConfig, spec: EnvSpec, cores: int | None = None) -
         learner_threads=threads,
         inference_cpus=inference_cpus,
         chunk_transitions=chunk,
-        chunk_bytes=frames + chunk * 26,
-        batch_bytes=config.learner.batch_size * sample,
-        replay_bytes=config.replay.shards * PrioritizedReplay.bytes_needed(spec, capacity, horizon, n),
+        chunk_bytes=envs * (chunk_bytes(stored(fields), horizon) + horizon * BESIDE_FIELDS_BYTES),
+        batch_bytes=config.learner.batch_size * (sample_bytes(stored(fields)) + BESIDE_FIELDS_BYTES),
+        replay_bytes=config.replay.shards * PrioritizedReplay.bytes_needed(fields, capacity, horizon),
     )
 
 

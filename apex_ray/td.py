@@ -17,9 +17,6 @@ Array = TypeVar("Array")
 # What happened on the step that left a position of a stream.
 CONTINUES, TERMINAL, TRUNCATED, RESET = 0, 1, 2, 3
 
-# Added to every |TD error|: with a priority of exactly 0 a transition would never be sampled again.
-PRIORITY_FLOOR = 1e-6
-
 
 def clip_rewards(rewards: AnyArray, limit: float | None) -> FloatArray:
     """Rewards limited to [-limit, limit] (Mnih et al. 2015); unchanged for None."""

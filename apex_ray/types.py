@@ -2,16 +2,16 @@
 
 Legend of shape letters, used in every docstring of the package:
     E  environments stepped together by one actor        B  samples in a batch
-    T  transitions of one stream in a chunk               S  frames in an observation (the stack)
+    T  steps of one stream in a chunk                     S  frames in an observation (the stack)
     n  steps of the n-step return                         A  actions
     F  frame shape: (H, W) gray, (C, H, W) colour, (D,) vector
-    W  frames that one sample needs: S + n, the stack before and n frames after
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 ByteArray = npt.NDArray[np.uint8]
-AnyArray = npt.NDArray[np.generic]
+AnyArray = npt.NDArray[Any]
 
 # A batch names slot s of replay shard i as i * SHARD_STRIDE + s, so that priorities find their way back.
 SHARD_STRIDE = 1 << 40
@@ -29,11 +29,12 @@ SHARD_STRIDE = 1 << 40
 
 @dataclass(frozen=True)
 class OwnCode:
-    """What another process needs to make an environment that is registered in this one (envs/own_code.py)."""
+    """What another process needs of a user's own code that this one knows (envs/own_code.py)."""
 
     path: tuple[str, ...]  # folders to import from
-    spec: bytes | None = None  # Gymnasium's EnvSpec, pickled
-    trouble: str = ""  # why it could not be
+    spec: bytes = b""  # Gymnasium's EnvSpec, or None where it has none, pickled
+    of_main: bytes = b""  # a script's own objects by name (dotted.py), pickled
+    trouble: str = ""  # why they could not be
 
 
 @dataclass(frozen=True)
@@ -89,47 +90,37 @@ class Step:
 class Chunk:
     """T consecutive steps of each of E streams with everything that sampling them needs, made by one actor.
 
-    Position t of a stream is slot t of `actions` etc. and frame S - 1 + t of `frames`. The S - 1 frames before it
-    complete its stack, the n frames after the last one hold the states that its return bootstraps from.
+    Step t of a stream stands at index `before + t` of a field, by that field's own `before` (fields.py).
     """
 
-    frames: AnyArray  # [E, T + S - 1 + n, *F]
-    actions: IntArray  # [E, T]
-    returns: FloatArray  # [E, T] n-step return, rewards clipped
-    discounts: FloatArray  # [E, T] gamma^m, 0 where the window ended in a terminal state
-    steps: ByteArray  # [E, T] m, the distance to the bootstrap state: n, or less at an episode's end
-    ages: ByteArray  # [E, T] min(steps since the episode's first observation, S - 1): how much of the stack is real
-    priorities: Float64Array  # [E, T] |TD error| by the actor's own Q-values; 0 marks a step that is no transition
+    fields: dict[str, AnyArray]  # [E, before + T + after, ...]
+    valid: BoolArray  # [E, T] whether the step is a transition; an autoreset step is none
+    priorities: Float64Array  # [E, T] first |TD error|, by what the actor had computed anyway
     actor: int = 0  # who made it
     sequence: int = 0  # its running number with that actor
     version: int = 0  # of the weights that chose its last action
 
     @property
     def num_transitions(self) -> int:
-        return int(np.count_nonzero(self.priorities))
+        return int(np.count_nonzero(self.valid))
 
     @property
     def nbytes(self) -> int:
-        return sum(v.nbytes for v in vars(self).values() if isinstance(v, np.ndarray))
+        return sum(array.nbytes for array in (*self.fields.values(), self.valid, self.priorities))
 
 
 @dataclass
 class Batch:
-    """B sampled transitions. State t is frames[:, :S]; the bootstrap state is frames[b, steps[b] : steps[b] + S]."""
+    """B sampled steps."""
 
-    frames: AnyArray  # [B, S + n, *F]; empty where the learner has replay's frames (replay.frames = learner)
-    actions: IntArray  # [B]
-    returns: FloatArray  # [B]
-    discounts: FloatArray  # [B]
-    steps: ByteArray  # [B]
-    ages: ByteArray  # [B] how much of the state's stack is real, as in Chunk
+    fields: dict[str, AnyArray]  # [B, window, ...] or [B, ...]; without those that the learner's device has already
     weights: FloatArray  # [B] importance weights, largest of the batch is 1
     slots: IntArray  # [B] where in replay they are: shard * SHARD_STRIDE + slot
     generations: IntArray  # [B] how often that slot had been overwritten
 
     @property
     def nbytes(self) -> int:
-        return sum(v.nbytes for v in vars(self).values() if isinstance(v, np.ndarray))
+        return sum(a.nbytes for a in (*self.fields.values(), self.weights, self.slots, self.generations))
 
 
 @dataclass

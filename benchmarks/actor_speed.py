@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from apex_ray.agent.build import build_agent
+from apex_ray.agent.network import Inference
 from apex_ray.config.load import load
 from apex_ray.envs.make import make_envs
-from apex_ray.networks.build import Inference, build_network
 from apex_ray.parts import build_actors, local_inference
 from apex_ray.process import prepare_process
 from apex_ray.types import Weights
@@ -29,7 +30,8 @@ def actor_loop(groups: int) -> Callable[[], int]:
     """The loop of nodes/actor_node.py, chunks made and dropped; one round over all environments a call."""
     config = load("atari", [f"actors.envs_per_actor={ENVS}", f"actors.groups={groups}"]).config
     envs = make_envs(config.env, 1)
-    actors = build_actors(config, envs.spec, 0, 1, local_inference(config, envs.spec, NoWeights()))
+    agent = build_agent(config, envs.spec)
+    actors = build_actors(config, envs.spec, agent, 0, 1, local_inference(config, agent, NoWeights()))
     envs.close()
     for actor in actors:
         actor.start_step()
@@ -50,8 +52,8 @@ def main() -> None:
     envs = make_envs(config.env, ENVS)
     rng = np.random.default_rng(0)
     observations = envs.reset(0)
-    inference = Inference(build_network(envs.spec, config.network, seed=0))
-    as_configured = Inference(build_network(envs.spec, config.network, seed=0), config.actors.bf16)
+    agent = build_agent(config, envs.spec)
+    inference, as_configured = Inference(agent, seed=0), Inference(agent, config.actors.bf16, seed=0)
 
     def emulator() -> int:
         envs.send(rng.integers(envs.spec.num_actions, size=ENVS))
@@ -59,11 +61,11 @@ def main() -> None:
         return ENVS
 
     def bare_inference() -> int:
-        inference(observations)
+        inference(observations, {})
         return ENVS
 
     def bare_inference_as_configured() -> int:
-        as_configured(observations)
+        as_configured(observations, {})
         return ENVS
 
     figures = rates(

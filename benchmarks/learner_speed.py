@@ -11,6 +11,7 @@ import time
 import numpy as np
 import torch
 
+from apex_ray.agent.build import build_agent
 from apex_ray.config.load import load
 from apex_ray.learner.learner import Learner
 from apex_ray.process import keep_freed_memory
@@ -24,17 +25,15 @@ PLAIN = "as glibc does"
 
 def fixed_batch(size: int) -> Batch:
     rng = np.random.default_rng(0)
-    return Batch(
-        frames=rng.integers(0, 255, (size, 7, 84, 84), dtype=np.uint8),
-        actions=rng.integers(0, 6, size),
-        returns=rng.random(size, np.float32),
-        discounts=np.full(size, 0.97, np.float32),
-        steps=np.full(size, 3, np.uint8),
-        ages=np.full(size, 3, np.uint8),
-        weights=np.ones(size, np.float32),
-        slots=np.arange(size),
-        generations=np.zeros(size, np.int64),
-    )
+    fields = {
+        "frames": rng.integers(0, 255, (size, 7, 84, 84), dtype=np.uint8),
+        "actions": rng.integers(0, 6, size, dtype=np.int32),
+        "returns": rng.random(size, np.float32),
+        "discounts": np.full(size, 0.97, np.float32),
+        "steps": np.full(size, 3, np.uint8),
+        "ages": np.full(size, 3, np.uint8),
+    }
+    return Batch(fields, np.ones(size, np.float32), np.arange(size), np.zeros(size, np.int64))
 
 
 def measure(preset: str, overrides: list[str], keep: bool = True, seconds: float = 5.0) -> tuple[float, float]:
@@ -43,7 +42,7 @@ def measure(preset: str, overrides: list[str], keep: bool = True, seconds: float
     if keep:
         keep_freed_memory()
     config = load(preset, overrides).config
-    learner, batch = Learner(SPEC, config), fixed_batch(config.learner.batch_size)
+    learner, batch = Learner(build_agent(config, SPEC), config), fixed_batch(config.learner.batch_size)
     for _ in range(3):
         learner.update(batch)
     done, started, faults = 0, time.perf_counter(), _page_faults()

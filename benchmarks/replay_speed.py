@@ -8,6 +8,7 @@ import numpy as np
 import psutil
 import ray
 
+from apex_ray.agent.build import build_agent
 from apex_ray.config.load import load
 from apex_ray.nodes import replay_node
 from apex_ray.nodes.batch_source import BatchSource
@@ -24,19 +25,20 @@ from benchmarks.table import rates, show
 BATCH, CAPACITY, HORIZON, STREAMS, N = 512, 500_000, 100, 16, 3
 PEERS_CAPACITY = 100_000
 SPEC = EnvSpec("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
+FIELDS = build_agent(load("atari").config, SPEC).fields
 
 
 def make_chunk(rng: np.random.Generator) -> Chunk:
     shape = (STREAMS, HORIZON)
-    return Chunk(
-        frames=rng.integers(0, 255, (STREAMS, HORIZON + SPEC.stack - 1 + N, 84, 84), dtype=np.uint8),
-        actions=rng.integers(0, 6, shape),
-        returns=rng.random(shape, np.float32),
-        discounts=np.full(shape, 0.97, np.float32),
-        steps=np.full(shape, N, np.uint8),
-        ages=np.full(shape, SPEC.stack - 1, np.uint8),
-        priorities=rng.random(shape) + 0.01,
-    )
+    fields = {
+        "frames": rng.integers(0, 255, (STREAMS, HORIZON + SPEC.stack - 1 + N, 84, 84), dtype=np.uint8),
+        "actions": rng.integers(0, 6, shape, dtype=np.int32),
+        "returns": rng.random(shape, np.float32),
+        "discounts": np.full(shape, 0.97, np.float32),
+        "steps": np.full(shape, N, np.uint8),
+        "ages": np.full(shape, SPEC.stack - 1, np.uint8),
+    }
+    return Chunk(fields, np.ones(shape, bool), rng.random(shape) + 0.01)
 
 
 def in_process() -> tuple[dict[str, float], float]:
@@ -44,11 +46,11 @@ def in_process() -> tuple[dict[str, float], float]:
     rng = np.random.default_rng(0)
     chunks = [make_chunk(rng) for _ in range(4)]
     before = psutil.Process().memory_info().rss
-    memory = PrioritizedReplay(SPEC, CAPACITY, HORIZON, N, alpha=0.6, seed=0)
+    memory = PrioritizedReplay(FIELDS, CAPACITY, HORIZON, alpha=0.6, seed=0)
     for i in range(CAPACITY // (HORIZON * STREAMS) + 1):
         memory.add(chunks[i % 4])
     resident = (psutil.Process().memory_info().rss - before) / memory.size
-    source = memory._store.all.reshape(-1)
+    source = memory._windows["frames"].all.reshape(-1)
     size = BATCH * (SPEC.stack + N) * SPEC.frame_bytes
     turn = iter(range(10**9))
 
@@ -82,11 +84,11 @@ def into_the_learner(shards: int, seconds: float = 5.0) -> float:
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=store)
     try:
         node = remote(num_cpus=0, concurrency_groups=replay_node.concurrency_groups(1))(ReplayNode)
-        nodes = [node.remote(config, SPEC, sizes, i) for i in range(shards)]
+        nodes = [node.remote(config, FIELDS, sizes, i) for i in range(shards)]
         rng = np.random.default_rng(0)
         for i in range(config.replay.min_transitions // (HORIZON * STREAMS) + shards):
             ray.get(nodes[i % shards].add.remote(make_chunk(rng)))
-        source, done, started = BatchSource(nodes, config, SPEC), 0, 0.0
+        source, done, started = BatchSource(nodes, config, FIELDS), 0, 0.0
         while not done or time.perf_counter() - started < seconds:
             if source.poll() is None:
                 continue

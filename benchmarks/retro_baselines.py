@@ -14,7 +14,7 @@ from apex_ray.config.load import load
 from apex_ray.envs import sonic
 from apex_ray.envs.make import make_envs
 from apex_ray.envs.rollout import play_episodes
-from apex_ray.envs.scripted import Jerk, mixture
+from apex_ray.envs.scripted import Jerk, Mixture
 from benchmarks.machine import ROOT, write
 
 EPISODES, ENVS, SEED = 20, 4, 900_000_000
@@ -43,7 +43,7 @@ def sonic_scores(preset: str) -> dict[str, Any]:
     figures: dict[str, Any] = {}
     for name, probabilities in PLAYERS.items():
         envs = make_envs(config.env, ENVS, in_order=True)
-        ends = play_episodes(envs, mixture(probabilities, SEED), CARTRIDGE_EPISODES, 0.0, SEED).stages
+        ends = play_episodes(envs, Mixture(probabilities, SEED), CARTRIDGE_EPISODES, 0.0, SEED).stages
         envs.close()
         figures[name] = _summary([e.score for e in ends], sum(e.completed for e in ends))
     if preset != "sonic_contest":
@@ -62,7 +62,7 @@ def airstriker_points() -> dict[str, float]:
     config = load("airstriker").config
     envs = make_envs(config.env, ENVS, in_order=True)
     actions = envs.spec.num_actions
-    played = play_episodes(envs, mixture([1 / actions] * actions, SEED), EPISODES, 0.0, SEED)
+    played = play_episodes(envs, Mixture([1 / actions] * actions, SEED), EPISODES, 0.0, SEED)
     envs.close()
     return _summary(played.returns)
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from apex_ray.agent.build import build_agent
 from apex_ray.config.load import load
 from apex_ray.envs.make import make_envs
 from apex_ray.learner.learner import Learner
@@ -19,7 +20,7 @@ from apex_ray.types import PriorityUpdate
 from benchmarks.actor_speed import ENVS, NoWeights
 from benchmarks.learner_speed import SPEC, fixed_batch
 from benchmarks.machine import ROOT, write
-from benchmarks.replay_speed import BATCH, HORIZON, STREAMS, N, make_chunk
+from benchmarks.replay_speed import BATCH, FIELDS, HORIZON, STREAMS, make_chunk
 from benchmarks.table import show
 
 REPEATS = 300
@@ -63,10 +64,11 @@ def actor() -> dict[str, float]:
     """One step of 32 games with the Nature network, a chunk every hundred steps."""
     config = load("atari", [f"actors.envs_per_actor={ENVS}"]).config
     envs = make_envs(config.env, 1)
-    (one,) = build_actors(config, envs.spec, 0, 1, local_inference(config, envs.spec, NoWeights()))
+    agent = build_agent(config, envs.spec)
+    (one,) = build_actors(config, envs.spec, agent, 0, 1, local_inference(config, agent, NoWeights()))
     envs.close()
     watch = Stopwatch()
-    watch.around("inference", one, "_q_function")
+    watch.around("inference", one, "_infer")
     watch.around("waiting for the emulator", one._envs, "recv")
     watch.around("starting the emulator", one._envs, "send")
     for method in ("observe", "decide", "result"):
@@ -83,12 +85,12 @@ def actor() -> dict[str, float]:
 def replay() -> dict[str, float]:
     """One sample of 512 and its new priorities; 100,000 transitions."""
     rng = np.random.default_rng(0)
-    memory = PrioritizedReplay(SPEC, 100_000, HORIZON, N, alpha=0.6, seed=0)
+    memory = PrioritizedReplay(FIELDS, 100_000, HORIZON, alpha=0.6, seed=0)
     for _ in range(100_000 // (HORIZON * STREAMS) + 1):
         memory.add(make_chunk(rng))
     watch = Stopwatch()
     watch.around("choosing slots in the tree", memory._tree, "sample")
-    watch.around("copying frames", memory._store, "gather")
+    watch.around("copying frames", memory._windows["frames"], "gather")
     watch.around("new priorities", memory, "update_priorities")
 
     def sample() -> None:
@@ -101,7 +103,7 @@ def replay() -> dict[str, float]:
 def learner(preset: str) -> dict[str, float]:
     """One update as the preset has it, by kind of operation (torch's profiler, time of each operation itself)."""
     config = load(preset, ["learner.compile=false"]).config
-    one, batch, repeats = Learner(SPEC, config), fixed_batch(config.learner.batch_size), 10
+    one, batch, repeats = Learner(build_agent(config, SPEC), config), fixed_batch(config.learner.batch_size), 10
     for _ in range(3):
         one.update(batch)
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:

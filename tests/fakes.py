@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -15,7 +15,9 @@ import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 
-from apex_ray.types import AnyArray, ByteArray, EnvSpec, IntArray, Step
+from apex_ray.agent.contract import State
+from apex_ray.agent.exploration import epsilon_greedy
+from apex_ray.types import AnyArray, ByteArray, EnvSpec, FloatArray, IntArray, Step
 
 IMAGE_SHAPE = (6, 6)
 
@@ -133,6 +135,21 @@ class CountingEnvs:
 
     def close(self) -> None:
         self.closed = True
+
+
+class QPlayer:
+    """A player (agent/policy.py) that is epsilon-greedy by a function of observations [E, S, *F] to values [E, A]."""
+
+    def __init__(self, q_function: Callable[[AnyArray], AnyArray]) -> None:
+        self._q_function = q_function
+
+    def initial_state(self, num_envs: int) -> State:
+        return {}
+
+    def act(
+        self, observations: AnyArray, state: State, epsilons: FloatArray, rng: np.random.Generator
+    ) -> tuple[IntArray, State]:
+        return epsilon_greedy(self._q_function(observations), epsilons, rng), {}
 
 
 class CountingEnv(gymnasium.Env[Any, Any]):

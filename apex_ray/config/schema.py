@@ -88,6 +88,8 @@ class EnvConfig(Section):
 class TdConfig(Section):
     """The learning target, shared by actor (initial priorities) and learner."""
 
+    objective: str = Field("dqn", description="what is learned: dqn, or your own as package.module:name")
+    objective_kwargs: dict[str, Any] = Field(default_factory=dict, description="of objectives that take some")
     n_step: PositiveInt = Field(3, le=50, description="steps of the return (Horgan: 3)")
     discount: float = Field(0.99, gt=0, le=1, description="gamma per agent step (Horgan: 0.99)")
     reward_clip: PositiveFloat | None = Field(1.0, description="rewards clipped to [-x, x]; null for none")
@@ -95,7 +97,10 @@ class TdConfig(Section):
 
 
 class NetworkConfig(Section):
-    torso: Literal["auto", "conv", "mlp"] = Field("auto", description="auto: conv for images, mlp for vectors")
+    torso: str = Field(
+        "auto", description="auto (conv for images, mlp for vectors), conv, mlp, or your own as package.module:name"
+    )
+    torso_kwargs: dict[str, Any] = Field(default_factory=dict, description="of torsos that take some")
     conv_channels: tuple[PositiveInt, ...] = (32, 64, 64)
     conv_kernels: tuple[PositiveInt, ...] = (8, 4, 3)
     conv_strides: tuple[PositiveInt, ...] = (4, 2, 1)
@@ -285,6 +290,9 @@ class ApexConfig(Section):
 
     name: str = "apex"
     seed: int = Field(1, ge=0)
+    agent: str = Field(
+        "q_learning", description="how to act and to learn: q_learning, or your own as package.module:name"
+    )
     mode: Literal["ray", "serial"] = Field("ray", description="serial: one process, deterministic, for debugging")
     runs_dir: str = Field("runs", description="folder that run folders are made in")
     env: EnvConfig

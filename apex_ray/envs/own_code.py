@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import os
 import sys
-from collections.abc import Iterable
-from pathlib import Path
 
 import cloudpickle
 import gymnasium
 
 from apex_ray.config.schema import EnvConfig
+from apex_ray.dotted import ELSEWHERE, MAIN, import_module, look_in, of_main
 from apex_ray.types import EnvSpec, OwnCode
-from trainkit.errors import UserError, did_you_mean
-
-ELSEWHERE = (
-    "on a cluster, send its folder along (apex-cluster submit, ray job submit --working-dir) or install it there"
-)
+from trainkit.errors import UserError
 
 
 def import_modules(config: EnvConfig) -> str:
@@ -28,54 +22,34 @@ def import_modules(config: EnvConfig) -> str:
     """
     look_in([os.getcwd()])
     for module in config.import_modules:
-        _import("env.import_modules", module)
+        import_module(module, "env.import_modules")
     module, colon, name = config.id.rpartition(":")
-    if not colon:
-        return config.id
-    _import(f"env.id = {config.id!r}", module)
+    if colon:
+        import_module(module, f"env.id = {config.id!r}")
     return name
 
 
-def look_in(folders: Iterable[str]) -> None:
-    """Import from these folders too, after all others: nothing in them hides an installed package."""
-    sys.path += [f for f in folders if f not in sys.path and os.path.exists(f)]
-    importlib.invalidate_caches()
-
-
-def _import(key: str, module: str) -> None:
-    try:
-        importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not (module == error.name or module.startswith(f"{error.name}.")):
-            raise UserError(
-                f"{key}: module {module!r} needs {error.name!r}, which is not installed ({error})"
-            ) from error
-        here = [p.stem for p in Path.cwd().glob("*.py")]
-        raise UserError(
-            f"{key}: no module {module!r} ({error}); looked in the current folder {os.getcwd()!r}, in PYTHONPATH and "
-            f"among what is installed; {ELSEWHERE}.{did_you_mean(module, here)}"
-        ) from error
-    except UserError:
-        raise
-    except Exception as error:
-        reason = (str(error).strip().splitlines() or ["no message"])[0]
-        raise UserError(f"{key}: module {module!r} does not import: {type(error).__name__}: {reason}") from error
-
-
 def packed(env_id: str) -> OwnCode:
-    """What another process needs to make the registered environment `env_id`, as it is known in this one."""
+    """What another process needs to make the registered environment `env_id`, as it is known in this one, and a
+    script's own objects that settings name.
+    """
     path = tuple(os.path.abspath(p) for p in sys.path)
     spec = gymnasium.registry.get(env_id)
-    if spec is None:  # ALE's and stable-retro's
-        return OwnCode(path)
-    if isinstance(spec.entry_point, str) and spec.entry_point.startswith("__main__:"):
+    if spec is not None and isinstance(spec.entry_point, str) and spec.entry_point.startswith(f"{MAIN}:"):
         # Another process has another __main__: the class itself is sent.
         name = spec.entry_point.partition(":")[2]
-        spec = dataclasses.replace(spec, entry_point=getattr(sys.modules["__main__"], name))
+        spec = dataclasses.replace(spec, entry_point=getattr(sys.modules[MAIN], name))
     try:
-        return OwnCode(path, cloudpickle.dumps(spec))
+        objects = cloudpickle.dumps(of_main)
     except Exception as error:  # pickle raises whatever an object's own code does
-        return OwnCode(path, trouble=f"{type(error).__name__}: {error}")
+        raise UserError(
+            f"{', '.join(of_main)}: can't be sent to other processes ({type(error).__name__}: {error}); put it into a "
+            f"module; {ELSEWHERE}"
+        ) from error
+    try:
+        return OwnCode(path, cloudpickle.dumps(spec), objects)
+    except Exception as error:
+        return OwnCode(path, of_main=objects, trouble=f"{type(error).__name__}: {error}")
 
 
 def unpack(env: EnvSpec) -> None:
@@ -84,16 +58,15 @@ def unpack(env: EnvSpec) -> None:
     if code is None:
         return
     look_in(code.path)
-    if env_id in gymnasium.registry:
-        return
     hint = f"put it into a module that registers it and name that, env.id=module:{env_id}; {ELSEWHERE}"
-    if code.trouble:
+    known = env_id in gymnasium.registry
+    if code.trouble and not known:
         raise UserError(
             f"env.id = {env_id!r}: its registration can't be sent to other processes ({code.trouble}); {hint}"
         )
-    if code.spec is None:
-        return
     try:
-        gymnasium.registry[env_id] = cloudpickle.loads(code.spec)
+        of_main.update(cloudpickle.loads(code.of_main) if code.of_main else {})
+        if not known and (spec := cloudpickle.loads(code.spec)) is not None:
+            gymnasium.registry[env_id] = spec
     except ImportError as error:
         raise UserError(f"env.id = {env_id!r}: its code is not on this machine ({error}); {hint}") from error

@@ -1,4 +1,4 @@
-"""Full episodes of a fixed policy, and the pictures of one of them."""
+"""Full episodes of a player with fixed weights, and the pictures of one of them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from apex_ray.agent.contract import begun
+from apex_ray.agent.policy import Player
 from apex_ray.envs.base import FilmsOne, VectorEnv
-from apex_ray.types import AnyArray, FloatArray, StageEnd, Step
+from apex_ray.types import AnyArray, StageEnd, Step
 
-QFunction = Callable[[AnyArray], FloatArray]  # observations [E, S, *F] -> Q-values [E, A]
 # Asked before every step of the environments with (episodes that ended, agent steps of all so far): whether to stop.
 Watch = Callable[[int, int], bool]
 
@@ -43,23 +44,24 @@ class _Ended:
     stage: StageEnd | None = None
 
 
-def _steps(envs: VectorEnv, q_function: QFunction, epsilon: float, seed: int) -> Iterator[Step]:
-    """Endless epsilon-greedy play, the same every time for the same policy and seed. The first step is the reset."""
+def _steps(envs: VectorEnv, player: Player, epsilon: float, seed: int) -> Iterator[Step]:
+    """Endless play, the same every time for the same player and seed. The first step is the reset."""
     rng = np.random.default_rng(seed)
     count = envs.num_envs
+    epsilons = np.full(count, epsilon, np.float32)
+    state = initial = player.initial_state(count)
     nothing = np.zeros(count, bool)
     step = Step(envs.reset(seed), np.zeros(count, np.float32), nothing, nothing, nothing, first=np.ones(count, bool))
     while True:
         yield step
-        q_values = q_function(step.observations)
-        explore = rng.random(count) < epsilon
-        random_actions = rng.integers(q_values.shape[1], size=count)
-        envs.send(np.where(explore, random_actions, q_values.argmax(1)))
+        actions, state = player.act(step.observations, state, epsilons, rng)
+        envs.send(actions)
         step = envs.recv()
+        state = begun(state, step.first, initial)
 
 
 def play_episodes(
-    envs: VectorEnv, q_function: QFunction, episodes: int, epsilon: float, seed: int, watch: Watch = never_stop
+    envs: VectorEnv, player: Player, episodes: int, epsilon: float, seed: int, watch: Watch = never_stop
 ) -> Episodes:
     """Play exactly `episodes` whole episodes and return their unclipped returns.
 
@@ -72,7 +74,7 @@ def play_episodes(
     quota = np.full(count, episodes // count) + (np.arange(count) < episodes % count)
     played, returns, lengths = np.zeros(count, np.int64), np.zeros(count), np.zeros(count, np.int64)
     ended: list[_Ended] = []
-    for at, step in enumerate(_steps(envs, q_function, epsilon, seed)):
+    for at, step in enumerate(_steps(envs, player, epsilon, seed)):
         returns += step.rewards
         lengths += 1
         returns[step.first], lengths[step.first] = 0.0, 0
@@ -105,7 +107,7 @@ def _counted(ended: list[_Ended], asked: int, cut_steps: int | None) -> Episodes
 
 def replay_episode(
     envs: VectorEnv,
-    q_function: QFunction,
+    player: Player,
     epsilon: float,
     seed: int,
     episode: tuple[int, int],
@@ -114,26 +116,26 @@ def replay_episode(
 ) -> Iterator[AnyArray]:
     """Play again with the same seed and give the pictures [H, W, 3] uint8 of one episode as it goes.
 
-    `envs`, `q_function` and `epsilon` as for `play_episodes`; `episode` is its `Episodes.best`. The environments must
-    be reproducible by seed, else it is another episode of the same policy. StoppedError when `watch` stops it; at
+    `envs`, `player` and `epsilon` as for `play_episodes`; `episode` is its `Episodes.best`. The environments must
+    be reproducible by seed, else it is another episode of the same player. StoppedError when `watch` stops it; at
     `cut_steps`, where `play_episodes` cut it, it ends.
 
     Playing twice costs less than keeping the pictures of every episode that might turn out the best: those of eight
     Atari games of half an hour are tens of gigabytes.
     """
     if not isinstance(envs, FilmsOne):
-        yield from _pictures(envs, q_function, epsilon, seed, episode, watch, cut_steps)
+        yield from _pictures(envs, player, epsilon, seed, episode, watch, cut_steps)
         return
     envs.film(episode[0])
     try:
-        yield from _pictures(envs, q_function, epsilon, seed, episode, watch, cut_steps)
+        yield from _pictures(envs, player, epsilon, seed, episode, watch, cut_steps)
     finally:
         envs.film(None)
 
 
 def _pictures(
     envs: VectorEnv,
-    q_function: QFunction,
+    player: Player,
     epsilon: float,
     seed: int,
     episode: tuple[int, int],
@@ -142,7 +144,7 @@ def _pictures(
 ) -> Iterator[AnyArray]:
     index, wanted = episode
     ended = 0
-    for at, step in enumerate(_steps(envs, q_function, epsilon, seed)):
+    for at, step in enumerate(_steps(envs, player, epsilon, seed)):
         if watch(ended, at * envs.num_envs):
             raise StoppedError
         if ended == wanted:

@@ -7,25 +7,28 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from apex_ray.agent.contract import State
 from apex_ray.envs.base import VectorEnv
-from apex_ray.envs.rollout import QFunction
-from apex_ray.types import AnyArray, FloatArray, StageEnd
+from apex_ray.types import AnyArray, FloatArray, IntArray, StageEnd
 
 RUN_STEPS, BACK_STEPS = 100, 70  # as in Nichol et al. 2018 (arXiv 1804.03720) and its code
 JUMP_PROBABILITY, JUMP_STEPS = 0.1, 4
 EXPLOIT_BIAS = 0.25
 
 
-def mixture(probabilities: Sequence[float], seed: int) -> QFunction:
-    """A player for envs/rollout.py that draws each action anew with these probabilities, whatever it sees."""
-    rng = np.random.default_rng(seed)
-    count = len(probabilities)
+class Mixture:
+    """A player that draws each action anew with fixed probabilities, whatever it sees."""
 
-    def q_values(observations: AnyArray) -> FloatArray:
-        drawn = rng.choice(count, size=len(observations), p=probabilities)
-        return np.eye(count, dtype=np.float32)[drawn]
+    def __init__(self, probabilities: Sequence[float], seed: int) -> None:
+        self._probabilities, self._rng = probabilities, np.random.default_rng(seed)
 
-    return q_values
+    def initial_state(self, num_envs: int) -> State:
+        return {}
+
+    def act(
+        self, observations: AnyArray, state: State, epsilons: FloatArray, rng: np.random.Generator
+    ) -> tuple[IntArray, State]:
+        return self._rng.choice(len(self._probabilities), size=len(observations), p=self._probabilities), {}
 
 
 @dataclass

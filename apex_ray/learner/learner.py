@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor
 
+from apex_ray.agent.contract import Agent
+from apex_ray.agent.network import from_arrays, multiplies_bf16, new_network, to_arrays
 from apex_ray.config.schema import ApexConfig, LearnerConfig
-from apex_ray.learner.frame_mirror import FrameMirror
+from apex_ray.fields import AGES
 from apex_ray.learner.hardware import page_lock, resolve_compile, resolve_device
-from apex_ray.learner.loss import split_states, td_errors, weighted_loss
+from apex_ray.learner.mirror import Mirror
 from apex_ray.learner.rmsprop import CentredRMSProp
-from apex_ray.networks.build import build_network, from_arrays, multiplies_bf16, to_arrays
-from apex_ray.types import AnyArray, Batch, EnvSpec, Float64Array, IntArray, Weights
+from apex_ray.replay.memory import Fresh, segments_of
+from apex_ray.types import AnyArray, Batch, Float64Array, Weights
 from trainkit.tensor_files import NotFiniteError, load_optimizer_tensors, optimizer_tensors
+
+WEIGHTS = "weights"  # importance weights, beside a batch's fields
 
 
 def build_optimizer(parameters: list[Tensor], config: LearnerConfig, device: torch.device) -> torch.optim.Optimizer:
@@ -24,51 +26,42 @@ def build_optimizer(parameters: list[Tensor], config: LearnerConfig, device: tor
     return CentredRMSProp(parameters, config.learning_rate, config.rmsprop_decay, config.epsilon)
 
 
-@dataclass
-class UpdateStats:
-    """Means over one batch."""
-
-    loss: float
-    td_error: float
-    q_mean: float
-    grad_norm: float
-
-
 class Learner:
-    def __init__(self, spec: EnvSpec, config: ApexConfig) -> None:
-        self._settings, self._config, self._spec, self._stack = config, config.learner, spec, spec.stack
-        self._double_q = config.td.double_q
+    def __init__(self, agent: Agent, config: ApexConfig) -> None:
+        self.agent, self._settings, self._config = agent, config, config.learner
         self.device = resolve_device(config.learner.device)
-        self.online = build_network(spec, config.network, seed=config.seed).to(self.device)
-        self.target = build_network(spec, config.network).to(self.device).requires_grad_(False)
+        self.online = new_network(agent, seed=config.seed).to(self.device)
+        self.target = new_network(agent).to(self.device).requires_grad_(False)
         self.target.load_state_dict(self.online.state_dict())
         self.optimizer = build_optimizer(list(self.online.parameters()), config.learner, self.device)
         self.updates = 0
         self._results = torch.empty(0)  # of the update under way
+        self._names: tuple[str, ...] = ()  # of its metrics
         self._diverged = ""  # why, once learning has
         cuda = self.device.type == "cuda"
         self._copies = torch.cuda.Stream(self.device) if cuda else None  # type: ignore[no-untyped-call]
         self._graphs = config.learner.cuda_graphs and cuda
         bf16 = config.learner.bf16
         self._bf16 = multiplies_bf16(self.device) if bf16 == "auto" else bf16
-        self._errors = td_errors
+        self._loss = agent.loss
         if resolve_compile(config.learner.compile, self.device):
-            self._errors = torch.compile(td_errors, mode="reduce-overhead" if self._graphs else None)
-        self._mirror: FrameMirror | None = None
+            self._loss = torch.compile(agent.loss, mode="reduce-overhead" if self._graphs else None)
+        self._mirror: Mirror | None = None
 
-    def update(self, batch: Batch) -> tuple[Float64Array, UpdateStats]:
-        """One gradient step; returns |TD errors| float64 [B] (before the step) and statistics."""
-        self.start_update(self.stage(batch))
+    def update(self, batch: Batch) -> tuple[Float64Array, dict[str, float]]:
+        """One gradient step; returns |TD errors| float64 [B] (before the step) and metrics."""
+        self.start_update(self.to_device(batch))
         return self.finish_update()
 
-    def stage(self, batch: Batch) -> list[Tensor]:
+    def to_device(self, batch: Batch) -> dict[str, Tensor]:
         """A batch on its way to the device. From pinned memory and on a stream of its own, beside a running update."""
-        arrays = (batch.steps, batch.actions, batch.returns, batch.discounts, batch.weights)
         with torch.cuda.stream(self._copies):  # nothing where there is no such stream
-            frames = self._mirror.gather(batch.slots, batch.ages) if self._mirror else self._to_device(batch.frames)
-            return [frames, *(self._to_device(a) for a in arrays)]
+            tensors = {name: self._transferred(array) for name, array in batch.fields.items()}
+            if self._mirror is not None:
+                tensors |= self._mirror.gather(batch.slots, batch.fields[AGES])
+            return {**tensors, WEIGHTS: self._transferred(batch.weights)}
 
-    def _to_device(self, array: AnyArray) -> Tensor:
+    def _transferred(self, array: AnyArray) -> Tensor:
         # Arrays out of shared memory are read-only; torch only warns about that, and nothing here writes to them.
         tensor = torch.as_tensor(array)
         return tensor if self._copies is None else tensor.pin_memory().to(self.device, non_blocking=True)
@@ -79,34 +72,32 @@ class Learner:
             page_lock(memory)
 
     def mirror_replay(self) -> None:
-        """Make room for all of replay's frames on the device; batches then come without. UserError for too little."""
-        config = self._settings
+        """Make room for all of replay's windowed fields on the device; batches then come without. UserError for too
+        little.
+        """
+        config, r = self._settings, self._settings.replay
         horizon = config.actors.chunk_transitions
-        segments = max(config.replay.capacity_transitions // config.replay.shards // horizon, 1)
-        self._mirror = FrameMirror(self._spec, config.replay.shards, segments, horizon, config.td.n_step, self.device)
+        segments = segments_of(r.capacity_transitions // r.shards, horizon)
+        self._mirror = Mirror(self.agent.fields, r.shards, segments, horizon, self.device)
 
-    def write_frames(self, shard: int, segments: IntArray, frames: AnyArray) -> None:
-        """What replay stored in `segments` [G] of a shard: frames [G, T + S - 1 + n, *F]."""
+    def write_mirror(self, shard: int, fresh: Fresh) -> None:
+        """What a shard has stored since the last time."""
         assert self._mirror is not None, "mirror_replay() comes first"
         with torch.cuda.stream(self._copies):
-            self._mirror.write(shard, segments, frames)
+            self._mirror.write(shard, fresh)
 
-    def start_update(self, staged: list[Tensor]) -> None:
-        """Launch one gradient step on what `stage` gave. A GPU works on while the caller does something else."""
+    def start_update(self, batch: dict[str, Tensor]) -> None:
+        """Launch one gradient step on what `to_device` gave. A GPU works on while the caller does something else."""
         if self._copies is not None:
             current = torch.cuda.current_stream(self.device)
             current.wait_stream(self._copies)
-            for tensor in staged:
+            for tensor in batch.values():
                 tensor.record_stream(current)  # its memory is not to be reused before this stream is done with it
-        frames, steps, actions, returns, discounts, weights = staged
-        states, next_states = split_states(frames, steps.long(), self._stack)
         if self._graphs:
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
-            errors, taken = self._errors(
-                self.online, self.target, states, actions, returns, discounts, next_states, self._double_q
-            )
-        loss = weighted_loss(errors, weights, self._config.huber_delta)
+            losses, priorities, metrics = self._loss(self.online, self.target, batch)
+        loss = (batch[WEIGHTS] * losses).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         grad_norm = torch.nn.utils.clip_grad_norm_(
@@ -116,18 +107,20 @@ class Learner:
         self.updates += 1
         if self.updates % self._config.target_every_updates == 0:
             self.target.load_state_dict(self.online.state_dict())
-        absolute = errors.detach().abs()
+        figures = {"loss": loss.detach(), "grad_norm": grad_norm, "td_error": priorities.mean(), **metrics}
+        self._names = tuple(figures)
         # One transfer for everything that goes back to the CPU.
-        summary = torch.stack([loss.detach(), absolute.mean(), taken.detach().mean(), grad_norm])
-        self._results = torch.cat([summary, absolute])
+        self._results = torch.cat([torch.stack(tuple(figures.values())), priorities])
 
-    def finish_update(self) -> tuple[Float64Array, UpdateStats]:
-        """Wait for the step: |TD errors| float64 [B] from before it, and statistics. NotFiniteError: it diverged."""
+    def finish_update(self) -> tuple[Float64Array, dict[str, float]]:
+        """Wait for the step: |TD errors| float64 [B] from before it, and metrics. NotFiniteError: it diverged."""
         values = self._results.double().cpu().numpy()
+        count = len(self._names)
+        metrics = {name: float(value) for name, value in zip(self._names, values[:count], strict=True)}
         if not np.isfinite(values).all():
-            self._diverged = f"the loss is {values[0]}, the gradient's norm {values[3]}"
+            self._diverged = f"the loss is {metrics['loss']}, the gradient's norm {metrics['grad_norm']}"
             raise self._divergence()
-        return values[4:], UpdateStats(*(float(v) for v in values[:4]))
+        return values[count:], metrics
 
     def _divergence(self) -> NotFiniteError:
         return NotFiniteError(

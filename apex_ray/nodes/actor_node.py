@@ -7,10 +7,11 @@ from typing import Any
 
 import ray
 
-from apex_ray.actor.actor import Actor
+from apex_ray.agent.build import build_agent
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs import watchdog
 from apex_ray.envs.own_code import unpack
+from apex_ray.experience.actor import Actor
 from apex_ray.nodes.flow import CallWindow, LatestCall
 from apex_ray.nodes.inference_node import CentralInference
 from apex_ray.nodes.lost import ending_with_its_processes
@@ -45,13 +46,21 @@ class ActorNode:
         prepare_process(settings.threads)
         watchdog.say_with(lambda text: metrics.say.remote(f"actor {self._index}: {text}"))
         unpack(self._spec)
+        agent = build_agent(self._config, self._spec)
         if central is None:
-            inference = local_inference(self._config, self._spec, RemoteSource(weights))
+            inference = local_inference(self._config, agent, RemoteSource(weights))
         else:
             remote = CentralInference(central)
             inference = remote, remote
         actors = build_actors(
-            self._config, self._spec, self._index, self._sizes.actors, inference, self._generation, self._restarts
+            self._config,
+            self._spec,
+            agent,
+            self._index,
+            self._sizes.actors,
+            inference,
+            self._generation,
+            self._restarts,
         )
         window = CallWindow(settings.chunks_in_flight * settings.groups)
 

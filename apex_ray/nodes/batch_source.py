@@ -12,10 +12,11 @@ import ray
 from ray import ObjectRef
 
 from apex_ray.config.schema import ApexConfig
-from apex_ray.nodes.batch_memory import BatchMemory
+from apex_ray.fields import Fields
+from apex_ray.nodes.batch_memory import BatchMemory, Layout
 from apex_ray.replay import shards as sharding
 from apex_ray.replay.memory import Fresh, Sample
-from apex_ray.types import AnyArray, Batch, EnvSpec
+from apex_ray.types import AnyArray, Batch
 
 POLL_S = 0.5  # of waiting for a batch, after which metrics are reported all the same
 IN_USE = 2  # batches that the learner holds at once: one in an update, one on its way to the device
@@ -31,21 +32,21 @@ class _Asked(NamedTuple):
 
 
 class BatchSource:
-    """Polled for batches; frames come through shared memory from shards on this machine, else in Ray's answers.
+    """Polled for batches; windowed fields come by shared memory from shards on this machine, else in Ray's answers.
 
-    A batch's frames are valid until the batch after the next is polled for.
+    A batch's windowed fields are valid until the batch after the next is polled for.
     """
 
     def __init__(
         self,
         shards: list[Any],
         config: ApexConfig,
-        spec: EnvSpec,
+        fields: Fields,
         mirror: Callable[[int, Fresh], None] | None = None,
         pin: Callable[[AnyArray], None] = lambda memory: None,
     ) -> None:
-        """`mirror` takes the frames new to a shard, where batches come without (replay.frames = learner); `pin`
-        prepares the shared memory for a device's transfers.
+        """`mirror` takes what is new to a shard of windowed fields, where batches come without (replay.frames =
+        learner); `pin` prepares the shared memory for a device's transfers.
         """
         self._shards, self._batch_size = shards, config.learner.batch_size
         self._beta, self._ahead = config.replay.beta, config.learner.prefetch_batches
@@ -60,19 +61,19 @@ class BatchSource:
         self._here = [False] * len(shards)  # shards that write into the memory
         self.waited_s = 0.0
         if mirror is None:
-            self._memory = self._share_memory(spec, config.td.n_step)
+            self._memory = self._share_memory(fields)
             if self._memory is not None:
-                pin(self._memory.frames)
+                for array in self._memory.arrays.values():
+                    pin(array)
 
-    def _share_memory(self, spec: EnvSpec, n_step: int) -> BatchMemory | None:
+    def _share_memory(self, fields: Fields) -> BatchMemory | None:
         """Memory that at least one shard could map, or None."""
-        shape = (self._slots, self._batch_size, spec.stack + n_step, *spec.frame_shape)
         try:
-            memory = BatchMemory(shape, spec.frame_dtype)
+            memory = BatchMemory(Layout(fields, self._slots, self._batch_size))
         except OSError:
             return None
         try:
-            self._here = ray.get([s.attach.remote(memory.path, shape, memory.dtype) for s in self._shards])
+            self._here = ray.get([s.attach.remote(memory.path, memory.layout) for s in self._shards])
         finally:
             memory.unlink()
         return memory if any(self._here) else None
@@ -120,14 +121,15 @@ class BatchSource:
         drawn = [(shard, shares[shard], sample) for shard, sample in enumerate(samples) if counts[shard]]
         return sharding.merge(drawn, sum(self._sizes), self._beta, self._joined(slot, counts, samples))
 
-    def _joined(self, slot: int, counts: list[int], samples: list[Sample]) -> AnyArray | None:
-        """The batch's frames in shared memory, those that came in answers copied beside the rest."""
+    def _joined(self, slot: int, counts: list[int], samples: list[Sample]) -> dict[str, AnyArray]:
+        """The batch's windowed fields in shared memory, those that came in answers copied beside the rest."""
         if self._mirror is not None or self._memory is None:
-            return None
-        frames: AnyArray = self._memory.frames[slot]
+            return {}
+        joined = {name: array[slot] for name, array in self._memory.arrays.items()}
         row = 0
         for count, sample, here in zip(counts, samples, self._here, strict=True):
             if not here:
-                frames[row : row + count] = sample.frames
+                for name, array in joined.items():
+                    array[row : row + count] = sample.fields[name]
             row += count
-        return frames
+        return joined

@@ -14,12 +14,17 @@ import numpy as np
 import ray
 from ray import ObjectRef
 
-from apex_ray.actor.variable_client import VariableClient
+from apex_ray.agent.build import build_agent
+from apex_ray.agent.contract import State
 from apex_ray.config.schema import ApexConfig
+from apex_ray.envs.own_code import unpack
+from apex_ray.experience.variables import VariableClient
 from apex_ray.nodes.weights_node import RemoteSource
 from apex_ray.parts import build_inference
 from apex_ray.process import prepare_process
-from apex_ray.types import AnyArray, EnvSpec, FloatArray
+from apex_ray.types import AnyArray, EnvSpec
+
+Answer = tuple[dict[str, AnyArray], State, int]  # the agent's outputs, the next state, the version of the weights
 
 
 class InferenceNode:
@@ -27,16 +32,17 @@ class InferenceNode:
 
     def __init__(self, config: ApexConfig, spec: EnvSpec, weights: Any, threads: int) -> None:
         self._thread = ThreadPoolExecutor(1, initializer=prepare_process, initargs=(threads,))
-        self._network = build_inference(config, spec)
+        unpack(spec)
+        self._network = build_inference(config, build_agent(config, spec))
         self._variables = VariableClient(RemoteSource(weights), 1, lambda w: self._network.load(w.params))
-        self._waiting: list[tuple[AnyArray, asyncio.Future[tuple[FloatArray, int]]]] = []
+        self._waiting: list[tuple[AnyArray, State, asyncio.Future[Answer]]] = []
         self._serving: asyncio.Task[None] | None = None
 
-    async def q_values(self, observations: AnyArray) -> tuple[FloatArray, int]:
-        """Observations [E, S, *F] -> (Q-values float32 [E, A], version of the weights they come from)."""
+    async def infer(self, observations: AnyArray, state: State) -> Answer:
+        """What the network gives for the E environments of an actor: observations [E, S, *F], state [E, ...]."""
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[tuple[FloatArray, int]] = loop.create_future()
-        self._waiting.append((observations, answer))
+        answer: asyncio.Future[Answer] = loop.create_future()
+        self._waiting.append((observations, state, answer))
         if self._serving is None or self._serving.done():
             self._serving = loop.create_task(self._serve())
         return await answer
@@ -47,34 +53,42 @@ class InferenceNode:
         while self._waiting:
             batch, self._waiting = self._waiting, []
             try:
-                q_values = await loop.run_in_executor(self._thread, self._infer, [o for o, _ in batch])
+                inputs = [o for o, _, _ in batch], [s for _, s, _ in batch]
+                outputs, after = await loop.run_in_executor(self._thread, self._infer, *inputs)
             except Exception as error:
-                for _, answer in batch:
+                for _, _, answer in batch:
                     answer.set_exception(error)
                 continue
             first = 0
-            for observations, answer in batch:
-                answer.set_result((q_values[first : first + len(observations)], self._variables.version))
+            for observations, _, answer in batch:
+                rows = slice(first, first + len(observations))
+                answer.set_result((_rows(outputs, rows), _rows(after, rows), self._variables.version))
                 first += len(observations)
 
-    def _infer(self, observations: list[AnyArray]) -> FloatArray:
+    def _infer(self, observations: list[AnyArray], states: list[State]) -> tuple[dict[str, AnyArray], State]:
         self._variables.step()
-        return self._network(observations[0] if len(observations) == 1 else np.concatenate(observations))
+        if len(observations) == 1:
+            return self._network(observations[0], states[0])
+        state = {name: np.concatenate([s[name] for s in states]) for name in states[0]}
+        return self._network(np.concatenate(observations), state)
+
+
+def _rows(arrays: dict[str, AnyArray], rows: slice) -> dict[str, AnyArray]:
+    return {name: array[rows] for name, array in arrays.items()}
 
 
 class CentralInference:
-    """An actor's side: its Q-function and its variable client in one, since weights never come here."""
+    """An actor's side: its inference and its variable client in one, since weights never come here."""
 
     def __init__(self, node: Any) -> None:
         self._node = node
         self.version = -1
 
-    def __call__(self, observations: AnyArray) -> FloatArray:
-        call: ObjectRef[Any] = self._node.q_values.remote(observations)
-        q_values: FloatArray
-        q_values, version = ray.get(call)
+    def __call__(self, observations: AnyArray, state: State) -> tuple[dict[str, AnyArray], State]:
+        call: ObjectRef[Answer] = self._node.infer.remote(observations, state)
+        outputs, after, version = ray.get(call)
         self.version = max(self.version, version)
-        return q_values
+        return outputs, after
 
     def step(self) -> None:
         """Nothing to fetch."""

@@ -11,14 +11,15 @@ from typing import Any
 
 import ray
 
+from apex_ray.agent.build import build_agent
 from apex_ray.config.schema import ApexConfig
+from apex_ray.envs.own_code import unpack
 from apex_ray.learner.checkpoint import Counters, load_checkpoint, save_checkpoint
 from apex_ray.learner.learner import Learner
 from apex_ray.nodes.batch_source import BatchSource
 from apex_ray.nodes.flow import CallWindow, LatestCall
 from apex_ray.process import prepare_process
 from apex_ray.replay import shards as sharding
-from apex_ray.replay.memory import Fresh
 from apex_ray.report.tally import LearnerReport, UpdateMeans
 from apex_ray.sizes import Sizes
 from apex_ray.types import EnvSpec
@@ -46,7 +47,8 @@ class LearnerNode:
                 "learner where the run was started"
             )
         prepare_process(self._sizes.learner_threads)
-        self._learner = Learner(self._spec, self._config)
+        unpack(self._spec)
+        self._learner = Learner(build_agent(self._config, self._spec), self._config)
         if self._config.replay.frames == "learner":
             self._learner.mirror_replay()
         if not resume:
@@ -55,7 +57,7 @@ class LearnerNode:
         self._learner.load_state(saved.online, saved.target, saved.optimizer, saved.counters.updates)
         return saved.counters
 
-    def run(self, shards: list[Any], weights: Any, metrics: Any) -> None:
+    def run(self, shards: list[Any], weights: Any, metrics_node: Any) -> None:
         """Learn until stopped. Raises whatever an update or a shard raised."""
         assert self._learner is not None, "prepare() comes first"
         learner, config = self._learner, self._config.learner
@@ -63,42 +65,39 @@ class LearnerNode:
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         batches = self._source(shards)
         priorities = CallWindow(2 * len(shards))
-        reporter = _Reporter(metrics, learner.updates)
+        reporter = _Reporter(metrics_node)
         self._publish(weights)
-        batch, staged = None, []
+        batch, tensors = None, dict[str, Any]()
         while True:
             if batch is None:
                 batch = batches.poll()
                 if batch is None:
                     reporter.maybe(learner.updates, batches.waited_s)
                     continue
-                staged = learner.stage(batch)
+                tensors = learner.to_device(batch)
             with self._updating:
-                learner.start_update(staged)
+                learner.start_update(tensors)
                 # A GPU is at work now: what is ready already goes to it meanwhile.
                 following = batches.poll(timeout_s=0.0)
                 if following is not None:
-                    staged = learner.stage(following)
-                errors, stats = learner.finish_update()
+                    tensors = learner.to_device(following)
+                errors, metrics = learner.finish_update()
             for shard, update in sharding.split(batch.slots, batch.generations, errors).items():
                 priorities.reserve()
                 priorities.add(shards[shard].update_priorities.remote(update))
             if learner.updates % config.publish_every_updates == 0:
                 self._publish(weights)
-            reporter.means.add(**vars(stats), samples=len(batch.actions))
+            reporter.means.add(metrics, samples=len(batch.slots))
             reporter.maybe(learner.updates, batches.waited_s)
             batch = following
 
     def _source(self, shards: list[Any]) -> BatchSource:
         learner = self._learner
         assert learner is not None, "prepare() comes first"
+        fields = learner.agent.fields
         if self._config.replay.frames == "replay":
-            return BatchSource(shards, self._config, self._spec, pin=learner.prepare_memory)
-
-        def mirror(shard: int, fresh: Fresh) -> None:
-            learner.write_frames(shard, fresh.segments, fresh.frames)
-
-        return BatchSource(shards, self._config, self._spec, mirror)
+            return BatchSource(shards, self._config, fields, pin=learner.prepare_memory)
+        return BatchSource(shards, self._config, fields, learner.write_mirror)
 
     def _publish(self, weights: Any) -> None:
         assert self._learner is not None
@@ -119,9 +118,9 @@ class LearnerNode:
 class _Reporter:
     """Sums up updates and reports them about once a second, one report in flight."""
 
-    def __init__(self, metrics: Any, updates: int) -> None:
+    def __init__(self, metrics: Any) -> None:
         self._metrics, self._call = metrics, LatestCall()
-        self._updates, self._waited_s, self._at = updates, 0.0, time.monotonic()
+        self._waited_s, self._at = 0.0, time.monotonic()
         self.means = UpdateMeans()
 
     def maybe(self, updates: int, waited_s: float) -> None:
@@ -133,7 +132,7 @@ class _Reporter:
             return
         report = LearnerReport(updates, waited_s - self._waited_s, now - self._at, self.means)
         self._call.start(self._metrics.learner.remote(report))
-        self._updates, self._waited_s, self._at, self.means = updates, waited_s, now, UpdateMeans()
+        self._waited_s, self._at, self.means = waited_s, now, UpdateMeans()
 
 
 GROUPS = {"control": 1}

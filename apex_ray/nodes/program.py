@@ -31,7 +31,8 @@ from typing import Any
 import ray
 from ray import ObjectRef
 
-from apex_ray.actor.epsilon import epsilon_ladder
+from apex_ray.agent.build import build_agent
+from apex_ray.agent.exploration import epsilon_ladder
 from apex_ray.config.schema import ApexConfig
 from apex_ray.learner.checkpoint import Counters
 from apex_ray.nodes import learner_node, replay_node
@@ -141,6 +142,7 @@ class Program:
     def _start_shards(self) -> list[Any]:
         """All shards; the first counts inserts and samples for all of them."""
         count, shards = self._config.replay.shards, list[Any]()
+        fields = build_agent(self._config, self._spec).fields
         for shard in range(count):
             bundle = ("replay", shard - 1) if shard else ("learner+replay-0", 0)
             replay = remote(
@@ -150,7 +152,7 @@ class Program:
                 scheduling_strategy=self._placement.of(*bundle),
                 **self._in_place,
             )(ReplayNode)
-            shards.append(replay.remote(self._config, self._spec, self._sizes, shard, shards[0] if shards else None))
+            shards.append(replay.remote(self._config, fields, self._sizes, shard, shards[0] if shards else None))
         return shards
 
     def _start_evaluator(self) -> Any:

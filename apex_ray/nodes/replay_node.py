@@ -10,19 +10,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import ray
 
 from apex_ray.config.schema import ApexConfig
+from apex_ray.fields import Fields
 from apex_ray.nodes import batch_memory
 from apex_ray.nodes.limit import Limit, LimitElsewhere, OwnLimit
 from apex_ray.replay.build import build_limiter, build_replay
 from apex_ray.replay.memory import Sample
 from apex_ray.replay.saving import load_replay, save_replay
 from apex_ray.sizes import Sizes
-from apex_ray.types import AnyArray, Chunk, EnvSpec, PriorityUpdate
+from apex_ray.types import AnyArray, Chunk, PriorityUpdate
 
-FRESH_BYTES = 32 * 2**20  # of new frames in one answer, about
+FRESH_BYTES = 32 * 2**20  # of what is new to the mirror in one answer, about
 SAVED_WITH_NO_CHECKPOINT = -1
 
 
@@ -50,15 +50,15 @@ class ReplayNode:
     all of them see which batch is drawn, and the learner knows what each holds.
     """
 
-    def __init__(self, config: ApexConfig, spec: EnvSpec, sizes: Sizes, shard: int, keeper: Any = None) -> None:
-        """`keeper`: the shard that counts for all; None: this one."""
-        self._memory = build_replay(config, spec, shard)
+    def __init__(self, config: ApexConfig, fields: Fields, sizes: Sizes, shard: int, keeper: Any = None) -> None:
+        """`fields` are the agent's; `keeper` is the shard that counts for all, None: this one."""
+        self._memory = build_replay(config, fields, shard)
         self._own = OwnLimit(build_limiter(config, sizes.chunk_transitions)) if keeper is None else None
         self._limit: Limit = self._own or LimitElsewhere(keeper)
         self._lock = threading.Lock()
         self._waiting: dict[str, float] = {}  # what waits for the limit, since when
-        self._batches: AnyArray | None = None
-        self._fresh_limit = max(FRESH_BYTES // self._memory.segment_bytes, 1)
+        self._batches: dict[str, AnyArray] | None = None
+        self._fresh_limit = max(FRESH_BYTES // max(self._memory.segment_bytes, 1), 1)
 
     @ray.method(concurrency_group="insert")
     def add(self, chunk: Chunk) -> int:
@@ -72,14 +72,14 @@ class ReplayNode:
     def sample(self, count: int, total: int, place: tuple[int, int] | None = None) -> Sample:
         """`count` transitions, or none where nothing is stored, once the limit allows `total` samples in all.
 
-        With `place`, (slot, first row) of the memory attached to, their frames are written there and the answer holds
-        none.
+        With `place`, (slot, first row) of the memory attached to, their windowed fields are written there and are not
+        in the answer.
         """
         out = None
         if place is not None:
             assert self._batches is not None, "attach() comes first"
             slot, row = place
-            out = self._batches[slot, row : row + count]
+            out = {name: array[slot, row : row + count] for name, array in self._batches.items()}
         with self._noted("a sample"):
             while not self._limit.may_sample(total):
                 pass
@@ -87,11 +87,11 @@ class ReplayNode:
             if not self._memory.size:
                 count, out = 0, None
             sample = self._memory.sample(count, out)
-        return sample if out is None else replace(sample, frames=out[:0])
+        return replace(sample, fields={n: array for n, array in sample.fields.items() if n not in (out or {})})
 
     @ray.method(concurrency_group="sample")
     def sample_mirrored(self, count: int, total: int) -> Sample:
-        """As `sample`, with the frames that the learner's mirror lacks instead of those of the transitions.
+        """As `sample`, with what the learner's mirror lacks of windowed fields instead of those of the samples.
 
         Where these are many, some of them come alone, and no transitions. Answers must be used in the order of the
         calls: each holds what is new since the one before.
@@ -103,7 +103,7 @@ class ReplayNode:
         with self._lock:
             fresh = memory.take_fresh(self._fresh_limit)
             whole = allowed and not memory.unsent and memory.size
-            return replace(memory.sample(count if whole else 0, frames=False), fresh=fresh)
+            return replace(memory.sample(count if whole else 0, windows=False), fresh=fresh)
 
     @contextmanager
     def _noted(self, what: str) -> Iterator[None]:
@@ -132,9 +132,9 @@ class ReplayNode:
             self._memory.update_priorities(update)
 
     @ray.method(concurrency_group="stats")
-    def attach(self, path: Path, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> bool:
+    def attach(self, path: Path, layout: batch_memory.Layout) -> bool:
         """Map the learner's batch memory; False where this shard is on another machine."""
-        self._batches = batch_memory.attach(path, shape, dtype)
+        self._batches = batch_memory.attach(path, layout)
         return self._batches is not None
 
     @ray.method(concurrency_group="stats")

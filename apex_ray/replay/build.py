@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from apex_ray.config.schema import ApexConfig
+from apex_ray.fields import Fields
 from apex_ray.replay.limiter import Limiter
 from apex_ray.replay.memory import PrioritizedReplay
-from apex_ray.types import EnvSpec
 
 
-def build_replay(config: ApexConfig, spec: EnvSpec, shard: int = 0) -> PrioritizedReplay:
+def build_replay(config: ApexConfig, fields: Fields, shard: int = 0) -> PrioritizedReplay:
+    """One of `replay.shards`, for an agent's fields."""
     r = config.replay
-    return PrioritizedReplay(
-        spec,
-        r.capacity_transitions // r.shards,
-        config.actors.chunk_transitions,
-        config.td.n_step,
-        r.alpha,
-        seed=config.seed + shard,
-    )
+    capacity, horizon = r.capacity_transitions // r.shards, config.actors.chunk_transitions
+    return PrioritizedReplay(fields, capacity, horizon, r.alpha, seed=config.seed + shard)
 
 
 def build_limiter(config: ApexConfig, chunk_transitions: int) -> Limiter:

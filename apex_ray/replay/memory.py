@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from apex_ray import rng
-from apex_ray.replay.frames import FrameStore
+from apex_ray.fields import AGES, Fields, chunk_bytes, stored, windowed
 from apex_ray.replay.sum_tree import SumTree
-from apex_ray.td import PRIORITY_FLOOR
-from apex_ray.types import AnyArray, ByteArray, Chunk, EnvSpec, Float64Array, FloatArray, IntArray, PriorityUpdate
+from apex_ray.replay.windows import WindowStore
+from apex_ray.types import AnyArray, Chunk, Float64Array, IntArray, PriorityUpdate
+
+# Added to every |TD error|: with a priority of exactly 0 a transition would never be sampled again.
+PRIORITY_FLOOR = 1e-6
 
 
 @dataclass
 class Fresh:
-    """Frames that were written since the last time somebody took them."""
+    """What was written of windowed fields since the last time somebody took it."""
 
     segments: IntArray  # [G] where, oldest first
-    frames: AnyArray  # [G, T + S - 1 + n, *F]
+    fields: dict[str, AnyArray]  # [G, before + T + after, ...]
 
 
 @dataclass
 class Sample:
-    """B transitions drawn from one replay, with the masses that their probabilities follow from."""
+    """B steps drawn from one replay, with the masses that their probabilities follow from."""
 
-    frames: AnyArray  # [B, S + n, *F], or empty where the caller has them
-    actions: IntArray  # [B]
-    returns: FloatArray  # [B]
-    discounts: FloatArray  # [B]
-    steps: ByteArray  # [B]
-    ages: ByteArray  # [B]
-    masses: Float64Array  # [B] priority^alpha
+    fields: dict[str, AnyArray]  # [B, window, ...] or [B, ...]; windowed ones only where they were asked for
+    masses: Float64Array  # [B] (priority + floor)^alpha
     slots: IntArray  # [B]
     generations: IntArray  # [B]
     total_mass: float  # of the replay they came from, when they were drawn
@@ -39,27 +38,29 @@ class Sample:
     fresh: Fresh | None = None
 
 
-class PrioritizedReplay:
-    """A ring of segments (one stream's T transitions each) with one leaf of a sum tree per slot.
+def segments_of(capacity: int, horizon: int) -> int:
+    """Segments of T = `horizon` steps in a replay of that capacity."""
+    return max(capacity // horizon, 1)
 
-    Autoreset steps take a slot of mass 0, which is never drawn. Eviction is first in, first out by segment.
+
+class PrioritizedReplay:
+    """A ring of segments (one stream's T steps each) with one leaf of a sum tree per slot.
+
+    Steps that are no transition take a slot of mass 0, which is never drawn. Eviction is first in, first out by
+    segment.
     """
 
-    def __init__(self, spec: EnvSpec, capacity: int, chunk_transitions: int, n_step: int, alpha: float, seed: int):
-        self._horizon = chunk_transitions
-        self.segments = max(capacity // chunk_transitions, 1)
-        self.capacity = slots = self.segments * chunk_transitions
-        self._alpha = alpha
+    def __init__(self, fields: Fields, capacity: int, horizon: int, alpha: float, seed: int):
+        self._horizon, self._alpha = horizon, alpha
+        self.segments = segments_of(capacity, horizon)
+        self.capacity = slots = self.segments * horizon
         self._rng = np.random.default_rng(seed)
-        self._store = FrameStore(
-            self.segments, chunk_transitions, spec.stack, n_step, spec.frame_shape, spec.frame_dtype
-        )
         self._tree = SumTree(slots)
-        self._actions = np.zeros(slots, np.int32)
-        self._returns = np.zeros(slots, np.float32)
-        self._discounts = np.zeros(slots, np.float32)
-        self._steps = np.zeros(slots, np.uint8)
-        self._ages = np.zeros(slots, np.uint8)
+        every = stored(fields)
+        self._windows = {name: WindowStore(field, self.segments, horizon) for name, field in windowed(every).items()}
+        self._slots: dict[str, AnyArray] = {
+            name: np.zeros((slots, *field.shape), field.dtype) for name, field in every.items() if not field.windowed
+        }
         self._generations = np.zeros(self.segments, np.int64)  # how often the segment was written
         self._valid = np.zeros(self.segments, np.int64)  # transitions in it
         self._cursor = 0
@@ -68,36 +69,35 @@ class PrioritizedReplay:
         self.stale_updates = 0
 
     @staticmethod
-    def bytes_needed(spec: EnvSpec, capacity: int, chunk_transitions: int, n_step: int) -> int:
+    def bytes_needed(fields: Fields, capacity: int, horizon: int) -> int:
         """What a full replay of this capacity occupies."""
-        segments = max(capacity // chunk_transitions, 1)
-        frames = FrameStore.bytes_per_segment(chunk_transitions, spec.stack, n_step, spec.frame_bytes)
-        slots = segments * chunk_transitions
-        tree = 2 * 8 * (1 << max(slots - 1, 1).bit_length())
-        return segments * (frames + 16) + slots * (4 + 4 + 4 + 1 + 1) + tree
+        segments = segments_of(capacity, horizon)
+        tree = 2 * 8 * (1 << max(segments * horizon - 1, 1).bit_length())
+        counts = 2 * np.dtype(np.int64).itemsize  # generations and transitions
+        return segments * (chunk_bytes(stored(fields), horizon) + counts) + tree
 
     @property
     def total_mass(self) -> float:
         return self._tree.total
 
+    def _masses(self, priorities: Float64Array) -> Float64Array:
+        """What each |TD error| weighs in the tree."""
+        masses: Float64Array = (priorities + PRIORITY_FLOOR) ** self._alpha
+        return masses
+
     def add(self, chunk: Chunk) -> int:
         """Store a chunk, overwriting the oldest segments; returns the transitions stored."""
-        added = 0
-        for e in range(len(chunk.actions)):
-            added += self._add_segment(chunk, e)
-        return added
+        masses = np.where(chunk.valid, self._masses(chunk.priorities), 0.0)
+        return sum(self._add_segment(chunk, masses[e], e) for e in range(len(masses)))
 
-    def _add_segment(self, chunk: Chunk, e: int) -> int:
+    def _add_segment(self, chunk: Chunk, masses: Float64Array, e: int) -> int:
         segment, first = self._cursor, self._cursor * self._horizon
-        slots = slice(first, first + self._horizon)
-        self._store.write(segment, chunk.frames[e])
-        self._actions[slots] = chunk.actions[e]
-        self._returns[slots] = chunk.returns[e]
-        self._discounts[slots] = chunk.discounts[e]
-        self._steps[slots] = chunk.steps[e]
-        self._ages[slots] = chunk.ages[e]
-        self._tree.set_range(first, chunk.priorities[e] ** self._alpha if self._alpha else chunk.priorities[e] > 0)
-        valid = int(np.count_nonzero(chunk.priorities[e]))
+        for name, store in self._windows.items():
+            store.write(segment, chunk.fields[name][e])
+        for name, array in self._slots.items():
+            array[first : first + self._horizon] = chunk.fields[name][e]
+        self._tree.set_range(first, masses)
+        valid = int(np.count_nonzero(chunk.valid[e]))
         self.size += valid - int(self._valid[segment])
         self._valid[segment] = valid
         self._generations[segment] += 1
@@ -107,8 +107,8 @@ class PrioritizedReplay:
 
     @property
     def segment_bytes(self) -> int:
-        """Of one segment's frames."""
-        return self._store.nbytes // self.segments
+        """Of one segment's windowed fields."""
+        return sum(store.all.nbytes for store in self._windows.values()) // self.segments
 
     @property
     def unsent(self) -> int:
@@ -120,24 +120,21 @@ class PrioritizedReplay:
         count = min(limit, self._unsent)
         segments = (self._cursor - self._unsent + np.arange(count)) % self.segments
         self._unsent -= count
-        return Fresh(segments, self._store.read(segments))
+        return Fresh(segments, {name: store.read(segments) for name, store in self._windows.items()})
 
-    def sample(self, count: int, out: AnyArray | None = None, frames: bool = True) -> Sample:
-        """`count` independent draws, probability proportional to priority^alpha. Replay must not be empty.
+    def sample(self, count: int, out: Mapping[str, AnyArray] | None = None, windows: bool = True) -> Sample:
+        """`count` independent draws, probability proportional to (priority + floor)^alpha. Replay must not be empty.
 
-        `out`: where to write their frames, a contiguous array [count, S + n, *F], instead of a new one. Without
-        `frames` there are none in the sample.
+        `out`: where to write the windowed fields, contiguous arrays [count, window, ...], instead of new ones.
+        Without `windows` they are not in the sample.
         """
         slots = self._tree.sample(count, self._rng)
-        ages = self._ages[slots]
-        shown = count if frames else 0
+        fields = {name: array[slots] for name, array in self._slots.items()}
+        if windows:
+            for name, store in self._windows.items():
+                fields[name] = store.gather(slots, fields[AGES], out[name] if out else None)
         return Sample(
-            frames=self._store.gather(slots[:shown], ages[:shown], out),
-            actions=self._actions[slots].astype(np.int64),
-            returns=self._returns[slots],
-            discounts=self._discounts[slots],
-            steps=self._steps[slots],
-            ages=ages,
+            fields=fields,
             masses=self._tree.get(slots),
             slots=slots,
             generations=self._generations[slots // self._horizon],
@@ -149,8 +146,7 @@ class PrioritizedReplay:
         """New priorities of sampled slots; those of slots overwritten since are dropped and counted."""
         current = self._generations[update.slots // self._horizon] == update.generations
         self.stale_updates += int(np.count_nonzero(~current))
-        masses = (update.priorities[current] + PRIORITY_FLOOR) ** self._alpha
-        self._tree.set(update.slots[current], masses)
+        self._tree.set(update.slots[current], self._masses(update.priorities[current]))
 
     def check_valid(self) -> None:
         """Raise AssertionError unless tree, counts and generations agree."""
@@ -162,15 +158,10 @@ class PrioritizedReplay:
 
     def state_arrays(self) -> dict[str, AnyArray]:
         """Everything needed to go on from here, as arrays (views of the live ones)."""
-        slots = np.arange(self.capacity)
         return {
-            "frames": self._store.all,
-            "masses": self._tree.get(slots),
-            "actions": self._actions,
-            "returns": self._returns,
-            "discounts": self._discounts,
-            "steps": self._steps,
-            "ages": self._ages,
+            **{f"fields/{name}": store.all for name, store in self._windows.items()},
+            **{f"fields/{name}": array for name, array in self._slots.items()},
+            "masses": self._tree.get(np.arange(self.capacity)),
             "generations": self._generations,
             "valid": self._valid,
             "cursor": np.asarray([self._cursor, self.stale_updates], np.int64),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,10 @@ def allocate(batch_size: int, masses: Sequence[float], rng: np.random.Generator)
 
 
 def merge(
-    samples: Sequence[tuple[int, float, Sample]], size: int, beta: float, frames: AnyArray | None = None
+    samples: Sequence[tuple[int, float, Sample]],
+    size: int,
+    beta: float,
+    joined: Mapping[str, AnyArray] | None = None,
 ) -> Batch:
     """One batch of samples from shards.
 
@@ -32,22 +35,18 @@ def merge(
         samples: (shard, probability with which that shard was chosen, its sample) of every shard drawn from.
         size: transitions in all shards.
         beta: of the importance weights.
-        frames: [B, S + n, *F] of all samples in this order, where they are joined already.
+        joined: fields [B, ...] of all samples in this order that are joined already.
 
     P(i) is the shard's probability times i's share of that shard's mass: exact even when the masses that the shards
     were chosen by are a little out of date.
 
     """
+    joined = joined or {}
     probability = [share * s.masses / s.total_mass for _, share, s in samples]
-    weights = importance_weights(_join(probability), size, beta)
+    names = [name for name in samples[0][2].fields if name not in joined]
     return Batch(
-        frames=_join([s.frames for _, _, s in samples]) if frames is None else frames,
-        actions=_join([s.actions for _, _, s in samples]),
-        returns=_join([s.returns for _, _, s in samples]),
-        discounts=_join([s.discounts for _, _, s in samples]),
-        steps=_join([s.steps for _, _, s in samples]),
-        ages=_join([s.ages for _, _, s in samples]),
-        weights=weights,
+        fields={**joined, **{name: _join([s.fields[name] for _, _, s in samples]) for name in names}},
+        weights=importance_weights(_join(probability), size, beta),
         slots=_join([shard * SHARD_STRIDE + s.slots for shard, _, s in samples]),
         generations=_join([s.generations for _, _, s in samples]),
     )

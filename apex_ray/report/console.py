@@ -16,7 +16,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from apex_ray.actor.epsilon import epsilon_ladder
+from apex_ray.agent.exploration import epsilon_ladder
 from apex_ray.config.schema import ApexConfig, StopConfig
 from apex_ray.report import terminal
 from apex_ray.report.metrics import ReturnsByBand

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,22 +15,21 @@ from apex_ray.types import EpisodeEnd, FloatArray
 
 @dataclass
 class UpdateMeans:
-    """Sums over updates, so that means over any stretch can be had."""
+    """Sums of metrics over updates, so that means over any stretch can be had."""
 
     updates: int = 0
     samples: int = 0
-    loss: float = 0.0
-    td_error: float = 0.0
-    q_mean: float = 0.0
-    grad_norm: float = 0.0
+    sums: dict[str, float] = field(default_factory=dict)
 
-    def add(self, loss: float, td_error: float, q_mean: float, grad_norm: float, samples: int) -> None:
-        self.updates += 1
+    def add(self, metrics: Mapping[str, float], samples: int, updates: int = 1) -> None:
+        self.updates += updates
         self.samples += samples
-        self.loss += loss
-        self.td_error += td_error
-        self.q_mean += q_mean
-        self.grad_norm += grad_norm
+        for name, value in metrics.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value
+
+    def means(self) -> dict[str, float]:
+        """By name; none before the first update."""
+        return {name: value / self.updates for name, value in self.sums.items()}
 
 
 @dataclass
@@ -98,9 +98,7 @@ class Tally:
         self.updates = report.updates
         self._learner_wait = (self._learner_wait[0] + report.waited_s, self._learner_wait[1] + report.elapsed_s)
         self._samples += report.means.samples
-        total = self._means
-        for name in vars(total):
-            setattr(total, name, getattr(total, name) + getattr(report.means, name))
+        self._means.add(report.means.sums, report.means.samples, report.means.updates)
 
     def row(self) -> dict[str, float]:
         """The metrics now; waiting times and update means cover the time since the last row."""
@@ -128,9 +126,7 @@ class Tally:
                 row[f"{name}_wait_fraction"] = min(waited / elapsed, 1.0)
         if self._lengths:
             row["episode_length_steps"] = float(np.mean(self._lengths))
-        if self._means.updates:
-            for name in ("loss", "td_error", "q_mean", "grad_norm"):
-                row[name] = getattr(self._means, name) / self._means.updates
+        row |= self._means.means()
         self._actor_wait = self._learner_wait = (0.0, 0.0)
         self._means = UpdateMeans()
         return row

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from apex_ray.actor.variable_client import VariableClient
+from apex_ray.agent.contract import Agent
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.action_log import ActionLog
 from apex_ray.envs.base import VectorEnv
+from apex_ray.experience.variables import VariableClient
 from apex_ray.parts import build_actors, build_inference
 from apex_ray.types import AnyArray, EnvSpec, Weights
 
@@ -46,19 +47,20 @@ class SerialProcess:
         self,
         config: ApexConfig,
         spec: EnvSpec,
+        agent: Agent,
         index: int,
         processes: int,
         generation: int,
         newest: Callable[[], Weights],
     ) -> None:
-        self._network = build_inference(config, spec)
+        self._network = build_inference(config, agent)
         self._source = LearnerSource(newest)
         self._weights = Weights(-1, {})
         every = config.actors.weights_every_steps * config.actors.groups
         self._variables = VariableClient(self._source, every, self._load_weights)
         self._logs: list[ActionLog] = []
         inference = self._network, self._variables
-        self.actors = build_actors(config, spec, index, processes, inference, generation, around=self._logged)
+        self.actors = build_actors(config, spec, agent, index, processes, inference, generation, around=self._logged)
 
     def _load_weights(self, weights: Weights) -> None:
         self._network.load(weights.params)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from apex_ray.actor.epsilon import epsilon_ladder
+from apex_ray.agent.build import build_agent
+from apex_ray.agent.exploration import epsilon_ladder
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs import watchdog
 from apex_ray.evaluation import BestKeeper
@@ -50,13 +51,14 @@ class SerialProgram:
         """Build the parts, from the newest checkpoint when resuming. UserError where it does not read."""
         config, spec, sizes = self._config, self._spec, self._sizes
         prepare_process(sizes.learner_threads)
-        self._learner = Learner(spec, config)
+        self._agent = build_agent(config, spec)
+        self._learner = Learner(self._agent, config)
         if resume:
             saved = load_checkpoint(self._run)
             self._learner.load_state(saved.online, saved.target, saved.optimizer, saved.counters.updates)
             self.counters = saved.counters
         c = self.counters
-        self._memory = build_replay(config, spec)
+        self._memory = build_replay(config, self._agent.fields)
         self._limiter = build_limiter(config, sizes.chunk_transitions)
         self._published = self._learner.weights()
         state = serial_state.load(self._run, c.updates, self._on_event) if resume else None
@@ -75,7 +77,7 @@ class SerialProgram:
     def _build_processes(self) -> list[SerialProcess]:
         count = self._sizes.actors
         return [
-            SerialProcess(self._config, self._spec, index, count, self._generation, self._newest)
+            SerialProcess(self._config, self._spec, self._agent, index, count, self._generation, self._newest)
             for index in range(count)
         ]
 
@@ -121,10 +123,10 @@ class SerialProgram:
 
     def update(self) -> None:
         batch = self.sample()
-        errors, stats = self._learner.update(batch)
+        errors, metrics = self._learner.update(batch)
         for update in sharding.split(batch.slots, batch.generations, errors).values():
             self._memory.update_priorities(update)
-        self._means.add(**vars(stats), samples=len(batch.actions))
+        self._means.add(metrics, samples=len(batch.slots))
         if self._learner.updates % self._config.learner.publish_every_updates == 0:
             self._published = self._learner.weights()
 

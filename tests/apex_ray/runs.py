@@ -1,5 +1,7 @@
 """Small configurations that tests of whole runs share."""
 
+import numpy as np
+
 from apex_ray.config.schema import ApexConfig
 
 
@@ -25,3 +27,12 @@ def cartpole(**sections):
     }
     merged = {k: {**v, **sections.pop(k, {})} for k, v in base.items()}
     return ApexConfig(**merged, **sections)
+
+
+def assert_same_batch(a, b):
+    """Every array of two batches is equal."""
+    assert a.fields.keys() == b.fields.keys()
+    for name in a.fields:
+        np.testing.assert_array_equal(a.fields[name], b.fields[name], err_msg=name)
+    for name in ("weights", "slots", "generations"):
+        np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)

@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 
+from apex_ray.agent.build import build_agent
 from apex_ray.cli import main
 from apex_ray.config.load import load
 from apex_ray.envs.make import probe
@@ -29,7 +30,7 @@ ENDLESS = {"id": "apex-tests/Counting-v0", "import_modules": ["tests.fakes"], "k
 def saved(tmp_path, config):
     """A run folder with untrained weights, and its learner."""
     run = create_run(tmp_path, config.name, to_yaml(config))
-    learner = Learner(probe(config.env), config)
+    learner = Learner(build_agent(config, probe(config.env)), config)
     save_checkpoint(run, Counters(updates=10), *learner.state(), keep=2)
     save_best(run, Counters(updates=10), learner.state()[0])
     return run, learner

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from apex_ray.agent.build import build_agent
 from apex_ray.cli import main
 from apex_ray.config.load import load
 from apex_ray.learner.checkpoint import Counters, save_best, save_checkpoint
@@ -55,7 +56,7 @@ SPEC = EnvSpec("CartPole-v1", (4,), "float32", 1, 2, 1)
 def saved_run(tmp_path, *overrides):
     config = load("cartpole", overrides).config
     run = create_run(tmp_path, "cartpole", to_yaml(config))
-    learner = Learner(SPEC, config)
+    learner = Learner(build_agent(config, SPEC), config)
     save_checkpoint(run, Counters(updates=10), *learner.state(), keep=2)
     save_checkpoint(run, Counters(updates=20), *learner.state(), keep=2)
     save_best(run, Counters(updates=10), learner.state()[0])
@@ -108,7 +109,7 @@ def test_unknown_checkpoints_are_listed(tmp_path, capsys):
 
 def test_only_the_newest_checkpoints_are_kept(tmp_path):
     run = saved_run(tmp_path)
-    learner = Learner(SPEC, load("cartpole").config)
+    learner = Learner(build_agent(load("cartpole").config, SPEC), load("cartpole").config)
     learner.online.requires_grad_(False)
     save_checkpoint(run, Counters(updates=30), *learner.state(), keep=2)
     names = sorted(p.name for p in (run / "checkpoints").iterdir())

@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 
-from apex_ray.actor.actor import Actor
-from apex_ray.actor.nstep import NStepWindow
-from apex_ray.actor.variable_client import VariableClient
-from apex_ray.learner.loss import split_states
+from apex_ray.agent.build import build_agent
+from apex_ray.agent.q_learning import split_states
+from apex_ray.config.schema import ApexConfig, EnvConfig, TdConfig
+from apex_ray.experience.actor import Actor
+from apex_ray.experience.variables import VariableClient
+from apex_ray.experience.window import ExperienceWindow
 from apex_ray.replay import shards
 from apex_ray.replay.memory import PrioritizedReplay
 from tests.fakes import CountingEnvs, Episode, Mark, decode, reward_of
@@ -30,10 +32,13 @@ class NoSource:
 def fill(image, stack, chunks, life):
     """A replay filled by one actor, and the actions that the environments were given."""
     envs = CountingEnvs(SCRIPTS, stack=stack, image=image)
-    window = NStepWindow(envs.spec, 3, HORIZON, N, GAMMA, 1.0, life)
-    q = lambda o: np.tile(np.float32([0, 1, 2]), (3, 1))  # noqa: E731
-    actor = Actor(0, envs, q, window, np.full(3, 0.5, np.float32), VariableClient(NoSource(), 10, None), seed=(1,))
-    memory = PrioritizedReplay(envs.spec, 3 * HORIZON * chunks, HORIZON, N, 0.6, seed=0)
+    td = TdConfig(n_step=N, discount=GAMMA, reward_clip=1.0)
+    agent = build_agent(ApexConfig(env=EnvConfig(id="counting"), td=td), envs.spec)
+    window = ExperienceWindow(envs.spec, agent.fields, agent.outputs, agent.priorities, 3, HORIZON, td, life)
+    infer = lambda o, state: ({"q_values": np.tile(np.float32([0, 1, 2]), (3, 1))}, state)  # noqa: E731
+    epsilons, variables = np.full(3, 0.5, np.float32), VariableClient(NoSource(), 10, None)
+    actor = Actor(0, agent, envs, infer, window, epsilons, variables, seed=(1,))
+    memory = PrioritizedReplay(agent.fields, 3 * HORIZON * chunks, HORIZON, 0.6, seed=0)
     stored = 0
     while stored < chunks:
         chunk = actor.start_step()
@@ -66,18 +71,18 @@ def test_what_the_learner_gets_is_what_happened(image, stack, life):
     every = np.flatnonzero(memory._tree.get(np.arange(memory.capacity)))
     memory._tree.sample = lambda count, rng: every  # all of them, once each
     drawn = memory.sample(len(every))
-    batch = shards.merge([(0, 1.0, drawn)], drawn.size, 0.4)
+    fields = shards.merge([(0, 1.0, drawn)], drawn.size, 0.4).fields
     import torch
 
-    states, after = split_states(torch.from_numpy(batch.frames), torch.from_numpy(batch.steps).long(), stack)
+    states, after = split_states(torch.from_numpy(fields["frames"]), torch.from_numpy(fields["steps"]), stack)
     seen = [[] for _ in SCRIPTS]
     for b in range(len(every)):
         env, episode, step, counter = decode(states[b, -1].numpy())
         seen[env].append((episode, step))
         total, discount, m = expected_transition(env, episode, step, counter, life)
-        assert (batch.returns[b], batch.discounts[b], batch.steps[b]) == (total, discount, m)
+        assert tuple(fields[name][b] for name in ("returns", "discounts", "steps")) == (total, discount, m)
         # the action the environment got when it showed this observation (one is sent for every counter from 1)
-        assert batch.actions[b] == envs.actions[counter - 1][env]
+        assert fields["actions"][b] == envs.actions[counter - 1][env]
         for k in range(stack):
             back = stack - 1 - k
             old = states[b, k].numpy()

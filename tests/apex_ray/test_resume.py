@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from apex_ray.agent.build import build_agent
 from apex_ray.cli import main
 from apex_ray.config.load import load_run_config
 from apex_ray.config.resume import FIXED, FREE, STORED, changes, refuse
@@ -36,7 +37,7 @@ def run(tmp_path):
     config = cartpole(**SERIAL, stop={"after_updates": 60})
     folder = create_run(tmp_path, "run", to_yaml(config))
     counters = Counters(updates=50, frames=900, time_s=61.0, best_return=20.5, generation=1)
-    save_checkpoint(folder, counters, *Learner(probe(config.env), config).state(), keep=2)
+    save_checkpoint(folder, counters, *Learner(build_agent(config, probe(config.env)), config).state(), keep=2)
     return folder
 
 
@@ -180,7 +181,7 @@ def test_a_run_that_diverges_keeps_its_good_checkpoints_and_goes_on_from_them(ru
 
 def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_used(run, capsys):
     config = load_run_config(run).config
-    state = Learner(probe(config.env), config).state()
+    state = Learner(build_agent(config, probe(config.env)), config).state()
     newest = save_checkpoint(run, Counters(updates=55, time_s=1.0), *state, keep=2)
     with (newest / "optimizer.safetensors").open("ab") as file:
         file.write(b"!")

@@ -8,7 +8,7 @@ from apex_ray.learner.checkpoint import load_checkpoint
 from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
 from apex_ray.training import train
-from tests.apex_ray.runs import cartpole
+from tests.apex_ray.runs import assert_same_batch, cartpole
 from trainkit.config import to_yaml
 from trainkit.runs import create_run
 
@@ -28,7 +28,8 @@ def run(config, count, tmp_path):
     insert, sample = program.insert, program.sample
 
     def watch_insert(chunk):
-        chunks.append((chunk.actor, chunk.sequence, chunk.frames.copy(), chunk.returns, chunk.priorities))
+        kept = {name: array.copy() for name, array in chunk.fields.items()}
+        chunks.append((chunk.actor, chunk.sequence, kept["frames"], kept["returns"], chunk.priorities))
         insert(chunk)
 
     def watch_sample():
@@ -49,8 +50,7 @@ def test_one_seed_gives_one_run_bit_for_bit(tmp_path):
         for x, y in zip(a[2:], b[2:], strict=True):
             np.testing.assert_array_equal(x, y)
     for a, b in zip(first[2], second[2], strict=True):
-        for x, y in zip(vars(a).values(), vars(b).values(), strict=True):
-            np.testing.assert_array_equal(x, y)
+        assert_same_batch(a, b)
     mine, same, different = (p.row() and p._learner.state()[0] for p, _, _ in (first, second, other))
     assert all(np.array_equal(mine[k], same[k]) for k in mine)
     assert not all(np.array_equal(mine[k], different[k]) for k in mine)

@@ -6,13 +6,13 @@ import pytest
 from apex_ray.config.schema import EnvConfig
 from apex_ray.envs.make import make_envs
 from apex_ray.envs.rollout import StoppedError, play_episodes, replay_episode
-from tests.fakes import CountingEnvs, Episode, Mark, decode, reward_of
+from tests.fakes import CountingEnvs, Episode, Mark, QPlayer, decode, reward_of
 
 SHORT, LONG = Episode(2), Episode(20, "truncated")
 
 
 def prefers(action, num_actions=3):
-    return lambda observations: np.eye(num_actions, dtype=np.float32)[[action] * len(observations)]
+    return QPlayer(lambda observations: np.eye(num_actions, dtype=np.float32)[[action] * len(observations)])
 
 
 def returns_of(env, lengths):
@@ -71,9 +71,9 @@ def test_the_policy_sees_each_observation_once():
 
     def policy(observations):
         seen.append([decode(f) for f in observations[:, -1]])
-        return prefers(0)(observations)
+        return np.eye(3, dtype=np.float32)[[0] * len(observations)]
 
-    play_episodes(CountingEnvs([[SHORT]]), policy, 2, 0.0, seed=1)
+    play_episodes(CountingEnvs([[SHORT]]), QPlayer(policy), 2, 0.0, seed=1)
     expected = [Mark(0, 0, 0, 1), Mark(0, 0, 1, 2), Mark(0, 0, 2, 3), Mark(0, 1, 0, 4), Mark(0, 1, 1, 5)]
     assert [marks[0] for marks in seen] == expected
 
@@ -162,12 +162,12 @@ def test_atari_is_the_same_game_when_played_again():
             last.append(observations.copy())
             return policy(observations)
 
-        return play_episodes(envs, watch, 4, 0.2, seed=3), last
+        return play_episodes(envs, QPlayer(watch), 4, 0.2, seed=3), last
 
     (once, frames), (again, frames_again) = play(), play()
     assert once == again and all(np.array_equal(a, b) for a, b in zip(frames, frames_again, strict=True))
     e, index = once.best
-    pictures = list(replay_episode(envs, policy, 0.2, 3, (e, index)))
+    pictures = list(replay_episode(envs, QPlayer(policy), 0.2, 3, (e, index)))
     assert len(pictures) == 41, "40 steps an episode and its start"
     assert all(picture.shape == (420, 320, 3) for picture in pictures), "in colours"
     assert (pictures[0] != pictures[-1]).any()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from apex_ray.envs.scripted import Jerk, mixture
+from apex_ray.envs.scripted import Jerk, Mixture
 from apex_ray.types import EnvSpec, StageEnd, Step
 
 RIGHT, LEFT, JUMP = range(3)
@@ -41,8 +41,8 @@ class Corridor:
 
 
 def test_mixture_draws_with_its_probabilities():
-    play = mixture([0.8, 0.0, 0.2], seed=1)
-    actions = play(np.zeros((10_000, 1, 1))).argmax(1)
+    player = Mixture([0.8, 0.0, 0.2], seed=1)
+    actions, _ = player.act(np.zeros((10_000, 1, 1)), {}, np.zeros(10_000), np.random.default_rng(0))
     shares = np.bincount(actions, minlength=3) / 10_000
     assert shares[1] == 0 and abs(shares[0] - 0.8) < 0.02, "5 standard deviations are 0.02"
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
+from apex_ray.agent.build import build_agent
 from apex_ray.learner import resumes
 from apex_ray.learner.checkpoint import (
     Counters,
@@ -18,7 +19,7 @@ from apex_ray.learner.checkpoint import (
 )
 from apex_ray.learner.learner import Learner
 from apex_ray.types import EnvSpec
-from tests.apex_ray.learner.test_loss import SPEC, make_batch, make_config
+from tests.apex_ray.learner.test_learner import make_batch, make_config, make_learner
 from trainkit.errors import NotWrittenError, UserError
 from trainkit.manifest import seal
 
@@ -34,7 +35,7 @@ FILES = (
 
 
 def trained(**settings):
-    learner = Learner(SPEC, make_config(optimizer="adam", **settings))
+    learner = make_learner(optimizer="adam", **settings)
     learner.update(make_batch(np.random.default_rng(0)))
     return learner
 
@@ -154,11 +155,11 @@ def test_diverged_weights_are_not_shown_to_actors_nor_saved():
 
 def test_once_diverged_nothing_is_saved_though_it_may_be_finite():
     learner, batch = trained(), make_batch(np.random.default_rng(1))
-    batch.returns[0] = np.inf
+    batch.fields["returns"][0] = np.inf
     for _ in range(2):
         with pytest.raises(UserError, match="diverged at update"):
             learner.update(batch)
-    learner.online.load_state_dict(Learner(SPEC, make_config()).online.state_dict())
+    learner.online.load_state_dict(make_learner().online.state_dict())
     with pytest.raises(UserError, match="diverged at update"):
         learner.state()
 
@@ -178,13 +179,14 @@ def test_the_optimizers_tensors_go_on_bit_for_bit_with_new_settings(tmp_path, op
             p.grad = torch.empty_like(p).copy_(torch.randn(p.shape, generator=generator))
         learner.optimizer.step()
 
-    whole = Learner(IMAGES, config)
+    whole = Learner(build_agent(config, IMAGES), config)
     step(whole, 1)
     save_checkpoint(tmp_path, Counters(updates=1), *whole.state(), keep=1)
     kept, changed = (
         config.learner.model_copy(update=update) for update in ({}, {"learning_rate": 1e-6, "epsilon": 1e-2})
     )
-    same, other = (Learner(IMAGES, config.model_copy(update={"learner": part})) for part in (kept, changed))
+    agent = build_agent(config, IMAGES)
+    same, other = (Learner(agent, config.model_copy(update={"learner": part})) for part in (kept, changed))
     found = load_checkpoint(tmp_path)
     for learner in (same, other):
         learner.load_state(found.online, found.target, found.optimizer, 1)

@@ -5,7 +5,9 @@ import pytest
 import ray
 import torch
 
-from apex_ray.learner.frame_mirror import FrameMirror
+from apex_ray.agent.build import build_agent
+from apex_ray.fields import Field
+from apex_ray.learner.mirror import Mirror
 from apex_ray.nodes import batch_memory, replay_node
 from apex_ray.nodes.batch_source import BatchSource
 from apex_ray.nodes.replay_node import ReplayNode
@@ -23,7 +25,7 @@ HORIZON, N = 5, 2
 class Elsewhere(ReplayNode):
     """A shard on another machine."""
 
-    def attach(self, path, shape, dtype):
+    def attach(self, path, layout):
         return False
 
 
@@ -36,15 +38,19 @@ def cluster():
 
 def chunk(rng, streams=4):
     shape = (streams, HORIZON)
-    return Chunk(
-        frames=rng.integers(0, 255, (streams, HORIZON + SPEC.stack - 1 + N, 4, 5), dtype=np.uint8),
-        actions=rng.integers(0, 2, shape),
-        returns=rng.random(shape, np.float32),
-        discounts=rng.random(shape, np.float32),
-        steps=np.full(shape, N, np.uint8),
-        ages=rng.integers(0, SPEC.stack, shape).astype(np.uint8),
-        priorities=rng.random(shape) + 0.01,
-    )
+    fields = {
+        "frames": rng.integers(0, 255, (streams, HORIZON + SPEC.stack - 1 + N, 4, 5), dtype=np.uint8),
+        "actions": rng.integers(0, 2, shape),
+        "returns": rng.random(shape, np.float32),
+        "discounts": rng.random(shape, np.float32),
+        "steps": np.full(shape, N, np.uint8),
+        "ages": rng.integers(0, SPEC.stack, shape).astype(np.uint8),
+    }
+    return Chunk(fields, np.ones(shape, bool), rng.random(shape))
+
+
+def fields_of(config):
+    return build_agent(config, SPEC).fields
 
 
 def settings(shards, frames="replay"):
@@ -62,11 +68,11 @@ def settings(shards, frames="replay"):
 
 
 def start(config, classes):
-    sizes, nodes = resolve_sizes(config, SPEC), []
+    sizes, fields, nodes = resolve_sizes(config, SPEC), fields_of(config), []
     groups = replay_node.concurrency_groups(len(classes))
     for i, c in enumerate(classes):
         node = ray.remote(num_cpus=0, concurrency_groups=groups)(c)
-        nodes.append(node.remote(config, SPEC, sizes, i, nodes[0] if nodes else None))
+        nodes.append(node.remote(config, fields, sizes, i, nodes[0] if nodes else None))
     return nodes
 
 
@@ -81,10 +87,11 @@ def frames_in(config, nodes, tmp_path, batch):
     frames = np.empty((len(batch.slots), SPEC.stack + N, 4, 5), np.uint8)
     for i, node in enumerate(nodes):
         ray.get(node.save.remote(tmp_path / f"{i}.safetensors"))
-        memory = build_replay(config, SPEC, i)
+        memory = build_replay(config, fields_of(config), i)
         load_replay(tmp_path / f"{i}.safetensors", memory)
         mine = batch.slots // SHARD_STRIDE == i
-        frames[mine] = memory._store.gather(batch.slots[mine] % SHARD_STRIDE, batch.ages[mine])
+        slots, ages = batch.slots[mine] % SHARD_STRIDE, batch.fields["ages"][mine]
+        frames[mine] = memory._windows["frames"].gather(slots, ages)
     return frames
 
 
@@ -95,7 +102,7 @@ def test_frames_through_shared_memory_and_through_answers(cluster, tmp_path, cla
     config, rng = settings(len(classes)), np.random.default_rng(0)
     nodes = start(config, classes)
     ray.get([node.add.remote(chunk(rng)) for node in nodes for _ in range(8)])
-    source = BatchSource(nodes, config, SPEC)
+    source = BatchSource(nodes, config, fields_of(config))
     assert (source._memory is not None) == (ReplayNode in classes)
     if source._memory is not None:
         assert not source._memory.path.exists(), "a killed learner would leave its memory behind"
@@ -103,9 +110,9 @@ def test_frames_through_shared_memory_and_through_answers(cluster, tmp_path, cla
     expected = frames_in(config, nodes, tmp_path, before)
     for _ in range(2 * config.learner.prefetch_batches):
         batch = next_batch(source)
-        np.testing.assert_array_equal(before.frames, expected)  # still whole while the next one is there
+        np.testing.assert_array_equal(before.fields["frames"], expected)  # still whole while the next one is there
         expected = frames_in(config, nodes, tmp_path, batch)
-        np.testing.assert_array_equal(batch.frames, expected)
+        np.testing.assert_array_equal(batch.fields["frames"], expected)
         before = batch
 
 
@@ -115,8 +122,8 @@ def test_a_mirror_has_the_frames_of_every_batch(cluster, tmp_path, monkeypatch, 
     config, rng = settings(shards, "learner"), np.random.default_rng(0)
     nodes = start(config, [ReplayNode] * shards)
     segments = config.replay.capacity_transitions // shards // HORIZON
-    mirror = FrameMirror(SPEC, shards, segments, HORIZON, N, torch.device("cpu"))
-    source = BatchSource(nodes, config, SPEC, lambda shard, fresh: mirror.write(shard, fresh.segments, fresh.frames))
+    mirror = Mirror(fields_of(config), shards, segments, HORIZON, torch.device("cpu"))
+    source = BatchSource(nodes, config, fields_of(config), mirror.write)
     ray.get([node.add.remote(chunk(rng)) for node in nodes for _ in range(8)])
     inserts = []
     for _ in range(20):
@@ -125,13 +132,14 @@ def test_a_mirror_has_the_frames_of_every_batch(cluster, tmp_path, monkeypatch, 
     ray.get(inserts)
     for _ in range(config.learner.prefetch_batches + 1):  # those asked for before the last insert
         batch = next_batch(source)
-    assert not len(batch.frames)
+    assert "frames" not in batch.fields
     expected = frames_in(config, nodes, tmp_path, batch)
-    np.testing.assert_array_equal(mirror.gather(batch.slots, batch.ages).numpy(), expected)
+    np.testing.assert_array_equal(mirror.gather(batch.slots, batch.fields["ages"])["frames"].numpy(), expected)
 
 
 def test_shared_memory_that_is_not_there(monkeypatch, tmp_path):
     monkeypatch.setattr(batch_memory, "SHARED_MEMORY", tmp_path / "none")
+    layout = batch_memory.Layout({"frames": Field("uint8", (3,), after=1)}, slots=2, batch_size=4)
     with pytest.raises(OSError):
-        batch_memory.BatchMemory((2, 3), "uint8")
-    assert batch_memory.attach(tmp_path / "none" / "x", (2, 3), np.dtype("uint8")) is None
+        batch_memory.BatchMemory(layout)
+    assert batch_memory.attach(tmp_path / "none" / "x", layout) is None

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 import ray
 
+from apex_ray.agent.build import build_agent
+from apex_ray.agent.network import to_arrays
 from apex_ray.envs.make import probe
-from apex_ray.networks.build import to_arrays
 from apex_ray.nodes.inference_node import InferenceNode
 from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.parts import build_inference
@@ -32,24 +33,25 @@ def node(monkeypatch):
 
 def test_requests_that_come_together_are_one_batch(node):
     config = cartpole(actors=CENTRAL)
-    local, passes = build_inference(config, probe(config.env)), []
+    local, passes = build_inference(config, build_agent(config, probe(config.env))), []
     network = node._network
 
-    def slow(observations):
+    def slow(observations, state):
         passes.append(len(observations))
         time.sleep(0.05)
-        return network(observations)
+        return network(observations, state)
 
     node._network = slow
     rng = np.random.default_rng(0)
     asked = [rng.normal(size=(e, 1, 4)).astype(np.float32) for e in (3, 1, 2, 5, 3)]
 
     async def ask():
-        return await asyncio.gather(*(node.q_values(observations) for observations in asked))
+        return await asyncio.gather(*(node.infer(observations, {}) for observations in asked))
 
-    for observations, (q_values, version) in zip(asked, asyncio.run(ask()), strict=True):
-        np.testing.assert_allclose(q_values, local(observations), rtol=1e-5, atol=1e-6)
-        assert version == -1
+    for observations, (outputs, state, version) in zip(asked, asyncio.run(ask()), strict=True):
+        expected, _ = local(observations, {})
+        np.testing.assert_allclose(outputs["q_values"], expected["q_values"], rtol=1e-5, atol=1e-6)
+        assert state == {} and version == -1
     assert sum(passes) == 14 and len(passes) == 1, "all five were waiting when the network was free"
 
 
@@ -58,11 +60,11 @@ def test_a_mistake_reaches_those_who_asked_and_nobody_else(node):
 
     async def ask():
         with pytest.raises(RuntimeError):
-            await node.q_values(bad)
-        return await node.q_values(good)
+            await node.infer(bad, {})
+        return await node.infer(good, {})
 
-    q_values, _ = asyncio.run(ask())
-    assert q_values.shape == (2, 2)
+    outputs, _, _ = asyncio.run(ask())
+    assert outputs["q_values"].shape == (2, 2)
 
 
 def test_it_takes_new_weights_and_a_run_learns_with_it(tmp_path):
@@ -82,18 +84,19 @@ def test_the_answers_change_with_the_weights():
     try:
         weights = ray.remote(num_cpus=0)(WeightsNode).remote()
         node = ray.remote(num_cpus=0)(InferenceNode).remote(config, spec, weights, 1)
-        observations = np.ones((2, 1, 4), np.float32)
-        start = to_arrays(build_inference(config, spec).network)
+        observations, agent = np.ones((2, 1, 4), np.float32), build_agent(config, spec)
+        start = to_arrays(build_inference(config, agent).network)
         ray.get(weights.publish.remote(3, [ray.put({k: v - 0.5 for k, v in start.items()})]))
-        before, version = ray.get(node.q_values.remote(observations))
+        before, _, version = ray.get(node.infer.remote(observations, {}))
         assert version == 3, "a node that is started anew must not act with the weights that a network begins with"
-        params = {k: np.array(v) + 0.5 for k, v in to_arrays(build_inference(config, spec).network).items()}
+        params = {k: np.array(v) + 0.5 for k, v in to_arrays(build_inference(config, agent).network).items()}
         ray.get(weights.publish.remote(7, [ray.put(params)]))
-        expected = build_inference(config, spec)
-        expected.load(params)
+        local = build_inference(config, agent)
+        local.load(params)
         while version < 7:
-            after, version = ray.get(node.q_values.remote(observations))
-        np.testing.assert_allclose(after, expected(observations), rtol=1e-5, atol=1e-6)
-        assert not np.allclose(before, after)
+            after, _, version = ray.get(node.infer.remote(observations, {}))
+        expected, _ = local(observations, {})
+        np.testing.assert_allclose(after["q_values"], expected["q_values"], rtol=1e-5, atol=1e-6)
+        assert not np.allclose(before["q_values"], after["q_values"])
     finally:
         ray.shutdown()

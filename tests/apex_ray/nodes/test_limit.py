@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from apex_ray.agent.build import build_agent
 from apex_ray.nodes import batch_source, limit
 from apex_ray.nodes.batch_source import BatchSource
 from apex_ray.nodes.replay_node import ReplayNode, concurrency_groups
@@ -41,11 +42,12 @@ class Feeder(threading.Thread):
         shape = (self._config.actors.envs_per_actor, self._config.actors.chunk_transitions)
         n = self._config.td.n_step
         # Masses of very different sizes, and steps that are no transitions.
-        priorities = self._scale * self._rng.random(shape) ** 8 * (self._rng.random(shape) > 0.1)
-        zeros = np.zeros(shape, np.uint8)
+        zeros, ones = np.zeros(shape, np.uint8), np.ones(shape, np.float32)
         frames = np.zeros((shape[0], shape[1] + n, 2), np.float32)
-        discounts = np.ones(shape, np.float32)
-        return Chunk(frames, zeros.astype(np.int64), discounts, discounts, zeros + n, zeros, priorities)
+        names = ("frames", "actions", "returns", "discounts", "steps", "ages")
+        fields = dict(zip(names, (frames, zeros, ones, ones, zeros + n, zeros), strict=True))
+        priorities = self._scale * self._rng.random(shape) ** 8
+        return Chunk(fields, self._rng.random(shape) > 0.1, priorities)
 
     def send(self):
         shard = self._shards[(self._index + self.sequence) % len(self._shards)]
@@ -88,16 +90,16 @@ def test_nothing_stands_still(shards, actors, envs, horizon, batch, minimum, rat
         },
         learner={"batch_size": batch},
     )
-    sizes = resolve_sizes(config, SPEC)
+    sizes, fields = resolve_sizes(config, SPEC), build_agent(config, SPEC).fields
     try:
         limiter = build_limiter(config, sizes.chunk_transitions)
     except UserError:
         assume(False)
-    nodes = [threads.Handle(ReplayNode(config, SPEC, sizes, 0), concurrency_groups(shards))]
+    nodes = [threads.Handle(ReplayNode(config, fields, sizes, 0), concurrency_groups(shards))]
     for i in range(1, shards):
-        nodes.append(threads.Handle(ReplayNode(config, SPEC, sizes, i, nodes[0]), concurrency_groups(shards)))
+        nodes.append(threads.Handle(ReplayNode(config, fields, sizes, i, nodes[0]), concurrency_groups(shards)))
     feeders = [Feeder(i, nodes, config, i, skew if i else 1.0) for i in range(actors)]
-    source = BatchSource(nodes, config, SPEC, (lambda shard, fresh: None) if mirrored else None)
+    source = BatchSource(nodes, config, fields, (lambda shard, fresh: None) if mirrored else None)
     for feeder in feeders:
         feeder.start()
     try:
@@ -137,14 +139,14 @@ def test_a_shard_without_mass_is_known_again_with_the_next_batch():
         replay={"shards": 2, "samples_per_insert": None, "min_transitions": 16},
         learner={"batch_size": 4},
     )
-    sizes = resolve_sizes(config, SPEC)
-    nodes = [threads.Handle(ReplayNode(config, SPEC, sizes, 0), concurrency_groups(2))]
-    nodes.append(threads.Handle(ReplayNode(config, SPEC, sizes, 1, nodes[0]), concurrency_groups(2)))
+    sizes, fields = resolve_sizes(config, SPEC), build_agent(config, SPEC).fields
+    nodes = [threads.Handle(ReplayNode(config, fields, sizes, 0), concurrency_groups(2))]
+    nodes.append(threads.Handle(ReplayNode(config, fields, sizes, 1, nodes[0]), concurrency_groups(2)))
     feeder = Feeder(0, nodes, config, 0, 1.0)
     faint = Feeder(0, nodes, config, 0, 1e-30)
     nodes[0].add.remote(feeder.chunk()).result()
     nodes[1].add.remote(faint.chunk()).result()
-    source = BatchSource(nodes, config, SPEC)
+    source = BatchSource(nodes, config, fields)
     for _ in range(50):
         source.poll()
     nodes[1].add.remote(Feeder(0, nodes, config, 0, 1e6).chunk()).result()

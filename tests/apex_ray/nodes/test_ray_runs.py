@@ -17,10 +17,11 @@ import pytest
 import ray
 from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 
+from apex_ray.agent.build import build_agent
+from apex_ray.agent.network import new_network, to_arrays
 from apex_ray.envs.make import probe
 from apex_ray.evaluation import evaluate_run
 from apex_ray.learner.checkpoint import load_checkpoint
-from apex_ray.networks.build import build_network, to_arrays
 from apex_ray.nodes import replay_node
 from apex_ray.nodes.actor_node import ActorNode
 from apex_ray.nodes.batch_source import BatchSource
@@ -30,7 +31,7 @@ from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
 from apex_ray.training import train
-from tests.apex_ray.runs import cartpole
+from tests.apex_ray.runs import assert_same_batch, cartpole
 from trainkit.config import to_yaml
 from trainkit.errors import UserError
 from trainkit.runs import create_run
@@ -48,10 +49,10 @@ def cluster():
 
 def segments_of(arrays, count):
     """What replay stored, a key per segment in order."""
-    per = len(arrays["actions"]) // len(arrays["valid"])
-    names = ("actions", "returns", "discounts", "steps", "ages", "masses")
+    per = len(arrays["masses"]) // len(arrays["valid"])
+    names = (*(f"fields/{name}" for name in ("actions", "returns", "discounts", "steps", "ages")), "masses")
     return [
-        (arrays["frames"][i].tobytes(), *(arrays[k][i * per : (i + 1) * per].tobytes() for k in names))
+        (arrays["fields/frames"][i].tobytes(), *(arrays[k][i * per : (i + 1) * per].tobytes() for k in names))
         for i in range(count)
     ]
 
@@ -63,7 +64,7 @@ def serial_replay(config, segments, tmp_path):
     insert = program.insert
 
     def note(chunk):
-        order.extend((chunk.actor, e, chunk.sequence) for e in range(len(chunk.actions)))
+        order.extend((chunk.actor, e, chunk.sequence) for e in range(len(chunk.valid)))
         insert(chunk)
 
     program.insert = note
@@ -87,9 +88,10 @@ def test_ray_and_serial_feed_the_learner_the_same(cluster, tmp_path):
         spec = probe(config.env)
         sizes = resolve_sizes(config, spec)
         remote = ray.remote(num_cpus=0, concurrency_groups=replay_node.concurrency_groups(2))(ReplayNode)
-        shard = remote.remote(config, spec, sizes, 0)
+        agent = build_agent(config, spec)
+        shard = remote.remote(config, agent.fields, sizes, 0)
         weights = ray.remote(num_cpus=0)(WeightsNode).remote()
-        network = build_network(spec, config.network, config.seed)
+        network = new_network(agent, config.seed)
         ray.get(weights.publish.remote(0, [ray.put(to_arrays(network))]))
         metrics = ray.remote(num_cpus=0)(MetricsNode).remote(np.ones(6), 1, {})
         nodes = [ray.remote(num_cpus=0)(ActorNode).remote(config, spec, sizes, i, 0) for i in range(processes)]
@@ -119,16 +121,15 @@ def test_ray_and_serial_feed_the_learner_the_same(cluster, tmp_path):
             ray.get(shard.load.remote(path))
             program._limiter.inserted = int(stored["counts"][0])
             config = config.model_copy(update={"replay": config.replay.model_copy(update={"min_transitions": 200})})
-            fresh = remote.remote(config, spec, sizes, 0)
+            fresh = remote.remote(config, agent.fields, sizes, 0)
             ray.get(fresh.load.remote(path))
-            source = BatchSource([fresh], config, spec)
+            source = BatchSource([fresh], config, agent.fields)
             for _ in range(3):
                 batch = None
                 while batch is None:
                     batch = source.poll()
                 expected = program.sample()
-                for name in vars(expected):
-                    np.testing.assert_array_equal(getattr(batch, name), getattr(expected, name), err_msg=name)
+                assert_same_batch(batch, expected)
 
 
 def new_run(tmp_path, config):

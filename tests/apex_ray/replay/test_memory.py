@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import chisquare
 
-from apex_ray.learner.frame_mirror import FrameMirror
+from apex_ray.agent.build import build_agent
+from apex_ray.config.schema import ApexConfig, EnvConfig, TdConfig
+from apex_ray.learner.mirror import Mirror
 from apex_ray.replay import shards
-from apex_ray.replay.memory import PrioritizedReplay
+from apex_ray.replay.memory import PRIORITY_FLOOR, PrioritizedReplay
 from apex_ray.rng import STATE_BYTES
 from apex_ray.types import Chunk, EnvSpec, PriorityUpdate
 
@@ -25,21 +27,26 @@ def make_chunk(first, streams=2, rng=None, horizon=HORIZON, spec=SPEC):
     numbers = first - (spec.stack - 1) + np.arange(length)
     for e in range(streams):
         frames[e, :, 0], frames[e, :, 1] = e + 1, numbers
-    priorities = rng.random((streams, horizon)) + 0.01
-    priorities[rng.random((streams, horizon)) < 0.15] = 0.0  # autoreset steps
-    return Chunk(
-        frames=frames,
-        actions=np.tile(numbers[spec.stack - 1 : spec.stack - 1 + horizon] % 5, (streams, 1)).astype(np.int64),
-        returns=rng.random((streams, horizon)).astype(np.float32),
-        discounts=rng.random((streams, horizon)).astype(np.float32),
-        steps=np.full((streams, horizon), N, np.uint8),
-        ages=rng.integers(0, spec.stack, (streams, horizon)).astype(np.uint8),
-        priorities=priorities,
-    )
+    priorities = rng.random((streams, horizon))
+    valid = rng.random((streams, horizon)) >= 0.15  # the others are autoreset steps
+    fields = {
+        "frames": frames,
+        "actions": np.tile(numbers[spec.stack - 1 : spec.stack - 1 + horizon] % 5, (streams, 1)).astype(np.int64),
+        "returns": rng.random((streams, horizon)).astype(np.float32),
+        "discounts": rng.random((streams, horizon)).astype(np.float32),
+        "steps": np.full((streams, horizon), N, np.uint8),
+        "ages": rng.integers(0, spec.stack, (streams, horizon)).astype(np.uint8),
+    }
+    return Chunk(fields, valid, priorities)
+
+
+def fields_of(spec=SPEC, n=N):
+    config = ApexConfig(env=EnvConfig(id=spec.env_id), td=TdConfig(n_step=n))
+    return build_agent(config, spec).fields
 
 
 def replay(capacity=40, alpha=0.6, seed=0):
-    return PrioritizedReplay(SPEC, capacity, HORIZON, N, alpha, seed)
+    return PrioritizedReplay(fields_of(), capacity, HORIZON, alpha, seed)
 
 
 @settings(max_examples=40, deadline=None)
@@ -68,23 +75,24 @@ def test_samples_are_the_transitions_that_went_in():
         memory.add(chunk)
     sample = memory.sample(500)
     for b in range(500):
-        stream, number = (int(x) for x in sample.frames[b, STACK - 1])
+        frames = sample.fields["frames"]
+        stream, number = (int(x) for x in frames[b, STACK - 1])
         chunk, t, e = chunks[number // HORIZON], number % HORIZON, stream - 1
-        assert chunk.priorities[e, t] > 0, "an autoreset step was sampled"
-        assert sample.returns[b] == chunk.returns[e, t] and sample.discounts[b] == chunk.discounts[e, t]
-        assert sample.actions[b] == chunk.actions[e, t] and sample.steps[b] == chunk.steps[e, t]
-        age = int(chunk.ages[e, t])
+        assert chunk.valid[e, t], "an autoreset step was sampled"
+        for name in ("returns", "discounts", "actions", "steps", "ages"):
+            assert sample.fields[name][b] == chunk.fields[name][e, t], name
+        age = int(chunk.fields["ages"][e, t])
         for k in range(STACK + N):
             back = STACK - 1 - k
             expected = (0, 0) if back > age else (stream, number - back)
-            assert tuple(sample.frames[b, k]) == expected, f"frame {k} of a state of age {age}"
+            assert tuple(frames[b, k]) == expected, f"frame {k} of a state of age {age}"
 
 
 def test_the_oldest_go_first_and_size_counts_what_is_there():
     memory = replay(capacity=3 * HORIZON)
     for i in range(5):
         memory.add(make_chunk(i * HORIZON, streams=1))
-    numbers = memory.sample(300).frames[:, STACK - 1, 1]
+    numbers = memory.sample(300).fields["frames"][:, STACK - 1, 1]
     assert set(np.unique(numbers)) <= set(range(2 * HORIZON, 5 * HORIZON))
     assert numbers.min() < 3 * HORIZON, "the oldest kept chunk is never sampled"
     assert memory.size == sum(make_chunk(i * HORIZON, 1).num_transitions for i in (2, 3, 4))
@@ -104,14 +112,25 @@ def test_a_stale_priority_is_dropped_and_counted():
     assert memory.total_mass > before and memory.stale_updates == 20
 
 
+def split(chunks):
+    return [c.priorities for c in chunks], [c.valid for c in chunks]
+
+
+def test_a_transition_without_error_can_still_be_drawn():
+    memory, chunk = replay(), make_chunk(0)
+    chunk.priorities[:] = 0.0
+    assert memory.add(chunk) == memory.size == np.count_nonzero(chunk.valid) > 0
+    assert len(memory.sample(20).slots) == 20
+
+
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 1.0])
 def test_probability_is_priority_to_the_alpha(alpha):
     memory = replay(capacity=40, alpha=alpha)
     chunks = [make_chunk(i * HORIZON) for i in range(5)]
     for chunk in chunks:
         memory.add(chunk)
-    priorities = np.concatenate([c.priorities[e] for c in chunks for e in range(2)])
-    exact = np.where(priorities > 0, priorities**alpha, 0.0)
+    priorities, valid = (np.concatenate([a[e] for a in arrays for e in range(2)]) for arrays in split(chunks))
+    exact = np.where(valid, (priorities + PRIORITY_FLOOR) ** alpha, 0.0)
     exact /= exact.sum()
     sample = memory.sample(100_000)
     counts = np.bincount(sample.slots, minlength=len(exact))
@@ -162,7 +181,8 @@ def test_saved_and_loaded_goes_on_alike():
     other.load_state_arrays({k: v.copy() for k, v in memory.state_arrays().items()})
     other.check_valid()
     a, b = memory.sample(50), other.sample(50)
-    np.testing.assert_array_equal(a.frames, b.frames)
+    for name in a.fields:
+        np.testing.assert_array_equal(a.fields[name], b.fields[name])
     np.testing.assert_array_equal(a.masses, b.masses)
     with pytest.raises(ValueError, match="does not fit"):
         replay(capacity=80).load_state_arrays(memory.state_arrays())
@@ -170,20 +190,19 @@ def test_saved_and_loaded_goes_on_alike():
 
 def test_bytes_needed_is_what_is_allocated():
     spec = EnvSpec("atari", (84, 84), "uint8", 4, 6, 4)
-    memory = PrioritizedReplay(spec, 5_000, 100, 3, 0.6, 0)
+    memory = PrioritizedReplay(fields_of(spec, 3), 5_000, 100, 0.6, 0)
     actual = sum(v.nbytes for v in memory.state_arrays().values()) + memory._tree.nbytes
     actual -= memory.capacity * 8 + 16 + STATE_BYTES  # the copied masses, the cursor, the generator's state
-    assert PrioritizedReplay.bytes_needed(spec, 5_000, 100, 3) == actual
+    assert PrioritizedReplay.bytes_needed(fields_of(spec, 3), 5_000, 100) == actual
     assert actual / 5_000 < 7_600
 
 
 def test_actions_above_a_signed_16_bit_number_are_kept():
     chunk = make_chunk(2)
-    chunk.actions += 39_990
+    chunk.fields["actions"] += 39_990
     memory = replay()
     memory.add(chunk)
-    drawn = memory.sample(50)
-    assert set(drawn.actions.tolist()) <= set(range(39_990, 40_000)) and drawn.actions.dtype == np.int64
+    assert set(memory.sample(50).fields["actions"].tolist()) <= set(range(39_990, 40_000))
 
 
 @settings(max_examples=40, deadline=None)
@@ -191,16 +210,17 @@ def test_actions_above_a_signed_16_bit_number_are_kept():
 def test_a_mirror_of_fresh_frames_gives_the_same_samples(data):
     """However inserts and `take_fresh` interleave: once nothing is unsent, the mirror holds what replay holds."""
     memory, first = replay(capacity=data.draw(st.integers(4, 60))), 0
-    mirror = FrameMirror(SPEC, 1, memory.segments, HORIZON, N, torch.device("cpu"))
+    mirror = Mirror(fields_of(), 1, memory.segments, HORIZON, torch.device("cpu"))
     for _ in range(data.draw(st.integers(1, 12))):
         if data.draw(st.booleans()):
             memory.add(make_chunk(first, streams=data.draw(st.integers(1, 3))))
             first += HORIZON
         else:
             fresh = memory.take_fresh(data.draw(st.integers(1, 5)))
-            mirror.write(0, fresh.segments, fresh.frames)
+            mirror.write(0, fresh)
         if not memory.unsent and memory.total_mass > 0:
-            sample = memory.sample(9, frames=False)
-            assert not len(sample.frames)
-            expected = memory._store.gather(sample.slots, sample.ages)
-            np.testing.assert_array_equal(mirror.gather(sample.slots, sample.ages).numpy(), expected)
+            sample = memory.sample(9, windows=False)
+            assert "frames" not in sample.fields
+            ages = sample.fields["ages"]
+            expected = memory._windows["frames"].gather(sample.slots, ages)
+            np.testing.assert_array_equal(mirror.gather(sample.slots, ages)["frames"].numpy(), expected)

@@ -1,6 +1,8 @@
-"""From an observation to features: convolutions for images, a perceptron for vectors."""
+"""From an observation [B, S, *F] to features [B, features]: convolutions for images, a perceptron for vectors."""
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
@@ -25,10 +27,12 @@ class PixelConv2d(nn.Conv2d):
 class ConvTorso(nn.Module):
     """Nature DQN's convolutions (Mnih et al. 2015) with the sizes of the configuration, valid padding."""
 
-    def __init__(self, in_channels: int, size: tuple[int, int], config: NetworkConfig) -> None:
+    def __init__(self, spec: EnvSpec, config: NetworkConfig) -> None:
         super().__init__()
+        if len(spec.frame_shape) == 1:
+            raise UserError(f"network.torso is conv, but {spec.env_id} has vectors of {spec.frame_shape[0]} numbers")
+        in_channels, height, width = image_shape(spec)
         layers: list[nn.Module] = []
-        height, width = size
         sizes = zip(config.conv_channels, config.conv_kernels, config.conv_strides, strict=True)
         for channels, kernel, stride in sizes:
             kind = nn.Conv2d if layers else PixelConv2d
@@ -36,43 +40,40 @@ class ConvTorso(nn.Module):
             in_channels = channels
             height, width = ((x - kernel) // stride + 1 for x in (height, width))
             if min(height, width) < 1:
-                raise UserError(f"network: frames of {size} are too small for kernels {config.conv_kernels}")
+                raise UserError(
+                    f"network: frames of {spec.frame_shape[-2:]} are too small for kernels {config.conv_kernels}"
+                )
         self.layers = nn.Sequential(*layers, nn.Flatten())
         self.num_features = in_channels * height * width
 
     def forward(self, observations: Tensor) -> Tensor:
-        """[B, S, (C,) H, W] uint8 -> [B, features]. Stack and colours become the input channels, scaled to [0, 1]."""
-        batch, *_, height, width = observations.shape
-        return self.layers(observations.reshape(batch, -1, height, width))  # type: ignore[no-any-return]
+        return self.layers(as_image(observations))  # type: ignore[no-any-return]
+
+
+def image_shape(spec: EnvSpec) -> tuple[int, int, int]:
+    """(channels, height, width) of what `as_image` gives: stack and colours become channels."""
+    *colours, height, width = spec.frame_shape
+    return spec.stack * (colours[0] if colours else 1), height, width
+
+
+def as_image(observations: Tensor) -> Tensor:
+    """[B, S, (C,) H, W] -> [B, S * C, H, W]."""
+    batch, *_, height, width = observations.shape
+    return observations.reshape(batch, -1, height, width)
 
 
 class MlpTorso(nn.Module):
-    def __init__(self, num_inputs: int, config: NetworkConfig) -> None:
+    """Fully connected layers over all numbers of an observation."""
+
+    def __init__(self, spec: EnvSpec, config: NetworkConfig) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        for width in config.mlp_layers:
-            layers += [nn.Linear(num_inputs, width), nn.ReLU()]
-            num_inputs = width
+        width, layers = spec.stack * math.prod(spec.frame_shape), list[nn.Module]()
+        for wanted in config.mlp_layers:
+            layers += [nn.Linear(width, wanted), nn.ReLU()]
+            width = wanted
         self.layers = nn.Sequential(*layers)
-        self.num_features = num_inputs
+        self.num_features = width
 
     def forward(self, observations: Tensor) -> Tensor:
-        """[B, S, D] -> [B, features]."""
         inputs = observations.flatten(1).to(next(self.parameters()).dtype)
         return self.layers(inputs)  # type: ignore[no-any-return]
-
-
-def build_torso(spec: EnvSpec, config: NetworkConfig) -> ConvTorso | MlpTorso:
-    """The torso that fits the observation, or the one that the configuration insists on."""
-    kind = config.torso
-    if kind == "auto":
-        kind = "mlp" if len(spec.frame_shape) == 1 else "conv"
-    if kind == "conv":
-        if len(spec.frame_shape) == 1:
-            raise UserError(f"network.torso is conv, but {spec.env_id} has vectors of {spec.frame_shape[0]} numbers")
-        *colours, height, width = spec.frame_shape
-        return ConvTorso(spec.stack * (colours[0] if colours else 1), (height, width), config)
-    num_inputs = spec.stack
-    for side in spec.frame_shape:
-        num_inputs *= side
-    return MlpTorso(num_inputs, config)

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from apex_ray.actor.nstep import NStepWindow
-from apex_ray.td import PRIORITY_FLOOR
+from apex_ray.agent.build import build_agent
+from apex_ray.config.schema import ApexConfig, EnvConfig, TdConfig
+from apex_ray.experience.window import ExperienceWindow
 from apex_ray.types import EnvSpec, Step
 
 GAMMA = 0.5
@@ -54,14 +55,17 @@ class Script:
 
 def run(script, spec, chunks, horizon, n, life=False):
     """Chunks (deep copies) of a run with action t % 3 and Q-values that encode the observation."""
-    window = NStepWindow(spec, len(script.ends), horizon, n, GAMMA, 1.0, life)
+    td = TdConfig(n_step=n, discount=GAMMA, reward_clip=1.0)
+    agent = build_agent(ApexConfig(env=EnvConfig(id="script"), td=td), spec)
+    streams = len(script.ends)
+    window = ExperienceWindow(spec, agent.fields, agent.outputs, agent.priorities, streams, horizon, td, life)
     observations, out, t = script.observations(), [], 0
     while len(out) < chunks:
-        window.observe(observations, q_of(observations[:, -1]))
+        window.observe(observations, {"q_values": q_of(observations[:, -1])})
         window.decide(np.full(len(script.ends), t % 3))
         chunk = window.chunk()
         if chunk is not None:
-            chunk.frames = chunk.frames.copy()
+            chunk.fields = {name: array.copy() for name, array in chunk.fields.items()}
             out.append(chunk)
         step = script.step()
         window.result(step)
@@ -85,7 +89,7 @@ def test_every_transition_exactly_once_with_the_right_return(stack, horizon, n):
     for chunk in chunks:
         for e in range(len(ends)):
             for t in range(horizon):
-                if chunk.priorities[e, t]:
+                if chunk.valid[e, t]:
                     seen[e].append(check(chunk, e, t, ends, stack, n))
     for e, states in enumerate(seen):
         expected = list(first_states(ends[e], len(states)))
@@ -105,23 +109,25 @@ def first_states(ends, count):
 
 def check(chunk, e, t, ends, stack, n):
     """Recompute one stored transition from the script; returns (episode, t) of its state."""
-    at = stack - 1 + t
-    _, episode, now = (int(x) for x in chunk.frames[e, at])
+    at, fields = stack - 1 + t, chunk.fields
+    _, episode, now = (int(x) for x in fields["frames"][e, at])
     length, kind = ends[e][episode % len(ends[e])]
     m = min(n, length - now)
     rewards = [Script.reward(e, episode, now + k + 1) for k in range(m)]
     terminal = kind == "terminated" and now + m == length
     discount = 0.0 if terminal else GAMMA**m
-    assert chunk.steps[e, t] == m
-    assert chunk.returns[e, t] == sum(GAMMA**k * r for k, r in enumerate(rewards))
-    assert chunk.discounts[e, t] == discount
+    assert fields["steps"][e, t] == m
+    assert fields["returns"][e, t] == sum(GAMMA**k * r for k, r in enumerate(rewards))
+    assert fields["discounts"][e, t] == discount
     # the frames after it up to the bootstrap state, and those before it back to the episode's first
     for k in range(-min(now, stack - 1), m + 1):
-        assert tuple(chunk.frames[e, at + k]) == (e, episode, now + k)
-    assert chunk.ages[e, t] == min(now, stack - 1)
-    state, bootstrap = q_of(chunk.frames[e, at]), q_of(chunk.frames[e, at + m])
-    error = sum(GAMMA**k * r for k, r in enumerate(rewards)) + discount * bootstrap.max() - state[chunk.actions[e, t]]
-    np.testing.assert_allclose(chunk.priorities[e, t], abs(error) + PRIORITY_FLOOR, rtol=1e-6)
+        assert tuple(fields["frames"][e, at + k]) == (e, episode, now + k)
+    assert fields["ages"][e, t] == min(now, stack - 1)
+    state, bootstrap = q_of(fields["frames"][e, at]), q_of(fields["frames"][e, at + m])
+    error = (
+        sum(GAMMA**k * r for k, r in enumerate(rewards)) + discount * bootstrap.max() - state[fields["actions"][e, t]]
+    )
+    np.testing.assert_allclose(chunk.priorities[e, t], abs(error), rtol=1e-6)
     return episode, now
 
 
@@ -129,7 +135,7 @@ def test_rewards_are_clipped_but_only_in_the_returns():
     script = Script([[(10**6, "terminated")]], 1)
     script.reward = lambda e, episode, t: 400.0 if t == 1 else 0.0  # type: ignore[method-assign]
     (chunk,) = run(script, EnvSpec("script", (3,), "float32", 1, 3, 1), chunks=1, horizon=4, n=3)
-    np.testing.assert_array_equal(chunk.returns[0], [1.0, 0.0, 0.0, 0.0])
+    np.testing.assert_array_equal(chunk.fields["returns"][0], [1.0, 0.0, 0.0, 0.0])
 
 
 @pytest.mark.parametrize("terminal", [False, True])
@@ -142,5 +148,5 @@ def test_a_lost_life_ends_the_window_only_when_asked_to(terminal):
 
     script = LosesALife([[(10**6, "terminated")]], 1)
     (chunk,) = run(script, EnvSpec("script", (3,), "float32", 1, 3, 1), 1, horizon=4, n=3, life=terminal)
-    np.testing.assert_array_equal(chunk.steps[0], [2, 1, 3, 3] if terminal else [3, 3, 3, 3])
-    np.testing.assert_array_equal(chunk.discounts[0] == 0, [terminal, terminal, False, False])
+    np.testing.assert_array_equal(chunk.fields["steps"][0], [2, 1, 3, 3] if terminal else [3, 3, 3, 3])
+    np.testing.assert_array_equal(chunk.fields["discounts"][0] == 0, [terminal, terminal, False, False])

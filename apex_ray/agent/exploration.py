@@ -1,10 +1,10 @@
-"""The epsilon ladder: how much each environment explores."""
+"""How much each environment explores, and how it does."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from apex_ray.types import FloatArray
+from apex_ray.types import FloatArray, IntArray
 
 
 def epsilon_ladder(num_envs: int, base: float, alpha: float) -> FloatArray:
@@ -24,7 +24,7 @@ def actor_epsilons(actor: int, num_actors: int, envs_per_actor: int, base: float
     return epsilon_ladder(num_actors * envs_per_actor, base, alpha)[actor::num_actors]
 
 
-def epsilon_greedy(q_values: FloatArray, epsilons: FloatArray, rng: np.random.Generator) -> np.ndarray:
+def epsilon_greedy(q_values: FloatArray, epsilons: FloatArray | float, rng: np.random.Generator) -> IntArray:
     """Actions int64 [E] from q_values [E, A]: uniform with probability epsilons [E], else greedy."""
     count, num_actions = q_values.shape
     random_actions = rng.integers(num_actions, size=count)

@@ -1,6 +1,6 @@
 import numpy as np
 
-from apex_ray.actor.epsilon import actor_epsilons, epsilon_greedy, epsilon_ladder
+from apex_ray.agent.exploration import actor_epsilons, epsilon_greedy, epsilon_ladder
 
 
 def test_ladder_of_the_paper():

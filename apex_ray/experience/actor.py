@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from apex_ray import rng
-from apex_ray.actor.epsilon import epsilon_greedy
-from apex_ray.actor.nstep import NStepWindow
-from apex_ray.actor.variable_client import Variables
+from apex_ray.agent.contract import Agent, begun
+from apex_ray.agent.policy import Infer
 from apex_ray.envs.base import VectorEnv
 from apex_ray.envs.seeds import TRAINING, first_seed
+from apex_ray.experience.variables import Variables
+from apex_ray.experience.window import ExperienceWindow
 from apex_ray.types import AnyArray, Chunk, EpisodeEnd, FloatArray, Step
-
-QFunction = Callable[[AnyArray], FloatArray]  # observations [E, S, *F] -> Q-values float32 [E, A]
 
 
 class Actor:
@@ -23,17 +22,19 @@ class Actor:
     def __init__(
         self,
         index: int,
+        agent: Agent,
         envs: VectorEnv,
-        q_function: QFunction,
-        window: NStepWindow,
+        infer: Infer,
+        window: ExperienceWindow,
         epsilons: FloatArray,
         variables: Variables,
         seed: Sequence[int],
     ) -> None:
-        self._index, self._envs, self._q_function, self._window = index, envs, q_function, window
+        self._index, self._agent, self._envs, self._infer, self._window = index, agent, envs, infer, window
         self._epsilons, self._variables = epsilons, variables
         self._rng = np.random.default_rng(np.random.SeedSequence([*seed, index]).generate_state(2)[0])
         self._observations = envs.reset(first_seed(TRAINING, envs.num_envs, *seed, index))
+        self._state = self._initial = agent.initial_state(envs.num_envs)
         self._returns = np.zeros(envs.num_envs)
         self._lengths = np.zeros(envs.num_envs, np.int64)
         self._sequence = 0
@@ -52,9 +53,9 @@ class Actor:
         `finish_step`.
         """
         self._variables.step()
-        q_values = self._q_function(self._observations)
-        self._window.observe(self._observations, q_values)
-        actions = epsilon_greedy(q_values, self._epsilons, self._rng)
+        outputs, self._state = self._infer(self._observations, self._state)
+        self._window.observe(self._observations, outputs)
+        actions = self._agent.choose(outputs, self._epsilons, self._rng)
         self._window.decide(actions)
         self._envs.send(actions)
         chunk = self._window.chunk()  # while the environments emulate
@@ -68,6 +69,7 @@ class Actor:
         step = self._envs.recv()
         self._window.result(step)
         self._observations = step.observations
+        self._state = begun(self._state, step.first, self._initial)
         self._count(step)
 
     def _count(self, step: Step) -> None:
@@ -97,6 +99,7 @@ class Actor:
             "counts": np.asarray([self._sequence, self.steps], np.int64),
             "rng": rng.state_of(self._rng),
             "observations": self._observations,
+            **{f"state.{name}": array for name, array in self._state.items()},
             **self._window.state_arrays(),
         }
 
@@ -111,6 +114,7 @@ class Actor:
         self._returns[:], self._lengths[:] = state["returns"], state["lengths"]
         self._sequence, self.steps = (int(n) for n in state["counts"])
         rng.restore(self._rng, state["rng"])
+        self._state = {name: np.array(state[f"state.{name}"]) for name in self._initial}
         self._window.load_state_arrays(state)
 
     def close(self) -> None:

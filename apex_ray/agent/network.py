@@ -1,4 +1,4 @@
-"""The Q-network as configured, its weights as plain arrays, and its use for inference."""
+"""An agent's network: a torso with a head, its weights as plain arrays, and its use for inference."""
 
 from __future__ import annotations
 
@@ -9,32 +9,30 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from apex_ray.config.schema import NetworkConfig
-from apex_ray.networks.dueling import DuelingHead, FullPrecisionLinear, PlainHead
-from apex_ray.networks.torso import build_torso
-from apex_ray.types import AnyArray, EnvSpec, FloatArray
+from apex_ray.agent.contract import Agent, State
+from apex_ray.agent.heads import FullPrecisionLinear
+from apex_ray.types import AnyArray
 
 
 class QNetwork(nn.Module):
-    """Observations [B, S, *F] -> Q-values [B, A]."""
+    """Observations [B, S, *F] -> [B, A, K]."""
 
-    def __init__(self, spec: EnvSpec, config: NetworkConfig) -> None:
+    def __init__(self, torso: nn.Module, head: nn.Module) -> None:
         super().__init__()
-        self.torso = build_torso(spec, config)
-        head = DuelingHead if config.dueling else PlainHead
-        self.head = head(self.torso.num_features, config.hidden, spec.num_actions)
+        self.torso, self.head = torso, head
 
     def forward(self, observations: Tensor) -> Tensor:
         return self.head(self.torso(observations))  # type: ignore[no-any-return]
 
 
-def build_network(spec: EnvSpec, config: NetworkConfig, seed: int | None = None) -> QNetwork:
-    """A Q-network in channels_last layout; with `seed`, the same parameters each time, leaving torch's RNG alone."""
+def new_network(agent: Agent, seed: int | None = None) -> nn.Module:
+    """The agent's network in channels_last layout; with `seed`, the same parameters each time, leaving torch's own
+    generator alone.
+    """
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        network = QNetwork(spec, config)
-        return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+        return agent.network().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
 def to_arrays(network: nn.Module) -> dict[str, AnyArray]:
@@ -59,23 +57,35 @@ def multiplies_bf16(device: torch.device) -> bool:
 
 
 class Inference:
-    """A network as a function of arrays: observations [E, S, *F] -> Q-values float32 [E, A]."""
+    """An agent's network as a function of arrays: observations [E, S, *F] and a state -> its outputs and a state."""
 
     def __init__(
-        self, network: QNetwork, bf16: bool | Literal["auto"] = False, device: torch.device | None = None
+        self,
+        agent: Agent,
+        bf16: bool | Literal["auto"] = False,
+        device: torch.device | None = None,
+        seed: int | None = None,
     ) -> None:
         """`bf16`: hold the parameters, but for the last layers', in bfloat16; auto: where the device multiplies it."""
         self.device = device or torch.device("cpu")
-        self.network = network.eval().requires_grad_(False).to(self.device)
+        self._agent = agent
+        self.network = new_network(agent, seed).eval().requires_grad_(False).to(self.device)
         if bf16 is True or (bf16 == "auto" and multiplies_bf16(self.device)):
-            network.to(torch.bfloat16)
-            for module in network.modules():
+            self.network.to(torch.bfloat16)
+            for module in self.network.modules():
                 if isinstance(module, FullPrecisionLinear):
                     module.float()
 
     def load(self, params: Mapping[str, AnyArray]) -> None:
         from_arrays(self.network, params)
 
-    def __call__(self, observations: AnyArray) -> FloatArray:
+    def __call__(self, observations: AnyArray, state: State) -> tuple[dict[str, AnyArray], State]:
         with torch.inference_mode():
-            return self.network(torch.as_tensor(observations).to(self.device)).cpu().numpy()  # type: ignore[no-any-return]
+            inputs = torch.as_tensor(observations).to(self.device)
+            before = {name: torch.as_tensor(array).to(self.device) for name, array in state.items()}
+            outputs, after = self._agent.infer(self.network, inputs, before)
+            return _arrays(outputs), _arrays(after)
+
+
+def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, AnyArray]:
+    return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}

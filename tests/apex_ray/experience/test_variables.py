@@ -1,4 +1,4 @@
-from apex_ray.actor.variable_client import VariableClient
+from apex_ray.experience.variables import VariableClient
 from apex_ray.types import Weights
 
 

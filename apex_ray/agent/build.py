@@ -1,0 +1,14 @@
+"""The agent that a configuration names."""
+
+from __future__ import annotations
+
+from apex_ray.agent.contract import Agent
+from apex_ray.agent.registry import AGENTS, named
+from apex_ray.config.schema import ApexConfig
+from apex_ray.types import EnvSpec
+
+
+def build_agent(config: ApexConfig, spec: EnvSpec) -> Agent:
+    """UserError where `agent` names nothing. Needs no torch until a network is asked for."""
+    agent: Agent = named(AGENTS, config.agent, "agent")(spec, config)
+    return agent

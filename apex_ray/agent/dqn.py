@@ -1,0 +1,45 @@
+"""The double DQN objective (van Hasselt et al. 2016) on n-step transitions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from apex_ray.agent.contract import Loss
+from apex_ray.agent.q_learning import Transitions
+from apex_ray.config.schema import ApexConfig
+from apex_ray.td import td_target
+
+
+class Dqn:
+    """One number an action: its value."""
+
+    outputs = 1
+
+    def __init__(self, config: ApexConfig) -> None:
+        self._double_q, self._huber_delta = config.td.double_q, config.learner.huber_delta
+
+    def q_values(self, outputs: Tensor) -> Tensor:
+        """[B, A, 1] -> [B, A]."""
+        return outputs[..., 0]
+
+    def loss(self, online: nn.Module, target: nn.Module, t: Transitions) -> Loss:
+        """Huber loss of the TD errors with threshold `learner.huber_delta`, or half their squares for null.
+
+        The online network chooses the next action, the target network values it (equation 4); without `td.double_q`
+        the target network does both.
+        """
+        with torch.no_grad():
+            values = self.q_values(target(t.next_states))
+            chooser = self.q_values(online(t.next_states)) if self._double_q else values
+            bootstrap = values.gather(1, chooser.argmax(dim=1, keepdim=True))[:, 0].to(t.returns.dtype)
+            goals = td_target(t.returns, t.discounts, bootstrap)
+        taken = self.q_values(online(t.states)).gather(1, t.actions[:, None])[:, 0].to(t.returns.dtype)
+        errors = goals - taken
+        if self._huber_delta is None:
+            losses = 0.5 * errors**2
+        else:
+            nothing = torch.zeros_like(errors)
+            losses = functional.huber_loss(errors, nothing, reduction="none", delta=self._huber_delta)
+        return Loss(losses, errors.detach().abs(), {"q_mean": taken.detach().mean()})

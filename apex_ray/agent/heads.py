@@ -1,0 +1,48 @@
+"""Heads that turn features [B, features] into K numbers for each action, [B, A, K]."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class FullPrecisionLinear(nn.Linear):
+    """A linear layer in its parameters' own dtype, also under autocast.
+
+    The values of a state's actions differ by less than bfloat16's step (1/256 of the value), so the last layer adds up
+    in float32.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        with torch.autocast(input.device.type, enabled=False):
+            return super().forward(input.to(self.weight.dtype))
+
+
+def _layers(num_features: int, hidden: int, num_outputs: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(num_features, hidden), nn.ReLU(), FullPrecisionLinear(hidden, num_outputs))
+
+
+class DuelingHead(nn.Module):
+    """Q(s, a) = V(s) + A(s, a) - mean_a A(s, a) (Wang et al. 2016, eq. 9), for each of the K numbers."""
+
+    def __init__(self, num_features: int, hidden: int, num_actions: int, outputs: int) -> None:
+        super().__init__()
+        self._shape = (num_actions, outputs)
+        self.value = _layers(num_features, hidden, outputs)
+        self.advantage = _layers(num_features, hidden, num_actions * outputs)
+
+    def forward(self, features: Tensor) -> Tensor:
+        advantage = self.advantage(features).unflatten(1, self._shape)
+        return self.value(features)[:, None] + advantage - advantage.mean(dim=1, keepdim=True)  # type: ignore[no-any-return]
+
+
+class PlainHead(nn.Module):
+    """One hidden layer (Mnih et al. 2015)."""
+
+    def __init__(self, num_features: int, hidden: int, num_actions: int, outputs: int) -> None:
+        super().__init__()
+        self._shape = (num_actions, outputs)
+        self.layers = _layers(num_features, hidden, num_actions * outputs)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return self.layers(features).unflatten(1, self._shape)  # type: ignore[no-any-return]

@@ -1,0 +1,42 @@
+"""An agent that acts with fixed weights: what its network gives, and what it chooses from that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+
+from apex_ray.agent.contract import Agent, State
+from apex_ray.types import AnyArray, FloatArray, IntArray
+
+# Observations [E, S, *F] and a state -> the agent's outputs [E, ...] and the next state.
+Infer = Callable[[AnyArray, State], tuple[dict[str, AnyArray], State]]
+
+
+class Player(Protocol):
+    """Whoever plays episodes: an agent, or a script that looks at nothing."""
+
+    def initial_state(self, num_envs: int) -> State:
+        """Of E environments whose episodes begin."""
+        ...
+
+    def act(
+        self, observations: AnyArray, state: State, epsilons: FloatArray, rng: np.random.Generator
+    ) -> tuple[IntArray, State]:
+        """Actions [E] for observations [E, S, *F], explored by epsilons [E], and the next state."""
+        ...
+
+
+class AgentPlayer:
+    """A Player whose network is `infer`."""
+
+    def __init__(self, agent: Agent, infer: Infer) -> None:
+        self._agent, self._infer = agent, infer
+        self.initial_state = agent.initial_state
+
+    def act(
+        self, observations: AnyArray, state: State, epsilons: FloatArray, rng: np.random.Generator
+    ) -> tuple[IntArray, State]:
+        outputs, after = self._infer(observations, state)
+        return self._agent.choose(outputs, epsilons, rng), after

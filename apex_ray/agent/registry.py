@@ -1,0 +1,45 @@
+"""Agents, objectives, torsos and heads by name: a new one is a file and a line here.
+
+A user's own are named 'package.module:name'.
+
+They are named, not imported: settings are read, and replay runs, without torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from apex_ray.dotted import imported
+from trainkit.errors import UserError, did_you_mean
+
+# Called with (spec, config).
+AGENTS = {
+    "q_learning": "apex_ray.agent.q_learning:QLearning",
+}
+# Called with (config).
+OBJECTIVES = {
+    "dqn": "apex_ray.agent.dqn:Dqn",
+}
+# Called with (spec, config.network).
+TORSOS = {
+    "conv": "apex_ray.agent.torsos:ConvTorso",
+    "mlp": "apex_ray.agent.torsos:MlpTorso",
+}
+# Called with (features, hidden units, actions, outputs an action).
+HEADS = {
+    "plain": "apex_ray.agent.heads:PlainHead",
+    "dueling": "apex_ray.agent.heads:DuelingHead",
+}
+
+
+def named(known: Mapping[str, str], name: str, key: str) -> Any:
+    """What `name`, the value of setting `key`, stands for. UserError, with the nearest name, where it is nothing."""
+    if ":" in name:
+        return imported(name, key)
+    if name not in known:
+        names = ", ".join(known)
+        raise UserError(
+            f"{key} = {name!r}: expected one of {names}, or your own as package.module:name.{did_you_mean(name, known)}"
+        )
+    return imported(known[name], key)

@@ -1,0 +1,131 @@
+"""The rolling window of an actor's streams, cut into chunks when T steps and their n-step tails are complete."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from apex_ray.config.schema import TdConfig
+from apex_ray.fields import AGES, Field, Fields, stored
+from apex_ray.td import CONTINUES, RESET, TERMINAL, TRUNCATED, clip_rewards, n_step_returns
+from apex_ray.types import AnyArray, Chunk, EnvSpec, Float64Array, IntArray, Step
+from trainkit.errors import UserError
+
+# Names of fields that a window gives; an agent may have any of them, and whatever its network gives besides.
+FRAMES, ACTIONS, REWARDS = "frames", "actions", "rewards"  # of each step; rewards are clipped
+RETURNS, DISCOUNTS, STEPS = "returns", "discounts", "steps"  # of the n steps that begin there; see td.n_step_returns
+VALID = "valid"  # whether the step is a transition: an autoreset step is none
+OF_N_STEPS = (RETURNS, DISCOUNTS, STEPS, VALID)
+NAMES = ", ".join((FRAMES, ACTIONS, REWARDS, *OF_N_STEPS))
+KINDS = "kinds"  # how the step ended, of td.py
+
+Priorities = Callable[[Mapping[str, AnyArray]], Float64Array]
+
+
+class ExperienceWindow:
+    """Accumulates E streams in lockstep. Position t holds an observation and what happened on the step that left it.
+
+    `observe`, `decide`, `result` are called in that order for each step; after `decide`, `chunk()` gives the next
+    chunk when one is complete. Nothing here loops over environments in Python.
+    """
+
+    def __init__(
+        self,
+        spec: EnvSpec,
+        fields: Fields,
+        outputs: Mapping[str, Field],
+        priorities: Priorities,
+        num_envs: int,
+        chunk_transitions: int,
+        td: TdConfig,
+        terminal_on_life_loss: bool,
+    ) -> None:
+        """`fields`, `outputs` and `priorities` are the agent's (agent/contract.py). UserError for what is no field."""
+        self._td, self._terminal_on_life_loss = td, terminal_on_life_loss
+        self._fields, self._priorities, self._horizon = stored(fields), priorities, chunk_transitions
+        self._outputs = tuple(outputs)
+        seen = {FRAMES: Field(spec.frame_dtype, spec.frame_shape), ACTIONS: Field("int64"), REWARDS: Field("float32")}
+        known = {**outputs, **seen, KINDS: Field("uint8"), AGES: Field("uint8")}
+        for name, field in fields.items():
+            if name not in {*known, *OF_N_STEPS}:
+                raise UserError(f"the agent's field {name!r} is neither an output of its network nor one of {NAMES}")
+            assert field.after <= td.n_step, f"{name}: a chunk ends n steps after its last one"
+        self._kept = {name: self._fields.get(name, field) for name, field in known.items()}
+        self._before = max(field.before for field in self._fields.values())
+        length = chunk_transitions + td.n_step
+        # Step t of an array stands at index before + t; zeros stand before an episode's first, as environments do it.
+        self._arrays: dict[str, AnyArray] = {
+            name: np.zeros((num_envs, field.before + length, *field.shape), field.dtype)
+            for name, field in self._kept.items()
+        }
+        self._t = 0
+        self._next_age = np.zeros(num_envs, np.uint8)
+
+    def _put(self, name: str, values: AnyArray, at: int) -> None:
+        self._arrays[name][:, self._kept[name].before + at] = values
+
+    def observe(self, observations: AnyArray, outputs: Mapping[str, AnyArray]) -> None:
+        """The state of the next position: observations [E, S, *F], of which the newest frame is kept, and what the
+        network gives for them, [E, ...].
+        """
+        self._put(FRAMES, observations[:, -1], self._t)
+        for name in self._outputs:
+            self._put(name, outputs[name], self._t)
+        self._put(AGES, self._next_age, self._t)
+
+    def decide(self, actions: IntArray) -> None:
+        """The actions [E] chosen there."""
+        self._put(ACTIONS, actions, self._t)
+        self._t += 1
+
+    def chunk(self) -> Chunk | None:
+        """The next T steps of every stream, or None while their tails are open.
+
+        The arrays are views of the window: store or serialise them before the next `result`.
+        """
+        horizon, n = self._horizon, self._td.n_step
+        if self._t < horizon + n:
+            return None
+        arrays = self._arrays
+        kinds = arrays[KINDS][:, :horizon]
+        returns, discounts, steps = n_step_returns(arrays[REWARDS][:, :-1], arrays[KINDS][:, :-1], n, self._td.discount)
+        of_window = {RETURNS: returns, DISCOUNTS: discounts, STEPS: steps, VALID: kinds != RESET}
+        seen = {n: array[:, : self._fields[n].length(horizon)] for n, array in arrays.items() if n in self._fields}
+        chunk = {name: np.ascontiguousarray({**seen, **of_window}[name]) for name in self._fields}
+        since = {name: arrays[name][:, self._kept[name].before :] for name in (*self._outputs, ACTIONS)}
+        priorities = self._priorities({**since, ACTIONS: since[ACTIONS][:, :horizon], **of_window})
+        return Chunk(chunk, of_window[VALID], priorities)
+
+    def result(self, step: Step) -> None:
+        """What the environments answered to the last actions."""
+        if self._t == self._horizon + self._td.n_step:
+            self._roll()
+        at = self._t - 1
+        self._put(REWARDS, clip_rewards(step.rewards, self._td.reward_clip), at)
+        terminal = step.terminated | step.life_lost if self._terminal_on_life_loss else step.terminated
+        kinds = np.where(step.truncated, TRUNCATED, CONTINUES)
+        kinds = np.where(terminal, TERMINAL, kinds)
+        self._put(KINDS, np.where(step.first, RESET, kinds), at)
+        grown = np.minimum(self._arrays[AGES][:, at] + 1, self._before)
+        self._next_age = np.where(step.first, 0, grown).astype(np.uint8)
+
+    def _roll(self) -> None:
+        """Keep the n positions (and what stands before them) that the next chunk starts with."""
+        horizon, n = self._horizon, self._td.n_step
+        for name, array in self._arrays.items():
+            count = self._kept[name].before + n
+            # .copy(): source and destination overlap when T < n + before.
+            array[:, :count] = array[:, horizon : horizon + count].copy()
+        self._t = n
+
+    def state_arrays(self) -> dict[str, AnyArray]:
+        """Everything needed to go on from here, as arrays (views of the live ones)."""
+        at = np.asarray([self._t], np.int64)
+        return {**self._arrays, "next_age": self._next_age, "t": at}
+
+    def load_state_arrays(self, state: Mapping[str, AnyArray]) -> None:
+        """What `state_arrays` gave. Raises KeyError or ValueError where it does not fit."""
+        for name, array in self._arrays.items():
+            array[...] = state[name]
+        self._next_age, self._t = state["next_age"].astype(np.uint8), int(state["t"][0])

@@ -1,0 +1,75 @@
+"""Where a field of several steps a sample lies: fixed segments of one stream's consecutive steps, each stored once.
+
+A segment holds T steps of one stream and those that their samples need around them, so slot -> steps is arithmetic and
+a sample is one contiguous copy. See docs/decisions/0001.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from apex_ray.fields import Field
+from apex_ray.replay.intrinsics import memcpy, prefetch
+from apex_ray.types import AnyArray, ByteArray, IntArray
+
+PAGE_BYTES = 4096
+
+
+@njit(nogil=True, cache=True)
+def _address(steps, slot, horizon):  # type: ignore[no-untyped-def]
+    """Where the window of a slot begins."""
+    first = (slot // horizon) * steps.shape[1] + slot % horizon
+    return steps.ctypes.data + first * steps.shape[2]
+
+
+@njit(nogil=True, cache=True)
+def _gather(steps, slots, ages, horizon, before, window, out):  # type: ignore[no-untyped-def]
+    """out[b] = the window of slot b; steps from before the episode's first become zeros.
+
+    steps [segments, before + T + after, bytes], out [B, window, bytes], both uint8 and contiguous.
+    """
+    size = window * steps.shape[2]
+    for b in range(len(slots)):
+        if b + 1 < len(slots):
+            # A line of each of the next window's pages: where they are is looked up while this window is copied.
+            following = _address(steps, slots[b + 1], horizon)
+            for page in range(0, size, PAGE_BYTES):
+                prefetch(following + page)  # type: ignore[call-arg]
+        memcpy(out.ctypes.data + b * size, _address(steps, slots[b], horizon), size)  # type: ignore[call-arg]
+        for k in range(before - ages[b]):
+            out[b, k] = 0
+
+
+class WindowStore:
+    """A field's steps in `segments` segments. Pages are touched as they fill, so an unfilled store is cheap."""
+
+    def __init__(self, field: Field, segments: int, horizon: int) -> None:
+        self._field, self._horizon = field, horizon
+        self._steps = np.empty((segments, field.length(horizon), field.step_bytes), np.uint8)
+
+    def write(self, segment: int, steps: AnyArray) -> None:
+        """Those of a stream, [before + T + after, ...]."""
+        self._steps[segment] = np.ascontiguousarray(steps).view(np.uint8).reshape(self._steps.shape[1:])
+
+    def read(self, segments: IntArray) -> AnyArray:
+        """All of segments [G]: [G, before + T + after, ...]."""
+        found = self._steps[segments].view(self._field.dtype)
+        return found.reshape(len(segments), self._steps.shape[1], *self._field.shape)
+
+    def gather(self, slots: IntArray, ages: ByteArray, out: AnyArray | None = None) -> AnyArray:
+        """Windows [B, window, ...] of slots [B], before which ages [B] steps belong to their episodes.
+
+        `out`: a contiguous array to write them into, instead of a new one.
+        """
+        field = self._field
+        if out is None:
+            out = np.empty((len(slots), *field.sample_shape), field.dtype)
+        raw = out.view(np.uint8).reshape(len(slots), field.window, field.step_bytes)
+        _gather(self._steps, slots, ages, self._horizon, field.before, field.window, raw)
+        return out
+
+    @property
+    def all(self) -> ByteArray:
+        """The live bytes [segments, before + T + after, bytes a step], for saving."""
+        return self._steps
