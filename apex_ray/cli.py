@@ -168,7 +168,7 @@ class Sonic:
 
     def __call__(self) -> int:
         if self.what == "stages":
-            from apex_ray.report.sonic import stage_list
+            from apex_ray.retro.doctor import stage_list
 
             print(stage_list(self.words))
             return 0
@@ -177,7 +177,7 @@ class Sonic:
             raise UserError(f"command line: sonic {self.what!r}: expected doctor or stages.{hint}")
         if self.words:
             raise UserError(f"command line: sonic doctor takes no stages, but {' '.join(self.words)!r} was given")
-        from apex_ray.report.sonic import doctor
+        from apex_ray.retro.doctor import doctor
 
         return doctor(self.roms or None, self.demo)
 
@@ -239,7 +239,7 @@ def _report(result: EvaluationResult, env_id: str) -> None:
     if result.human_normalised is not None:
         print(f"human-normalised: {result.human_normalised:z.1%}")
     if result.stages:
-        from apex_ray.report.stages import by_stage, table
+        from apex_ray.retro.stages import by_stage, table
 
         print(table(by_stage(result.stages), result.scores_of))
     if result.video is not None:

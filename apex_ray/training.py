@@ -21,8 +21,8 @@ from apex_ray.report.console import Console
 from apex_ray.report.metrics import MetricsWriter
 from apex_ray.report.plots import learning_curve
 from apex_ray.report.process_memory import MemoryLog
-from apex_ray.report.stages import StageLog, StageRow, by_stage, progress_plot, table
 from apex_ray.resume import prepare_resume
+from apex_ray.retro.stages import StageLog, StageRow, by_stage, progress_plot, table
 from apex_ray.sizes import Sizes, resolve_sizes
 from apex_ray.types import EnvSpec, EvaluationResult
 from trainkit.command_line import program

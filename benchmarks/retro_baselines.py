@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from apex_ray.config.load import load
-from apex_ray.envs import sonic
 from apex_ray.envs.make import make_envs
 from apex_ray.envs.rollout import play_episodes
-from apex_ray.envs.scripted import Jerk, mixture
+from apex_ray.retro import sonic
+from apex_ray.retro.scripted import Jerk, mixture
 from benchmarks.machine import ROOT, write
 
 EPISODES, ENVS, SEED = 20, 4, 900_000_000

@@ -21,8 +21,8 @@ from apex_ray.config.load import load_run_config
 from apex_ray.config.schema import ApexConfig
 from apex_ray.evaluation import evaluate_run
 from apex_ray.process import prepare_process
-from apex_ray.report import stages
 from apex_ray.report.plots import learning_curve
+from apex_ray.retro import stages
 from apex_ray.types import EvaluationResult
 from benchmarks.machine import facts, write
 from trainkit.config import to_yaml

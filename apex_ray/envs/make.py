@@ -28,7 +28,7 @@ def make_envs(
     """`num_envs` environments stepped together. UserError for an id or a module that is not there.
 
     `threads` are ALE's; retro games have a process each, other environments are stepped one after the other. `render`
-    must be set where pictures will be asked for; with `in_order` stages are played in turn (envs/retro.py).
+    must be set where pictures will be asked for; with `in_order` stages are played in turn (retro/envs.py).
     """
     given, bare = config.id, own_code.import_modules(config)
     config = config.model_copy(update={"id": bare})
@@ -37,7 +37,7 @@ def make_envs(
     if config.id.startswith(atari.PREFIX):
         return atari.AtariEnvs(config, num_envs, threads)
     if config.id.startswith(RETRO):
-        from apex_ray.envs.retro import RetroEnvs  # stable-retro is loaded where it is used
+        from apex_ray.retro.envs import RetroEnvs  # stable-retro is loaded where it is used
 
         return RetroEnvs(config, num_envs, in_order)
     gymnasium.register_envs(ale_py)
@@ -58,7 +58,7 @@ def check_stages(config: EnvConfig, key: str) -> None:
     """UserError, naming `key`, when the environment can't play the stages that `config` names."""
     if not config.id.startswith(RETRO):
         raise UserError(f"{key} = {list(config.stages)} has no effect on {config.id!r}, which has no stages")
-    from apex_ray.envs.retro_games import task
+    from apex_ray.retro.games import task
 
     task(config, key)
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 
 from apex_ray.nodes.stall import LEARNER
 from apex_ray.report.metrics import EXPORTED
-from apex_ray.report.stages import StageRow
 from apex_ray.report.tally import ActorReport, LearnerReport, Tally
+from apex_ray.retro.stages import StageRow
 from apex_ray.types import FloatArray
 from cluster.metrics import Exporter
 

@@ -48,7 +48,7 @@ from apex_ray.nodes.stall import LEARNER, StallWatch, unanswered
 from apex_ray.nodes.supervise import Supervisor, Watched, as_user_error
 from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.replay.saving import replay_file, replay_files
-from apex_ray.report.stages import StageRow
+from apex_ray.retro.stages import StageRow
 from apex_ray.types import EnvSpec, EvaluationResult
 from cluster.resources import Bundle
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from apex_ray.cartridge.rom import NAME
 from apex_ray.config.load import load_run_config
 from apex_ray.report.plots import learning_curve, memory_plot
-from apex_ray.report.stages import TRAINING_FILE, progress_plot
+from apex_ray.retro.cartridge.rom import NAME
+from apex_ray.retro.stages import TRAINING_FILE, progress_plot
 
 
 def draw_run(run: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from apex_ray.report.metrics import Rates, ReturnsByBand
-from apex_ray.report.stages import StageTally
+from apex_ray.retro.stages import StageTally
 from apex_ray.types import EpisodeEnd, FloatArray
 
 

@@ -17,8 +17,8 @@ from apex_ray.process import prepare_process
 from apex_ray.replay import shards as sharding
 from apex_ray.replay.build import build_limiter, build_replay
 from apex_ray.report.failure import describe
-from apex_ray.report.stages import StageRow
 from apex_ray.report.tally import ActorReport, LearnerReport, Tally, UpdateMeans
+from apex_ray.retro.stages import StageRow
 from apex_ray.serial import state as serial_state
 from apex_ray.serial.process import ProcessState, SerialProcess
 from apex_ray.sizes import Sizes

@@ -8,13 +8,12 @@ from pathlib import Path
 import pytest
 import stable_retro
 
-from apex_ray.cartridge.rom import build_rom
 from apex_ray.cli import main
 from apex_ray.config.schema import EnvConfig
-from apex_ray.envs import retro_games, sonic
-from apex_ray.envs.retro_games import task
-from apex_ray.envs.roms import look_through, rom_sha1
-from apex_ray.report import sonic as sonic_report
+from apex_ray.retro import doctor, games, sonic
+from apex_ray.retro.cartridge.rom import build_rom
+from apex_ray.retro.games import task
+from apex_ray.retro.roms import look_through, rom_sha1
 from trainkit.errors import UserError
 
 AIRSTRIKER = Path(stable_retro.data.get_romfile_path("Airstriker-Genesis-v0", stable_retro.data.Integrations.STABLE))
@@ -102,8 +101,8 @@ def accept_cartridge(monkeypatch):
     import hashlib
 
     right = {sonic.GAMES[0]: [hashlib.sha1(build_rom()).hexdigest()]}
-    for module in (retro_games, sonic_report):
-        real = retro_games.hashes_of
+    for module in (games, doctor):
+        real = games.hashes_of
         monkeypatch.setattr(module, "hashes_of", lambda name, real=real: right.get(name) or real(name))
 
 
@@ -180,9 +179,9 @@ def test_a_nes_rom_is_known_by_what_follows_its_header(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "zipped" / "game.zip", "w") as archive:
         archive.write(rom, "game.nes")
     assert look_through(str(tmp_path / "zipped")).find([sha1]).read() == stored
-    monkeypatch.setattr(retro_games, "hashes_of", lambda name: [sha1])
-    monkeypatch.setattr(retro_games.stable_retro.data, "get_romfile_path", lambda name, kind: str(rom))
-    assert retro_games._rom("SuperMarioBros-Nes-v0", None) == (stored, ".nes")
+    monkeypatch.setattr(games, "hashes_of", lambda name: [sha1])
+    monkeypatch.setattr(games.stable_retro.data, "get_romfile_path", lambda name, kind: str(rom))
+    assert games._rom("SuperMarioBros-Nes-v0", None) == (stored, ".nes")
 
 
 def test_a_dump_of_super_magic_drive_is_put_in_order(tmp_path):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from apex_ray.config.schema import EnvConfig
-from apex_ray.envs import sonic
 from apex_ray.envs.base import ProcessLostError
-from apex_ray.envs.retro import RetroEnvs
+from apex_ray.retro import sonic
+from apex_ray.retro.envs import RetroEnvs
 
 GREEN_HILL = "GreenHillZone.Act1"  # on the cartridge: step at columns 24-25, pit at 44-46 of every 64 of 8 pixels
 RIGHT, LEFT, JUMP = (sonic.ACTIONS.index(a) for a in ("RIGHT", "LEFT", "B"))
@@ -191,8 +191,8 @@ REPLAY = """
 import json, sys
 import numpy as np, stable_retro
 from apex_ray.config.schema import EnvConfig
-from apex_ray.envs.emulator import Emulator
-from apex_ray.envs.retro_games import task
+from apex_ray.retro.emulator import Emulator
+from apex_ray.retro.games import task
 game = next(iter(task(EnvConfig(id="retro/Sonic", demo=True, stages=("GreenHillZone.Act1",))).games.values()))
 emulator = Emulator(game)
 movie = stable_retro.Movie(sys.argv[1])

@@ -4,7 +4,7 @@ import csv
 
 import numpy as np
 
-from apex_ray.report import stages
+from apex_ray.retro import stages
 from apex_ray.types import EvaluationResult, StageEnd
 
 ENDS = [

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from apex_ray.config.schema import EnvConfig
-from apex_ray.envs import retro_games
-from apex_ray.envs.emulator import Emulator
-from apex_ray.envs.scenario import Scenario
+from apex_ray.retro import games
+from apex_ray.retro.emulator import Emulator
+from apex_ray.retro.scenario import Scenario
 
 AIRSTRIKER = EnvConfig(id="retro/Airstriker-Genesis", reward="scenario")
 RICH = {  # rises and falls of several variables, a nested end
@@ -37,7 +37,7 @@ def scenario(folder: Path, rules: object) -> Path:
 
 @pytest.fixture
 def game():
-    task = retro_games.task(AIRSTRIKER)
+    task = games.task(AIRSTRIKER)
     return task.games["Airstriker-Genesis-v0"], task.stages[0]
 
 

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from apex_ray.cartridge import rom as cartridge
 from apex_ray.config.schema import EnvConfig
-from apex_ray.envs import pad, retro_games
 from apex_ray.envs.base import ProcessLostError
 from apex_ray.envs.checks import checked_reward
-from apex_ray.envs.emulator_link import Answer, Link
 from apex_ray.envs.watchdog import Watched
+from apex_ray.retro import games, pad
+from apex_ray.retro.cartridge import rom as cartridge
+from apex_ray.retro.emulator_link import Answer, Link
 from apex_ray.types import AnyArray, ByteArray, EnvSpec, IntArray, StageEnd, Step
 
 CLOSE_S = 5.0
@@ -39,7 +39,7 @@ class RetroEnvs:
     """
 
     def __init__(self, config: EnvConfig, num_envs: int, in_order: bool = False) -> None:
-        self.task = retro_games.task(config)
+        self.task = games.task(config)
         self.num_envs, self._in_order = num_envs, in_order
         size = config.image_size
         self.spec = EnvSpec(
@@ -205,10 +205,10 @@ class _Process:
 
 
 def _start(memory: int) -> _Process:
-    """A process of envs/emulator_process.py. It ends when this one does, since its socket then ends."""
+    """A process of retro/emulator_process.py. It ends when this one does, since its socket then ends."""
     ours, theirs = socket.socketpair()
     with theirs:
-        program = f"from apex_ray.envs.emulator_process import serve; serve({theirs.fileno()}, {memory})"
+        program = f"from apex_ray.retro.emulator_process import serve; serve({theirs.fileno()}, {memory})"
         popen = subprocess.Popen(
             [sys.executable, "-c", program],
             stdin=subprocess.DEVNULL,

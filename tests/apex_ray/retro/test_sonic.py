@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from stable_retro.data import Integrations, get_file_path
 
-from apex_ray.envs import sonic
+from apex_ray.retro import sonic
 from trainkit.errors import UserError
 
 STATES = """
 import gzip, json
-from apex_ray.cartridge.rom import build_rom
-from apex_ray.envs import sonic
-from apex_ray.envs.emulator import Emulator
-from apex_ray.envs.retro_games import load_game
+from apex_ray.retro.cartridge.rom import build_rom
+from apex_ray.retro import sonic
+from apex_ray.retro.emulator import Emulator
+from apex_ray.retro.games import load_game
 from stable_retro.data import Integrations, get_file_path
 found, emulator = {}, None
 for stage in sonic.table():

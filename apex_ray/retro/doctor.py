@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from apex_ray.cartridge import rom as cartridge
 from apex_ray.config.schema import EnvConfig
-from apex_ray.envs import sonic
-from apex_ray.envs.retro import RetroEnvs
-from apex_ray.envs.retro_games import hashes_of, title_words
-from apex_ray.envs.roms import Shelf, look_through
+from apex_ray.retro import sonic
+from apex_ray.retro.cartridge import rom as cartridge
+from apex_ray.retro.envs import RetroEnvs
+from apex_ray.retro.games import hashes_of, title_words
+from apex_ray.retro.roms import Shelf, look_through
 from trainkit.errors import UserError
 
 SECOND_STEPS = 15

@@ -1,4 +1,4 @@
-"""Messages between envs/retro.py and an emulator's process, over a stream socket.
+"""Messages between retro/envs.py and an emulator's process, over a stream socket.
 
 A step comes hundreds of times a second for every emulator, and system calls are what it costs: it is one byte, and what
 it came to is six unless an episode ended. Everything else is pickled behind its length.

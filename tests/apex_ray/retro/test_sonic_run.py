@@ -32,7 +32,7 @@ SETTINGS = [
 def emulators():
     """Emulator processes of this test's run."""
     found = psutil.Process().children(recursive=True)
-    return [p for p in found if any("apex_ray.envs.emulator_process" in word for word in p.cmdline()[2:3])]
+    return [p for p in found if any("apex_ray.retro.emulator_process" in word for word in p.cmdline()[2:3])]
 
 
 @pytest.mark.timeout(300)

@@ -14,13 +14,13 @@ from typing import Any
 import stable_retro
 from stable_retro.data import Integrations, get_file_path
 
-from apex_ray.cartridge import rom as cartridge
 from apex_ray.config.schema import EnvConfig
-from apex_ray.envs import sonic
-from apex_ray.envs.emulator import Game, Stage
-from apex_ray.envs.emulator_link import MAX_ACTIONS
-from apex_ray.envs.emulator_process import Task
-from apex_ray.envs.roms import Shelf, look_through, rom_sha1
+from apex_ray.retro import sonic
+from apex_ray.retro.cartridge import rom as cartridge
+from apex_ray.retro.emulator import Game, Stage
+from apex_ray.retro.emulator_link import MAX_ACTIONS
+from apex_ray.retro.emulator_process import Task
+from apex_ray.retro.roms import Shelf, look_through, rom_sha1
 from trainkit.errors import UserError, did_you_mean
 
 PREFIX = "retro/"

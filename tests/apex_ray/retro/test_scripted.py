@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from apex_ray.envs.scripted import Jerk, mixture
+from apex_ray.retro.scripted import Jerk, mixture
 from apex_ray.types import EnvSpec, StageEnd, Step
 
 RIGHT, LEFT, JUMP = range(3)
