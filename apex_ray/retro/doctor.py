@@ -63,9 +63,8 @@ def examine(game: str, roms: str | None, shelf: Shelf | None, demo: bool) -> Fin
                 return Finding(game, "wrong hash", (*(f"{r.place}: SHA-1 {r.sha1}" for r in wrong), expected))
             return Finding(game, "missing", (expected,))
         details.append(rom.place)
-    config = EnvConfig(
-        id=sonic.ID, stages=(first.state,), roms=None if demo else roms, demo=demo, reward="delta", noop_max=0
-    )
+    settings = {"stages": first.state, "roms": None if demo else roms, "demo": demo, "reward": "delta"}
+    config = EnvConfig(id=sonic.ID, kwargs=settings, noop_max=0)
     try:
         before, after = a_second_of_right(config)
     except UserError as error:

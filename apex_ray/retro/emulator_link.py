@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-from apex_ray.types import StageEnd
+from apex_ray.retro.stage_end import StageEnd
 
 MAX_ACTIONS = 255  # one value of the byte says that a pickled command follows
 _COMMAND = bytes((MAX_ACTIONS,))

@@ -20,7 +20,8 @@ from PIL import Image
 
 from apex_ray.retro.emulator import Emulator, Game, Stage
 from apex_ray.retro.emulator_link import Answer, Link
-from apex_ray.types import ByteArray, StageEnd
+from apex_ray.retro.stage_end import StageEnd
+from apex_ray.types import ByteArray
 
 REWARD_SCALE = 0.01  # of one pixel, or of one point of the contest
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from apex_ray.config.schema import EnvConfig
 from apex_ray.retro import games
 from apex_ray.retro.emulator import Emulator
 from apex_ray.retro.scenario import Scenario
+from tests.apex_ray.retro.config import game
 
-AIRSTRIKER = EnvConfig(id="retro/Airstriker-Genesis", reward="scenario")
+AIRSTRIKER = game("retro/Airstriker-Genesis", reward="scenario")
 RICH = {  # rises and falls of several variables, a nested end
     "reward": {
         "variables": {

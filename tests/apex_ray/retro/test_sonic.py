@@ -77,11 +77,11 @@ def test_ends_are_those_of_the_contests_script(game):
     ],
 )
 def test_select(words, count):
-    assert len(sonic.select(words, "env.stages")) == count
+    assert len(sonic.select(words, "env.kwargs.stages")) == count
 
 
 def test_a_misspelt_stage_names_the_nearest():
-    with pytest.raises(UserError, match=r"env.stages: no stage 'GreenHilZone.Act1'.* mean 'GreenHillZone.Act1'"):
-        sonic.select(("train", "GreenHilZone.Act1"), "env.stages")
+    with pytest.raises(UserError, match=r"env.kwargs.stages: no stage 'GreenHilZone.Act1'.* mean 'GreenHillZone.Act1'"):
+        sonic.select(("train", "GreenHilZone.Act1"), "env.kwargs.stages")
     with pytest.raises(UserError, match=r"Did you mean 'train'"):
-        sonic.select(("trian",), "env.stages")
+        sonic.select(("trian",), "env.kwargs.stages")
