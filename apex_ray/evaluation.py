@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from apex_ray.config.load import TRAINER, load_run_config
+from apex_ray.config.plugins import KWARGS
 from apex_ray.config.schema import ApexConfig, EnvConfig
 from apex_ray.envs.base import RecordsMovies, VectorEnv
 from apex_ray.envs.checks import described, misfit
@@ -37,6 +38,25 @@ def evaluation_env(config: ApexConfig) -> EnvConfig:
     env, e = config.env, config.evaluation
     own = {"kwargs": env.kwargs | e.env_kwargs, "max_episode_frames": e.max_episode_frames or env.max_episode_frames}
     return env.model_copy(update=own)
+
+
+def check_evaluation_env(config: ApexConfig, spec: EnvSpec) -> None:
+    """Refuse an `evaluation.env_kwargs` that the environment can't take, or that asks for another network."""
+    key = "evaluation.env_kwargs"
+    if not config.evaluation.env_kwargs:
+        return
+    try:
+        found = probe(evaluation_env(config))
+    except UserError as error:  # training's environment has been made: this is what differs
+        what = str(error)
+        where = f"{key} = {config.evaluation.env_kwargs}: "
+        raise UserError(what.replace(KWARGS, key) if KWARGS in what else where + what) from None
+    for name in ("frame_shape", "frame_dtype", "num_actions"):
+        ours, theirs = getattr(spec, name), getattr(found, name)
+        if ours != theirs:
+            raise UserError(
+                f"{key} = {config.evaluation.env_kwargs}: {name} is {theirs}; expected {ours}, as in training"
+            )
 
 
 class Progress:
@@ -192,6 +212,7 @@ def evaluate_run(
     progress.
     """
     spec = probe(config.env)
+    check_evaluation_env(config, spec)
     params, counters = load_policy_weights(run, checkpoint)
     evaluator = Evaluator(config, spec, episodes or config.evaluation.episodes, video is not None, AFTERWARDS)
     progress = Progress(say, COMMAND_LINE_EVERY_S)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import psutil
 
-from apex_ray.config.plugins import KWARGS
 from apex_ray.config.schema import ApexConfig
-from apex_ray.envs.make import probe
-from apex_ray.evaluation import evaluation_env
 from apex_ray.learner.checkpoint import Checkpoint, misfit
 from apex_ray.learner.hardware import resolve_compile, resolve_device
 from apex_ray.networks.build import build_network, from_arrays
@@ -32,25 +29,6 @@ def check(config: ApexConfig, spec: EnvSpec, sizes: Sizes, saved: Checkpoint | N
             from_arrays(network, saved.online)
         except RuntimeError as error:
             raise misfit(saved.path, config.env.id, error) from None
-
-
-def check_evaluation_env(config: ApexConfig, spec: EnvSpec) -> None:
-    """Refuse an `evaluation.env_kwargs` that the environment can't take, or that asks for another network."""
-    key = "evaluation.env_kwargs"
-    if not config.evaluation.env_kwargs:
-        return
-    try:
-        found = probe(evaluation_env(config))
-    except UserError as error:  # training's environment has been made: this is what differs
-        what = str(error)
-        where = f"{key} = {config.evaluation.env_kwargs}: "
-        raise UserError(what.replace(KWARGS, key) if KWARGS in what else where + what) from None
-    for name in ("frame_shape", "frame_dtype", "num_actions"):
-        ours, theirs = getattr(spec, name), getattr(found, name)
-        if ours != theirs:
-            raise UserError(
-                f"{key} = {config.evaluation.env_kwargs}: {name} is {theirs}; expected {ours}, as in training"
-            )
 
 
 def check_memory(config: ApexConfig, sizes: Sizes) -> None:

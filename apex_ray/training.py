@@ -16,6 +16,7 @@ from apex_ray import preflight
 from apex_ray.config.load import TRAINER
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.make import probe
+from apex_ray.evaluation import check_evaluation_env
 from apex_ray.learner.checkpoint import Checkpoint, Counters, find
 from apex_ray.report.console import Console
 from apex_ray.report.episodes import reporter_named
@@ -89,7 +90,7 @@ def train(config: ApexConfig, run: Path | None = None, resume: bool = False) -> 
     if not spec.draws:
         config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"video": False})})
     reporter_named(spec.reporter)  # refused here rather than by a part
-    preflight.check_evaluation_env(config, spec)
+    check_evaluation_env(config, spec)
     with _place(config, spec, going_on.saved if going_on else None) as place:
         if run is None:
             run = create_run(config.runs_dir, config.name, to_yaml(config))

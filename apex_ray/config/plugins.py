@@ -49,9 +49,10 @@ class Plugin(ABC):
 
     @abstractmethod
     def make(self, config: EnvConfig, num_envs: int, in_order: bool) -> Any:
-        """`num_envs` environments, a VectorEnv (envs/base.py). UserError, before any starts, for what can't be played.
+        """`num_envs` environments, a VectorEnv (envs/base.py); `config.kwargs` holds all of `settings`, checked.
 
-        With `in_order`, environments with several starts take them in turn, all together: for evaluations.
+        With `in_order`, environments with several starts take them in turn, all together: for evaluations. UserError,
+        before any starts, for what can't be played.
         """
 
     def scores_of(self, config: EnvConfig) -> str:
@@ -83,9 +84,14 @@ def plugin_of(env_id: str) -> Plugin | None:
     return plugin_named(name) if slash and name in _entry_points() else None
 
 
+def plugin_names() -> list[str]:
+    """The first parts of the ids of all that are installed; none is imported."""
+    return list(_entry_points())
+
+
 def plugins() -> dict[str, Plugin]:
-    """All that are installed, by the first part of their ids."""
-    return {name: plugin_named(name) for name in _entry_points()}
+    """All that are installed, by name."""
+    return {name: plugin_named(name) for name in plugin_names()}
 
 
 def renamed() -> dict[str, str]:

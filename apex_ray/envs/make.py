@@ -11,7 +11,7 @@ import ale_py
 import gymnasium
 import numpy as np
 
-from apex_ray.config.plugins import plugin_of
+from apex_ray.config.plugins import plugin_names, plugin_of, settings_of
 from apex_ray.config.schema import EnvConfig
 from apex_ray.envs import atari, own_code
 from apex_ray.envs.base import VectorEnv
@@ -36,15 +36,16 @@ def make_envs(
         return atari.AtariEnvs(config, num_envs, threads)
     plugin = plugin_of(config.id)
     if plugin is not None:
-        envs: VectorEnv = plugin.make(config, num_envs, in_order)
+        complete = config.model_copy(update={"kwargs": settings_of(config)})
+        envs: VectorEnv = plugin.make(complete, num_envs, in_order)
         return envs
     gymnasium.register_envs(ale_py)
     spec = gymnasium.registry.get(config.id)
     if spec is None:
         raise UserError(
             f"env.id = {given!r} is not registered with Gymnasium; one of your own: env.id=module:{bare} imports the "
-            f"module that registers it, from the current folder {os.getcwd()!r} or what is installed."
-            f"{_nearest(config.id)}"
+            f"module that registers it, from the current folder {os.getcwd()!r} or what is installed; plug-ins are "
+            f"there for {', '.join(f'{name}/...' for name in plugin_names()) or 'none'}.{_nearest(config.id)}"
         )
     if _is_old_atari(config.id, spec):
         # Gymnasium's old ids give raw colour screens at their own frame skip: not what is meant by playing Atari.
