@@ -1,23 +1,23 @@
-"""The console script `apex-ray`: train, config, evaluate, record, plot, sonic.
+"""The console script `apex-ray`: train, config, evaluate, record, plot, and the commands of plug-ins.
 
 Torch and Ray are imported inside the commands that need them: `apex-ray config` and every mistake answer at once.
 """
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Union, cast
 
 from tyro.conf import Positional, arg, subcommand
 
-from apex_ray.config.load import TRAINER, load, load_run_config, presets
-from trainkit.command_line import EXIT_INTERRUPTED, next_steps, run
+from apex_ray.config.load import TRAINER, load, load_run_config, presets, resolved
+from apex_ray.config.plugins import plugins
+from trainkit.command_line import EXIT_INTERRUPTED, EXIT_MISTAKE, next_steps, run
 from trainkit.config import format_resolved
-from trainkit.errors import UserError, did_you_mean
+from trainkit.errors import UserError
 from trainkit.runs import open_run
 from trainkit.words import plural
 
@@ -39,14 +39,10 @@ class Train:
     """a preset's name or .yaml file, then settings such as actors.count=8"""
     resume: Annotated[str, arg(metavar="RUN", help_behavior_hint="")] = ""
     """folder of a run to go on with, or latest, instead of a preset"""
-    roms: Annotated[str, arg(metavar="FOLDER", help_behavior_hint="")] = ""
-    """your ROMs, zipped or not, for games of stable-retro"""
-    demo: Annotated[bool, arg(help_behavior_hint="")] = False
-    """play our demo cartridge instead of Sonic's: needs no ROM, and its scores say nothing of Sonic"""
 
     def __call__(self) -> int:
         preset, overrides = _split(self.words)
-        overrides = [*_of_options(preset, self.roms, self.demo), *overrides]
+        overrides = [*(word for words in self._of_plugins(preset).values() for word in words), *overrides]
         run: Path | None
         if self.resume:
             if preset is not None:
@@ -60,11 +56,21 @@ class Train:
             if preset is None:
                 raise UserError(f"command line: no preset; expected one of {', '.join(presets())}, or --resume RUN")
             run, config = None, load(preset, overrides).config
+        for name, words in self._of_plugins(preset).items():
+            if words and not config.env.id.rpartition(":")[2].startswith(f"{name}/"):
+                raise UserError(
+                    f"command line: {words[0]} has no effect on {config.env.id!r}; expected env.id={name}/..."
+                )
         from apex_ray.training import train
 
         outcome = train(config, run, bool(self.resume))
         print(next_steps(TRAINER, _steps(outcome.run)), flush=True)
         return EXIT_INTERRUPTED if outcome.interrupted else 0
+
+    def _of_plugins(self, preset: str | None) -> dict[str, list[str]]:
+        """The settings that each plug-in makes of its options, which `commands` has put into this class."""
+        kinds = {name: plugin.train_options for name, plugin in plugins().items()} if type(self) is not Train else {}
+        return {name: kind.settings(cast(Any, self), preset) for name, kind in kinds.items() if kind}
 
 
 @dataclass(frozen=True)
@@ -78,7 +84,7 @@ class Config:
         preset, overrides = _split(self.words)
         if preset is None:
             raise UserError(f"command line: no preset; expected one of {', '.join(presets())} or a .yaml file")
-        print(format_resolved(load(preset, overrides)))
+        print(format_resolved(resolved(preset, overrides)))
         return 0
 
 
@@ -107,7 +113,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Record:
-    """Write a video of one episode played with a run's weights; of retro games the emulator's movie (BK2) too."""
+    """Write a video of one episode played with a run's weights, and the emulator's own movie where there is one."""
 
     run: Run
     """the run's folder, or latest"""
@@ -140,7 +146,7 @@ class Record:
 
 @dataclass(frozen=True)
 class Plot:
-    """Draw a run's learning curve and memory, and its stages where there are some, from what it has written so far."""
+    """Draw a run's learning curve, memory and what else its environment reports, from what it has written so far."""
 
     run: Run
     """the run's folder, or latest"""
@@ -154,54 +160,26 @@ class Plot:
         return 0
 
 
-@dataclass(frozen=True)
-class Sonic:
-    """doctor: which ROMs are there, and what can be played with them; stages: the table of the 58 stages."""
-
-    what: Annotated[Positional[str], arg(metavar="doctor|stages")]
-    words: Annotated[Positional[tuple[str, ...]], arg(metavar="[STAGE ...]", help_behavior_hint="")] = ()
-    """with stages: names, patterns, train or test"""
-    roms: Annotated[str, arg(metavar="FOLDER", help_behavior_hint="")] = ""
-    """your ROMs, zipped or not; default: those that stable-retro was given"""
-    demo: Annotated[bool, arg(help_behavior_hint="")] = False
-    """look at the demo cartridge instead"""
-
-    def __call__(self) -> int:
-        if self.what == "stages":
-            from apex_ray.report.sonic import stage_list
-
-            print(stage_list(self.words))
-            return 0
-        if self.what != "doctor":
-            hint = did_you_mean(self.what, ["doctor", "stages"])
-            raise UserError(f"command line: sonic {self.what!r}: expected doctor or stages.{hint}")
-        if self.words:
-            raise UserError(f"command line: sonic doctor takes no stages, but {' '.join(self.words)!r} was given")
-        from apex_ray.report.sonic import doctor
-
-        return doctor(self.roms or None, self.demo)
+COMMANDS: dict[str, type[Any]] = {
+    "train": Train,
+    "config": Config,
+    "evaluate": Evaluate,
+    "record": Record,
+    "plot": Plot,
+}
 
 
-Command = (
-    Annotated[Train, subcommand("train")]
-    | Annotated[Config, subcommand("config")]
-    | Annotated[Evaluate, subcommand("evaluate")]
-    | Annotated[Record, subcommand("record")]
-    | Annotated[Plot, subcommand("plot")]
-    | Annotated[Sonic, subcommand("sonic")]
-)
-COMMANDS = ("train", "config", "evaluate", "record", "plot", "sonic")
-FLAGS = ("--demo",)
-
-
-def _of_options(preset: str | None, roms: str, demo: bool) -> list[str]:
-    """--roms and --demo as settings. A demo run's folder says so in its name."""
-    settings = [f"env.roms={json.dumps(str(Path(roms).expanduser().absolute()))}"] if roms else []
-    if demo:
-        settings.append("env.demo=true")
-        if preset is not None:
-            settings.append(f"name={load(preset).config.name}-demo")
-    return settings
+def commands(words: Sequence[str]) -> dict[str, type[Any]]:
+    """All commands by name, as `words` need them: plug-ins are asked for what is not our own, and for help."""
+    options = {word.partition("=")[0] for word in words if word.startswith("-")}
+    if words and words[0] in COMMANDS and (words[0] != "train" or options <= {"--resume"}):
+        return COMMANDS
+    found = list(plugins().values())
+    # Options of plug-ins are fields of the class: parsed, and shown by --help, as ours are.
+    options_of = [plugin.train_options for plugin in found if plugin.train_options]
+    train = make_dataclass("Train", (), bases=(Train, *options_of), frozen=True, namespace={"__doc__": Train.__doc__})
+    theirs = {name: command for plugin in found for name, command in plugin.commands.items()}
+    return COMMANDS | {"train": train} | theirs
 
 
 def _steps(run: Path) -> dict[str, list[str]]:
@@ -224,6 +202,7 @@ def _split(words: Sequence[str]) -> tuple[str | None, Sequence[str]]:
 def _report(result: EvaluationResult, env_id: str) -> None:
     import numpy as np
 
+    from apex_ray.report.episodes import reporter_named
     from apex_ray.report.words import words_for
 
     returns = np.asarray(result.returns)
@@ -238,10 +217,8 @@ def _report(result: EvaluationResult, env_id: str) -> None:
         print(result.note)
     if result.human_normalised is not None:
         print(f"human-normalised: {result.human_normalised:z.1%}")
-    if result.stages:
-        from apex_ray.report.stages import by_stage, table
-
-        print(table(by_stage(result.stages), result.scores_of))
+    if table := reporter_named(result.reporter, result.scores_of).table(result.episode_values):
+        print(table)
     if result.video is not None:
         print(f"video: {result.video}")
     if result.movie is not None:
@@ -250,7 +227,15 @@ def _report(result: EvaluationResult, env_id: str) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, 2 for a mistake that the user can mend, 130 for Ctrl-C."""
-    return run("apex-ray", Command, COMMANDS, DESCRIPTION, sys.argv[1:] if argv is None else argv, FLAGS)
+    words = sys.argv[1:] if argv is None else list(argv)
+    try:
+        known = commands(words)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return EXIT_MISTAKE
+    choices = [Annotated[command, subcommand(name)] for name, command in known.items()]
+    flags = [f"--{f.name}" for command in known.values() for f in fields(command) if isinstance(f.default, bool)]
+    return run("apex-ray", Union[tuple(choices)], list(known), DESCRIPTION, words, flags)  # noqa: UP007 - of a list
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from apex_ray.agent.contract import State
 from apex_ray.agent.network import Inference
 from apex_ray.agent.policy import AgentPlayer
 from apex_ray.config.load import TRAINER, load_run_config
+from apex_ray.config.plugins import KWARGS
 from apex_ray.config.schema import ApexConfig, EnvConfig
 from apex_ray.envs.base import RecordsMovies, VectorEnv
 from apex_ray.envs.checks import described, misfit
@@ -36,10 +37,29 @@ COMMAND_LINE_EVERY_S = 10.0  # between lines of progress, where someone waits fo
 
 
 def evaluation_env(config: ApexConfig) -> EnvConfig:
-    """The environment of evaluations: training's, with the stages and the time limit that `evaluation` has."""
-    e = config.evaluation
-    own = {"stages": e.stages or None, "max_episode_frames": e.max_episode_frames}
-    return config.env.model_copy(update={key: value for key, value in own.items() if value is not None})
+    """The environment of evaluations: training's, with what `evaluation` has of its settings."""
+    env, e = config.env, config.evaluation
+    own = {"kwargs": env.kwargs | e.env_kwargs, "max_episode_frames": e.max_episode_frames or env.max_episode_frames}
+    return env.model_copy(update=own)
+
+
+def check_evaluation_env(config: ApexConfig, spec: EnvSpec) -> None:
+    """Refuse an `evaluation.env_kwargs` that the environment can't take, or that asks for another network."""
+    key = "evaluation.env_kwargs"
+    if not config.evaluation.env_kwargs:
+        return
+    try:
+        found = probe(evaluation_env(config))
+    except UserError as error:  # training's environment has been made: this is what differs
+        what = str(error)
+        where = f"{key} = {config.evaluation.env_kwargs}: "
+        raise UserError(what.replace(KWARGS, key) if KWARGS in what else where + what) from None
+    for name in ("frame_shape", "frame_dtype", "num_actions"):
+        ours, theirs = getattr(spec, name), getattr(found, name)
+        if ours != theirs:
+            raise UserError(
+                f"{key} = {config.evaluation.env_kwargs}: {name} is {theirs}; expected {ours}, as in training"
+            )
 
 
 class Progress:
@@ -113,8 +133,9 @@ class Evaluator:
             lengths_steps=played.lengths_steps,
             human_normalised=human_normalised(self._spec.env_id, float(np.mean(played.returns))),
             wall_s=time.monotonic() - started,
-            stages=played.stages,
+            episode_values=played.values,
             scores_of=self._spec.scores_of,
+            reporter=self._spec.reporter,
             cut_steps=played.cut_steps,
             note=note,
         )
@@ -122,7 +143,7 @@ class Evaluator:
     def film_best(self, path: Path, progress: Progress) -> Path | None:
         """Write the best episode of the last evaluation as a video and, where the emulator records one, its movie.
 
-        Returns the movie's path, `path` with the suffix .bk2, or None. StoppedError when it was interrupted.
+        Returns the movie's path, `path` with the emulator's own suffix, or None. StoppedError when it was interrupted.
         """
         progress.begin("video of the best episode", 0, None)
         epsilon = self._config.evaluation.epsilon
@@ -136,9 +157,10 @@ class Evaluator:
             self._envs.record(index, Path(folder))
             write_video(pictures, path, fps)
             self._envs.record(index, None)
-            movie = path.with_suffix(".bk2")
+            suffix = self._envs.movie_suffix
+            movie = path.with_suffix(suffix)
             try:
-                atomic_write(movie, Path(folder, f"{episode}.bk2").read_bytes())
+                atomic_write(movie, Path(folder, f"{episode}{suffix}").read_bytes())
             except OSError as error:
                 raise NotWrittenError(f"can't write the movie {movie}: {error.strerror or error}") from None
             return movie
@@ -195,6 +217,7 @@ def evaluate_run(
     progress.
     """
     spec = probe(config.env)
+    check_evaluation_env(config, spec)
     params, counters = load_policy_weights(run, checkpoint)
     evaluator = Evaluator(config, spec, episodes or config.evaluation.episodes, video is not None, AFTERWARDS)
     progress = Progress(say, COMMAND_LINE_EVERY_S)

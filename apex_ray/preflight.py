@@ -7,8 +7,6 @@ import psutil
 from apex_ray.agent.build import build_agent
 from apex_ray.agent.network import from_arrays, new_network
 from apex_ray.config.schema import ApexConfig
-from apex_ray.envs.make import check_stages
-from apex_ray.evaluation import evaluation_env
 from apex_ray.learner.checkpoint import Checkpoint, misfit
 from apex_ray.learner.hardware import resolve_compile, resolve_device
 from apex_ray.replay.build import build_limiter
@@ -23,8 +21,6 @@ def check(config: ApexConfig, spec: EnvSpec, sizes: Sizes, saved: Checkpoint | N
     processes are all to be `here`, on this machine.
     """
     build_limiter(config, sizes.chunk_transitions)
-    if config.evaluation.stages:
-        check_stages(evaluation_env(config), "evaluation.stages")
     network = new_network(build_agent(config, spec))
     if here:
         resolve_compile(config.learner.compile, resolve_device(config.learner.device))

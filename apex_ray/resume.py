@@ -6,12 +6,13 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from apex_ray.config.load import PRESETS
+from apex_ray.config.load import load
+from apex_ray.config.plugins import plugin_of
 from apex_ray.config.resume import Changes, changes, refuse, told
 from apex_ray.config.schema import ApexConfig, StopConfig
 from apex_ray.learner import resumes
 from apex_ray.learner.checkpoint import Checkpoint, Counters, load_checkpoint, set_aside
-from trainkit.config import load_config, to_yaml
+from trainkit.config import to_yaml
 from trainkit.errors import NotWrittenError, UserError
 from trainkit.runs import CONFIG_FILE, atomic_write
 
@@ -54,10 +55,11 @@ def prepare_resume(run: Path, config: ApexConfig) -> Resume:
     """
     saved = replace(load_checkpoint(run), target={}, optimizer={})  # the learner reads them itself
     file = saved.path / CONFIG_FILE
-    before = load_config(ApexConfig, PRESETS, file if file.exists() else run / CONFIG_FILE).config
+    before = load(file if file.exists() else run / CONFIG_FILE).config
     changed = changes(before, config)
     replay = [str(path) for pattern in SAVED_REPLAY for path in sorted(run.glob(pattern))]
-    refuse(changed, " ".join(replay) or None)
+    plugin = plugin_of(config.env.id)
+    refuse(changed, " ".join(replay) or None, plugin.free if plugin else ())
     if met := _limits_met(config.stop, saved.counters):
         raise UserError(f"run {str(run)!r} has reached {', and '.join(met)}")
     return Resume(run, config, saved, changed)

@@ -10,18 +10,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from apex_ray import preflight
 from apex_ray.config.load import TRAINER
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.make import probe
+from apex_ray.evaluation import check_evaluation_env
 from apex_ray.learner.checkpoint import Checkpoint, Counters, find
 from apex_ray.report.console import Console
+from apex_ray.report.episodes import reporter_named
 from apex_ray.report.metrics import MetricsWriter
 from apex_ray.report.plots import learning_curve
 from apex_ray.report.process_memory import MemoryLog
-from apex_ray.report.stages import StageLog, StageRow, by_stage, progress_plot, table
 from apex_ray.resume import prepare_resume
 from apex_ray.sizes import Sizes, resolve_sizes
 from apex_ray.types import EnvSpec, EvaluationResult
@@ -38,7 +39,7 @@ T = TypeVar("T")
 
 WATCH_S = 1.0
 MEMORY_EVERY_S = 10.0
-STAGES_EVERY_S = 30.0
+EPISODES_EVERY_S = 30.0
 
 
 class System(Protocol):
@@ -49,7 +50,7 @@ class System(Protocol):
     def start(self, resume: bool) -> None: ...
     def watch(self, timeout_s: float) -> bool: ...  # whether a limit of `stop` is reached for certain
     def row(self) -> dict[str, float]: ...
-    def stages(self) -> list[StageRow]: ...
+    def episode_rows(self) -> list[Any]: ...  # of the environment's own reporter
     def publish(self, row: Mapping[str, float]) -> None: ...
     def start_evaluation(self, counters: Counters, interrupted: Callable[[], bool]) -> None: ...
     def poll_evaluation(self) -> EvaluationResult | None: ...
@@ -88,6 +89,8 @@ def train(config: ApexConfig, run: Path | None = None, resume: bool = False) -> 
     spec = probe(config.env, pictures=config.evaluation.video)
     if not spec.draws:
         config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"video": False})})
+    reporter_named(spec.reporter)  # refused here rather than by a part
+    check_evaluation_env(config, spec)
     with _place(config, spec, going_on.saved if going_on else None) as place:
         if run is None:
             run = create_run(config.runs_dir, config.name, to_yaml(config))
@@ -190,7 +193,7 @@ class Run:
         self._row: dict[str, float] = {}  # the last one
         self._reported_at = -math.inf
         self._memory = MemoryLog(run / "memory.csv") if here else None
-        self._stages, self._scores_of = StageLog(run, spec.scores_of), spec.scores_of
+        self._reporter, self._scores_of = reporter_named(spec.reporter, spec.scores_of), spec.scores_of
         self._not_written: set[str] = set()  # what the disk has no room for, as far as was told
 
     def until_stopped(self) -> Outcome:
@@ -215,10 +218,10 @@ class Run:
             self._console.event(f"learning curve {curve}")
         elif "the learning curve" not in self._not_written:
             self._console.event("no learning curve: no episode has ended yet")
-        if rows := self._write_stages():
-            if plot := self._write("the plot of stages", lambda: progress_plot(self._run, self._scores_of)):
-                self._console.event(f"stages {plot}; training episodes, all epsilons:")
-            self._console.event(table(rows, self._scores_of))
+        rows = self._write_episodes()
+        plot = self._write("the episodes' picture", lambda: self._reporter.plot(self._run))
+        for line in self._reporter.summary(rows, plot):
+            self._console.event(line)
         if self._last is not None:
             self._console.event(f"evaluation{self._whose}: last {self._last:z.2f}, best {self._best:z.2f}")
         if failure is not None:
@@ -228,7 +231,7 @@ class Run:
     def _loop(self) -> str:
         config, now = self._config, time.monotonic()
         report, memory = _Every(config.report.every_s, now), _Every(MEMORY_EVERY_S, now)
-        stages = _Every(STAGES_EVERY_S, now)
+        episodes = _Every(EPISODES_EVERY_S, now)
         evaluate, checkpoint = _Every(config.evaluation.every_s, now), _Every(config.checkpoint.every_s, now)
         while True:
             at_limit = self._system.watch(WATCH_S)
@@ -236,8 +239,8 @@ class Run:
             self._finish_evaluation()
             if report.due(now) or at_limit:
                 self._report()
-            if stages.due(now):
-                self._write_stages()
+            if episodes.due(now):
+                self._write_episodes()
             if memory.due(now):
                 self._sample_memory()
             if self._counters.updates and evaluate.due(now):
@@ -295,13 +298,16 @@ class Run:
             f"evaluation of update {result.version:,}{self._whose}: mean {result.mean_return:z.2f} of "
             f"{plural(len(result.returns), 'episode')}{human}{'; ' if result.note else ''}{result.note}"
         )
-        if result.stages:
-            self._write("stage evaluations", lambda: self._stages.evaluation(result, self._counters.time_s))
-            self._console.event(table(by_stage(result.stages), result.scores_of))
+        self._write(
+            "the evaluation's episodes",
+            lambda: self._reporter.write_evaluation(self._run, result, self._counters.time_s),
+        )
+        if table := self._reporter.table(result.episode_values):
+            self._console.event(table)
 
-    def _write_stages(self) -> list[StageRow]:
-        rows = self._system.stages()
-        self._write("stages", lambda: self._stages.training(rows, vars(self._counters)))
+    def _write_episodes(self) -> list[Any]:
+        rows = self._system.episode_rows()
+        self._write("the episodes' totals", lambda: self._reporter.write(self._run, rows, vars(self._counters)))
         return rows
 
     @property

@@ -23,6 +23,9 @@ BoolArray = npt.NDArray[np.bool_]
 ByteArray = npt.NDArray[np.uint8]
 AnyArray = npt.NDArray[Any]
 
+# What an environment says of an episode beside its return, by name, when it has ended (report/episodes.py).
+EpisodeValues = Mapping[str, str | float | bool | None]
+
 # A batch names slot s of replay shard i as i * SHARD_STRIDE + s, so that priorities find their way back.
 SHARD_STRIDE = 1 << 40
 
@@ -48,6 +51,7 @@ class EnvSpec:
     num_actions: int
     frame_skip: int  # emulator frames per agent step, 1 where there is no emulator
     scores_of: str = ""  # what stands in for the game that the scores seem to be of; "" when nothing does
+    reporter: str = ""  # "package.module:Class" of what reports its episodes' values; "" where they have none
     draws: bool = True  # pictures for videos, as far as the probe has looked
     notes: tuple[str, ...] = ()  # for the user: what the probe saw that does no harm
     own_code: OwnCode | None = None  # None: not probed
@@ -55,17 +59,6 @@ class EnvSpec:
     @property
     def frame_bytes(self) -> int:
         return int(np.prod(self.frame_shape)) * np.dtype(self.frame_dtype).itemsize
-
-
-@dataclass(frozen=True)
-class StageEnd:
-    """What one episode of a stage came to, where an environment has stages."""
-
-    stage: str
-    best_x: float | None  # pixels, the furthest to the right; None for games without an x
-    score: float  # by the game's scenario; for Sonic the contest's, 0 to 10,000
-    completed: bool
-    frames: int  # emulator frames played
 
 
 @dataclass
@@ -83,7 +76,7 @@ class Step:
     truncated: BoolArray  # [E] the episode was cut (time limit): its last state still has a value
     life_lost: BoolArray  # [E] a life was lost and the game goes on, or would if it were not cut here
     first: BoolArray  # [E] the observation starts an episode
-    ends: Mapping[int, StageEnd] = field(default_factory=dict)  # by environment: the episodes of stages that ended
+    ends: Mapping[int, EpisodeValues] = field(default_factory=dict)  # by environment whose episode ended
 
 
 @dataclass
@@ -147,7 +140,7 @@ class EpisodeEnd:
     episode_return: float  # unclipped
     length_steps: int
     epsilon: float
-    stage: StageEnd | None = None
+    values: EpisodeValues | None = None  # the environment's own, as in Step.ends
 
 
 @dataclass
@@ -161,12 +154,13 @@ class EvaluationResult:
     lengths_steps: list[int]
     human_normalised: float | None = None
     video: str | None = None
-    movie: str | None = None  # the emulator's own, of its buttons (BK2)
+    movie: str | None = None  # the emulator's own, of its buttons
     not_written: str = ""  # why the best weights or their video could not be kept
     wall_s: float = 0.0
     extra: dict[str, float] = field(default_factory=dict)
-    stages: list[StageEnd] = field(default_factory=list)  # one an episode, where the environment has stages
+    episode_values: list[EpisodeValues] = field(default_factory=list)  # one an episode, where the environment has any
     scores_of: str = ""  # as in EnvSpec
+    reporter: str = ""  # as in EnvSpec
     cut_steps: int | None = None  # agent steps at which all episodes were cut, where there was no time for whole ones
     note: str = ""  # what there was no time for
 

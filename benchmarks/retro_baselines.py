@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from apex_ray.config.load import load
-from apex_ray.envs import sonic
 from apex_ray.envs.make import make_envs
 from apex_ray.envs.rollout import play_episodes
-from apex_ray.envs.scripted import Jerk, Mixture
+from apex_ray.retro import sonic
+from apex_ray.retro.scripted import Jerk, Mixture
+from apex_ray.retro.stage_end import StageEnd
 from benchmarks.machine import ROOT, write
 
 EPISODES, ENVS, SEED = 20, 4, 900_000_000
@@ -38,12 +39,13 @@ PLAYERS = {
 
 def sonic_scores(preset: str) -> dict[str, Any]:
     """Contest scores of each player on the cartridge's first stage, by the rules of a preset."""
-    words = ["env.demo=true", f"env.stages={STAGE}", f"env.max_episode_frames={LIMIT_FRAMES}"]
+    words = ["env.kwargs.demo=true", f"env.kwargs.stages={STAGE}", f"env.max_episode_frames={LIMIT_FRAMES}"]
     config = load(preset, words).config
     figures: dict[str, Any] = {}
     for name, probabilities in PLAYERS.items():
         envs = make_envs(config.env, ENVS, in_order=True)
-        ends = play_episodes(envs, Mixture(probabilities, SEED), CARTRIDGE_EPISODES, 0.0, SEED).stages
+        played = play_episodes(envs, Mixture(probabilities, SEED), CARTRIDGE_EPISODES, 0.0, SEED)
+        ends = [StageEnd.of(values) for values in played.values]
         envs.close()
         figures[name] = _summary([e.score for e in ends], sum(e.completed for e in ends))
     if preset != "sonic_contest":

@@ -21,8 +21,8 @@ from apex_ray.config.load import load_run_config
 from apex_ray.config.schema import ApexConfig
 from apex_ray.evaluation import evaluate_run
 from apex_ray.process import prepare_process
-from apex_ray.report import stages
 from apex_ray.report.plots import learning_curve
+from apex_ray.retro import stages
 from apex_ray.types import EvaluationResult
 from benchmarks.machine import facts, write
 from trainkit.config import to_yaml
@@ -68,7 +68,7 @@ def collect(run: Path, out: Path, episodes: int, commit: str | None, contest: in
 
 
 def _portable(config: ApexConfig) -> ApexConfig:
-    env = config.env.model_copy(update={"roms": None})
+    env = config.env.model_copy(update={"kwargs": {**config.env.kwargs, "roms": None}})
     return config.model_copy(update={"runs_dir": "runs", "env": env})
 
 
@@ -81,7 +81,7 @@ def _summary(result: EvaluationResult) -> dict[str, Any]:
         "max": max(result.returns),
         "mean length, steps": float(np.mean(result.lengths_steps)),
     }
-    rows = stages.by_stage(result.stages)
+    rows = stages.by_stage(result.episode_values)
     found["by stage"] = {r.stage: _known(r) for r in rows}
     found["mean score"] = float(np.mean([r.mean_score for r in rows]))
     return found

@@ -41,7 +41,7 @@ class PositionTorso(torch.nn.Module):
     """One feature for each place of the corridor."""
 
     def __init__(self, spec: Any, config: Any) -> None:
-        """`spec` tells of observations ([B, S, *F] reach forward), `config` is the section `network` of the settings."""
+        """`spec` tells of observations ([B, S, *F] reach `forward`), `config` is the settings' section network."""
         super().__init__()
         self.embedding = torch.nn.Embedding(LENGTH + 1, config.hidden)
         self.num_features = config.hidden  # what `forward` gives: [B, num_features]

@@ -37,14 +37,19 @@ class Loaded(Generic[M]):
 
 
 def load_config(
-    model: type[M], presets_dir: Path, preset_or_path: str | Path, overrides: Sequence[str] = ()
+    model: type[M],
+    presets_dir: Path,
+    preset_or_path: str | Path,
+    overrides: Sequence[str] = (),
+    renamed: Callable[[], Mapping[str, str]] = dict,
 ) -> Loaded[M]:
     """The configuration of a preset's name or a .yaml path, with `overrides` such as "actors.count=8" on top.
 
     A file may name another one with `extends:`; sections merge, every other value (lists and free mappings too)
-    replaces the one below. The last of several overrides of one key wins. Raises UserError for every mistake.
+    replaces the one below. The last of several overrides of one key wins. `renamed` as in Schema. Raises UserError for
+    every mistake.
     """
-    settings = _Settings(Schema(model))
+    settings = _Settings(Schema(model, renamed))
     chain = _read_chain(str(preset_or_path), presets_dir)
     for label, node in chain:
         settings.merge(node, "", _in_file(label))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import types
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel
@@ -14,10 +14,12 @@ class Schema:
     """The dotted keys of a model.
 
     A field is a section when its type is a model, an optional model or a union of models; anything else is a leaf.
-    A section that is set in part takes the rest from its own class's defaults.
+    A section that is set in part takes the rest from its own class's defaults. `renamed` gives, in words, what keys of
+    earlier versions are called now.
     """
 
-    def __init__(self, model: type[BaseModel]) -> None:
+    def __init__(self, model: type[BaseModel], renamed: Callable[[], Mapping[str, str]] = dict) -> None:
+        self._renamed = renamed  # asked only for a key that is unknown
         self.sections: dict[str, bool] = {}  # dotted key -> may be null
         self.required_sections: list[str] = []
         self.leaves: dict[str, Any] = {}  # dotted key -> annotation
@@ -71,6 +73,8 @@ class Schema:
 
     def hint(self, key: str) -> str:
         """' Did you mean X?' with the nearest of all dotted keys, or the keys of the section when none is near."""
+        if now := self._renamed().get(key):
+            return f" It is now {now}"
         near = self._nearest(key)
         if near:
             return f" Did you mean {' or '.join(repr(k) for k in near)}?"

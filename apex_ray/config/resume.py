@@ -6,8 +6,10 @@ STORED ones decide what the transitions in replay mean: they may change unless a
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
+from apex_ray.config.plugins import KWARGS, settings_of
 from apex_ray.config.schema import ApexConfig
 from trainkit.config import flatten
 from trainkit.config_yaml import dump
@@ -25,10 +27,7 @@ FIXED = {
             "env.id",
             "env.frame_skip",
             "env.sticky_actions",
-            "env.reward",
-            "env.scenario",
             "env.kwargs",
-            "env.demo",
         ),
         _SAME_TASK,
     ),
@@ -37,7 +36,6 @@ FIXED = {
             "env.frame_stack",
             "env.image_size",
             "env.full_action_space",
-            "env.actions",
             "agent",
             "td.objective",
             "td.objective_kwargs",
@@ -74,8 +72,6 @@ FREE = frozenset(
         "env.max_episode_frames",
         "env.step_limit_s",
         "env.import_modules",
-        "env.stages",
-        "env.roms",
         "td.double_q",
         "actors.count",
         "actors.envs_per_actor",
@@ -110,7 +106,7 @@ FREE = frozenset(
         "learner.threads",
         "evaluation.every_s",
         "evaluation.episodes",
-        "evaluation.stages",
+        "evaluation.env_kwargs",
         "evaluation.envs",
         "evaluation.epsilon",
         "evaluation.video",
@@ -142,14 +138,27 @@ Changes = dict[str, tuple[Any, Any]]  # by dotted key: (before, after) as YAML k
 
 
 def changes(before: ApexConfig, after: ApexConfig) -> Changes:
-    """What differs, in the order of the schema."""
-    old, new = flatten(before), flatten(after)
-    return {key: (old[key], new[key]) for key in new if old[key] != new[key]}
+    """What differs, in the order of the schema; env.kwargs key by key."""
+    old, new = _flat(before), _flat(after)
+    return {key: (old.get(key), new.get(key)) for key in {**new, **old} if old.get(key) != new.get(key)}
 
 
-def refuse(changed: Changes, saved_replay: str | None) -> None:
-    """UserError that names every setting that may not change, with both values; `saved_replay`: its files, if any."""
-    wrong = [f"{_told(key, *changed[key])} ({FIXED[key]})" for key in changed if key in FIXED]
+def _flat(config: ApexConfig) -> dict[str, Any]:
+    flat = flatten(config)
+    del flat[KWARGS]
+    return flat | {f"{KWARGS}.{name}": value for name, value in settings_of(config.env).items()}
+
+
+def refuse(changed: Changes, saved_replay: str | None, free: Collection[str] = ()) -> None:
+    """UserError that names every setting that may not change, with both values; `saved_replay`: its files, if any.
+
+    `free`: keys below env.kwargs that may (config/plugins.py).
+    """
+    wrong = []
+    for key in changed:
+        whole = KWARGS if key.startswith(f"{KWARGS}.") else key
+        if whole in FIXED and key not in free:
+            wrong.append(f"{_told(key, *changed[key])} ({FIXED[whole]})")
     if saved_replay is not None:
         wrong += [
             f"{_told(key, *changed[key])} ({STORED[key]}: remove {saved_replay} to go on with an empty replay)"

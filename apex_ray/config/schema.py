@@ -12,7 +12,6 @@ from typing import Annotated, Any, Literal
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     PositiveFloat,
@@ -33,27 +32,22 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-Words = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
-
-
 class EnvConfig(Section):
-    """Which environment, and the preprocessing of Atari (Mnih et al. 2015; Machado et al. 2018 for sticky actions) and
-    stable-retro's games (Nichol et al. 2018).
+    """Which environment, and the preprocessing of emulated games: Atari's (Mnih et al. 2015; Machado et al. 2018 for
+    sticky actions), and a plug-in's where it says so (config/plugins.py).
     """
 
     id: str = Field(
-        description="ALE/<Game>-v5, retro/<Game> (a game of stable-retro), retro/Sonic (the stages of three games), or "
-        "any Gymnasium id, also as module:id, with Discrete actions and Box observations"
+        description="ALE/<Game>-v5, <plug-in>/<its name for it>, or any Gymnasium id, also as module:id, with Discrete "
+        "actions and Box observations"
     )
     frame_skip: PositiveInt = Field(
-        4, description="Atari, retro: emulator frames per agent step; of Atari's the last two are max-pooled"
+        4, description="games: emulator frames per agent step; of Atari's the last two are max-pooled"
     )
     frame_stack: PositiveInt = Field(4, description="frames per observation; vectors use 1")
     image_size: PositiveInt = Field(84, description="side of the square gray frame, pixels")
-    noop_max: int = Field(30, ge=0, description="Atari, retro: frames of no-ops after a reset, 1 to this many")
-    sticky_actions: float = Field(
-        0.0, ge=0, le=1, description="Atari: probability of repeating the last action; retro: for a step's first frame"
-    )
+    noop_max: int = Field(30, ge=0, description="games: frames of no-ops after a reset, 1 to this many")
+    sticky_actions: float = Field(0.0, ge=0, le=1, description="games: probability of repeating the last action")
     fire_reset: bool = Field(True, description="Atari: press FIRE after a reset where the game waits for it")
     terminal_on_life_loss: bool = Field(
         False, description="training only: a lost life ends the n-step window with value 0"
@@ -66,23 +60,9 @@ class EnvConfig(Section):
     import_modules: tuple[str, ...] = Field(
         (), description="modules to import first, which register environments; also found in the current folder"
     )
-    kwargs: dict[str, Any] = Field(default_factory=dict, description="passed to gymnasium.make")
-    stages: Words = Field(
-        (),
-        description="retro: saved states to start from, names or patterns such as GreenHill*; Sonic: also train, test "
-        "or all; empty: the game's own start, or all",
+    kwargs: dict[str, Any] = Field(
+        default_factory=dict, description="passed to what makes the environment: gymnasium.make, or the plug-in"
     )
-    actions: Words = Field(
-        (), description="retro: buttons held together, such as RIGHT+B; NONE for no button; empty: each button alone"
-    )
-    scenario: str | None = Field(None, description="retro: what is rewarded and what ends an episode; null: the game's")
-    reward: Literal["scenario", "delta", "flat", "contest"] = Field(
-        "scenario",
-        description="retro: scenario's own; delta: 0.01 a pixel that x exceeds its best; flat: 0.01 a step in which it "
-        "does; contest: 0.01 a point that the scenario's sum exceeds its best",
-    )
-    roms: str | None = Field(None, description="retro: folder with your ROMs, zipped or not; null: stable-retro's own")
-    demo: bool = Field(False, description="Sonic: play the demo cartridge, which needs no ROM")
 
 
 class TdConfig(Section):
@@ -218,9 +198,11 @@ class LearnerConfig(Section):
 class EvaluationConfig(Section):
     every_s: PositiveFloat = Field(120.0, description="seconds between evaluations while training")
     episodes: PositiveInt = Field(
-        20, description="whole episodes; with stages, the n-th plays the n-th of them in turn"
+        20, description="whole episodes; with several starts, the n-th has the n-th of them in turn"
     )
-    stages: Words = Field((), description="stages to evaluate on, written as env.stages; empty: those trained on")
+    env_kwargs: dict[str, Any] = Field(
+        default_factory=dict, description="of env.kwargs, those that differ while evaluating"
+    )
     envs: PositiveInt = Field(8, description="environments stepped together")
     epsilon: float = Field(0.001, ge=0, le=1, description="random actions while evaluating; 0 is greedy")
     max_episode_frames: PositiveInt | None = Field(

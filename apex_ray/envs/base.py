@@ -43,8 +43,10 @@ class VectorEnv(Protocol):
 class RecordsMovies(Protocol):
     """Environments whose emulator writes down the buttons of an episode, so that it can be played again elsewhere."""
 
+    movie_suffix: str  # of its files
+
     def record(self, index: int, folder: Path | None) -> None:
-        """Record the episodes that environment `index` starts from now on as `folder`/0.bk2, 1.bk2 ...
+        """Record the episodes that environment `index` starts from now on as `folder`/0, 1 ... with `movie_suffix`.
 
         None: record no more.
         """

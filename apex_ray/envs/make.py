@@ -11,6 +11,7 @@ import ale_py
 import gymnasium
 import numpy as np
 
+from apex_ray.config.plugins import plugin_names, plugin_of, settings_of
 from apex_ray.config.schema import EnvConfig
 from apex_ray.envs import atari, own_code
 from apex_ray.envs.base import VectorEnv
@@ -18,7 +19,6 @@ from apex_ray.envs.gym import GymEnvs
 from apex_ray.types import EnvSpec
 from trainkit.errors import UserError, did_you_mean
 
-RETRO = "retro/"
 PROBED_STEPS = 4
 
 
@@ -27,50 +27,30 @@ def make_envs(
 ) -> VectorEnv:
     """`num_envs` environments stepped together. UserError for an id or a module that is not there.
 
-    `threads` are ALE's; retro games have a process each, other environments are stepped one after the other. `render`
-    must be set where pictures will be asked for; with `in_order` stages are played in turn (envs/retro.py).
+    `threads` are ALE's; Gymnasium's environments are stepped one after the other. `render` must be set where pictures
+    will be asked for; with `in_order` a plug-in's environments take their starts in turn (config/plugins.py).
     """
     given, bare = config.id, own_code.import_modules(config)
     config = config.model_copy(update={"id": bare})
-    if not config.id.startswith(RETRO):
-        _refuse_settings_of_retro(config)
     if config.id.startswith(atari.PREFIX):
         return atari.AtariEnvs(config, num_envs, threads)
-    if config.id.startswith(RETRO):
-        from apex_ray.envs.retro import RetroEnvs  # stable-retro is loaded where it is used
-
-        return RetroEnvs(config, num_envs, in_order)
+    plugin = plugin_of(config.id)
+    if plugin is not None:
+        complete = config.model_copy(update={"kwargs": settings_of(config)})
+        envs: VectorEnv = plugin.make(complete, num_envs, in_order)
+        return envs
     gymnasium.register_envs(ale_py)
     spec = gymnasium.registry.get(config.id)
     if spec is None:
         raise UserError(
             f"env.id = {given!r} is not registered with Gymnasium; one of your own: env.id=module:{bare} imports the "
-            f"module that registers it, from the current folder {os.getcwd()!r} or what is installed."
-            f"{_nearest(config.id)}"
+            f"module that registers it, from the current folder {os.getcwd()!r} or what is installed; plug-ins are "
+            f"there for {', '.join(f'{name}/...' for name in plugin_names()) or 'none'}.{_nearest(config.id)}"
         )
     if _is_old_atari(config.id, spec):
         # Gymnasium's old ids give raw colour screens at their own frame skip: not what is meant by playing Atari.
         raise UserError(f"env.id = {config.id!r} is an old Atari id without preprocessing.{_nearest(config.id)}")
     return GymEnvs(config, num_envs, render)
-
-
-def check_stages(config: EnvConfig, key: str) -> None:
-    """UserError, naming `key`, when the environment can't play the stages that `config` names."""
-    if not config.id.startswith(RETRO):
-        raise UserError(f"{key} = {list(config.stages)} has no effect on {config.id!r}, which has no stages")
-    from apex_ray.envs.retro_games import task
-
-    task(config, key)
-
-
-def _refuse_settings_of_retro(config: EnvConfig) -> None:
-    for name in ("stages", "actions", "scenario", "reward", "roms", "demo"):
-        if getattr(config, name) != EnvConfig.model_fields[name].default:
-            value = getattr(config, name)
-            raise UserError(
-                f"env.{name} = {list(value) if isinstance(value, tuple) else value!r} has no effect on {config.id!r}: "
-                "it is for games of stable-retro, env.id=retro/..."
-            )
 
 
 def _nearest(env_id: str) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from apex_ray.agent.contract import begun
 from apex_ray.agent.policy import Player
 from apex_ray.envs.base import FilmsOne, VectorEnv
-from apex_ray.types import AnyArray, StageEnd, Step
+from apex_ray.types import AnyArray, EpisodeValues, Step
 
 # Asked before every step of the environments with (episodes that ended, agent steps of all so far): whether to stop.
 Watch = Callable[[int, int], bool]
@@ -29,7 +29,7 @@ class StoppedError(Exception):
 class Episodes:
     returns: list[float] = field(default_factory=list)  # unclipped, in the order in which the episodes ended
     lengths_steps: list[int] = field(default_factory=list)
-    stages: list[StageEnd] = field(default_factory=list)  # where the environments have stages
+    values: list[EpisodeValues] = field(default_factory=list)  # one an episode, where the environments give any
     best: tuple[int, int] = (0, 0)  # (environment, its how manieth episode) of the highest return
     asked: int = 0  # episodes; there are fewer when the watch stopped them
     cut_steps: int | None = None  # where none could be used whole: the step at which all are cut
@@ -41,7 +41,7 @@ class _Ended:
     nth: int  # of its environment
     episode_return: float
     length_steps: int
-    stage: StageEnd | None = None
+    values: EpisodeValues | None = None
 
 
 def _steps(envs: VectorEnv, player: Player, epsilon: float, seed: int) -> Iterator[Step]:
@@ -98,7 +98,7 @@ def _counted(ended: list[_Ended], asked: int, cut_steps: int | None) -> Episodes
     return Episodes(
         returns=[episode.episode_return for episode in ended],
         lengths_steps=[episode.length_steps for episode in ended],
-        stages=[episode.stage for episode in ended if episode.stage is not None],
+        values=[episode.values for episode in ended if episode.values is not None],
         best=(best.env, best.nth),
         asked=asked,
         cut_steps=cut_steps,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping
+from typing import Any
 
 from apex_ray.nodes.stall import LEARNER
+from apex_ray.report.episodes import reporter_named
 from apex_ray.report.metrics import EXPORTED
-from apex_ray.report.stages import StageRow
 from apex_ray.report.tally import ActorReport, LearnerReport, Tally
 from apex_ray.types import FloatArray
 from cluster.metrics import Exporter
@@ -17,9 +18,11 @@ MOST_SAID = 100  # lines kept between two calls of the driver
 
 
 class MetricsNode:
-    def __init__(self, epsilons: FloatArray, frame_skip: int, start: dict[str, float], run: str = "") -> None:
+    def __init__(
+        self, epsilons: FloatArray, frame_skip: int, start: dict[str, float], run: str = "", reporter: str = ""
+    ) -> None:
         self._exporter = Exporter(EXPORTED, {"run": run})
-        self._tally = Tally(epsilons, frame_skip, **start)  # type: ignore[arg-type]
+        self._tally = Tally(epsilons, frame_skip, **start, reporter=reporter_named(reporter))  # type: ignore[arg-type]
         self._heard: dict[str, float] = {}  # by part, when it reported last
         self._said: deque[str] = deque(maxlen=MOST_SAID)
 
@@ -53,6 +56,6 @@ class MetricsNode:
         now = time.monotonic()
         return self._tally.row(), {part: now - at for part, at in self._heard.items()}
 
-    def stages(self) -> list[StageRow]:
-        """What became of each stage so far; none where the environment has no stages."""
-        return self._tally.stages.rows()
+    def episode_rows(self) -> list[Any]:
+        """The totals of the environment's own reporter so far."""
+        return self._tally.reporter.rows()

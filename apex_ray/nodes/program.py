@@ -49,7 +49,6 @@ from apex_ray.nodes.stall import LEARNER, StallWatch, unanswered
 from apex_ray.nodes.supervise import Supervisor, Watched, as_user_error
 from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.replay.saving import replay_file, replay_files
-from apex_ray.report.stages import StageRow
 from apex_ray.types import EnvSpec, EvaluationResult
 from cluster.resources import Bundle
 
@@ -113,7 +112,7 @@ class Program:
             shards=self._start_shards(),
             weights=remote(name="weights", **light)(WeightsNode).remote(),
             metrics=remote(name="metrics", **light)(MetricsNode).remote(
-                ladder, spec.frame_skip, progress, self._run.name
+                ladder, spec.frame_skip, progress, self._run.name, spec.reporter
             ),
             learner=learning,
             evaluator=self._start_evaluator(),
@@ -254,9 +253,9 @@ class Program:
         }
         return row
 
-    def stages(self) -> list[StageRow]:
-        """What became of each stage so far; none where the environment has no stages."""
-        rows: list[StageRow] = self._get({"metrics": self._nodes.metrics.stages.remote()})[0]
+    def episode_rows(self) -> list[Any]:
+        """The totals of the environment's own reporter so far."""
+        rows: list[Any] = self._get({"metrics": self._nodes.metrics.episode_rows.remote()})[0]
         return rows
 
     def publish(self, row: Mapping[str, float]) -> None:

@@ -24,9 +24,9 @@ from apex_ray.report.words import words_for
 from trainkit.words import size
 
 UNKNOWN = "-"
-# What a run does before it learns from every batch.
+# The phases of a run, up to that in which it learns from every batch.
 STARTING, FILLING, COMPILING, LEARNING = "starting", "filling replay", "compiling", "learning"
-TOLD = {
+PHASE_LINES = {
     FILLING: "acting; learning starts when replay holds replay.min_transitions",
     COMPILING: "before the first update torch.compile works, where there is a compiler: 10 to 60 s, longer if busy",
     LEARNING: "learning",
@@ -50,7 +50,7 @@ class Console:
             is_terminal = self._stream.isatty() and os.environ.get("TERM") != "dumb"
         self._bands = _band_ranges(config)
         self._row: Mapping[str, float] = {}
-        self._stage = STARTING
+        self._phase = STARTING
         self._row_s = self._shown_s = 0.0  # training times: of the last row, and the latest told
         self._row_came_at: float | None = None
         self._line_at = -math.inf
@@ -73,9 +73,9 @@ class Console:
         self._row_s = row.get("time_s", before_s)
         if self._row_came_at is None or self._row_s != before_s:  # not the same row with more in it
             self._row_came_at, self._shown_s = time.monotonic(), max(self._shown_s, self._row_s)
-        before, self._stage = self._stage, stage(row, self._config)
-        if self._stage != before and not last:
-            self.event(TOLD[self._stage])
+        before, self._phase = self._phase, phase(row, self._config)
+        if self._phase != before and not last:
+            self.event(PHASE_LINES[self._phase])
         if self._table is not None:
             self._table.draw()
         elif self._row_s - self._line_at >= (0.001 if last else self._config.report.line_every_s):
@@ -103,7 +103,7 @@ class Console:
         return Panel(
             Group(self._counters(), "", self._returns()),
             title=Text(self._title, style="bold"),
-            subtitle=Text(f"{self._stage}   elapsed {elapsed}   left {clock(left)}"),
+            subtitle=Text(f"{self._phase}   elapsed {elapsed}   left {clock(left)}"),
             box=rich.box.ROUNDED,
             width=columns,
         )
@@ -199,7 +199,7 @@ def plain_line(row: Mapping[str, float], stop: StopConfig, frames: str) -> str:
     )
 
 
-def stage(row: Mapping[str, float], config: ApexConfig) -> str:
+def phase(row: Mapping[str, float], config: ApexConfig) -> str:
     """What the run does: STARTING, FILLING, COMPILING or LEARNING."""
     if row.get("updates"):
         return LEARNING

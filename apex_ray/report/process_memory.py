@@ -112,7 +112,7 @@ def _name(command: list[str]) -> str | None:
     """
     if command and command[0].startswith("ray::"):
         return command[0].removeprefix("ray::").split(".")[0].split(" ")[0]
-    if any("apex_ray.envs.emulator_process" in part for part in command):
+    if any("emulator_process" in part for part in command):  # the module that a plug-in's emulators run
         return "emulator"
     scripts = [Path(part).stem for part in command if part.endswith(".py") and "/ray/" in part]
     return scripts[0] if scripts else None

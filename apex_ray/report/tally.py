@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from apex_ray.report.episodes import Reporter
 from apex_ray.report.metrics import Rates, ReturnsByBand
-from apex_ray.report.stages import StageTally
 from apex_ray.types import EpisodeEnd, FloatArray
 
 
@@ -65,11 +65,12 @@ class Tally:
         frames: int = 0,
         updates: int = 0,
         episodes: int = 0,
+        reporter: Reporter | None = None,
     ) -> None:
         self._frame_skip = frame_skip
         self._started = time.monotonic() - time_s
         self.frames, self.updates, self.episodes = frames, updates, episodes
-        self.stages = StageTally()
+        self.reporter = reporter or Reporter()
         self._rates = Rates()
         self._returns = ReturnsByBand(epsilons)
         self._lengths: list[int] = []
@@ -90,8 +91,8 @@ class Tally:
         self.episodes += len(report.episodes)
         for episode in report.episodes:
             self._returns.add(episode)
-            if episode.stage is not None:
-                self.stages.add(episode.stage)
+            if episode.values is not None:
+                self.reporter.add(episode.values)
             self._lengths = [*self._lengths[-99:], episode.length_steps]
 
     def learner(self, report: LearnerReport) -> None:

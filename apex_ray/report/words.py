@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-EMULATED = ("ALE/", "retro/")  # how the ids of emulated games begin
+from apex_ray.config.plugins import plugin_of
+
+ATARI = "ALE/"  # how the ids of its games begin
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,7 @@ class Words:
 
 
 def words_for(env_id: str) -> Words:
-    if env_id.startswith(EMULATED):
+    plugin = plugin_of(env_id)
+    if env_id.startswith(ATARI) or (plugin is not None and plugin.emulated):
         return Words("emulator frames", "frames", "episode return (game score)")
     return Words("environment steps", "steps", "episode return")

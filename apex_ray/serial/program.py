@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from apex_ray.agent.build import build_agent
 from apex_ray.agent.exploration import epsilon_ladder
@@ -17,8 +18,8 @@ from apex_ray.learner.learner import Learner
 from apex_ray.process import prepare_process
 from apex_ray.replay import shards as sharding
 from apex_ray.replay.build import build_limiter, build_replay
+from apex_ray.report.episodes import reporter_named
 from apex_ray.report.failure import describe
-from apex_ray.report.stages import StageRow
 from apex_ray.report.tally import ActorReport, LearnerReport, Tally, UpdateMeans
 from apex_ray.serial import state as serial_state
 from apex_ray.serial.process import ProcessState, SerialProcess
@@ -70,7 +71,8 @@ class SerialProgram:
         ladder = epsilon_ladder(
             sizes.actors * config.actors.envs_per_actor, config.actors.epsilon_base, config.actors.epsilon_alpha
         )
-        self._tally = Tally(ladder, spec.frame_skip, c.time_s, c.frames, c.updates, c.episodes)
+        reporter = reporter_named(spec.reporter)
+        self._tally = Tally(ladder, spec.frame_skip, c.time_s, c.frames, c.updates, c.episodes, reporter)
         self._means = UpdateMeans()
         self._keeper = BestKeeper(config, spec, self._run, c.best_return)
 
@@ -167,8 +169,8 @@ class SerialProgram:
             "restarts": 0,
         }
 
-    def stages(self) -> list[StageRow]:
-        return self._tally.stages.rows()
+    def episode_rows(self) -> list[Any]:
+        return self._tally.reporter.rows()
 
     def publish(self, row: Mapping[str, float]) -> None:
         """Nobody scrapes a single process."""

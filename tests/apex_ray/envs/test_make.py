@@ -24,7 +24,13 @@ MAKERS = {
     "atari": lambda: make_envs(EnvConfig(id="ALE/Breakout-v5", max_episode_frames=240), 2),
     "cartpole": lambda: make_envs(EnvConfig(id="CartPole-v1", frame_stack=3), 2),
     "retro": lambda: make_envs(
-        EnvConfig(id="retro/Sonic", demo=True, reward="delta", sticky_actions=0.25, max_episode_frames=120), 2
+        EnvConfig(
+            id="retro/Sonic",
+            kwargs={"demo": True, "reward": "delta"},
+            sticky_actions=0.25,
+            max_episode_frames=120,
+        ),
+        2,
     ),
     "image": lambda: make_envs(fake("Image", frame_stack=2), 2),
     "colour": lambda: make_envs(fake("Colour", frame_stack=4), 2),

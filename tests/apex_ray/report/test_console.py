@@ -10,8 +10,8 @@ from apex_ray.report.console import (
     COMPILING,
     FILLING,
     LEARNING,
+    PHASE_LINES,
     STARTING,
-    TOLD,
     Console,
     clock,
     left_s,
@@ -125,7 +125,12 @@ def test_what_a_run_does_before_it_learns_is_said(stream: io.StringIO) -> None:
         for time_s, row in enumerate(rows):
             console.update({"time_s": time_s, **row})
     told = [line[9:] for line in stream.getvalue().splitlines()]
-    assert [text for text in told if "updates " not in text] == ["pong", TOLD[FILLING], TOLD[COMPILING], TOLD[LEARNING]]
+    assert [text for text in told if "updates " not in text] == [
+        "pong",
+        PHASE_LINES[FILLING],
+        PHASE_LINES[COMPILING],
+        PHASE_LINES[LEARNING],
+    ]
 
 
 @pytest.mark.parametrize(

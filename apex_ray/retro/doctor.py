@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from apex_ray.cartridge import rom as cartridge
 from apex_ray.config.schema import EnvConfig
-from apex_ray.envs import sonic
-from apex_ray.envs.retro import RetroEnvs
-from apex_ray.envs.retro_games import hashes_of, title_words
-from apex_ray.envs.roms import Shelf, look_through
+from apex_ray.retro import sonic
+from apex_ray.retro.cartridge import rom as cartridge
+from apex_ray.retro.envs import RetroEnvs
+from apex_ray.retro.games import hashes_of, title_words
+from apex_ray.retro.roms import Shelf, look_through
 from trainkit.errors import UserError
 
 SECOND_STEPS = 15
@@ -63,9 +63,8 @@ def examine(game: str, roms: str | None, shelf: Shelf | None, demo: bool) -> Fin
                 return Finding(game, "wrong hash", (*(f"{r.place}: SHA-1 {r.sha1}" for r in wrong), expected))
             return Finding(game, "missing", (expected,))
         details.append(rom.place)
-    config = EnvConfig(
-        id=sonic.ID, stages=(first.state,), roms=None if demo else roms, demo=demo, reward="delta", noop_max=0
-    )
+    settings = {"stages": first.state, "roms": None if demo else roms, "demo": demo, "reward": "delta"}
+    config = EnvConfig(id=sonic.ID, kwargs=settings, noop_max=0)
     try:
         before, after = a_second_of_right(config)
     except UserError as error:

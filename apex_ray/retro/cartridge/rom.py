@@ -6,7 +6,7 @@ import struct
 from functools import cache
 from pathlib import Path
 
-from apex_ray.cartridge.assembler import assemble
+from apex_ray.retro.cartridge.assembler import assemble
 
 SOURCE = Path(__file__).with_name("game.s")
 NAME = "the demo cartridge"  # how scores say whose they are

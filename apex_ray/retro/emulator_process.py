@@ -1,4 +1,4 @@
-"""A process around one emulator, started by envs/retro.py.
+"""A process around one emulator, started by retro/envs.py.
 
 It takes (command, *arguments) from its link, answers each, and ends when the link does. The agent's frames go to
 shared memory. This file imports neither torch nor Ray.
@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from apex_ray.envs.emulator import Emulator, Game, Stage
-from apex_ray.envs.emulator_link import Answer, Link
-from apex_ray.types import ByteArray, StageEnd
+from apex_ray.retro.emulator import Emulator, Game, Stage
+from apex_ray.retro.emulator_link import Answer, Link
+from apex_ray.retro.stage_end import StageEnd
+from apex_ray.types import ByteArray
 
 REWARD_SCALE = 0.01  # of one pixel, or of one point of the contest
 

@@ -1,8 +1,8 @@
-"""The ROM's header is what a Mega Drive expects. What the game does is tested in envs/test_sonic_play.py."""
+"""The ROM's header is what a Mega Drive expects. What the game does is tested in retro/test_sonic_play.py."""
 
 import struct
 
-from apex_ray.cartridge.rom import build_rom
+from apex_ray.retro.cartridge.rom import build_rom
 
 
 def test_header():

@@ -9,7 +9,8 @@ import numpy as np
 
 from apex_ray.agent.contract import State
 from apex_ray.envs.base import VectorEnv
-from apex_ray.types import AnyArray, FloatArray, IntArray, StageEnd
+from apex_ray.retro.stage_end import StageEnd
+from apex_ray.types import AnyArray, FloatArray, IntArray
 
 RUN_STEPS, BACK_STEPS = 100, 70  # as in Nichol et al. 2018 (arXiv 1804.03720) and its code
 JUMP_PROBABILITY, JUMP_STEPS = 0.1, 4
@@ -112,7 +113,7 @@ class Jerk:
         self.envs.send(np.array([action]))
         step = self.envs.recv()
         self.steps += 1
-        self.ends += step.ends.values()
+        self.ends += map(StageEnd.of, step.ends.values())
         ended = bool(step.terminated[0] or step.truncated[0])
         if ended:  # the next step only starts the next episode
             self.envs.send(np.array([action]))

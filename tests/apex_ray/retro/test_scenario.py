@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from apex_ray.config.schema import EnvConfig
-from apex_ray.envs import retro_games
-from apex_ray.envs.emulator import Emulator
-from apex_ray.envs.scenario import Scenario
+from apex_ray.retro import games
+from apex_ray.retro.emulator import Emulator
+from apex_ray.retro.scenario import Scenario
+from tests.apex_ray.retro.config import game
 
-AIRSTRIKER = EnvConfig(id="retro/Airstriker-Genesis", reward="scenario")
+AIRSTRIKER = game("retro/Airstriker-Genesis", reward="scenario")
 RICH = {  # rises and falls of several variables, a nested end
     "reward": {
         "variables": {
@@ -37,7 +37,7 @@ def scenario(folder: Path, rules: object) -> Path:
 
 @pytest.fixture
 def game():
-    task = retro_games.task(AIRSTRIKER)
+    task = games.task(AIRSTRIKER)
     return task.games["Airstriker-Genesis-v0"], task.stages[0]
 
 

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import stable_retro
 
-from apex_ray.cartridge.rom import build_rom
 from apex_ray.cli import main
 from apex_ray.config.schema import EnvConfig
-from apex_ray.envs import retro_games, sonic
-from apex_ray.envs.retro_games import task
-from apex_ray.envs.roms import look_through, rom_sha1
-from apex_ray.report import sonic as sonic_report
+from apex_ray.retro import doctor, games, sonic
+from apex_ray.retro.cartridge.rom import build_rom
+from apex_ray.retro.games import task
+from apex_ray.retro.roms import look_through, rom_sha1
+from tests.apex_ray.retro.config import game
 from trainkit.errors import UserError
 
 AIRSTRIKER = Path(stable_retro.data.get_romfile_path("Airstriker-Genesis-v0", stable_retro.data.Integrations.STABLE))
@@ -27,11 +27,17 @@ SONIC_1 = "69e102855d4389c3fd1a8f3dc7d193f8eee5fe5b"
         ({"id": "retro/Airstrike-Genesis"}, ["is no game of the", "Did you mean 'Airstriker-Genesis-v0'?"]),
         ({"id": "retro/Sonik"}, ["'retro/Sonik' is no game", "Did you mean 'Sonic'?"]),
         ({"stages": ("Level2",)}, ["has no state 'Level2'", "Did you mean 'Level1'?"]),
-        ({"scenario": "senario"}, ["env.scenario = 'senario'", "Did you mean 'scenario'?"]),
+        ({"scenario": "senario"}, ["env.kwargs.scenario = 'senario'", "Did you mean 'scenario'?"]),
         ({"actions": ("LEFT+C", "LEFD")}, ["'LEFD'", "Did you mean 'LEFT'?"]),
-        ({"reward": "delta"}, ["env.reward = 'delta'", "has no variable x", "env.reward=scenario"]),
+        ({"reward": "delta"}, ["env.kwargs.reward = 'delta'", "has no variable x", "env.kwargs.reward=scenario"]),
         ({"demo": True}, ["demo cartridge stands in for Sonic only"]),
-        ({"kwargs": {"render_mode": "human"}}, ["env.kwargs", "no effect"]),
+        (
+            {"kwargs": {"render_mode": "human"}},
+            ["env.kwargs.render_mode = 'human'", "stages, actions, scenario, reward"],
+        ),
+        ({"kwargs": {"stage": "Level1"}}, ["env.kwargs.stage = 'Level1'", "Did you mean 'stages'?"]),
+        ({"reward": "delt"}, ["env.kwargs.reward = 'delt': expected 'scenario', ", "Did you mean 'delta'?"]),
+        ({"demo": "perhaps"}, ["env.kwargs.demo = 'perhaps': expected a valid boolean"]),
         ({"id": "retro/Sonic"}, ["SonicTheHedgehog-Genesis-v0 needs its ROM", SONIC_1, "--roms FOLDER", "--demo"]),
         ({"id": "retro/Sonic", "demo": True, "stages": ("GreenHilZone.Act1",)}, ["Did you mean 'GreenHillZone.Act1'?"]),
         ({"id": "retro/SonicTheHedgehog-Genesis", "demo": True, "stages": ("x",)}, ["has no state 'x'", "MarbleZone"]),
@@ -39,7 +45,10 @@ SONIC_1 = "69e102855d4389c3fd1a8f3dc7d193f8eee5fe5b"
 )
 def test_a_mistake_in_the_settings(settings, parts):
     with pytest.raises(UserError) as caught:
-        task(EnvConfig(**{"id": "retro/Airstriker-Genesis-v0", **settings}))
+        if "kwargs" in settings:
+            task(EnvConfig(id="retro/Airstriker-Genesis-v0", **settings))
+        env_id = settings.get("id", "retro/Airstriker-Genesis-v0")
+        task(game(env_id, **{name: value for name, value in settings.items() if name != "id"}))
     message = str(caught.value)
     assert [p for p in parts if p not in message] == [] and "\n" not in message
 
@@ -63,7 +72,7 @@ def test_a_renamed_rom_in_a_zip_is_found_by_its_hash(tmp_path):
     (tmp_path / "notes.txt").write_text("no ROM")
     (tmp_path / "broken.zip").write_bytes((tmp_path / "deep" / "backup.zip").read_bytes()[:-40])
     before = {p: p.stat().st_mtime_ns for p in AIRSTRIKER.parent.iterdir()}
-    found = task(EnvConfig(id="retro/Airstriker-Genesis", roms=str(tmp_path)))
+    found = task(game("retro/Airstriker-Genesis", roms=str(tmp_path)))
     assert found.games["Airstriker-Genesis-v0"].rom == AIRSTRIKER.read_bytes()
     assert {p: p.stat().st_mtime_ns for p in AIRSTRIKER.parent.iterdir()} == before, "nothing is written there"
 
@@ -75,25 +84,29 @@ def test_a_wrong_rom_is_named_with_both_hashes(tmp_path):
     with pytest.raises(
         UserError, match=r"Airstriker \(World\).md has SHA-1 [0-9a-f]{40}; .* needs the ROM with [0-9a-f]"
     ):
-        task(EnvConfig(id="retro/Airstriker-Genesis", roms=str(tmp_path)))
+        task(game("retro/Airstriker-Genesis", roms=str(tmp_path)))
 
 
 def test_a_folder_without_it_and_no_folder(tmp_path):
     (tmp_path / "roms").mkdir()
     with pytest.raises(UserError, match=r"holds no such ROM \(0 files looked at\)"):
-        task(EnvConfig(id="retro/Airstriker-Genesis", roms=str(tmp_path / "roms")))
-    with pytest.raises(UserError, match=r"env.roms = .*roms2': the folder does not exist. Did you mean '.*/roms'"):
-        task(EnvConfig(id="retro/Airstriker-Genesis", roms=str(tmp_path / "roms2")))
+        task(game("retro/Airstriker-Genesis", roms=str(tmp_path / "roms")))
+    with pytest.raises(
+        UserError, match=r"env.kwargs.roms = .*roms2': the folder does not exist. Did you mean '.*/roms'"
+    ):
+        task(game("retro/Airstriker-Genesis", roms=str(tmp_path / "roms2")))
     with pytest.raises(UserError, match=r"is a file; expected the folder"):
-        task(EnvConfig(id="retro/Airstriker-Genesis", roms=str(AIRSTRIKER)))
+        task(game("retro/Airstriker-Genesis", roms=str(AIRSTRIKER)))
 
 
 def test_with_one_of_three_games_there_the_message_says_what_can_be_played(tmp_path, monkeypatch):
     accept_cartridge(monkeypatch)
     (tmp_path / "one.bin").write_bytes(build_rom())
-    with pytest.raises(UserError, match=r"2-Genesis-v0 needs its ROM.*env.stages=\[SonicTheHedgehog-Genesis-v0/\*\]"):
-        task(EnvConfig(id="retro/Sonic", roms=str(tmp_path)))
-    found = task(EnvConfig(id="retro/Sonic", roms=str(tmp_path), stages=("GreenHill*",)))
+    with pytest.raises(
+        UserError, match=r"2-Genesis-v0 needs its ROM.*env.kwargs.stages=\[SonicTheHedgehog-Genesis-v0/\*\]"
+    ):
+        task(game("retro/Sonic", roms=str(tmp_path)))
+    found = task(game("retro/Sonic", roms=str(tmp_path), stages=("GreenHill*",)))
     assert [s.name for s in found.stages] == ["GreenHillZone.Act1", "GreenHillZone.Act2", "GreenHillZone.Act3"]
 
 
@@ -102,8 +115,8 @@ def accept_cartridge(monkeypatch):
     import hashlib
 
     right = {sonic.GAMES[0]: [hashlib.sha1(build_rom()).hexdigest()]}
-    for module in (retro_games, sonic_report):
-        real = retro_games.hashes_of
+    for module in (games, doctor):
+        real = games.hashes_of
         monkeypatch.setattr(module, "hashes_of", lambda name, real=real: right.get(name) or real(name))
 
 
@@ -146,11 +159,24 @@ def test_doctor_of_the_demo_cartridge(capsys):
         ("sonic stages GreenHilZone.Act2", "Did you mean 'GreenHillZone.Act2'?"),
         ("train sonic --roms {tmp}/nowhere", "the folder does not exist"),
         ("train sonic --roms {tmp}", "needs its ROM"),
-        ("train --demo sonic env.stages=GreenHilZone.Act1", "Did you mean 'GreenHillZone.Act1'?"),
-        ("train sonic --demo evaluation.stages=tset", "evaluation.stages: no stage 'tset'"),
+        ("train --demo sonic env.kwargs.stages=GreenHilZone.Act1", "Did you mean 'GreenHillZone.Act1'?"),
+        ("train sonic --demo evaluation.env_kwargs.stages=tset", "evaluation.env_kwargs.stages: no stage 'tset'"),
         ("train airstriker --demo", "stands in for Sonic only"),
-        ("train cartpole --demo", "env.demo = True has no effect on 'CartPole-v1'"),
-        ("train cartpole evaluation.stages=test", "evaluation.stages = ['test'] has no effect on 'CartPole-v1'"),
+        ("train cartpole --demo", "env.kwargs.demo=true has no effect on 'CartPole-v1'; expected env.id=retro/..."),
+        ("train cartpole evaluation.env_kwargs.stages=test", "evaluation.env_kwargs = {'stages': 'test'}: "),
+        ("train pong env.kwargs.stages=a", "env.kwargs = {'stages': 'a'} has no effect on 'ALE/Pong-v5'"),
+        ("train sonic --demo evaluation.env_kwargs.actions=[A,B]", "num_actions is 2; expected 7, as in training"),
+        ("train sonic --demo env.stages=train", "unknown key 'env.stages'. It is now 'env.kwargs.stages', for retro/"),
+        ("config pong evaluation.stages=test", "It is now 'evaluation.env_kwargs.stages', for retro/... only"),
+        ("config sonic env.kwargs.reward=delt", "Did you mean 'delta'?"),
+        (
+            "config sonic env.kwargs.rewards=delta",
+            "unknown key 'env.kwargs.rewards'. Did you mean 'env.kwargs.reward'?",
+        ),
+        (
+            "config sonic evaluation.env_kwargs.stage=a",
+            "evaluation.env_kwargs.stage = 'a': unknown key; expected one of",
+        ),
     ],
 )
 def test_on_the_command_line(line, part, capsys, tmp_path, monkeypatch):
@@ -180,9 +206,9 @@ def test_a_nes_rom_is_known_by_what_follows_its_header(tmp_path, monkeypatch):
     with zipfile.ZipFile(tmp_path / "zipped" / "game.zip", "w") as archive:
         archive.write(rom, "game.nes")
     assert look_through(str(tmp_path / "zipped")).find([sha1]).read() == stored
-    monkeypatch.setattr(retro_games, "hashes_of", lambda name: [sha1])
-    monkeypatch.setattr(retro_games.stable_retro.data, "get_romfile_path", lambda name, kind: str(rom))
-    assert retro_games._rom("SuperMarioBros-Nes-v0", None) == (stored, ".nes")
+    monkeypatch.setattr(games, "hashes_of", lambda name: [sha1])
+    monkeypatch.setattr(games.stable_retro.data, "get_romfile_path", lambda name, kind: str(rom))
+    assert games._rom("SuperMarioBros-Nes-v0", None) == (stored, ".nes")
 
 
 def test_a_dump_of_super_magic_drive_is_put_in_order(tmp_path):

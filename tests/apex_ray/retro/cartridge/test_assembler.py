@@ -2,7 +2,7 @@
 
 import pytest
 
-from apex_ray.cartridge.assembler import Assembler, AssemblyError, assemble
+from apex_ray.retro.cartridge.assembler import Assembler, AssemblyError, assemble
 
 ENCODINGS = {
     "nop": "4E71",

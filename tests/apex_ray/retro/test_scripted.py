@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from apex_ray.envs.scripted import Jerk, Mixture
-from apex_ray.types import EnvSpec, StageEnd, Step
+from apex_ray.retro.scripted import Jerk, Mixture
+from apex_ray.retro.stage_end import StageEnd
+from apex_ray.types import EnvSpec, Step
 
 RIGHT, LEFT, JUMP = range(3)
 
@@ -34,7 +35,7 @@ class Corridor:
             self.x += 1
         reward, self.best = float(self.x > self.best), max(self.best, self.x)
         self.ended = self.steps == 300
-        ends = {0: StageEnd("corridor", float(self.best), float(self.best), False, 300)} if self.ended else {}
+        ends = {0: StageEnd("corridor", float(self.best), float(self.best), False, 300).values} if self.ended else {}
         return Step(
             np.zeros((1, 1, 1), np.float32), np.array([reward], np.float32), no, np.array([self.ended]), no, no, ends
         )

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from apex_ray.cartridge import rom as cartridge
 from apex_ray.config.schema import EnvConfig
-from apex_ray.envs import pad, retro_games
 from apex_ray.envs.base import ProcessLostError
 from apex_ray.envs.checks import checked_reward
-from apex_ray.envs.emulator_link import Answer, Link
 from apex_ray.envs.watchdog import Watched
-from apex_ray.types import AnyArray, ByteArray, EnvSpec, IntArray, StageEnd, Step
+from apex_ray.retro import games, pad
+from apex_ray.retro.emulator_link import Answer, Link
+from apex_ray.retro.settings import REPORTER, settings_of
+from apex_ray.types import AnyArray, ByteArray, EnvSpec, EpisodeValues, IntArray, Step
 
 CLOSE_S = 5.0
 
@@ -38,8 +38,10 @@ class RetroEnvs:
     The time limit counts emulator frames after the no-ops. Emulators have no randomness: with one seed all is the same.
     """
 
+    movie_suffix = ".bk2"  # BizHawk's format; stable-retro's playback script takes it too
+
     def __init__(self, config: EnvConfig, num_envs: int, in_order: bool = False) -> None:
-        self.task = retro_games.task(config)
+        self.task = games.task(config)
         self.num_envs, self._in_order = num_envs, in_order
         size = config.image_size
         self.spec = EnvSpec(
@@ -49,7 +51,8 @@ class RetroEnvs:
             stack=config.frame_stack,
             num_actions=len(self.task.buttons),
             frame_skip=config.frame_skip,
-            scores_of=cartridge.NAME if config.demo else "",
+            scores_of=settings_of(config).scores_of,
+            reporter=REPORTER,
         )
         self._memory = os.memfd_create("apex-ray-frames")
         os.ftruncate(self._memory, num_envs * size * size)
@@ -102,7 +105,7 @@ class RetroEnvs:
         first, count = self._ended, self.num_envs
         rewards = np.zeros(count, np.float32)
         terminated, truncated, life_lost = (np.zeros(count, bool) for _ in range(3))
-        ends: dict[int, StageEnd] = {}
+        ends: dict[int, EpisodeValues] = {}
         for e in reversed(
             range(count)
         ):  # the last to be asked is likely the last to answer: the others wait for no one
@@ -120,7 +123,7 @@ class RetroEnvs:
             terminated[e] = answer.terminated
             truncated[e], life_lost[e] = answer.truncated, answer.life_lost
             if answer.end is not None:
-                ends[e] = answer.end
+                ends[e] = answer.end.values
         self._ended = terminated | truncated
         return Step(self._observations, rewards, terminated, truncated, life_lost, first, ends)
 
@@ -136,7 +139,7 @@ class RetroEnvs:
         return values
 
     def record(self, index: int, folder: Path | None) -> None:
-        """As RecordsMovies says. BK2 is BizHawk's format; stable-retro's playback script takes it too."""
+        """As RecordsMovies says."""
         self._ask(index, "record", str(folder.absolute()) if folder else "")
         self._answer(index)
 
@@ -205,10 +208,10 @@ class _Process:
 
 
 def _start(memory: int) -> _Process:
-    """A process of envs/emulator_process.py. It ends when this one does, since its socket then ends."""
+    """A process of retro/emulator_process.py. It ends when this one does, since its socket then ends."""
     ours, theirs = socket.socketpair()
     with theirs:
-        program = f"from apex_ray.envs.emulator_process import serve; serve({theirs.fileno()}, {memory})"
+        program = f"from apex_ray.retro.emulator_process import serve; serve({theirs.fileno()}, {memory})"
         popen = subprocess.Popen(
             [sys.executable, "-c", program],
             stdin=subprocess.DEVNULL,

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from apex_ray.config.plugins import KWARGS
 from trainkit.errors import UserError, did_you_mean
 
 LARGEST_BYTES = 32 * 2**20  # of the games that stable-retro knows
@@ -61,7 +62,7 @@ class Shelf:
         ]
 
 
-def look_through(folder: str, key: str = "env.roms") -> Shelf:
+def look_through(folder: str, key: str = f"{KWARGS}.roms") -> Shelf:
     """Every file in `folder` and below that can be a ROM, and every such member of the zip files there.
 
     UserError, naming `key`, when there is no such folder.

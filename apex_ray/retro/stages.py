@@ -1,4 +1,4 @@
-"""What became of each stage, where an environment has stages: totals, a table, files of them and the progress plot."""
+"""What became of each stage: totals, a table, files of them and the progress plot."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import numpy as np
 from matplotlib.ticker import EngFormatter
 
 from apex_ray.report import plots
-from apex_ray.types import EvaluationResult, StageEnd
+from apex_ray.report.episodes import Reporter
+from apex_ray.retro.stage_end import StageEnd
+from apex_ray.types import EpisodeValues, EvaluationResult
 from trainkit.runs import append_csv
 
 TRAINING_FILE, EVALUATION_FILE, PLOT_FILE = "stages.csv", "stage_evaluations.csv", "stages.png"
@@ -55,24 +57,10 @@ class StageTotals:
         return StageRow(stage, self.episodes, self.best_x, mean, self.best_score, self.completed)
 
 
-class StageTally:
-    """The training episodes of all stages so far."""
-
-    def __init__(self) -> None:
-        self._totals: dict[str, StageTotals] = {}
-
-    def add(self, end: StageEnd) -> None:
-        totals = self._totals.setdefault(end.stage, StageTotals(scores=deque(maxlen=RECENT)))
-        totals.add(end)
-
-    def rows(self) -> list[StageRow]:
-        return [totals.row(stage) for stage, totals in sorted(self._totals.items())]
-
-
-def by_stage(ends: Iterable[StageEnd]) -> list[StageRow]:
+def by_stage(episodes: Iterable[EpisodeValues]) -> list[StageRow]:
     """A row for each stage that was played, in the order in which they come first."""
     totals: dict[str, StageTotals] = {}
-    for end in ends:
+    for end in map(StageEnd.of, episodes):
         totals.setdefault(end.stage, StageTotals()).add(end)
     return [t.row(stage) for stage, t in totals.items()]
 
@@ -98,30 +86,49 @@ def table(rows: Sequence[StageRow], scores_of: str = "") -> str:
     return "\n".join(lines)
 
 
-class StageLog:
-    """Appends what changed to `run`/stages.csv, and evaluations to `run`/stage_evaluations.csv."""
+class StageReporter(Reporter):
+    """Training's totals to `run`/stages.csv, where they changed, and evaluations to `run`/stage_evaluations.csv."""
 
-    def __init__(self, run: Path, scores_of: str) -> None:
-        self._run, self._scores_of = run, scores_of
+    def __init__(self, scores_of: str = "") -> None:
+        self._scores_of = scores_of
+        self._totals: dict[str, StageTotals] = {}
         self._written: dict[str, int] = {}  # episodes of each stage
 
-    def training(self, rows: Iterable[StageRow], progress: Mapping[str, float]) -> None:
-        """The totals of training now; stages without a new episode are left out. `progress`: time_s, frames, ..."""
+    def add(self, values: EpisodeValues) -> None:
+        end = StageEnd.of(values)
+        self._totals.setdefault(end.stage, StageTotals(scores=deque(maxlen=RECENT))).add(end)
+
+    def rows(self) -> list[StageRow]:
+        return [totals.row(stage) for stage, totals in sorted(self._totals.items())]
+
+    def write(self, run: Path, rows: Sequence[StageRow], progress: Mapping[str, float]) -> None:
+        """Stages without a new episode are left out."""
         new = [r for r in rows if r.episodes != self._written.get(r.stage)]
-        self._append(TRAINING_FILE, new, progress)
+        self._append(run / TRAINING_FILE, new, progress)
         self._written.update({r.stage: r.episodes for r in new})
 
-    def evaluation(self, result: EvaluationResult, time_s: float) -> None:
+    def write_evaluation(self, run: Path, result: EvaluationResult, time_s: float) -> None:
         progress = {"time_s": time_s, "frames": result.frames, "updates": result.updates}
-        self._append(EVALUATION_FILE, by_stage(result.stages), progress)
+        self._append(run / EVALUATION_FILE, by_stage(result.episode_values), progress)
 
-    def _append(self, name: str, rows: Sequence[StageRow], progress: Mapping[str, float]) -> None:
+    def _append(self, path: Path, rows: Sequence[StageRow], progress: Mapping[str, float]) -> None:
         if not rows:
             return
-        path = self._run / name
         at = [f"{progress['time_s']:.1f}", int(progress["frames"]), int(progress["updates"])]
         header = ["time_s", "frames", "updates", *(f.name for f in fields(StageRow)), "scores_of"]
         append_csv(path, header, [[*at, *_rounded(row), self._scores_of] for row in rows])
+
+    def table(self, episodes: Sequence[EpisodeValues]) -> str:
+        return table(by_stage(episodes), self._scores_of) if episodes else ""
+
+    def plot(self, run: Path) -> Path | None:
+        return progress_plot(run, self._scores_of) if (run / TRAINING_FILE).exists() else None
+
+    def summary(self, rows: Sequence[StageRow], plot: Path | None) -> list[str]:
+        if not rows:
+            return []
+        heading = [f"stages {plot}; training episodes, all epsilons:"] if plot else []
+        return [*heading, table(rows, self._scores_of)]
 
 
 def _rounded(row: StageRow) -> list[str | int]:

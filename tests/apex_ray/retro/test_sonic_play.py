@@ -8,10 +8,11 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
-from apex_ray.config.schema import EnvConfig
-from apex_ray.envs import sonic
 from apex_ray.envs.base import ProcessLostError
-from apex_ray.envs.retro import RetroEnvs
+from apex_ray.retro import sonic
+from apex_ray.retro.envs import RetroEnvs
+from apex_ray.retro.stage_end import StageEnd
+from tests.apex_ray.retro.config import game
 
 GREEN_HILL = "GreenHillZone.Act1"  # on the cartridge: step at columns 24-25, pit at 44-46 of every 64 of 8 pixels
 RIGHT, LEFT, JUMP = (sonic.ACTIONS.index(a) for a in ("RIGHT", "LEFT", "B"))
@@ -19,8 +20,8 @@ RIGHT, LEFT, JUMP = (sonic.ACTIONS.index(a) for a in ("RIGHT", "LEFT", "B"))
 
 @contextmanager
 def playing(num_envs=1, in_order=True, **settings):
-    base = {"id": "retro/Sonic", "demo": True, "stages": (GREEN_HILL,), "reward": "delta", "noop_max": 0}
-    envs = RetroEnvs(EnvConfig(**{**base, "max_episode_frames": 18_000, **settings}), num_envs, in_order)
+    base = {"demo": True, "stages": (GREEN_HILL,), "reward": "delta", "noop_max": 0, "max_episode_frames": 18_000}
+    envs = RetroEnvs(game("retro/Sonic", **{**base, **settings}), num_envs, in_order)
     try:
         yield envs
     finally:
@@ -100,7 +101,7 @@ def test_a_lost_life_ends_the_episode(green_hill):
         # over the step, then on into the pit
         got = step(green_hill, runner(green_hill.look(0), columns=(24,)))
         total += got.rewards[0]
-    end = got.ends[0]
+    end = StageEnd.of(got.ends[0])
     assert total == pytest.approx(0.01 * (end.best_x - 96), abs=1e-4), "four frames a step: all of them count"
     assert not got.truncated[0] and not end.completed and 340 < end.best_x < 376
     assert end.score == pytest.approx(9000 * (end.best_x - 96) / (9568 - 96), rel=0.05)
@@ -114,7 +115,7 @@ def test_completion_ends_the_episode_with_the_contests_bonus():
         while not got.terminated[0]:
             total += got.rewards[0]
             got = step(envs, runner(envs.look(0)))
-        total, end = total + got.rewards[0], got.ends[0]
+        total, end = total + got.rewards[0], StageEnd.of(got.ends[0])
         assert end.completed and end.best_x >= 9568
         assert end.score == pytest.approx(9000 + 1000 * (1 - end.frames / 18_000), abs=1.0)
         assert total == pytest.approx(0.01 * end.score, abs=0.01), "the contest's reward is a hundredth of its score"
@@ -125,7 +126,7 @@ def test_a_time_limit_truncates():
         envs.reset(0)
         steps = [step(envs, RIGHT) for _ in range(11)]
         assert [bool(s.truncated[0]) for s in steps] == [False] * 10 + [True], "42 frames are 11 steps"
-        assert not any(s.terminated[0] for s in steps) and steps[-1].ends[0].frames == 44
+        assert not any(s.terminated[0] for s in steps) and steps[-1].ends[0]["frames"] == 44
 
 
 def test_sticky_frame_skip(frame_by_frame):
@@ -154,7 +155,7 @@ def test_two_runs_with_one_seed_are_the_same_frame_for_frame():
             for name in ("observations", "rewards", "terminated", "truncated", "first"):
                 np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
             assert a.ends == b.ends
-            played += [end.stage for end in a.ends.values()]
+            played += [end["stage"] for end in a.ends.values()]
         assert len(set(played)) == len(played) >= 6, "every stage once before one comes again"
 
 
@@ -165,7 +166,7 @@ def test_in_order_episodes_of_all_environments_play_the_stages_in_turn():
         played = {0: [], 1: []}
         for _ in range(12):
             for e, end in step(envs, RIGHT).ends.items():
-                played[e].append(end.stage)
+                played[e].append(end["stage"])
     table = [s.state for s in sonic.select(chosen, "")]
     assert played == {e: [table[(e + 2 * k) % 3] for k in range(6)] for e in (0, 1)}
 
@@ -191,9 +192,10 @@ REPLAY = """
 import json, sys
 import numpy as np, stable_retro
 from apex_ray.config.schema import EnvConfig
-from apex_ray.envs.emulator import Emulator
-from apex_ray.envs.retro_games import task
-game = next(iter(task(EnvConfig(id="retro/Sonic", demo=True, stages=("GreenHillZone.Act1",))).games.values()))
+from apex_ray.retro.emulator import Emulator
+from apex_ray.retro.games import task
+config = EnvConfig(id="retro/Sonic", kwargs={"demo": True, "stages": "GreenHillZone.Act1"})
+game = next(iter(task(config).games.values()))
 emulator = Emulator(game)
 movie = stable_retro.Movie(sys.argv[1])
 movie.step()

@@ -1,4 +1,4 @@
-"""Messages between envs/retro.py and an emulator's process, over a stream socket.
+"""Messages between retro/envs.py and an emulator's process, over a stream socket.
 
 A step comes hundreds of times a second for every emulator, and system calls are what it costs: it is one byte, and what
 it came to is six unless an episode ended. Everything else is pickled behind its length.
@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass
 from typing import Any
 
-from apex_ray.types import StageEnd
+from apex_ray.retro.stage_end import StageEnd
 
 MAX_ACTIONS = 255  # one value of the byte says that a pickled command follows
 _COMMAND = bytes((MAX_ACTIONS,))

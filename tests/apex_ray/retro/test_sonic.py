@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 from stable_retro.data import Integrations, get_file_path
 
-from apex_ray.envs import sonic
+from apex_ray.retro import sonic
 from trainkit.errors import UserError
 
 STATES = """
 import gzip, json
-from apex_ray.cartridge.rom import build_rom
-from apex_ray.envs import sonic
-from apex_ray.envs.emulator import Emulator
-from apex_ray.envs.retro_games import load_game
+from apex_ray.retro.cartridge.rom import build_rom
+from apex_ray.retro import sonic
+from apex_ray.retro.emulator import Emulator
+from apex_ray.retro.games import load_game
 from stable_retro.data import Integrations, get_file_path
 found, emulator = {}, None
 for stage in sonic.table():
@@ -77,11 +77,11 @@ def test_ends_are_those_of_the_contests_script(game):
     ],
 )
 def test_select(words, count):
-    assert len(sonic.select(words, "env.stages")) == count
+    assert len(sonic.select(words, "env.kwargs.stages")) == count
 
 
 def test_a_misspelt_stage_names_the_nearest():
-    with pytest.raises(UserError, match=r"env.stages: no stage 'GreenHilZone.Act1'.* mean 'GreenHillZone.Act1'"):
-        sonic.select(("train", "GreenHilZone.Act1"), "env.stages")
+    with pytest.raises(UserError, match=r"env.kwargs.stages: no stage 'GreenHilZone.Act1'.* mean 'GreenHillZone.Act1'"):
+        sonic.select(("train", "GreenHilZone.Act1"), "env.kwargs.stages")
     with pytest.raises(UserError, match=r"Did you mean 'train'"):
-        sonic.select(("trian",), "env.stages")
+        sonic.select(("trian",), "env.kwargs.stages")

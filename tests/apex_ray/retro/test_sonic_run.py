@@ -11,7 +11,7 @@ import pytest
 from apex_ray.cli import main
 
 SETTINGS = [
-    "env.stages=[GreenHillZone.Act1,EmeraldHillZone.Act1,IcecapZone.Act1]",
+    "env.kwargs.stages=[GreenHillZone.Act1,EmeraldHillZone.Act1,IcecapZone.Act1]",
     "env.max_episode_frames=400",
     "actors.count=1",
     "actors.envs_per_actor=2",
@@ -22,7 +22,7 @@ SETTINGS = [
     "learner.batch_size=16",
     "learner.compile=false",
     "learner.threads=1",
-    "evaluation.stages=[GreenHillZone.Act2,EmeraldHillZone.Act2]",
+    "evaluation.env_kwargs.stages=[GreenHillZone.Act2,EmeraldHillZone.Act2]",
     "evaluation.episodes=2",
     "evaluation.envs=2",
     "report.every_s=0.5",
@@ -32,7 +32,7 @@ SETTINGS = [
 def emulators():
     """Emulator processes of this test's run."""
     found = psutil.Process().children(recursive=True)
-    return [p for p in found if any("apex_ray.envs.emulator_process" in word for word in p.cmdline()[2:3])]
+    return [p for p in found if any("apex_ray.retro.emulator_process" in word for word in p.cmdline()[2:3])]
 
 
 @pytest.mark.timeout(300)

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import stable_retro
 
-from apex_ray.cartridge import rom as cartridge
-from apex_ray.envs.scenario import Scenario
+from apex_ray.retro.cartridge import rom as cartridge
+from apex_ray.retro.scenario import Scenario
 from apex_ray.types import ByteArray
 
 

@@ -14,62 +14,60 @@ from typing import Any
 import stable_retro
 from stable_retro.data import Integrations, get_file_path
 
-from apex_ray.cartridge import rom as cartridge
+from apex_ray.config.plugins import KWARGS
 from apex_ray.config.schema import EnvConfig
-from apex_ray.envs import sonic
-from apex_ray.envs.emulator import Game, Stage
-from apex_ray.envs.emulator_link import MAX_ACTIONS
-from apex_ray.envs.emulator_process import Task
-from apex_ray.envs.roms import Shelf, look_through, rom_sha1
+from apex_ray.retro import sonic
+from apex_ray.retro.cartridge import rom as cartridge
+from apex_ray.retro.emulator import Game, Stage
+from apex_ray.retro.emulator_link import MAX_ACTIONS
+from apex_ray.retro.emulator_process import Task
+from apex_ray.retro.roms import Shelf, look_through, rom_sha1
+from apex_ray.retro.settings import settings_of
 from trainkit.errors import UserError, did_you_mean
 
 PREFIX = "retro/"
+STAGES = f"{KWARGS}.stages"
 VERSION = "-v0"  # how stable-retro's ids end; gym-retro's had none
 NO_BUTTON = "NONE"
 MENU_BUTTONS = ("START", "SELECT", "MODE")
 
 
-def task(config: EnvConfig, key: str = "env.stages") -> Task:
-    """What an environment of stable-retro plays. UserError for everything about it that is wrong or missing.
-
-    `key` is where the stages come from, for messages.
-    """
-    is_sonic = config.id == sonic.ID
-    if config.kwargs:
-        raise UserError(f"env.kwargs = {config.kwargs} has no effect on {config.id!r}: kwargs go to gymnasium.make")
+def task(config: EnvConfig) -> Task:
+    """What an environment of stable-retro plays. UserError for everything about it that is wrong or missing."""
+    asked, is_sonic = settings_of(config), config.id == sonic.ID
     if is_sonic:
-        table = sonic.select(config.stages, key)
+        table = sonic.select(asked.stages, STAGES)
         names: Sequence[str] = list(dict.fromkeys(s.game for s in table))
     else:
         names = [game_name(config.id)]
-    if config.demo and not set(names) <= set(sonic.GAMES):
-        raise UserError(f"env.demo: the demo cartridge stands in for Sonic only, not for {config.id!r}")
-    scenario = config.scenario or (sonic.SCENARIO if is_sonic else "scenario")
-    shelf = look_through(config.roms) if config.roms is not None and not config.demo else None
-    games = _load_games(names, scenario, shelf, config.demo)
-    if config.reward in ("delta", "flat") and any("x" not in variables(g) for g in games.values()):
+    if asked.demo and not set(names) <= set(sonic.GAMES):
+        raise UserError(f"{KWARGS}.demo: the demo cartridge stands in for Sonic only, not for {config.id!r}")
+    scenario = asked.scenario or (sonic.SCENARIO if is_sonic else "scenario")
+    shelf = look_through(asked.roms) if asked.roms is not None and not asked.demo else None
+    games = _load_games(names, scenario, shelf, asked.demo)
+    if asked.reward in ("delta", "flat") and any("x" not in variables(g) for g in games.values()):
         raise UserError(
-            f"env.reward = {config.reward!r}: {config.id!r} has no variable x; expected env.reward=scenario"
+            f"{KWARGS}.reward = {asked.reward!r}: {config.id!r} has no variable x; expected {KWARGS}.reward=scenario"
         )
     if is_sonic:
         stages = [Stage(s.game, s.state, _state(s.game, s.state), s.zone, s.act) for s in table]
-    elif config.demo:
+    elif asked.demo:
         known = {s.state: s for s in sonic.table() if s.game == names[0]}
-        chosen = _states(known, names[0], config.stages, key)
+        chosen = _states(known, names[0], asked.stages)
         stages = [Stage(names[0], s, "", known[s].zone, known[s].act) for s in chosen]
     else:
         states = stable_retro.data.list_states(names[0], Integrations.STABLE)
-        stages = [Stage(names[0], s, _state(names[0], s)) for s in _states(states, names[0], config.stages, key)]
+        stages = [Stage(names[0], s, _state(names[0], s)) for s in _states(states, names[0], asked.stages)]
     return Task(
         games=games,
         stages=tuple(stages),
-        buttons=_actions(config.actions or (sonic.ACTIONS if is_sonic else ()), games[names[0]]),
+        buttons=_actions(asked.actions or (sonic.ACTIONS if is_sonic else ()), games[names[0]]),
         frame_skip=config.frame_skip,
         sticky_actions=config.sticky_actions,
         noop_max=config.noop_max,
         max_frames=config.max_episode_frames,
         image_size=config.image_size,
-        reward=config.reward,
+        reward=asked.reward,
     )
 
 
@@ -84,7 +82,7 @@ def _load_games(names: Sequence[str], scenario: str, shelf: Shelf | None, demo: 
             problem = problem or error
     if problem is not None and games:
         there = ", ".join(f"{name}/*" for name in games)
-        raise UserError(f"{problem}; what is there can be played with env.stages=[{there}]")
+        raise UserError(f"{problem}; what is there can be played with {STAGES}=[{there}]")
     if problem is not None:
         raise problem
     return games
@@ -112,7 +110,7 @@ def load_game(name: str, scenario: str, shelf: Shelf | None, demo: bool) -> Game
     if path is None:
         known = stable_retro.data.list_scenarios(name, Integrations.STABLE)
         raise UserError(
-            f"env.scenario = {scenario!r}: {name} has none of that name; expected one of {', '.join(known)}."
+            f"{KWARGS}.scenario = {scenario!r}: {name} has none of that name; expected one of {', '.join(known)}."
             f"{did_you_mean(scenario, known)}"
         )
     info = _file(name, "data.json")
@@ -140,12 +138,12 @@ def _rom(name: str, shelf: Shelf | None) -> tuple[bytes, str]:
     wrong = shelf.resembling(title_words(name))
     if wrong:
         raise UserError(
-            f"env.roms = {str(shelf.folder)!r}: {wrong[0].place} has SHA-1 {wrong[0].sha1}; {name} needs the ROM with "
-            f"{' or '.join(hashes)}"
+            f"{KWARGS}.roms = {str(shelf.folder)!r}: {wrong[0].place} has SHA-1 {wrong[0].sha1}; {name} "
+            f"needs the ROM with {' or '.join(hashes)}"
         )
     raise UserError(
         _missing(
-            name, hashes, f"env.roms = {str(shelf.folder)!r} holds no such ROM ({shelf.looked_at} files looked at)"
+            name, hashes, f"{KWARGS}.roms = {str(shelf.folder)!r} holds no such ROM ({shelf.looked_at} files looked at)"
         )
     )
 
@@ -188,7 +186,7 @@ def _state(name: str, state: str) -> str:
     return _file(name, f"{state}.state") if state else ""
 
 
-def _states(known: Iterable[str], name: str, words: Sequence[str], key: str) -> list[str]:
+def _states(known: Iterable[str], name: str, words: Sequence[str]) -> list[str]:
     """The names of the states that `words`, names or patterns, select; without any: the game's own start."""
     known = list(known)
     chosen: list[str] = []
@@ -196,7 +194,8 @@ def _states(known: Iterable[str], name: str, words: Sequence[str], key: str) -> 
         found = [s for s in known if fnmatchcase(s, word)]
         if not found:
             raise UserError(
-                f"{key}: {name} has no state {word!r}; expected one of {', '.join(known)}.{did_you_mean(word, known)}"
+                f"{STAGES}: {name} has no state {word!r}; expected one of {', '.join(known)}."
+                f"{did_you_mean(word, known)}"
             )
         chosen += [s for s in found if s not in chosen]
     if chosen:
@@ -213,13 +212,13 @@ def _actions(words: Sequence[str], game: Game) -> tuple[frozenset[str], ...]:
     if not words:
         return (frozenset(), *(frozenset({b}) for b in names if b not in MENU_BUTTONS))
     if len(words) > MAX_ACTIONS:
-        raise UserError(f"env.actions: {len(words)} actions; expected at most {MAX_ACTIONS}")
+        raise UserError(f"{KWARGS}.actions: {len(words)} actions; expected at most {MAX_ACTIONS}")
     actions: list[frozenset[str]] = []
     for word in words:
         pressed = frozenset(() if word == NO_BUTTON else word.split("+"))
         for button in pressed - set(names):
             raise UserError(
-                f"env.actions: {word!r}: no button {button!r}; expected {NO_BUTTON} or a combination of "
+                f"{KWARGS}.actions: {word!r}: no button {button!r}; expected {NO_BUTTON} or a combination of "
                 f"{', '.join(names)} such as RIGHT+B.{did_you_mean(button, names)}"
             )
         actions.append(pressed)
