@@ -21,6 +21,7 @@ from typing import Any
 import grpc
 import ray
 
+from cluster import ray_private
 from cluster.initialised import check_same, initialised
 from cluster.sessions import end_own_ray
 from trainkit.errors import UserError
@@ -67,7 +68,7 @@ def connected(address: str | None, embedded: Embedded) -> Iterator[str | None]:
     UserError, in seconds, when it can't be. The Ray that this process is in already goes on when the block ends.
     """
     if address is not None and address == initialised():
-        yield ray._private.worker.get_dashboard_url() or None  # type: ignore[no-untyped-call]
+        yield ray_private.dashboard()
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray starts workers at nice 15, so that its own services and every other process preempt the learner all the time.
@@ -165,12 +166,7 @@ def _target(address: str) -> tuple[str, bool]:
         return address.removeprefix("ray://").rstrip("/"), True
     if address != "auto":
         return address, False
-    from ray._private.services import canonicalize_bootstrap_address
-
-    try:
-        found = canonicalize_bootstrap_address("auto")
-    except ConnectionError:
-        found = None
+    found = ray_private.ray_of_this_machine()
     if found is None:
         raise unreachable(address, "no Ray was started on this machine; apex-cluster up starts one")
     return found, False
@@ -178,16 +174,7 @@ def _target(address: str) -> tuple[str, bool]:
 
 def _ask(address: str, target: str, client: bool) -> None:
     """One cheap call by plain gRPC, whose status code says what Ray's own clients retry on in silence."""
-    if client:
-        from ray.core.generated.ray_client_pb2 import (  # type: ignore[attr-defined]
-            ClusterInfoRequest,
-            ClusterInfoType,
-        )
-
-        method, request = "/ray.rpc.RayletDriver/ClusterInfo", ClusterInfoRequest(type=ClusterInfoType.PING)
-        content = request.SerializeToString()
-    else:
-        method, content = "/ray.rpc.NodeInfoGcsService/GetClusterId", b""
+    method, content = ray_private.cheap_call(client)
     secret = token()
     metadata = [("authorization", f"Bearer {secret}")] if secret else []
     with grpc.insecure_channel(target) as channel:
@@ -220,10 +207,8 @@ def token() -> str | None:
 def send_token() -> None:
     """Have Ray send the token, if there is one: by itself it does so only where RAY_AUTH_MODE says token."""
     if token() is not None and "RAY_AUTH_MODE" not in os.environ:
-        from ray._raylet import Config  # type: ignore[attr-defined]
-
         os.environ["RAY_AUTH_MODE"] = "token"
-        Config.initialize("")  # read once at import, so before now
+        ray_private.read_environment_again()
 
 
 def token_file() -> Path:

@@ -11,6 +11,7 @@ from typing import Any
 
 import ray
 
+from cluster import ray_private
 from cluster.resources import snapshot
 from trainkit.errors import UserError
 
@@ -21,10 +22,7 @@ def initialised() -> str | None:
     """Its address, host:port or ray://host:port; None when this process is in no Ray."""
     if not ray.is_initialized():
         return None
-    client = ray.util.client.ray
-    if client.is_connected():  # type: ignore[no-untyped-call]
-        return f"ray://{client.client_worker._conn_str}"
-    return str(ray.get_runtime_context().gcs_address)
+    return ray_private.client_address() or str(ray.get_runtime_context().gcs_address)
 
 
 def check_same(setting: str | None, there: str) -> None:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import ray
 
+from cluster import ray_private
 from trainkit.words import size
 
 KINDS = ("CPU", "GPU", "memory", "object_store_memory")  # Ray's names; the last two in bytes
@@ -98,15 +98,13 @@ class Fit:
 def snapshot() -> list[Node]:
     """The nodes of the connected cluster that are alive."""
     # Ray Client has no accessor for what is free: the question is answered on the cluster.
-    if ray.util.client.ray.is_connected():  # type: ignore[no-untyped-call]
+    if ray_private.client_address():
         return ray.get(ray.remote(num_cpus=0)(_snapshot).remote())
     return _snapshot()
 
 
 def _snapshot() -> list[Node]:
-    from ray._private.state import available_resources_per_node
-
-    free: dict[str, Any] = available_resources_per_node()  # type: ignore[no-untyped-call]
+    free = ray_private.free_by_node()
     return [
         Node(
             node["NodeID"],
