@@ -24,7 +24,7 @@ from cluster import ray_private
 from cluster.connect import Embedded, cluster_address, connected, first_line
 from cluster.elastic import FreeRoom
 from cluster.room import bundles, wait_for_room
-from cluster.workers_config import WorkersConfig
+from cluster.workers_config import ADDRESS, WorkersConfig
 from trainkit.checkpoints import nothing_half_written, whole
 from trainkit.errors import UserError
 from trainkit.interrupts import asked_to_stop
@@ -54,7 +54,7 @@ def fit(
     many were lost. All nodes must see `run`. Ctrl-C or SIGTERM is told to the loops (`StopAsked`), which are to write a
     checkpoint and return; then KeyboardInterrupt. A second one ends all at once.
     """
-    address, stop = cluster_address(workers.address), run / STOP_FILE
+    address, stop = cluster_address(workers.address, ADDRESS), run / STOP_FILE
 
     def ask() -> None:
         stop.touch()
@@ -63,7 +63,7 @@ def fit(
 
     stop.unlink(missing_ok=True)
     _drop_stale_list(run)
-    with connected(address, Embedded(workers.range.most * workers.cpus, OBJECT_STORE_BYTES)):
+    with connected(address, Embedded(workers.range.most * workers.cpus, OBJECT_STORE_BYTES), ADDRESS):
         if address is not None:
             wait_for_room(bundles(workers), workers.autoscale_s, told)
         try:

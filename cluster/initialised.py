@@ -25,13 +25,13 @@ def initialised() -> str | None:
     return ray_private.client_address() or str(ray.get_runtime_context().gcs_address)
 
 
-def check_same(setting: str | None, there: str) -> None:
-    """UserError when the setting asks for another Ray than the one that this process is in."""
-    if setting in (None, "", "auto") or _resolved(str(setting)) == _resolved(there):
+def check_same(value: str | None, there: str, setting: str) -> None:
+    """UserError when the value of `setting` asks for another Ray than the one that this process is in."""
+    if value in (None, "", "auto") or _resolved(str(value)) == _resolved(there):
         return
-    wanted = "a Ray of the run's own" if setting == "local" else "another one"
+    wanted = "a Ray of the run's own" if value == "local" else "another one"
     raise UserError(
-        f"cluster.address = {setting!r} is {wanted}, but this process is connected to the Ray at {there} already and "
+        f"{setting} = {value!r} is {wanted}, but this process is connected to the Ray at {there} already and "
         f"can be in one only; expected null, auto or {there}, or ray.shutdown() before"
     )
 

@@ -70,7 +70,12 @@ class Fit:
     bundles: Sequence[Bundle]
     nodes: Sequence[Node]
     placed: Mapping[str, Mapping[str, int]]  # bundle's name -> node's id -> how many
-    largest: int  # of the last bundle, which is the one that scales
+    largest: int  # of the one that scales
+
+    @property
+    def scaling(self) -> Bundle:
+        """The bundle of which there may be more or fewer: the last one."""
+        return self.bundles[-1]
 
     def count(self, bundle: Bundle) -> int:
         return sum(self.placed[bundle.name].values())
@@ -155,11 +160,11 @@ def fit(bundles: Sequence[Bundle], nodes: Sequence[Node]) -> Fit:
 
     for bundle in bundles:
         placed[bundle.name] = place_all(bundle, bundle.count)
-    scaling = bundles[-1]
-    largest = sum(placed[scaling.name].values())
-    if largest == scaling.count and scaling.needs:
-        largest += sum(place_all(scaling, None).values())
-    return Fit(bundles, nodes, placed, largest)
+    found = Fit(bundles, nodes, placed, largest=0)
+    largest = found.count(found.scaling)
+    if largest == found.scaling.count and found.scaling.needs:
+        largest += sum(place_all(found.scaling, None).values())
+    return replace(found, largest=largest)
 
 
 def cpus(bundles: Sequence[Bundle]) -> float:

@@ -7,6 +7,8 @@ from pydantic import Field, PositiveInt, model_validator
 from trainkit.count_range import CountRange, Range
 from trainkit.section import Section
 
+ADDRESS = "workers.address"  # as errors name it
+
 
 class WorkersConfig(Section):
     """Data-parallel workers on the cluster."""

@@ -31,12 +31,13 @@ from typing import Any
 import ray
 from ray import ObjectRef
 
+from apex_ray import demand
 from apex_ray.actor.epsilon import epsilon_ladder
 from apex_ray.config.schema import ApexConfig
 from apex_ray.learner.checkpoint import Counters
 from apex_ray.nodes import learner_node, replay_node
 from apex_ray.nodes.actor_node import ActorNode
-from apex_ray.nodes.connection import Placement, Site
+from apex_ray.nodes.connection import Placement
 from apex_ray.nodes.evaluator_node import EvaluatorNode
 from apex_ray.nodes.fleet import Fleet
 from apex_ray.nodes.flow import LatestCall, remote
@@ -49,8 +50,8 @@ from apex_ray.nodes.supervise import Supervisor, Watched, as_user_error
 from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.replay.saving import replay_file, replay_files
 from apex_ray.report.stages import StageRow
+from apex_ray.site import Site
 from apex_ray.types import EnvSpec, EvaluationResult
-from cluster.resources import Bundle
 
 SAID_EVERY_S = 1.0
 NO_RESTART: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0}
@@ -75,7 +76,7 @@ class Program:
     ) -> None:
         self._config, self._spec, self._site, self._run = config, spec, site, run
         self._sizes = site.sizes
-        self._fleet = Fleet(site.sizes.min_actors, config.cluster.shortage_s, site.embedded, on_event)
+        self._fleet = Fleet(site.sizes.min_actors, config.cluster.shortage_s, site.here, on_event)
         self._export = LatestCall()
         self._supervisor = Supervisor(run, config.cluster.max_restarts, on_event)
         self._on_event = on_event
@@ -92,7 +93,7 @@ class Program:
         self._placement = Placement(self._site.bundles, self._site.namespace)
         learner = remote(
             name="learner",
-            num_cpus=self._site.bundles[0].cpus,
+            num_cpus=self._site.bundles[demand.LEARNER].cpus,
             num_gpus=self._gpu_share,
             concurrency_groups=learner_node.GROUPS,
             **self._beside_learner,
@@ -131,7 +132,7 @@ class Program:
     @property
     def _beside_learner(self) -> dict[str, Any]:
         """Options of what runs on the learner's node."""
-        return {"scheduling_strategy": self._placement.of("learner+replay-0"), **self._in_place}
+        return {"scheduling_strategy": self._placement.of(demand.LEARNER), **self._in_place}
 
     @property
     def _in_place(self) -> dict[str, Any]:
@@ -142,7 +143,7 @@ class Program:
         """All shards; the first counts inserts and samples for all of them."""
         count, shards = self._config.replay.shards, list[Any]()
         for shard in range(count):
-            bundle = ("replay", shard - 1) if shard else ("learner+replay-0", 0)
+            bundle = (demand.REPLAY, shard - 1) if shard else (demand.LEARNER, 0)
             replay = remote(
                 name=f"replay-{shard}",
                 num_cpus=0,
@@ -167,28 +168,20 @@ class Program:
     def _gpu_share(self) -> float:
         """The learner's part of a GPU: central inference has the other half where there is only one."""
         shared = self._config.actors.inference == "central" and self._config.actors.inference_device != "cpu"
-        if not self._gpu:
+        if not self._site.bundles[demand.LEARNER].gpus:
             return 0.0
-        return 0.5 if shared and not self._inference_bundle.gpus else 1.0
-
-    @property
-    def _gpu(self) -> bool:
-        return self._site.gpu
-
-    @property
-    def _inference_bundle(self) -> Bundle:
-        return next(b for b in self._site.bundles if b.name == "inference")
+        return 0.5 if shared and not self._site.bundles[demand.INFERENCE].gpus else 1.0
 
     def _start_inference(self) -> Any:
         # It holds nothing but weights: Ray may start it anew by itself and repeat what was asked of it.
         # On the learner's GPU it takes the other half of that bundle, and its CPUs wherever there are some.
-        half = self._gpu and self._gpu_share < 1
+        half, bundle = self._gpu_share == 0.5, self._site.bundles[demand.INFERENCE]
         inference = remote(
             name="inference",
             namespace=self._site.namespace,
-            num_cpus=0 if half else self._inference_bundle.cpus,
-            num_gpus=0.5 if half else self._inference_bundle.gpus,
-            scheduling_strategy=self._placement.of("learner+replay-0" if half else "inference"),
+            num_cpus=0 if half else bundle.cpus,
+            num_gpus=0.5 if half else bundle.gpus,
+            scheduling_strategy=self._placement.of(demand.LEARNER if half else demand.INFERENCE),
             max_concurrency=2 * self._sizes.actors * self._config.actors.groups,
             max_restarts=self._config.cluster.max_restarts,
             max_task_retries=-1,
@@ -201,7 +194,7 @@ class Program:
         restarts = self._incarnations if index in self._fleet else 0
         actor = remote(
             name=f"actor-{index}{f'-r{restarts}' if restarts else ''}",
-            num_cpus=self._site.bundles[-1].cpus,
+            num_cpus=self._site.bundles[demand.ACTOR].cpus,
             scheduling_strategy="DEFAULT",  # anywhere: a Tune trial's placement group has no room for actors
             **({"label_selector": labels} if labels else {}),
             **self._in_place,
