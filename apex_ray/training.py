@@ -18,10 +18,10 @@ from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.make import probe
 from apex_ray.learner.checkpoint import Counters, find
 from apex_ray.report.console import Console
-from apex_ray.report.metrics import MetricsWriter
 from apex_ray.report.plots import learning_curve
 from apex_ray.report.process_memory import MemoryLog
 from apex_ray.report.stages import StageLog, StageRow, by_stage, progress_plot, table
+from apex_ray.report.writer import MetricsWriter
 from apex_ray.resume import prepare_resume
 from apex_ray.site import Site
 from apex_ray.sizes import Sizes, resolve_sizes
