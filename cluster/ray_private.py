@@ -61,6 +61,11 @@ def cheap_call(client: bool) -> tuple[str, bytes]:
     return "/ray.rpc.RayletDriver/ClusterInfo", ClusterInfoRequest(type=ClusterInfoType.PING).SerializeToString()
 
 
+def actor_id(handle: Any) -> str:
+    """What an ActorDiedError calls the actor by; a handle tells it only to Ray, and the actor itself may be gone."""
+    return str(handle._actor_id.hex())
+
+
 def read_environment_again() -> None:
     """Have Ray look at its RAY_ variables, which it reads once, as it is imported."""
     from ray._raylet import Config  # type: ignore[attr-defined]

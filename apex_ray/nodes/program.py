@@ -5,7 +5,7 @@ Who waits for whom. Every queue has the bound given here; nothing else is ever w
     loop       waits for                         bound                          freed by
     actor      its chunks being stored           actors.chunks_in_flight        replay `add` returning
     actor      its environments                  one step                       emulation
-    actor      its Q-values, where inference     one request                    the inference node
+    actor      its Q-values, where inference     one request for each group     the inference node
                is central
     replay     (insert thread) the limit         one chunk, the rest queue at   learner sampling
                over all shards                   their actors' bound
@@ -46,7 +46,7 @@ from apex_ray.nodes.learner_node import LearnerNode
 from apex_ray.nodes.metrics_node import MetricsNode
 from apex_ray.nodes.replay_node import ReplayNode
 from apex_ray.nodes.stall import LEARNER, StallWatch, unanswered
-from apex_ray.nodes.supervise import Supervisor, Watched, as_user_error
+from apex_ray.nodes.supervise import Supervisor, Watched, as_user_error, root_cause
 from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.replay.saving import replay_file, replay_files
 from apex_ray.report.stages import StageRow
@@ -99,7 +99,8 @@ class Program:
             **self._beside_learner,
         )(LearnerNode)
         light = {"num_cpus": 0, **self._beside_learner}
-        learning = learner.remote(config, spec, sizes, self._run)
+        know = self._supervisor.know
+        learning = know(LEARNER, learner.remote(config, spec, sizes, self._run))
         try:
             self.counters = c = ray.get(learning.prepare.remote(resume))
         except ray.exceptions.RayTaskError as error:
@@ -111,9 +112,10 @@ class Program:
         progress = {"time_s": c.time_s, "frames": c.frames, "updates": c.updates, "episodes": c.episodes}
         self._nodes = nodes = Nodes(
             shards=self._start_shards(),
-            weights=remote(name="weights", **light)(WeightsNode).remote(),
-            metrics=remote(name="metrics", **light)(MetricsNode).remote(
-                ladder, spec.frame_skip, progress, self._run.name
+            weights=know("the weights node", remote(name="weights", **light)(WeightsNode).remote()),
+            metrics=know(
+                "the metrics node",
+                remote(name="metrics", **light)(MetricsNode).remote(ladder, spec.frame_skip, progress, self._run.name),
             ),
             learner=learning,
             evaluator=self._start_evaluator(),
@@ -151,7 +153,8 @@ class Program:
                 scheduling_strategy=self._placement.of(*bundle),
                 **self._in_place,
             )(ReplayNode)
-            shards.append(replay.remote(self._config, self._spec, self._sizes, shard, shards[0] if shards else None))
+            node = replay.remote(self._config, self._spec, self._sizes, shard, shards[0] if shards else None)
+            shards.append(self._supervisor.know(f"replay-{shard}", node))
         return shards
 
     def _start_evaluator(self) -> Any:
@@ -186,7 +189,8 @@ class Program:
             max_restarts=self._config.cluster.max_restarts,
             max_task_retries=-1,
         )(InferenceNode)
-        return inference.remote(self._config, self._spec, self._nodes.weights, self._sizes.inference_cpus)
+        node = inference.remote(self._config, self._spec, self._nodes.weights, self._sizes.inference_cpus)
+        return self._supervisor.know("the inference node", node)
 
     def _start_actor(self, index: int) -> ObjectRef[Any]:
         nodes = self._nodes
@@ -218,8 +222,9 @@ class Program:
 
     def _tell(self) -> None:
         """Pass on what actors and evaluator say, asked for at most once a second."""
-        for text in self._said.poll() or ():
-            self._on_event(text)
+        with self._as_user_error():
+            for text in self._said.poll() or ():
+                self._on_event(text)
         if not self._said.busy and time.monotonic() - self._asked_at >= SAID_EVERY_S:
             self._asked_at = time.monotonic()
             self._said.start(self._nodes.metrics.said.remote())
@@ -252,7 +257,8 @@ class Program:
 
     def publish(self, row: Mapping[str, float]) -> None:
         """Show the row to Prometheus; one that comes while the last is under way is left out."""
-        self._export.poll()
+        with self._as_user_error():
+            self._export.poll()
         if not self._export.busy:
             self._export.start(self._nodes.metrics.export.remote(dict(row)))
 
@@ -274,7 +280,8 @@ class Program:
         except ray.exceptions.RayError as error:
             raise as_user_error("the evaluator", error, self._run) from None
         if result is not None and result.whole:
-            self._best_return = max(result.mean_return, self._best_return or result.mean_return)
+            best = self._best_return
+            self._best_return = result.mean_return if best is None else max(best, result.mean_return)
         return result
 
     @property
@@ -318,4 +325,6 @@ class Program:
             yield
         except ray.exceptions.RayError as error:
             self._supervisor.check(timeout_s=5.0)
+            if isinstance(root_cause(error), ray.exceptions.RayActorError):
+                raise self._supervisor.lost("a node", error) from None
             raise as_user_error("a node", error, self._run) from None

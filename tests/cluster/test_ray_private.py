@@ -118,6 +118,22 @@ def test_a_ray_answers_the_cheap_call(here: str) -> None:
     assert content and method in inspect.getsource(services.RayletDriverStub)
 
 
+def test_an_actors_id_is_that_of_its_death(here: str) -> None:
+    """Breaks the name of a lost process in the message that ends a run."""
+
+    @ray.remote(num_cpus=0)
+    class Node:
+        def ping(self) -> None: ...
+
+    node = Node.remote()
+    ray.get(node.ping.remote())
+    ray.kill(node)
+    with pytest.raises(ray.exceptions.ActorDiedError) as error:
+        while True:
+            ray.get(node.ping.remote())
+    assert error.value.actor_id == ray_private.actor_id(node)
+
+
 def test_the_environment_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks sending the token where RAY_AUTH_MODE is not set."""
     from ray._raylet import AuthenticationMode, get_authentication_mode
