@@ -12,13 +12,12 @@ from cluster.resources import Bundle
 from trainkit.errors import UserError
 
 MIN_OBJECT_STORE_BYTES = 256 * 2**20
+# Names of the bundles. The learner's holds the first replay shard too, so that batches do not cross the network.
+LEARNER, REPLAY, INFERENCE, ACTOR = "learner+replay-0", "replay", "inference", "actor"
 
 
 def bundles(config: ApexConfig, sizes: Sizes, gpus: float) -> list[Bundle]:
-    """The run's needs on a cluster with that many GPUs; the learner first, the actors, which scale, last.
-
-    The learner's bundle holds the first replay shard too, so that batches do not cross the network.
-    """
+    """The run's needs on a cluster with that many GPUs; the learner first, the actors, which scale, last."""
     a, shards = config.actors, config.replay.shards
     gpu = gpus > 0 and config.learner.device != "cpu"
     inference_gpu = gpu and a.inference == "central" and a.inference_device != "cpu"
@@ -29,7 +28,7 @@ def bundles(config: ApexConfig, sizes: Sizes, gpus: float) -> list[Bundle]:
     labels = config.cluster.learner_labels
     needed = [
         Bundle(
-            "learner+replay-0",
+            LEARNER,
             cpus=sizes.learner_threads,
             gpus=1.0 if gpu else 0.0,
             memory_bytes=sizes.replay_bytes // shards,
@@ -39,7 +38,7 @@ def bundles(config: ApexConfig, sizes: Sizes, gpus: float) -> list[Bundle]:
     ]
     if shards > 1:
         shard = Bundle(
-            "replay",
+            REPLAY,
             memory_bytes=sizes.replay_bytes // shards,
             object_store_bytes=arriving + batches // shards,
             count=shards - 1,
@@ -49,9 +48,9 @@ def bundles(config: ApexConfig, sizes: Sizes, gpus: float) -> list[Bundle]:
     if sizes.inference_cpus:
         # Where there is one GPU, central inference shares the learner's.
         own_gpu = inference_gpu and gpus >= 2
-        needed.append(Bundle("inference", cpus=sizes.inference_cpus, gpus=1.0 if own_gpu else 0.0, labels=labels))
+        needed.append(Bundle(INFERENCE, cpus=sizes.inference_cpus, gpus=1.0 if own_gpu else 0.0, labels=labels))
     actor = Bundle(
-        "actor",
+        ACTOR,
         cpus=sizes.actor_cpus,
         object_store_bytes=chunks,
         count=sizes.actors,

@@ -17,13 +17,14 @@ from apex_ray.config.load import TRAINER
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.make import probe
 from apex_ray.evaluation import check_evaluation_env
-from apex_ray.learner.checkpoint import Checkpoint, Counters, find
+from apex_ray.learner.checkpoint import Counters, find
 from apex_ray.report.console import Console
 from apex_ray.report.episodes import reporter_named
-from apex_ray.report.metrics import MetricsWriter
 from apex_ray.report.plots import learning_curve
 from apex_ray.report.process_memory import MemoryLog
+from apex_ray.report.writer import MetricsWriter
 from apex_ray.resume import prepare_resume
+from apex_ray.site import Site
 from apex_ray.sizes import Sizes, resolve_sizes
 from apex_ray.types import EnvSpec, EvaluationResult
 from trainkit.command_line import program
@@ -91,11 +92,18 @@ def train(config: ApexConfig, run: Path | None = None, resume: bool = False) -> 
         config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"video": False})})
     reporter_named(spec.reporter)  # refused here rather than by a part
     check_evaluation_env(config, spec)
-    with _place(config, spec, going_on.saved if going_on else None) as place:
+
+    def sized(cores: int | None) -> Sizes:
+        """Everything that can be found out before a process starts; None: of this machine."""
+        sizes = resolve_sizes(config, spec, cores)
+        preflight.check(config, spec, sizes, going_on.saved if going_on else None, here=cores is None)
+        return sizes
+
+    with _joined(config, sized) as site:
         if run is None:
             run = create_run(config.runs_dir, config.name, to_yaml(config))
         record_start(run, TRAINER)
-        sizes, title = place.sizes, f"{config.name}: {config.env.id}"
+        sizes, title = site.sizes, f"{config.name}: {config.env.id}"
         if spec.scores_of:
             title += f", played on {spec.scores_of}: its scores say nothing of the real game"
         with Console(title, config) as console:
@@ -105,55 +113,38 @@ def train(config: ApexConfig, run: Path | None = None, resume: bool = False) -> 
                 f"learner on {plural(sizes.learner_threads, 'thread')}, replay up to {size(sizes.replay_bytes)}"
             )
             console.event(f"run folder {run}")
-            dashboard = f"; dashboard http://{place.dashboard}" if place.dashboard else ""
+            dashboard = f"; dashboard http://{site.dashboard}" if site.dashboard else ""
             console.event(f"watch with {program('tensorboard')} --logdir {run.parent}{dashboard}")
-            for note in (*spec.notes, place.note, *(going_on.begin() if going_on else ())):
+            for note in (*spec.notes, site.note, *(going_on.begin() if going_on else ())):
                 if note:
                     console.event(note)
-            system = place.build(run, console.event)
+            system = _system(config, spec, site, run, console.event)
             system.start(resume)
             if going_on:
                 going_on.begun()
             with asked_to_stop() as interrupted, MetricsWriter(run, resume) as writer:
-                return Run(config, spec, run, system, console, writer, interrupted, place.here).until_stopped()
-
-
-@dataclass(frozen=True)
-class _Place:
-    """Where a run is going to be: its sizes there, and how to build it."""
-
-    sizes: Sizes
-    build: Callable[[Path, Callable[[str], None]], System]
-    here: bool  # all processes on this machine
-    dashboard: str | None = None  # host:port of Ray's
-    note: str = ""
+                return Run(config, spec, run, system, console, writer, interrupted, site.here).until_stopped()
 
 
 @contextmanager
-def _place(config: ApexConfig, spec: EnvSpec, saved: Checkpoint | None) -> Iterator[_Place]:
-    def sized(cores: int | None) -> Sizes:
-        """Everything that can be found out before a process starts; None: of this machine."""
-        sizes = resolve_sizes(config, spec, cores)
-        preflight.check(config, spec, sizes, saved, here=cores is None)
-        return sizes
+def _joined(config: ApexConfig, sized: Callable[[int | None], Sizes]) -> Iterator[Site]:
+    if config.mode == "serial":
+        yield Site(sized(None), here=True)
+        return
+    from apex_ray.nodes.connection import joined
 
+    with joined(config, sized) as site:
+        yield site
+
+
+def _system(config: ApexConfig, spec: EnvSpec, site: Site, run: Path, on_event: Callable[[str], None]) -> System:
     if config.mode == "serial":
         from apex_ray.serial.program import SerialProgram
 
-        sizes = sized(None)
-        yield _Place(sizes, lambda run, on_event: SerialProgram(config, spec, sizes, run, on_event), here=True)
-        return
-    from apex_ray.nodes.connection import joined
+        return SerialProgram(config, spec, site.sizes, run, on_event)
     from apex_ray.nodes.program import Program
 
-    with joined(config, sized) as site:
-        yield _Place(
-            site.sizes,
-            lambda run, on_event: Program(config, spec, site, run.absolute(), on_event),
-            here=site.embedded,
-            dashboard=site.dashboard,
-            note=site.note,
-        )
+    return Program(config, spec, site, run.absolute(), on_event)
 
 
 @dataclass

@@ -21,6 +21,7 @@ from typing import Any
 import grpc
 import ray
 
+from cluster import ray_private
 from cluster.initialised import check_same, initialised
 from cluster.sessions import end_own_ray
 from trainkit.errors import UserError
@@ -30,6 +31,7 @@ from trainkit.own_folders import can_write
 CONNECT_TIMEOUT_S = 10.0
 # Now and then the process that serves a Ray Client dies as it is forked, on a busy machine twice; the next one lives.
 NO_SERVER, CLIENT_TRIES = "Initialization failure", 4
+SETTING = "cluster.address"  # the name of the setting, for errors; other trainers call theirs otherwise
 EXPECTED = "expected auto, host:port, ray://host:port, or local for a Ray of this run's own"
 
 
@@ -42,38 +44,42 @@ class Embedded:
     dashboard: bool = False
 
 
-def cluster_address(setting: str | None) -> str | None:
-    """The cluster that `cluster.address` means; None for an embedded Ray.
+def cluster_address(value: str | None, setting: str = SETTING) -> str | None:
+    """The cluster that the value of `setting` means; None for an embedded Ray.
 
-    In a process that is connected to a Ray it is that one: UserError when the setting asks for another. Elsewhere,
-    unset, it is RAY_ADDRESS: Ray sets that inside a submitted job, which is thus on its cluster with no setting at all.
+    In a process that is connected to a Ray it is that one: UserError when the value asks for another. Elsewhere, unset,
+    it is RAY_ADDRESS: Ray sets that inside a submitted job, which is thus on its cluster with no setting at all.
     """
     if (there := initialised()) is not None:
-        check_same(setting, there)
+        check_same(value, there, setting)
         return there
-    address = os.environ.get("RAY_ADDRESS") if setting is None else setting
+    address = os.environ.get("RAY_ADDRESS") if value is None else value
     if not address or address == "local":
         return None
     if address.startswith(("http://", "https://")):
-        where = "RAY_ADDRESS" if setting is None else "cluster.address"
+        where = "RAY_ADDRESS" if value is None else setting
         raise UserError(f"{where} = {address!r} is where jobs are submitted; a run connects to Ray itself: {EXPECTED}")
     return address
 
 
 @contextmanager
-def connected(address: str | None, embedded: Embedded) -> Iterator[str | None]:
+def connected(address: str | None, embedded: Embedded, setting: str = SETTING) -> Iterator[str | None]:
     """Ray, initialised: the cluster at `address`, for None an embedded one; yields the dashboard's host:port, if any.
 
-    UserError, in seconds, when it can't be. The Ray that this process is in already goes on when the block ends.
+    UserError, in seconds, with the `setting`, when it can't be. The Ray that this process is in already goes on when
+    the block ends.
     """
     if address is not None and address == initialised():
-        yield ray._private.worker.get_dashboard_url() or None  # type: ignore[no-untyped-call]
+        yield ray_private.dashboard()
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray starts workers at nice 15, so that its own services and every other process preempt the learner all the time.
     os.environ.setdefault("RAY_worker_niceness", "0")
     if address is not None:
-        context = _init(address)
+        try:
+            context = _init(address)
+        except UserError as why:
+            raise UserError(f"{setting} = {address!r}{why}") from None
         try:
             yield context.dashboard_url or None
         finally:
@@ -123,6 +129,7 @@ def _start(embedded: Embedded) -> Any:
 
 
 def _init(address: str) -> Any:
+    """UserError as the rest of a sentence that begins with the address; so `check`."""
     check(address)
     send_token()
 
@@ -137,12 +144,12 @@ def _init(address: str) -> Any:
                     raise
                 ray.shutdown()
     except ray.exceptions.AuthenticationError:
-        raise _refused(address) from None
+        raise UserError(f": {why_refused()}") from None
     except (ConnectionError, RuntimeError, ValueError) as error:
         text = str(error).strip()
         # What Ray's server raised is the last line of what it sends.
         reason = text.splitlines()[-1] if NO_SERVER in text else first_line(error)
-        raise _mismatch(address, text) or unreachable(address, reason) from None
+        raise UserError(_mismatch(text) or unreachable(reason)) from None
 
 
 def check(address: str) -> None:
@@ -150,13 +157,13 @@ def check(address: str) -> None:
     target, client = _target(address)
     host, _, port = target.rpartition(":")
     if not host or not port.isdigit():
-        raise unreachable(address, "no host:port")
+        raise UserError(unreachable("no host:port"))
     try:
         socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()
     except OSError as error:
-        raise unreachable(address, error.strerror or str(error)) from None
+        raise UserError(unreachable(error.strerror or str(error))) from None
     if os.environ.get("RAY_USE_TLS", "0") in ("", "0"):
-        _ask(address, target, client)
+        _ask(target, client)
 
 
 def _target(address: str) -> tuple[str, bool]:
@@ -165,29 +172,15 @@ def _target(address: str) -> tuple[str, bool]:
         return address.removeprefix("ray://").rstrip("/"), True
     if address != "auto":
         return address, False
-    from ray._private.services import canonicalize_bootstrap_address
-
-    try:
-        found = canonicalize_bootstrap_address("auto")
-    except ConnectionError:
-        found = None
+    found = ray_private.ray_of_this_machine()
     if found is None:
-        raise unreachable(address, "no Ray was started on this machine; apex-cluster up starts one")
+        raise UserError(unreachable("no Ray was started on this machine; apex-cluster up starts one"))
     return found, False
 
 
-def _ask(address: str, target: str, client: bool) -> None:
+def _ask(target: str, client: bool) -> None:
     """One cheap call by plain gRPC, whose status code says what Ray's own clients retry on in silence."""
-    if client:
-        from ray.core.generated.ray_client_pb2 import (  # type: ignore[attr-defined]
-            ClusterInfoRequest,
-            ClusterInfoType,
-        )
-
-        method, request = "/ray.rpc.RayletDriver/ClusterInfo", ClusterInfoRequest(type=ClusterInfoType.PING)
-        content = request.SerializeToString()
-    else:
-        method, content = "/ray.rpc.NodeInfoGcsService/GetClusterId", b""
+    method, content = ray_private.cheap_call(client)
     secret = token()
     metadata = [("authorization", f"Bearer {secret}")] if secret else []
     with grpc.insecure_channel(target) as channel:
@@ -196,12 +189,12 @@ def _ask(address: str, target: str, client: bool) -> None:
         except grpc.RpcError as error:
             code = error.code()
             if code is grpc.StatusCode.UNAUTHENTICATED:
-                raise _refused(address) from None
+                raise UserError(f": {why_refused()}") from None
             if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-                raise unreachable(address, "something listens there, but not Ray") from None
+                raise UserError(unreachable("something listens there, but not Ray")) from None
             if code is grpc.StatusCode.UNIMPLEMENTED:
                 other = "Ray Client's port" if not client else "no Ray Client port"
-                raise unreachable(address, f"that is {other}") from None
+                raise UserError(unreachable(f"that is {other}")) from None
             # Anything else is for ray.init to report.
 
 
@@ -220,10 +213,8 @@ def token() -> str | None:
 def send_token() -> None:
     """Have Ray send the token, if there is one: by itself it does so only where RAY_AUTH_MODE says token."""
     if token() is not None and "RAY_AUTH_MODE" not in os.environ:
-        from ray._raylet import Config  # type: ignore[attr-defined]
-
         os.environ["RAY_AUTH_MODE"] = "token"
-        Config.initialize("")  # read once at import, so before now
+        ray_private.read_environment_again()
 
 
 def token_file() -> Path:
@@ -233,10 +224,6 @@ def token_file() -> Path:
 
 def token_source() -> str:
     return "RAY_AUTH_TOKEN" if os.environ.get("RAY_AUTH_TOKEN") else str(token_file())
-
-
-def _refused(address: str) -> UserError:
-    return UserError(f"cluster.address = {address!r}: {why_refused()}")
 
 
 def why_refused() -> str:
@@ -251,21 +238,21 @@ def why_refused() -> str:
     return f"the cluster refused the token from {token_source()}; expected the cluster's own (ray get-auth-token there)"
 
 
-def unreachable(address: str, reason: str) -> UserError:
-    return UserError(f"cluster.address = {address!r} can't be reached ({reason}); {EXPECTED}")
+def unreachable(reason: str) -> str:
+    return f" can't be reached ({reason}); {EXPECTED}"
 
 
-def _mismatch(address: str, text: str) -> UserError | None:
+def _mismatch(text: str) -> str | None:
     """Ray's report of different versions in one line; None when `text` is none."""
     if "ersion mismatch" not in text and "incompatible" not in text:
         return None
     versions = re.findall(r"Ray: (\S+)\s+Python: (\S+)", text)
     if len(versions) < 2:
-        return UserError(f"cluster.address = {address!r}: {' '.join(text.split())}")
+        return f": {' '.join(text.split())}"
     (there, there_python), (here, here_python) = versions[:2]
-    return UserError(
-        f"cluster.address = {address!r} runs Ray {there} on Python {there_python} and this is Ray {here} on Python "
-        f"{here_python}; expected the same on both sides"
+    return (
+        f" runs Ray {there} on Python {there_python} and this is Ray {here} on Python {here_python}; expected the same "
+        "on both sides"
     )
 
 

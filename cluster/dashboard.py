@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-import urllib.error
-import urllib.request
-from typing import Any
 from urllib.parse import urlsplit
 
 import ray
 
-from cluster.connect import CONNECT_TIMEOUT_S, token, why_refused
+from cluster.http import EXPECTED, get
 from cluster.local_head import running_head
 from trainkit.errors import UserError
 
 DEFAULT = "http://127.0.0.1:8265"
-EXPECTED = "expected the dashboard's http://host:port"
 
 
 def dashboard_address(given: str) -> str:
@@ -47,25 +42,3 @@ def check_dashboard(address: str) -> None:
         raise UserError(
             f"--address {address!r} runs Ray {there} and this is Ray {ray.__version__}; expected the same on both sides"
         )
-
-
-def get(address: str, path: str) -> Any:
-    """The JSON at `path`. UserError when the address or the token is wrong."""
-    secret = token()
-    headers = {"Authorization": f"Bearer {secret}"} if secret else {}
-    request = urllib.request.Request(address + path, headers=headers)
-    try:
-        with urllib.request.urlopen(request, timeout=CONNECT_TIMEOUT_S) as answer:
-            return json.load(answer)
-    except urllib.error.HTTPError as error:
-        if error.code in (401, 403):
-            raise UserError(f"--address {address!r}: {why_refused()}") from None
-        raise UserError(f"--address {address!r} answered {error.code} {error.reason} to {path}; {EXPECTED}") from None
-    except json.JSONDecodeError:
-        return None
-    except OSError as error:
-        reason = getattr(error, "reason", error)
-        reason = getattr(reason, "strerror", None) or reason
-        raise UserError(
-            f"--address {address!r} can't be reached ({reason}); {EXPECTED}, or start a head with apex-cluster up"
-        ) from None

@@ -20,9 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from cluster import ray_private
 from cluster.connect import Embedded, cluster_address, connected, first_line
+from cluster.elastic import FreeRoom
 from cluster.room import bundles, wait_for_room
-from cluster.workers_config import WorkersConfig
+from cluster.workers_config import ADDRESS, WorkersConfig
 from trainkit.checkpoints import nothing_half_written, whole
 from trainkit.errors import UserError
 from trainkit.interrupts import asked_to_stop
@@ -52,7 +54,7 @@ def fit(
     many were lost. All nodes must see `run`. Ctrl-C or SIGTERM is told to the loops (`StopAsked`), which are to write a
     checkpoint and return; then KeyboardInterrupt. A second one ends all at once.
     """
-    address, stop = cluster_address(workers.address), run / STOP_FILE
+    address, stop = cluster_address(workers.address, ADDRESS), run / STOP_FILE
 
     def ask() -> None:
         stop.touch()
@@ -61,7 +63,7 @@ def fit(
 
     stop.unlink(missing_ok=True)
     _drop_stale_list(run)
-    with connected(address, Embedded(workers.most * workers.cpus, OBJECT_STORE_BYTES)):
+    with connected(address, Embedded(workers.range.most * workers.cpus, OBJECT_STORE_BYTES), ADDRESS):
         if address is not None:
             wait_for_room(bundles(workers), workers.autoscale_s, told)
         try:
@@ -90,11 +92,7 @@ def _trainer(
     if embedded:
         os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # the one node is this machine
     from ray.train import CheckpointConfig, FailureConfig, RunConfig, ScalingConfig, UserCallback
-    from ray.train.torch import TorchConfig, TorchTrainer
-    from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
-    from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
-
-    from cluster.elastic import FreeRoom
+    from ray.train.torch import TorchConfig
 
     class MistakesEndTheRun(UserCallback):
         """Ray Train would try a mistake again as if a worker had been lost."""
@@ -104,25 +102,9 @@ def _trainer(
                 if is_mistake(error):
                     raise error
 
-    # Processes that would have nothing to do. Without a dashboard, which it asks, the cleaner takes 12 s to end.
-    idle = (DatasetsCallback, PlacementGroupCleanerCallback) if embedded else (DatasetsCallback,)
-
-    class Trainer(TorchTrainer):
-        """Elastic by what is free; the type hints are those of Ray Train's first version."""
-
-        def _create_default_callbacks(self) -> list[Any]:
-            return [c for c in super()._create_default_callbacks() if not isinstance(c, idle)]  # type: ignore[misc]
-
-        def _register_sigint_handler(self, controller: Any) -> None:
-            """Ray's would end the run without a checkpoint; ours is there already."""
-
-        def _initialize_and_run_controller(self, **parts: Any) -> Any:
-            if not isinstance(workers.count, int):
-                (worker,) = bundles(workers)
-                parts["scaling_policy"] = FreeRoom(self.scaling_config, worker, run.absolute())  # type: ignore[arg-type]
-            return super()._initialize_and_run_controller(**parts)  # type: ignore[misc]
-
-    return Trainer(
+    (worker,) = bundles(workers)
+    room = None if isinstance(workers.count, int) else FreeRoom(worker, run.absolute())
+    return ray_private.torch_trainer(embedded, room)(
         loop,
         train_loop_config=dict(settings),
         torch_config=TorchConfig(backend="nccl" if workers.gpu else "gloo"),
@@ -148,9 +130,7 @@ def _drop_stale_list(run: Path) -> None:
     So when a user removed a checkpoint that is on it, or when it broke off as it was written. Without it a run goes on
     from the newest whole checkpoint.
     """
-    from ray.train.v2._internal.constants import CHECKPOINT_MANAGER_SNAPSHOT_FILENAME
-
-    file = run / CHECKPOINT_MANAGER_SNAPSHOT_FILENAME
+    file = run / ray_private.CHECKPOINT_LIST
     if not file.exists():
         return
     try:
@@ -164,9 +144,9 @@ def _drop_stale_list(run: Path) -> None:
 def is_mistake(error: BaseException) -> bool:
     """Whether a worker's error would come again: not one of a lost process, node or connection."""
     from ray.exceptions import RayError
-    from ray.train.v2._internal.exceptions import RayTrainError
 
-    if isinstance(error, RayError | RayTrainError | ConnectionError | torch.distributed.DistError):
+    lost = isinstance(error, RayError | ConnectionError | torch.distributed.DistError)
+    if lost or ray_private.is_of_ray_train(error):
         return False
     return not (isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in LOST_PEER))
 

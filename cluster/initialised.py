@@ -11,6 +11,7 @@ from typing import Any
 
 import ray
 
+from cluster import ray_private
 from cluster.resources import snapshot
 from trainkit.errors import UserError
 
@@ -21,19 +22,16 @@ def initialised() -> str | None:
     """Its address, host:port or ray://host:port; None when this process is in no Ray."""
     if not ray.is_initialized():
         return None
-    client = ray.util.client.ray
-    if client.is_connected():  # type: ignore[no-untyped-call]
-        return f"ray://{client.client_worker._conn_str}"
-    return str(ray.get_runtime_context().gcs_address)
+    return ray_private.client_address() or str(ray.get_runtime_context().gcs_address)
 
 
-def check_same(setting: str | None, there: str) -> None:
-    """UserError when the setting asks for another Ray than the one that this process is in."""
-    if setting in (None, "", "auto") or _resolved(str(setting)) == _resolved(there):
+def check_same(value: str | None, there: str, setting: str) -> None:
+    """UserError when the value of `setting` asks for another Ray than the one that this process is in."""
+    if value in (None, "", "auto") or _resolved(str(value)) == _resolved(there):
         return
-    wanted = "a Ray of the run's own" if setting == "local" else "another one"
+    wanted = "a Ray of the run's own" if value == "local" else "another one"
     raise UserError(
-        f"cluster.address = {setting!r} is {wanted}, but this process is connected to the Ray at {there} already and "
+        f"{setting} = {value!r} is {wanted}, but this process is connected to the Ray at {there} already and "
         f"can be in one only; expected null, auto or {there}, or ray.shutdown() before"
     )
 

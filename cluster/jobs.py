@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-import logging
 import os
 import shlex
 import tempfile
@@ -14,12 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ray._private.ray_constants import DASHBOARD_CLIENT_MAX_SIZE
-from ray._private.runtime_env.packaging import create_package
-from ray.dashboard.modules.job.pydantic_models import JobDetails
 from ray.exceptions import AuthenticationError
-from ray.job_submission import JobStatus, JobSubmissionClient
+from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
+from cluster import ray_private
 from cluster.connect import first_line, send_token, why_refused
 from cluster.dashboard import check_dashboard, is_local
 from cluster.local_head import JOB_STOP_WAIT_S
@@ -54,8 +51,7 @@ class Jobs:
     def __init__(self, address: str) -> None:
         check_dashboard(address)
         send_token()
-        for module in ("ray", "ray.dashboard.modules.job.sdk", "ray.dashboard.modules.dashboard_sdk"):
-            logging.getLogger(module).setLevel(logging.ERROR)  # they tell of every file left out and every request
+        ray_private.quiet_job_client()
         self._address = address
         try:
             self._client = JobSubmissionClient(address)
@@ -146,12 +142,12 @@ def _user() -> str:
 def _packed(folder: Path, excludes: Sequence[str], place: Path) -> Path:
     """The folder as Ray packs it. UserError when the cluster would refuse it, which it says only after the upload."""
     package = place / "working_dir.zip"
-    create_package(str(folder), package, include_gitignore=True, excludes=list(excludes))
-    if (size := package.stat().st_size) > DASHBOARD_CLIENT_MAX_SIZE:
+    ray_private.pack(folder, package, excludes)
+    if (size := package.stat().st_size) > ray_private.UPLOAD_BYTES:
         heavy = ", ".join(f"{path} {mib:.1f} MiB" for path, mib in largest(folder, excludes))
         raise UserError(
             f"--working-dir {str(folder)!r} is {size / 2**20:.2f} MiB packed and the dashboard takes "
-            f"{DASHBOARD_CLIENT_MAX_SIZE / 2**20:g} MiB; expected less: leave out with --exclude PATTERN or "
+            f"{ray_private.UPLOAD_BYTES / 2**20:g} MiB; expected less: leave out with --exclude PATTERN or "
             f".rayignore. The largest in it: {heavy}"
         )
     return package

@@ -22,6 +22,7 @@ from pathlib import Path
 import psutil
 
 from cluster.connect import token, token_file, token_source
+from cluster.http import get
 from cluster.ports import Ports
 from cluster.sessions import end, remove
 from trainkit.errors import UserError
@@ -201,8 +202,6 @@ def _made_own_folder() -> str:
 
 
 def _wait(head: Head, process: subprocess.Popen[bytes], log: Path) -> None:
-    from cluster.dashboard import get
-
     deadline = time.monotonic() + START_TIMEOUT_S
     while True:
         if process.poll() is not None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from ray.util.metrics import Counter, Gauge
 
+from cluster import ray_private
 from trainkit.exported import Exported
 
 
@@ -18,7 +19,7 @@ class Total(Counter):
     """A counter that can stand at zero: none so far is a fact, which Prometheus should not have to guess."""
 
     def add(self, value: float, tags: dict[str, str]) -> None:
-        self._record(value, tags)
+        ray_private.add(self, value, tags)
 
 
 class Exporter:

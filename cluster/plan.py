@@ -29,13 +29,13 @@ class Planner(Protocol):
 
 def show_plan(planner: Planner, words: Sequence[str], address: str) -> tuple[bool, str]:
     """(whether the run fits what is free, the plan) on the cluster at `address`; without one, on this machine."""
-    where = cluster_address(address or None)
+    where = cluster_address(address or None, "--address")
     if where is None and not address and (head := running_head()) is not None:
         where = f"127.0.0.1:{head.ports.gcs}"
     if where is None:
         nodes = [_this_machine()]
         return _told(partial(planner, words, None, 0.0), nodes, "this machine (no cluster given)")
-    with connected(where, Embedded(0, 0)):
+    with connected(where, Embedded(0, 0), "--address"):
         nodes = snapshot()
         resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
         cores, gpus = max(int(resources.get("CPU", 0)), 1), float(resources.get("GPU", 0))
@@ -57,7 +57,7 @@ def _told(plan: Callable[..., list[Bundle]], nodes: list[Node], where: str) -> t
 
 
 def _verdict(found: Fit) -> str:
-    scaling = found.bundles[-1]
+    scaling = found.scaling
     if found.whole:
         return "fits"
     if found.enough:
@@ -76,7 +76,7 @@ def _largest(plan: Callable[..., list[Bundle]], found: Fit) -> str:
         except UserError:
             return False
 
-    scaling = found.bundles[-1]
+    scaling = found.scaling
     free = sum(node.free.get("CPU", 0.0) for node in found.nodes)
     low, high = 0, int(free // scaling.cpus) + 1  # low fits, or is none; high does not
     while high - low > 1:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import ray
 
+from cluster import ray_private
 from trainkit.words import size
 
 KINDS = ("CPU", "GPU", "memory", "object_store_memory")  # Ray's names; the last two in bytes
@@ -70,7 +70,12 @@ class Fit:
     bundles: Sequence[Bundle]
     nodes: Sequence[Node]
     placed: Mapping[str, Mapping[str, int]]  # bundle's name -> node's id -> how many
-    largest: int  # of the last bundle, which is the one that scales
+    largest: int  # of the one that scales
+
+    @property
+    def scaling(self) -> Bundle:
+        """The bundle of which there may be more or fewer: the last one."""
+        return self.bundles[-1]
 
     def count(self, bundle: Bundle) -> int:
         return sum(self.placed[bundle.name].values())
@@ -98,15 +103,13 @@ class Fit:
 def snapshot() -> list[Node]:
     """The nodes of the connected cluster that are alive."""
     # Ray Client has no accessor for what is free: the question is answered on the cluster.
-    if ray.util.client.ray.is_connected():  # type: ignore[no-untyped-call]
+    if ray_private.client_address():
         return ray.get(ray.remote(num_cpus=0)(_snapshot).remote())
     return _snapshot()
 
 
 def _snapshot() -> list[Node]:
-    from ray._private.state import available_resources_per_node
-
-    free: dict[str, Any] = available_resources_per_node()  # type: ignore[no-untyped-call]
+    free = ray_private.free_by_node()
     return [
         Node(
             node["NodeID"],
@@ -157,11 +160,11 @@ def fit(bundles: Sequence[Bundle], nodes: Sequence[Node]) -> Fit:
 
     for bundle in bundles:
         placed[bundle.name] = place_all(bundle, bundle.count)
-    scaling = bundles[-1]
-    largest = sum(placed[scaling.name].values())
-    if largest == scaling.count and scaling.needs:
-        largest += sum(place_all(scaling, None).values())
-    return Fit(bundles, nodes, placed, largest)
+    found = Fit(bundles, nodes, placed, largest=0)
+    largest = found.count(found.scaling)
+    if largest == found.scaling.count and found.scaling.needs:
+        largest += sum(place_all(found.scaling, None).values())
+    return replace(found, largest=largest)
 
 
 def cpus(bundles: Sequence[Bundle]) -> float:

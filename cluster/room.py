@@ -1,4 +1,4 @@
-"""Room for a data-parallel job on a cluster: what it needs, asked of an autoscaler, waited for, or refused."""
+"""Room for a run on a cluster: asked of an autoscaler, waited for, or refused; and what a data-parallel run needs."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def bundles(workers: WorkersConfig) -> list[Bundle]:
             "worker",
             cpus=workers.cpus,
             gpus=1.0 if workers.gpu else 0.0,
-            count=workers.most,
-            at_least=workers.fewest,
+            count=workers.range.most,
+            at_least=workers.range.fewest,
             labels=workers.labels,
         )
     ]
@@ -36,56 +36,52 @@ def ask_autoscaler(needs: Sequence[Bundle]) -> None:
     request_resources(bundles=[b.scheduled for b in wanted], bundle_label_selectors=[dict(b.labels) for b in wanted])
 
 
-def wait_for_room(needs: list[Bundle], autoscale_s: float, told: Callable[[str], None]) -> None:
-    """Return when the least of `needs` fits what is free; say why while it does not.
+def wait_for_room(needs: list[Bundle], autoscale_s: float, told: Callable[[str], None], for_others: bool = True) -> Fit:
+    """How the least of `needs` or more fits what is free; say why it is waited for while it does not.
 
-    What others hold is waited for as long as it takes. UserError when the job would not fit if nothing else ran, after
-    `autoscale_s` seconds of asking the autoscaler for more nodes: Ray would leave it pending for ever.
+    What others hold is waited for as long as it takes, unless `for_others` is false. UserError when the run does not
+    fit otherwise, after `autoscale_s` seconds of asking the autoscaler for nodes: Ray would leave it pending for ever.
     KeyboardInterrupt for Ctrl-C or SIGTERM meanwhile.
     """
-    with asked_to_stop() as stop:
-        _wait(needs, autoscale_s, told, stop)
-        if stop():
-            raise KeyboardInterrupt
-
-
-def _wait(needs: list[Bundle], autoscale_s: float, told: Callable[[str], None], stop: Callable[[], bool]) -> None:
     started, said, said_at = time.monotonic(), "", 0.0
     try:
-        while not (found := fit(needs, snapshot())).enough:
-            if stop():
-                return
-            waited, idle = time.monotonic() - started, fit(needs, emptied(found.nodes))
-            if not idle.enough and waited >= autoscale_s:
-                raise _never(idle, autoscale_s)
-            if autoscale_s:
-                ask_autoscaler(needs)
-            why = "other jobs use the rest" if idle.enough else "more nodes were asked of the autoscaler"
-            text = f"waiting for room on the cluster: needs {found.missing()} now; {why}"
-            if text != said or time.monotonic() - said_at >= SAY_AGAIN_S:
-                told(text)
-                said, said_at = text, time.monotonic()
-            time.sleep(POLL_S)
+        with asked_to_stop() as stop:
+            while not (found := fit(needs, snapshot())).enough:
+                if stop():
+                    raise KeyboardInterrupt
+                idle = fit(needs, emptied(found.nodes))
+                waits = for_others and idle.enough
+                if not waits and time.monotonic() - started >= autoscale_s:
+                    raise _refused(idle if for_others else found, idle.enough, autoscale_s)
+                if autoscale_s:
+                    ask_autoscaler(needs)
+                why = "other jobs use the rest" if waits else "more nodes were asked of the autoscaler"
+                text = f"waiting for room on the cluster: needs {found.missing()} now; {why}"
+                if text != said or time.monotonic() - said_at >= SAY_AGAIN_S:
+                    told(text)
+                    said, said_at = text, time.monotonic()
+                time.sleep(POLL_S)
     finally:
         if autoscale_s:
-            ask_autoscaler([])  # from here on, Ray Train asks for its workers
+            ask_autoscaler([])  # from here on, what is pending in Ray is the demand
     if said:
         told("there is room now")
+    return found
 
 
-def _never(idle: Fit, autoscale_s: float) -> UserError:
-    """For a job that does not fit what `idle` was made from: the nodes with nothing on them."""
-    (needs,) = idle.bundles
+def _refused(found: Fit, fits_alone: bool, autoscale_s: float) -> UserError:
+    """For a run that does not fit the nodes of `found`: with what runs on them, or with nothing."""
+    scaling = found.scaling
     waited = f" after {autoscale_s:g} s of waiting for the autoscaler" if autoscale_s else ""
-    if count := idle.count(needs):
-        most = f"the largest that fits is workers.count={count}"
+    alone = "" if fits_alone else " even with nothing else on it"
+    others = " (others use the rest; it fits when they have ended)" if fits_alone else ""
+    if found.largest and all(found.count(b) >= b.minimum for b in found.bundles if b is not scaling):
+        most = f"the largest that fits is {scaling.name}s.count={found.largest}"
     else:
-        cpus = max((node.total.get("CPU", 0.0) for node in idle.nodes), default=0.0)
-        gpus = sum(node.total.get("GPU", 0.0) for node in idle.nodes)
-        most = (
-            f"the largest node has {cpus:g} CPU, the cluster {gpus:g} GPU (workers.cpus, workers.gpu, workers.labels)"
-        )
+        cpus = max((node.total.get("CPU", 0.0) for node in found.nodes), default=0.0)
+        gpus = sum(node.total.get("GPU", 0.0) for node in found.nodes)
+        most = f"the largest node has {cpus:g} CPU, the cluster {gpus:g} GPU"
     return UserError(
-        f"the job does not fit the cluster even with nothing else on it{waited}: it needs {idle.missing()}; {most}\n"
-        f"{bundle_table(idle.bundles)}\n\n{node_table(idle)}"
+        f"the run does not fit the cluster{alone}{waited}: it needs {found.missing()}{others}; {most}\n"
+        f"{bundle_table(found.bundles)}\n\n{node_table(found)}"
     )

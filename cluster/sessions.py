@@ -5,10 +5,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import psutil
-import ray
+
+from cluster import ray_private
 
 LATEST = "session_latest"  # Ray's link to the session that was started last
 GONE_S = 10.0
@@ -16,14 +16,9 @@ GONE_S = 10.0
 
 def end_own_ray(keep_logs: bool) -> Path | None:
     """Leave the Ray that this process started, and remove its files; the folder of its logs where they are kept."""
-    node: Any = ray._private.worker._global_node
-    session = Path(node.get_session_dir_path())
-    started = [info.process.pid for kind in node.all_processes.values() for info in kind]
+    session, started = ray_private.own_session()
     family = [p for pid in started for p in _with_children(pid)]
-    # Ray would give each of its services a second to hear SIGTERM, which they don't (see deaf_children).
-    kill = node.kill_all_processes
-    node.kill_all_processes = lambda **options: kill(check_alive=False, allow_graceful=False, wait=True)
-    ray.shutdown()
+    ray_private.shutdown_at_once()
     end(family)
     return remove(session, keep_logs)
 

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cluster.dashboard import check_dashboard, get
+from cluster.dashboard import check_dashboard
+from cluster.http import get
 from cluster.jobs import Jobs, job_table
 from cluster.resources import table
 

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
+
+from trainkit.count_range import CountRange, Range
+from trainkit.section import Section
+
+ADDRESS = "workers.address"  # as errors name it
 
 
-class WorkersConfig(BaseModel):
+class WorkersConfig(Section):
     """Data-parallel workers on the cluster."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     address: str | None = Field(
         None,
         description="auto, host:port, ray://host:port or local; null: the Ray of this process, RAY_ADDRESS or local",
     )
-    count: PositiveInt | tuple[PositiveInt, PositiveInt] = Field(
-        1, description="workers, or [fewest, most]: as many as there is room for, and more when nodes join"
+    count: PositiveInt | Range = Field(
+        1, description="workers; a range such as 2-8: as many as there is room for, and more when nodes join"
     )
     cpus: PositiveInt = Field(1, description="cores of each")
     gpu: bool = Field(False, description="one GPU for each")
@@ -29,24 +32,15 @@ class WorkersConfig(BaseModel):
 
     @model_validator(mode="after")
     def _fewest_first(self) -> WorkersConfig:
-        if self.fewest > self.most:
-            raise ValueError(
-                f"count [{self.fewest}, {self.most}] asks for at least {self.fewest} and at most {self.most}; "
-                f"expected [fewest, most]"
-            )
+        self.range.check()
         return self
 
     def refuse_too_few(self, batch: int, row: str) -> None:
         """ValueError when some workers would have no row of a batch: their sums would wait for each other for ever."""
-        if batch < self.most:
-            raise ValueError(f"training.batch {batch} has no {row} for some of workers.count {self.most}")
+        if batch < self.range.most:
+            raise ValueError(f"training.batch {batch} has no {row} for some of workers.count {self.range.most}")
 
     @property
-    def fewest(self) -> int:
-        """Workers at the least."""
-        return self.count if isinstance(self.count, int) else self.count[0]
-
-    @property
-    def most(self) -> int:
-        """Workers at the most."""
-        return self.count if isinstance(self.count, int) else self.count[1]
+    def range(self) -> CountRange:
+        """Of workers."""
+        return CountRange.of(self.count)

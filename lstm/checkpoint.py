@@ -20,6 +20,7 @@ from lstm.learning import Learner
 from lstm.network import Network, Shape
 from lstm.tasks.base import Task
 from trainkit import checkpoints, tensor_files
+from trainkit.checkpoint_folders import writing
 from trainkit.checkpoints import TRAINING, WEIGHTS, newest
 from trainkit.config import load_config, to_yaml
 from trainkit.errors import UserError
@@ -29,7 +30,7 @@ STATE, FACTS = "state.safetensors", "facts.json"
 
 def save(folder: Path, config: LstmConfig, task: Task, learner: Learner, carried: State) -> None:
     """Write all files into an empty folder. NotWrittenError for a full disk and for weights that are not finite."""
-    with checkpoints.writing(folder):
+    with writing(folder):
         weights = learner.weights()
         best = learner.best if math.isfinite(learner.best_cost) else weights
         checkpoints.write(folder, best, weights, learner.state(), to_yaml(config))

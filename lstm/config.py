@@ -7,20 +7,15 @@ from pathlib import Path
 from typing import Literal
 from zoneinfo import available_timezones
 
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from cluster.workers_config import WorkersConfig
 from trainkit.config import Loaded, load_config, preset_names
 from trainkit.errors import did_you_mean
 from trainkit.runs import CONFIG_FILE, open_run
+from trainkit.section import Section
 
 UNIX = ("unix_s", "unix_ms", "unix_us", "unix_ns")  # forecast.time_format of numbers since 1970
-
-
-class Section(BaseModel):
-    """A group of settings: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class ModelConfig(Section):

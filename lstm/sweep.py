@@ -9,6 +9,7 @@ from typing import Any
 
 from cluster.connect import Embedded, cluster_address, connected
 from cluster.data_parallel import OBJECT_STORE_BYTES
+from cluster.workers_config import ADDRESS
 from lstm.config import TRAINER, load
 from lstm.tasks.make import make_task, settled
 from trainkit.config import to_yaml
@@ -50,7 +51,8 @@ def sweep(preset: str, words: Sequence[str], trials: int, seed: int, told: Calla
         run = create_run(folder, chosen.name, to_yaml(chosen))
         train_here(chosen, run, lambda row: tune.report({**row, "run": str(run)}))
 
-    with connected(cluster_address(workers.address), Embedded(os.cpu_count() or 1, OBJECT_STORE_BYTES)):
+    own = Embedded(os.cpu_count() or 1, OBJECT_STORE_BYTES)
+    with connected(cluster_address(workers.address, ADDRESS), own, ADDRESS):
         best = _fitted(trial, space, trials, seed, workers.cpus, folder)
     settings = " ".join(f"{key}={value}" for key, value in best["config"].items())
     told(f"best {COST} {best[COST]:.4f} with {settings}, in {best['run']}")

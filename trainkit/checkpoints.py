@@ -21,26 +21,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from trainkit import tensor_files
-from trainkit.errors import NotWrittenError, UserError
-from trainkit.manifest import MANIFEST, DamagedError, check, seal, sealed_files
+from trainkit.checkpoint_folders import newest_good, set_aside
+from trainkit.errors import UserError
+from trainkit.manifest import MANIFEST, DamagedError, check, sealed_files
 from trainkit.runs import CONFIG_FILE
 
 WEIGHTS, TRAINING, OPTIMIZER = "weights.safetensors", "training.safetensors", "optimizer.safetensors"
 PROGRESS = "progress.json"
 FILES = (WEIGHTS, TRAINING, OPTIMIZER, PROGRESS, CONFIG_FILE, MANIFEST)  # that every trainer writes
-
-
-@contextmanager
-def writing(folder: Path) -> Iterator[None]:
-    """Write a checkpoint's files into an empty folder in here; they are sealed at the end.
-
-    NotWrittenError, with one message, where there is no room for them.
-    """
-    try:
-        yield
-        seal(folder)
-    except OSError as error:
-        raise NotWrittenError(f"checkpoint {folder} can't be written: {error.strerror or error}") from None
 
 
 def write(
@@ -80,22 +68,19 @@ def set_aside_damaged(run: Path, told: Callable[[str], None]) -> None:
 
     UserError that names them all, which stay then, when there is no good one.
     """
-    damaged: dict[Path, str] = {}
-    for folder in reversed(whole(run)):
-        try:
-            check(folder, {*FILES, *sealed_files(folder)} - {MANIFEST})
-        except DamagedError as error:
-            damaged[folder] = str(error)
-            continue
-        for path, why in damaged.items():
-            path.rename(path.with_name(f"damaged_{path.name}"))
-            told(f"checkpoint {path.name} can't be used, kept as damaged_{path.name}: {why}")
-        if damaged:
-            told(f"going on from {folder.name}")
+
+    def checked(folder: Path) -> Path:
+        check(folder, {*FILES, *sealed_files(folder)} - {MANIFEST})
+        return folder
+
+    if not (folders := whole(run)):
         return
+    good, damaged = newest_good(folders, checked, f"run {str(run)!r} has no checkpoint that can be used to go on from")
+    set_aside(damaged, "damaged_")
+    for path, why in damaged.items():
+        told(f"checkpoint {path.name} can't be used, kept as damaged_{path.name}: {why}")
     if damaged:
-        names = "; ".join(f"{path.name}: {why}" for path, why in damaged.items())
-        raise UserError(f"run {str(run)!r} has no checkpoint that can be used to go on from: {names}")
+        told(f"going on from {good.name}")
 
 
 @contextmanager

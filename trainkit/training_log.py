@@ -7,6 +7,7 @@ machines that share the run folder.
 from __future__ import annotations
 
 import json
+import math
 import sys
 import threading
 import time
@@ -17,10 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from trainkit.exported import Metric
+from trainkit.rows import FILE, Rows, is_row, repair
 from trainkit.runs import atomic_write
-from trainkit.tensorboard import open_board
 
-FILE = "metrics.jsonl"
 BUSY = "busy.txt"  # what the first worker does while it writes no rows
 TERMINAL_S, FILE_S = 5.0, 30.0  # seconds between two lines of progress
 ROW_S = 10.0  # seconds after which a row is due, however few updates there were
@@ -38,13 +38,11 @@ class TrainingLog:
         """
         path, self._busy = run / FILE, run / BUSY
         if path.exists():
-            rows = [row for row in path.read_text().splitlines(keepends=True) if row.endswith("\n")]
-            atomic_write(path, "".join(row for row in rows if json.loads(row)["step"] <= step).encode())
-        self._metrics = metrics
-        self._rows = path.open("a")
-        self.board: Any = open_board(
-            run, step + 1, [f"{metrics[name].group}/{name}" for name in metrics if name.startswith("validation_")]
-        )
+            repair(path, is_row)
+            rows = path.read_bytes().splitlines(keepends=True)
+            atomic_write(path, b"".join(row for row in rows if json.loads(row)["step"] <= step))
+        compared = [f"{metrics[name].group}/{name}" for name in metrics if name.startswith("validation_")]
+        self._rows = Rows(run, metrics, "step", compared, lambda first: step + 1)
         self._export = export
         self._written = time.monotonic()
 
@@ -58,21 +56,21 @@ class TrainingLog:
             atomic_write(self._busy, what.encode())
 
     def write(self, row: Mapping[str, float]) -> None:
-        """One row of known metrics, `step` among them."""
-        assert row.keys() <= self._metrics.keys()
+        """One row of known metrics, `step` among them; one that a full disk has no room for is lost."""
         self._written = time.monotonic()
-        self._busy.unlink(missing_ok=True)
-        self._rows.write(json.dumps(dict(row)) + "\n")
-        self._rows.flush()
-        for name, value in row.items():
-            if name != "step":
-                self.board.add_scalar(f"{self._metrics[name].group}/{name}", value, int(row["step"]))
-        self.board.flush()
+        with suppress(OSError):  # the checkpoints, which the run is for, tell of it
+            self._busy.unlink(missing_ok=True)
+            self._rows.write(row)
+            self.board.flush()
         self._export(row)
+
+    @property
+    def board(self) -> Any:
+        """TensorBoard's, for what is no number."""
+        return self._rows.board(0)
 
     def close(self) -> None:
         self._rows.close()
-        self.board.close()
 
 
 class ByTime:
@@ -117,7 +115,7 @@ def followed(
             # A worker that goes back to a checkpoint takes the rows after it away.
             same = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(known, rows, strict=False)))
             for text in rows[same:]:
-                row = json.loads(text)
+                row = {name: math.nan if value is None else value for name, value in json.loads(text).items()}
                 waiting.pop(kind := frozenset(row), None)  # to the end: told in the order that they came in
                 waiting[kind] = line(row)
             if len(rows) > same:

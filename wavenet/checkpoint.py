@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from trainkit import checkpoints as files
+from trainkit.checkpoint_folders import writing
 from trainkit.checkpoints import TRAINING, WEIGHTS, newest
 from trainkit.config import load_config, to_yaml
 from trainkit.errors import UserError
@@ -34,7 +35,7 @@ def save(
     phones: Sequence[str],
 ) -> None:
     """Write all files into an empty folder. NotWrittenError for a full disk and for weights that are not finite."""
-    with files.writing(folder):
+    with writing(folder):
         files.write(folder, average, weights, state, to_yaml(config))
         (folder / CORPUS).write_text(json.dumps({"speakers": list(speakers), "phones": list(phones)}))
 

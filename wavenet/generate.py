@@ -111,8 +111,7 @@ class _LocalBias:
         self._shape = (len(c.dilations), 2 * padded(c.residual))
         self._weights: Tensor | None = None
         if c.local_features:
-            state = model.state_dict()
-            rows = [state[f"blocks.{i}.local.weight"].float() for i in range(len(c.dilations))]
+            rows = [block.local.weight.detach().float() for block in model.blocks if block.local is not None]
             stacked = torch.stack(rows)  # [L, 2R, C]
             layers, _, channels = stacked.shape
             wide = torch.zeros(layers, 2, padded(c.residual), channels)
@@ -128,16 +127,16 @@ class _LocalBias:
         return made
 
 
+@torch.no_grad()
 def _speaker_bias(model: WaveNet, speakers: Tensor | None, streams: int) -> Floats:
     """What the speaker adds to every block's gates: [L, B, 2R]."""
     c = model.config
     wide = torch.zeros(len(c.dilations), streams, 2, padded(c.residual))
     if speakers is not None:
-        state = model.state_dict()
-        vector = state["conditions.speaker.weight"][speakers].float()
-        for i in range(len(c.dilations)):
-            bias = vector @ state[f"blocks.{i}.speaker.weight"].float().T
-            wide[i, :, :, : c.residual] = bias.reshape(streams, 2, c.residual)
+        vector = model.conditions.global_vector(speakers)[:, 0].float()
+        for i, block in enumerate(model.blocks):
+            if block.speaker is not None:
+                wide[i, :, :, : c.residual] = (vector @ block.speaker.weight.float().T).reshape(streams, 2, c.residual)
     made: Floats = wide.flatten(2).numpy()
     return made
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from trainkit.errors import UserError
 from wavenet.drawing import check_local, check_speakers, drawing
@@ -123,7 +123,6 @@ class GraphedGenerator:
             x = x + (rows[past.long()] if c.output == "softmax" else past[:, None] * rows)
         total: Tensor | None = None
         for block, dilation, ring in zip(model.blocks, c.dilations, self._rings, strict=True):
-            assert isinstance(block, Block)
             x, skip = self._block(block, dilation, ring, x, local)
             total = skip if total is None else total + skip
         said = model.head(total)
@@ -144,14 +143,9 @@ class GraphedGenerator:
         taps = [x] + [
             ring.index_select(1, (self._clock - i * dilation) % length)[:, 0] for i in range(1, self.config.kernel)
         ]
-        z = block.conv.linear(torch.cat(taps, dim=-1))
-        if isinstance(block.speaker, nn.Module):
-            z = z + block.speaker(self._speaker)
-        if isinstance(block.local, nn.Module):
-            z = z + block.local(local)
+        gated = block.gated(block.conv.linear(torch.cat(taps, dim=-1)), self._speaker, local)
         ring.index_copy_(1, self._clock % length, x[:, None])
-        filtered, gate = z.chunk(2, dim=-1)
-        residual, skip = block.out(torch.tanh(filtered) * torch.sigmoid(gate)).split(block.split, dim=-1)
+        residual, skip = block.out(gated).split(block.split, dim=-1)
         return x + residual, skip
 
     def _drawn(self, said: Tensor, uniforms: Tensor) -> Tensor:

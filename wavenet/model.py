@@ -7,6 +7,9 @@ samples -> InputConv -> block -> block -> ... -> block          x + residual goe
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -34,16 +37,19 @@ class Block(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """[B, T, residual] -> the next block's input [B, T - first, residual], and the last skips [B, skips, skip]."""
         z = self.conv(x, first)
-        if self.speaker is not None:
-            z = z + self.speaker(speaker)
-        if self.local is not None:
-            assert local is not None
-            z = z + self.local(local[:, -z.shape[1] :])
-        filtered, gate = z.chunk(2, dim=-1)
-        gated = torch.tanh(filtered) * torch.sigmoid(gate)
+        gated = self.gated(z, speaker, None if local is None else local[:, -z.shape[1] :])
         weight, bias, r = self.out.weight, self.out.bias, self.split[0]
         residual = functional.linear(gated, weight[:r], bias[:r])
         return x[:, first:] + residual, functional.linear(gated[:, -skips:], weight[r:], bias[r:])
+
+    def gated(self, z: Tensor, speaker: Tensor | None, local: Tensor | None) -> Tensor:
+        """What the convolution gave [.., 2 residual], with the conditions -> [.., residual]."""
+        if self.speaker is not None:
+            z = z + self.speaker(speaker)
+        if self.local is not None:
+            z = z + self.local(local)
+        filtered, gate = z.chunk(2, dim=-1)
+        return torch.tanh(filtered) * torch.sigmoid(gate)
 
 
 class WaveNet(nn.Module):
@@ -55,15 +61,14 @@ class WaveNet(nn.Module):
         classes = CLASSES if config.output == "softmax" else 0
         self.input = InputConv(classes, config.residual, config.input_kernel)
         self.conditions = Conditions(config)
-        self.blocks = nn.ModuleList(Block(config, d) for d in config.dilations)
-        self.head = nn.Sequential(
-            nn.ReLU(), nn.Linear(config.skip, config.head), nn.ReLU(), nn.Linear(config.head, config.outputs)
-        )
+        self.blocks = cast(Sequence[Block], nn.ModuleList(Block(config, d) for d in config.dilations))
+        self.head_layers = nn.Linear(config.skip, config.head), nn.Linear(config.head, config.outputs)
+        self.head = nn.Sequential(nn.ReLU(), self.head_layers[0], nn.ReLU(), self.head_layers[1])
 
     @torch.no_grad()
     def expect(self, frequencies: Tensor) -> None:
         """Begin with the classes' frequencies [256] instead of equal chances, which take many updates to unlearn."""
-        self.get_parameter("head.3.bias").copy_(torch.log(frequencies))
+        self.head_layers[1].bias.copy_(torch.log(frequencies))
 
     def forward(
         self, samples: Tensor, speakers: Tensor | None = None, frames: Tensor | None = None, first: int = 0

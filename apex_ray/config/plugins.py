@@ -20,8 +20,9 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from apex_ray.config.schema import EnvConfig, Section
+from apex_ray.config.schema import EnvConfig
 from trainkit.errors import UserError, did_you_mean
+from trainkit.section import Section
 
 GROUP = "apex_ray.environments"
 KWARGS = "env.kwargs"

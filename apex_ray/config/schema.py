@@ -6,30 +6,12 @@ Units are in the names: `_frames` emulator frames, `_steps` agent steps, `_trans
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PositiveFloat,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
-
-def _count_range(text: str) -> str:
-    if not re.fullmatch(r"\d+-\d+", text):
-        raise ValueError("a range such as 2-8")
-    return text
-
-
-class Section(BaseModel):
-    """Frozen, and an unknown key is a mistake."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+from trainkit.count_range import CountRange, Range
+from trainkit.section import Section
 
 
 class EnvConfig(Section):
@@ -96,7 +78,7 @@ class NetworkConfig(Section):
 
 
 class ActorsConfig(Section):
-    count: PositiveInt | Literal["auto"] | Annotated[str, AfterValidator(_count_range)] = Field(
+    count: PositiveInt | Literal["auto"] | Range = Field(
         "auto",
         description="actor processes; auto: the cores that the learner leaves; a range such as 2-64: start with the "
         "smaller number, take in more as the cluster has room",
@@ -121,23 +103,16 @@ class ActorsConfig(Section):
     inference_device: str = Field("auto", description="of central inference: auto, cpu or cuda[:N]")
 
     @property
-    def range(self) -> tuple[int, int] | None:
-        """(fewest, most) actors; None for auto."""
-        if self.count == "auto":
-            return None
-        if isinstance(self.count, int):
-            return self.count, self.count
-        low, _, high = self.count.partition("-")
-        return int(low), int(high)
+    def range(self) -> CountRange | None:
+        """Of actors; None for auto."""
+        return None if self.count == "auto" else CountRange.of(self.count)
 
     @model_validator(mode="after")
     def _groups_are_equal(self) -> ActorsConfig:
         if self.envs_per_actor % self.groups:
             raise ValueError("envs_per_actor must be a multiple of groups")
-        if self.range is not None and not 1 <= self.range[0] <= self.range[1]:
-            raise ValueError(
-                f"count {self.count} is no range; expected the smaller number first, at least 1, as in 2-8"
-            )
+        if self.range is not None:
+            self.range.check()
         return self
 
 

@@ -21,10 +21,10 @@ from safetensors.numpy import load_file
 
 from apex_ray.learner import resumes
 from apex_ray.types import AnyArray
-from trainkit import tensor_files
-from trainkit.errors import NotWrittenError, UserError
-from trainkit.manifest import DamagedError, check, seal, sealed_files
-from trainkit.runs import CONFIG_FILE, atomic_folder
+from trainkit import checkpoint_folders, tensor_files
+from trainkit.errors import UserError
+from trainkit.manifest import DamagedError, check, sealed_files
+from trainkit.runs import CONFIG_FILE
 
 BEST = "best"
 ONLINE, TARGET, OPTIMIZER, COUNTERS = (
@@ -77,7 +77,6 @@ def save_checkpoint(
         for name in (CONFIG_FILE, "metrics.jsonl"):
             if (run / name).exists():
                 shutil.copy(run / name, folder / name)
-        seal(folder)
     for old in _numbered(run)[:-keep]:
         shutil.rmtree(old)
     return path
@@ -89,26 +88,24 @@ def save_best(run: Path, counters: Counters, online: Mapping[str, AnyArray]) -> 
     with _writing(path) as folder:
         _write_arrays(folder / ONLINE, online)
         _write_counters(folder, counters)
-        seal(folder)
     return path
 
 
 def load_checkpoint(run: Path) -> Checkpoint:
     """The newest numbered checkpoint of a run that is whole and finite. UserError when there is none."""
+
+    def read(path: Path) -> Checkpoint:
+        check(path, {ONLINE, TARGET, OPTIMIZER, COUNTERS, *sealed_files(path)})
+        online, target, optimizer = (_read_finite(path / name) for name in (ONLINE, TARGET, OPTIMIZER))
+        counters = _read_counters(path)
+        # Resumes that ended before their first checkpoint have used up their random numbers, too.
+        counters = replace(counters, generation=max(counters.generation, resumes.count(run)))
+        return Checkpoint(path, counters, online, target, optimizer, {})
+
     find(run, "latest")  # there are some
-    unusable: dict[Path, str] = {}
-    for path in reversed(_numbered(run)):
-        try:
-            check(path, {ONLINE, TARGET, OPTIMIZER, COUNTERS, *sealed_files(path)})
-            online, target, optimizer = (_read_finite(path / name) for name in (ONLINE, TARGET, OPTIMIZER))
-            counters = _read_counters(path)
-            # Resumes that ended before their first checkpoint have used up their random numbers, too.
-            counters = replace(counters, generation=max(counters.generation, resumes.count(run)))
-            return Checkpoint(path, counters, online, target, optimizer, unusable)
-        except DamagedError as error:
-            unusable[path] = str(error)
-    told = "; ".join(f"{path.name}: {why}" for path, why in unusable.items())
-    raise UserError(f"{run / 'checkpoints'}: no checkpoint can be used to go on from: {told}")
+    none = f"{run / 'checkpoints'}: no checkpoint can be used to go on from"
+    found, unusable = checkpoint_folders.newest_good(_numbered(run), read, none)
+    return replace(found, unusable=unusable)
 
 
 def set_aside(checkpoint: Checkpoint) -> dict[str, str]:
@@ -116,10 +113,7 @@ def set_aside(checkpoint: Checkpoint) -> dict[str, str]:
 
     Returns what is wrong with each, by its old name.
     """
-    for path in checkpoint.unusable:
-        aside = path.with_name(f"damaged-{path.name}")
-        shutil.rmtree(aside, ignore_errors=True)
-        path.rename(aside)
+    checkpoint_folders.set_aside(checkpoint.unusable, "damaged-")
     return {path.name: why for path, why in checkpoint.unusable.items()}
 
 
@@ -165,14 +159,11 @@ def _numbered(run: Path) -> list[Path]:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[Path]:
-    """An empty folder that becomes `path`; NotWrittenError for a full disk and the like."""
-    for left in path.parent.glob(".update-*.partial"):  # by a process that was killed as it wrote
+    """As checkpoint_folders.replacing, and what a killed process left of others goes."""
+    for left in path.parent.glob(".update-*.partial"):
         shutil.rmtree(left, ignore_errors=True)
-    try:
-        with atomic_folder(path) as folder:
-            yield folder
-    except OSError as error:
-        raise NotWrittenError(f"checkpoint {path} can't be written: {error.strerror or error}") from None
+    with checkpoint_folders.replacing(path) as folder:
+        yield folder
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, AnyArray]) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import os
-import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import ray
@@ -17,34 +17,17 @@ from ray.util.placement_group import placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from apex_ray.config.schema import ApexConfig
-from apex_ray.demand import bundles, object_store_bytes
+from apex_ray.demand import ACTOR, bundles, object_store_bytes
+from apex_ray.site import Site
 from apex_ray.sizes import Sizes
 from cluster.connect import Embedded, cluster_address, connected
 from cluster.initialised import end_actors, free_cpus, initialised
-from cluster.resources import Bundle, Fit, Node, bundle_table, cpus, emptied, fit, node_table, snapshot
-from cluster.room import ask_autoscaler
+from cluster.resources import Bundle, Fit, Node, cpus, snapshot
+from cluster.room import wait_for_room
 from trainkit.errors import UserError
 from trainkit.words import plural
 
 PLACEMENT_TIMEOUT_S = 60.0
-AUTOSCALER_POLL_S = 2.0
-
-
-@dataclass(frozen=True)
-class Site:
-    """A connected Ray with room for the run."""
-
-    sizes: Sizes
-    bundles: list[Bundle]  # the actors' last
-    embedded: bool
-    dashboard: str | None = None  # host:port
-    note: str = ""  # what its user should know
-    namespace: str | None = None  # of the run's actors, and its placement group's name; None: the process's own Ray job
-
-    @property
-    def gpu(self) -> bool:
-        """Whether the learner has one."""
-        return self.bundles[0].gpus > 0
 
 
 @contextmanager
@@ -59,29 +42,31 @@ def joined(config: ApexConfig, sized: Callable[[int | None], Sizes]) -> Iterator
         sizes = sized(None)
         embedded, _ = own_ray(config, sizes, os.cpu_count() or 1)
         with connected(None, embedded) as dashboard:
-            yield Site(
-                sizes,
-                _unbound(bundles(config, sizes, _gpus(config, embedded=True))),
-                embedded=True,
-                dashboard=dashboard,
-            )
+            needs = _unbound(bundles(config, sizes, _gpus(config, embedded=True)))
+            yield Site(sizes, here=True, dashboard=dashboard, bundles=_by_name(needs))
         return
     with connected(address, Embedded(0, 0)) as dashboard:
         resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
         sizes = sized(max(int(resources.get("CPU", 0)), 1))
-        needs = bundles(config, sizes, _gpus(config, embedded=False))
+        needs, crowd = bundles(config, sizes, _gpus(config, embedded=False)), ""
+        if there is not None:
+            needs, crowd = crowded(needs, snapshot())
+        found = wait_for_room(needs, config.cluster.autoscale_s, partial(print, flush=True), for_others=False)
+        goes_on = f"joined the Ray at {there}, which goes on after the run" if there is not None else ""
+        note = "; ".join(filter(None, (goes_on, crowd, _note(found))))
+        site = Site(sizes, here=False, dashboard=dashboard, note=note, bundles=_by_name(needs))
         if there is None:
-            found = _room(needs, config.cluster.autoscale_s)
-            yield Site(sizes, needs, embedded=False, dashboard=dashboard, note=_note(found))
+            yield site
             return
-        needs, crowd = crowded(needs, snapshot())
-        found = _room(needs, config.cluster.autoscale_s)
-        note = "; ".join(filter(None, (f"joined the Ray at {there}, which goes on after the run", crowd, _note(found))))
         namespace, free = f"apex-ray-{uuid.uuid4().hex[:12]}", free_cpus()
         try:
-            yield Site(sizes, needs, embedded=False, dashboard=dashboard, note=note, namespace=namespace)
+            yield replace(site, namespace=namespace)
         finally:
             end_actors(namespace, free)
+
+
+def _by_name(needs: list[Bundle]) -> dict[str, Bundle]:
+    return {bundle.name: bundle for bundle in needs}
 
 
 def own_ray(config: ApexConfig, sizes: Sizes, cores: int) -> tuple[Embedded, list[Bundle]]:
@@ -112,36 +97,8 @@ def crowded(needs: list[Bundle], nodes: list[Node]) -> tuple[list[Bundle], str]:
     return less, f"its {free:g} free CPU are shared by processes that would take {least:g}"
 
 
-def _room(needs: list[Bundle], autoscale_s: float) -> Fit:
-    """How the run fits, if need be after `autoscale_s` seconds of asking the autoscaler. UserError when it does not."""
-    deadline = time.monotonic() + autoscale_s
-    found = fit(needs, snapshot())
-    try:
-        while not found.enough and time.monotonic() < deadline:
-            ask_autoscaler(needs)
-            time.sleep(AUTOSCALER_POLL_S)
-            found = fit(needs, snapshot())
-    finally:
-        if autoscale_s:
-            ask_autoscaler([])  # from here on, pending actors are the demand
-    if found.enough:
-        return found
-    scaling, idle = needs[-1], fit(needs, emptied(found.nodes))
-    others = " (others use the rest; it fits when they have ended)" if idle.enough else ""
-    most = f"; the largest that fits is actors.count={found.largest}" if _fits_with_fewer(found) else ""
-    waited = f" after {autoscale_s:g} s of waiting for the autoscaler" if autoscale_s else ""
-    raise UserError(
-        f"the run does not fit the cluster{waited}: it needs {found.missing()}{others}{most}\n"
-        f"{bundle_table(needs)}\n\n{node_table(found)}\n(actors.count asked for {scaling.count})"
-    )
-
-
-def _fits_with_fewer(found: Fit) -> bool:
-    return found.largest > 0 and all(found.count(b) >= b.minimum for b in found.bundles[:-1])
-
-
 def _note(found: Fit) -> str:
-    actors = found.bundles[-1]
+    actors = found.scaling
     if found.whole:
         return ""
     return f"room for {found.count(actors)} of {plural(actors.count, 'actor')} now; the others start when nodes join"
@@ -150,8 +107,8 @@ def _note(found: Fit) -> str:
 class Placement:
     """One placement group for all but the actors: learner and first shard on one node, the rest packed near it."""
 
-    def __init__(self, needs: list[Bundle], name: str | None) -> None:
-        self._needs = [b for b in needs[:-1] for _ in range(b.count)]
+    def __init__(self, needs: Mapping[str, Bundle], name: str | None) -> None:
+        self._needs = [b for b in needs.values() if b.name != ACTOR for _ in range(b.count)]
         amounts = [b.scheduled for b in self._needs]
         selectors = [dict(b.labels) for b in self._needs]
         labels = {"bundle_label_selector": selectors} if any(selectors) else {}

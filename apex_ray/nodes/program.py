@@ -5,7 +5,7 @@ Who waits for whom. Every queue has the bound given here; nothing else is ever w
     loop       waits for                         bound                          freed by
     actor      its chunks being stored           actors.chunks_in_flight        replay `add` returning
     actor      its environments                  one step                       emulation
-    actor      its Q-values, where inference     one request                    the inference node
+    actor      its Q-values, where inference     one request for each group     the inference node
                is central
     replay     (insert thread) the limit         one chunk, the rest queue at   learner sampling
                over all shards                   their actors' bound
@@ -31,13 +31,14 @@ from typing import Any
 import ray
 from ray import ObjectRef
 
+from apex_ray import demand
 from apex_ray.agent.build import build_agent
 from apex_ray.agent.exploration import epsilon_ladder
 from apex_ray.config.schema import ApexConfig
 from apex_ray.learner.checkpoint import Counters
 from apex_ray.nodes import learner_node, replay_node
 from apex_ray.nodes.actor_node import ActorNode
-from apex_ray.nodes.connection import Placement, Site
+from apex_ray.nodes.connection import Placement
 from apex_ray.nodes.evaluator_node import EvaluatorNode
 from apex_ray.nodes.fleet import Fleet
 from apex_ray.nodes.flow import LatestCall, remote
@@ -46,11 +47,11 @@ from apex_ray.nodes.learner_node import LearnerNode
 from apex_ray.nodes.metrics_node import MetricsNode
 from apex_ray.nodes.replay_node import ReplayNode
 from apex_ray.nodes.stall import LEARNER, StallWatch, unanswered
-from apex_ray.nodes.supervise import Supervisor, Watched, as_user_error
+from apex_ray.nodes.supervise import Supervisor, Watched, as_user_error, root_cause
 from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.replay.saving import replay_file, replay_files
+from apex_ray.site import Site
 from apex_ray.types import EnvSpec, EvaluationResult
-from cluster.resources import Bundle
 
 SAID_EVERY_S = 1.0
 NO_RESTART: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0}
@@ -75,7 +76,7 @@ class Program:
     ) -> None:
         self._config, self._spec, self._site, self._run = config, spec, site, run
         self._sizes = site.sizes
-        self._fleet = Fleet(site.sizes.min_actors, config.cluster.shortage_s, site.embedded, on_event)
+        self._fleet = Fleet(site.sizes.min_actors, config.cluster.shortage_s, site.here, on_event)
         self._export = LatestCall()
         self._supervisor = Supervisor(run, config.cluster.max_restarts, on_event)
         self._on_event = on_event
@@ -92,13 +93,14 @@ class Program:
         self._placement = Placement(self._site.bundles, self._site.namespace)
         learner = remote(
             name="learner",
-            num_cpus=self._site.bundles[0].cpus,
+            num_cpus=self._site.bundles[demand.LEARNER].cpus,
             num_gpus=self._gpu_share,
             concurrency_groups=learner_node.GROUPS,
             **self._beside_learner,
         )(LearnerNode)
         light = {"num_cpus": 0, **self._beside_learner}
-        learning = learner.remote(config, spec, sizes, self._run)
+        know = self._supervisor.know
+        learning = know(LEARNER, learner.remote(config, spec, sizes, self._run))
         try:
             self.counters = c = ray.get(learning.prepare.remote(resume))
         except ray.exceptions.RayTaskError as error:
@@ -110,9 +112,12 @@ class Program:
         progress = {"time_s": c.time_s, "frames": c.frames, "updates": c.updates, "episodes": c.episodes}
         self._nodes = nodes = Nodes(
             shards=self._start_shards(),
-            weights=remote(name="weights", **light)(WeightsNode).remote(),
-            metrics=remote(name="metrics", **light)(MetricsNode).remote(
-                ladder, spec.frame_skip, progress, self._run.name, spec.reporter
+            weights=know("the weights node", remote(name="weights", **light)(WeightsNode).remote()),
+            metrics=know(
+                "the metrics node",
+                remote(name="metrics", **light)(MetricsNode).remote(
+                    ladder, spec.frame_skip, progress, self._run.name, spec.reporter
+                ),
             ),
             learner=learning,
             evaluator=self._start_evaluator(),
@@ -131,7 +136,7 @@ class Program:
     @property
     def _beside_learner(self) -> dict[str, Any]:
         """Options of what runs on the learner's node."""
-        return {"scheduling_strategy": self._placement.of("learner+replay-0"), **self._in_place}
+        return {"scheduling_strategy": self._placement.of(demand.LEARNER), **self._in_place}
 
     @property
     def _in_place(self) -> dict[str, Any]:
@@ -143,7 +148,7 @@ class Program:
         count, shards = self._config.replay.shards, list[Any]()
         fields = build_agent(self._config, self._spec).fields
         for shard in range(count):
-            bundle = ("replay", shard - 1) if shard else ("learner+replay-0", 0)
+            bundle = (demand.REPLAY, shard - 1) if shard else (demand.LEARNER, 0)
             replay = remote(
                 name=f"replay-{shard}",
                 num_cpus=0,
@@ -151,7 +156,8 @@ class Program:
                 scheduling_strategy=self._placement.of(*bundle),
                 **self._in_place,
             )(ReplayNode)
-            shards.append(replay.remote(self._config, fields, self._sizes, shard, shards[0] if shards else None))
+            node = replay.remote(self._config, fields, self._sizes, shard, shards[0] if shards else None)
+            shards.append(self._supervisor.know(f"replay-{shard}", node))
         return shards
 
     def _start_evaluator(self) -> Any:
@@ -168,33 +174,26 @@ class Program:
     def _gpu_share(self) -> float:
         """The learner's part of a GPU: central inference has the other half where there is only one."""
         shared = self._config.actors.inference == "central" and self._config.actors.inference_device != "cpu"
-        if not self._gpu:
+        if not self._site.bundles[demand.LEARNER].gpus:
             return 0.0
-        return 0.5 if shared and not self._inference_bundle.gpus else 1.0
-
-    @property
-    def _gpu(self) -> bool:
-        return self._site.gpu
-
-    @property
-    def _inference_bundle(self) -> Bundle:
-        return next(b for b in self._site.bundles if b.name == "inference")
+        return 0.5 if shared and not self._site.bundles[demand.INFERENCE].gpus else 1.0
 
     def _start_inference(self) -> Any:
         # It holds nothing but weights: Ray may start it anew by itself and repeat what was asked of it.
         # On the learner's GPU it takes the other half of that bundle, and its CPUs wherever there are some.
-        half = self._gpu and self._gpu_share < 1
+        half, bundle = self._gpu_share == 0.5, self._site.bundles[demand.INFERENCE]
         inference = remote(
             name="inference",
             namespace=self._site.namespace,
-            num_cpus=0 if half else self._inference_bundle.cpus,
-            num_gpus=0.5 if half else self._inference_bundle.gpus,
-            scheduling_strategy=self._placement.of("learner+replay-0" if half else "inference"),
+            num_cpus=0 if half else bundle.cpus,
+            num_gpus=0.5 if half else bundle.gpus,
+            scheduling_strategy=self._placement.of(demand.LEARNER if half else demand.INFERENCE),
             max_concurrency=2 * self._sizes.actors * self._config.actors.groups,
             max_restarts=self._config.cluster.max_restarts,
             max_task_retries=-1,
         )(InferenceNode)
-        return inference.remote(self._config, self._spec, self._nodes.weights, self._sizes.inference_cpus)
+        node = inference.remote(self._config, self._spec, self._nodes.weights, self._sizes.inference_cpus)
+        return self._supervisor.know("the inference node", node)
 
     def _start_actor(self, index: int) -> ObjectRef[Any]:
         nodes = self._nodes
@@ -202,7 +201,7 @@ class Program:
         restarts = self._incarnations if index in self._fleet else 0
         actor = remote(
             name=f"actor-{index}{f'-r{restarts}' if restarts else ''}",
-            num_cpus=self._site.bundles[-1].cpus,
+            num_cpus=self._site.bundles[demand.ACTOR].cpus,
             scheduling_strategy="DEFAULT",  # anywhere: a Tune trial's placement group has no room for actors
             **({"label_selector": labels} if labels else {}),
             **self._in_place,
@@ -226,8 +225,9 @@ class Program:
 
     def _tell(self) -> None:
         """Pass on what actors and evaluator say, asked for at most once a second."""
-        for text in self._said.poll() or ():
-            self._on_event(text)
+        with self._as_user_error():
+            for text in self._said.poll() or ():
+                self._on_event(text)
         if not self._said.busy and time.monotonic() - self._asked_at >= SAID_EVERY_S:
             self._asked_at = time.monotonic()
             self._said.start(self._nodes.metrics.said.remote())
@@ -260,7 +260,8 @@ class Program:
 
     def publish(self, row: Mapping[str, float]) -> None:
         """Show the row to Prometheus; one that comes while the last is under way is left out."""
-        self._export.poll()
+        with self._as_user_error():
+            self._export.poll()
         if not self._export.busy:
             self._export.start(self._nodes.metrics.export.remote(dict(row)))
 
@@ -282,7 +283,8 @@ class Program:
         except ray.exceptions.RayError as error:
             raise as_user_error("the evaluator", error, self._run) from None
         if result is not None and result.whole:
-            self._best_return = max(result.mean_return, self._best_return or result.mean_return)
+            best = self._best_return
+            self._best_return = result.mean_return if best is None else max(best, result.mean_return)
         return result
 
     @property
@@ -326,4 +328,6 @@ class Program:
             yield
         except ray.exceptions.RayError as error:
             self._supervisor.check(timeout_s=5.0)
+            if isinstance(root_cause(error), ray.exceptions.RayActorError):
+                raise self._supervisor.lost("a node", error) from None
             raise as_user_error("a node", error, self._run) from None

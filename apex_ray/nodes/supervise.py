@@ -13,6 +13,7 @@ from ray import ObjectRef
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
 
 from apex_ray.report.failure import describe
+from cluster.ray_private import actor_id
 from trainkit.errors import UserError
 
 # Ray sees that a killed node is gone after 15 s, and after 65 s where packets vanish: 5 checks of 10 s, 3 s apart.
@@ -50,7 +51,13 @@ class Supervisor:
         self._run, self._max_restarts, self._on_event = run, max_restarts, on_event
         self._watched: dict[ObjectRef[Any], Watched] = {}
         self._out_of_reach: list[tuple[Watched, BaseException, float]] = []  # and until when Ray may say why
+        self._names: dict[str, str] = {}  # by Ray's id of the actor
         self.restarts = 0
+
+    def know(self, name: str, node: Any) -> Any:
+        """Call that node so when it turns out to be what was lost; returns it."""
+        self._names[actor_id(node)] = name
+        return node
 
     def watch(self, call: ObjectRef[Any], watched: Watched) -> None:
         self._watched[call] = watched
@@ -88,18 +95,24 @@ class Supervisor:
         return RuntimeError("its loop ended by itself")
 
     def _replace(self, watched: Watched, error: BaseException) -> None:
-        if watched.restart is None or isinstance(error, RayTaskError):
-            # A RayTaskError around a lost process: this node lives, the shard or holder it talked to does not.
-            lost = watched.name if watched.restart is None else f"a node that {watched.name} talks to"
-            raise UserError(
-                f"{lost} lost its process ({_short(error)}); go on from the last checkpoint with "
-                f"apex-ray train --resume {self._run}"
-            )
+        if isinstance(error, RayTaskError):
+            # Around a lost process: this node lives, the shard or holder it talked to does not.
+            raise self.lost(f"a node that {watched.name} talks to", error)
+        if watched.restart is None:
+            raise self.lost(watched.name, error)
         if (node := watched.lost_node()) is not None:
             self._on_event(f"{watched.name} was lost with its node {node}; it starts again where there is room")
         else:
             self.spend_restart(watched.name, error)
         self.watch(watched.restart(), watched)
+
+    def lost(self, name: str, error: BaseException) -> UserError:
+        """The message that a lost process ends the run; `name` is for one that the error does not tell."""
+        name = self._names.get(getattr(root_cause(error), "actor_id", None) or "", name)
+        return UserError(
+            f"{name} lost its process ({_short(error)}); go on from the last checkpoint with "
+            f"apex-ray train --resume {self._run}"
+        )
 
     def spend_restart(self, name: str, error: BaseException) -> None:
         """Count one lost process against the budget. UserError when it is used up."""

@@ -1,34 +1,23 @@
-"""What a run measures: the list of metrics, their running means and rates, and the files they are written to.
+"""What a run measures: the list of metrics, their running means and rates.
 
 `python -m apex_ray.report.metrics` prints docs/metrics.md.
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from errno import ENOSPC
-from pathlib import Path
-from shutil import disk_usage
-from types import TracebackType
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from apex_ray.types import EpisodeEnd, EvaluationResult
-from trainkit.errors import UserError, did_you_mean
+from apex_ray.types import EpisodeEnd
 from trainkit.exported import Exported, Metric
-from trainkit.runs import append, append_csv
-from trainkit.tensorboard import open_board
 
 NUM_BANDS = 4
 EPISODES_KEPT = 100
-BOARD_ROOM_BYTES = 2**20  # on the disk, for TensorBoard's files to be written at all
-COMPARED = ("evaluations/mean", "evaluations/max")  # TensorBoard's tags that runs are compared by
 EVALUATION_COLUMNS = (
     "wall_s", "frames", "updates", "version", "mean", "std", "min", "max", "episodes", "human_normalised",
 )  # fmt: skip
@@ -128,122 +117,6 @@ EXPORTED = {
         for band in range(NUM_BANDS)
     },
 }
-
-
-class MetricsWriter:
-    """Appends rows to `run`/metrics.jsonl, evaluations to `run`/evaluations.csv, and both to `run`/tensorboard.
-
-    A line is written whole or, with OSError, not at all; resuming drops a half one that a crash left. A resumed
-    run whose counters step back to its checkpoint repeats some of its frames in the JSONL file; TensorBoard hides the
-    earlier copy. UserError when not resuming and `run` already has metrics, or when a file can't be written.
-    """
-
-    def __init__(self, run: Path, resume: bool) -> None:
-        rows, evaluations = run / "metrics.jsonl", run / "evaluations.csv"
-        self._run, self._resume = run, resume
-        self._last: dict[str, float] = {"time_s": 0.0, "frames": 0}
-        self._board: Any = None
-        try:
-            run.mkdir(parents=True, exist_ok=True)
-            for path, whole in ((rows, _is_row), (evaluations, _is_evaluation)):
-                if not path.exists() or not path.stat().st_size:
-                    continue
-                if not resume:
-                    raise UserError(f"{path} already holds a run: resume it or choose another folder")
-                _repair(path, whole)
-            self._rows, self._evaluations = rows, evaluations
-            rows.touch()
-            append_csv(evaluations, EVALUATION_COLUMNS, ())
-        except OSError as error:
-            raise UserError(f"can't write metrics to {run}: {error.strerror}") from None
-
-    def write(self, row: Mapping[str, float]) -> None:
-        """Append one row; a value that isn't finite becomes null. It needs `time_s` and `frames`.
-
-        ValueError for a name that METRICS lacks: the list stays the whole truth.
-        """
-        for name in row:
-            if name not in METRICS:
-                raise ValueError(f"unknown metric {name!r}.{did_you_mean(name, METRICS)} Add it to METRICS")
-        if missing := {"time_s", "frames"} - row.keys():
-            raise ValueError(f"a row of metrics lacks {', '.join(sorted(missing))}")
-        values = {name: _number(value) for name, value in row.items()}
-        append(self._rows, (json.dumps(values, allow_nan=False) + "\n").encode())
-        self._last = {"time_s": row["time_s"], "frames": row["frames"]}
-        self._to_board({f"{METRICS[name].group}/{name}": v for name, v in values.items()}, int(row["frames"]))
-
-    def evaluation(self, result: EvaluationResult, time_s: float | None = None) -> None:
-        """Append an evaluation that belongs to the training time `time_s`; None: the last row's."""
-        returns, human = np.asarray(result.returns, np.float64), result.human_normalised
-        if not len(returns):
-            raise ValueError("an evaluation without episodes")
-        scores: dict[str, float | int | None] = {
-            "mean": float(returns.mean()),
-            "std": float(returns.std()),
-            "min": float(returns.min()),
-            "max": float(returns.max()),
-        }
-        wall_s = self._last["time_s"] if time_s is None else time_s
-        human_text = "" if human is None else f"{human:.6g}"
-        line = [f"{wall_s:.3f}", result.frames, result.updates, result.version]
-        line += [*(f"{score:.6g}" for score in scores.values()), len(returns), human_text]
-        append_csv(self._evaluations, EVALUATION_COLUMNS, [line])
-        tags = {f"evaluations/{name}": score for name, score in scores.items()}
-        self._to_board({**tags, "evaluations/human_normalised": human}, result.frames)
-
-    def _to_board(self, values: Mapping[str, float | int | None], frames: int) -> None:
-        if disk_usage(self._run).free < BOARD_ROOM_BYTES:
-            # The board's own thread writes, and would print a traceback: it gets nothing without room for it.
-            raise OSError(ENOSPC, "no room on the disk for TensorBoard's files")
-        if self._board is None:
-            self._board = open_board(self._run, frames if self._resume else None, COMPARED)
-        for tag, value in values.items():
-            if value is not None:
-                self._board.add_scalar(tag, value, frames)
-
-    def close(self) -> None:
-        if self._board is not None:
-            with suppress(OSError):  # what is lost of the board is in the files beside it
-                self._board.close()
-            self._board = None
-
-    def __enter__(self) -> MetricsWriter:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
-
-
-def _number(value: float) -> float | int | None:
-    """A plain number for JSON: NumPy's types become Python's, nan and infinities None."""
-    if isinstance(value, int | np.integer):
-        return int(value)
-    return float(value) if math.isfinite(value) else None
-
-
-def _is_row(line: bytes) -> bool:
-    try:
-        return isinstance(json.loads(line), dict)
-    except ValueError:
-        return False
-
-
-def _is_evaluation(line: bytes) -> bool:
-    return line.count(b",") == len(EVALUATION_COLUMNS) - 1
-
-
-def _repair(path: Path, whole: Callable[[bytes], bool]) -> None:
-    """Cut `path` after its last line that ended with a newline and is `whole`."""
-    content = path.read_bytes()
-    end = content.rfind(b"\n") + 1
-    while end:
-        start = content.rfind(b"\n", 0, end - 1) + 1
-        if whole(content[start:end]):
-            break
-        end = start
-    if end < len(content):
-        with path.open("r+b") as file:
-            file.truncate(end)
 
 
 class Rates:

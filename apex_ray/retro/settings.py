@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from apex_ray.config.plugins import checked
-from apex_ray.config.schema import EnvConfig, Section
+from apex_ray.config.schema import EnvConfig
 from apex_ray.retro.cartridge.rom import NAME
+from trainkit.section import Section
 
 REPORTER = "apex_ray.retro.stages:StageReporter"
 Words = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]

@@ -14,8 +14,8 @@ from apex_ray.evaluation import BestKeeper
 from apex_ray.learner.checkpoint import Counters, load_checkpoint
 from apex_ray.replay.saving import save_replay
 from apex_ray.report.failure import describe
-from apex_ray.report.metrics import MetricsWriter
 from apex_ray.report.video import write_video
+from apex_ray.report.writer import MetricsWriter
 from apex_ray.training import train
 from apex_ray.types import EvaluationResult, Weights
 from tests.apex_ray.test_resume import SERIAL, cartpole, files, with_

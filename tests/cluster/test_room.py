@@ -108,6 +108,36 @@ def test_an_autoscaler_is_asked_and_the_wish_taken_back(monkeypatch: pytest.Monk
     assert cluster.asked[-1] == []
 
 
+@pytest.mark.parametrize(
+    ("learner", "free", "told"),
+    [
+        (1, 2, "does not fit the cluster: it needs 3 x actor (1 CPU each) but there is room for 1 (others use the rest;"
+         " it fits when they have ended); the largest that fits is actors.count=1"),
+        (1, 0, "needs learner (1 CPU each) but there is room for 0 (others use the rest; it fits when they have ended);"
+         " the largest node has 4 CPU"),
+        (8, 4, "does not fit the cluster even with nothing else on it: it needs learner (8 CPU each) but there is room "
+         "for 0; the largest node has 4 CPU, the cluster 0 GPU\n"),
+    ],
+)  # fmt: skip
+def test_a_run_that_does_not_wait_for_others_is_refused_with_what_is_free(
+    monkeypatch: pytest.MonkeyPatch, learner: int, free: int, told: str
+) -> None:
+    cluster = Cluster(monkeypatch, [node("a", free, 4)])
+    needs = [Bundle("learner", cpus=learner), Bundle("actor", cpus=1, count=3)]
+    with pytest.raises(UserError) as error:
+        room.wait_for_room(needs, 0.0, cluster.said.append, for_others=False)
+    assert told in str(error.value) and not cluster.said and not cluster.asked
+
+
+def test_a_run_that_does_not_wait_for_others_waits_for_nodes(monkeypatch: pytest.MonkeyPatch) -> None:
+    none = [node("head", 0, 0)]
+    cluster = Cluster(monkeypatch, none, [*none, node("a", 1, 4)], [*none, node("a", 1, 4), node("b", 4, 4)])
+    needs = [Bundle("learner", cpus=1), Bundle("actor", cpus=1, count=8, at_least=2)]
+    found = room.wait_for_room(needs, 900, cluster.said.append, for_others=False)
+    assert found.enough and found.count(found.scaling) == 4
+    assert cluster.asked == [needs, needs, []] and all("asked of the autoscaler" in text for text in cluster.said[:-1])
+
+
 def test_a_growing_job_counts_what_is_free_and_its_own() -> None:
     (worker,) = room.bundles(WorkersConfig(count=(1, 8), cpus=2))
     nodes = [node("a", 1, 8), node("b", 3, 8)]

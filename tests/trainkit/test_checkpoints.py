@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from trainkit.checkpoint_folders import writing
 from trainkit.checkpoints import (
     FILES,
     OPTIMIZER,
@@ -22,7 +23,6 @@ from trainkit.checkpoints import (
     updates,
     weights,
     write,
-    writing,
 )
 from trainkit.errors import NotWrittenError, UserError
 from trainkit.manifest import seal

@@ -1,6 +1,8 @@
 """Lines of progress come by time, however fast or slow the updates are."""
 
 import json
+import math
+import resource
 import threading
 from pathlib import Path
 
@@ -73,3 +75,40 @@ def test_rows_of_slow_updates_are_due_by_time(tmp_path, monkeypatch: pytest.Monk
     monkeypatch.setattr(training_log, "ROW_S", 0.0)
     assert log.due(1, 5)
     log.close()
+
+
+@pytest.mark.parametrize("tail", [b'{"step": 3, "lo', b'{"step": 3, "lo\n', b"\0\0\0\n"])
+def test_rows_of_lost_workers_and_half_ones_are_dropped(tmp_path, tail: bytes):
+    append(tmp_path, *({"step": step, "loss": 1.0} for step in (1, 2, 3)))
+    with (tmp_path / FILE).open("ab") as file:
+        file.write(tail)
+    log = TrainingLog(tmp_path, 2, METRICS, lambda row: None)
+    log.write({"step": 3, "loss": 2.0})
+    log.close()
+    rows = [json.loads(row) for row in (tmp_path / FILE).read_text().splitlines()]
+    assert [(row["step"], row["loss"]) for row in rows] == [(1, 1.0), (2, 1.0), (3, 2.0)]
+
+
+def test_what_is_not_finite_is_null_in_the_file_and_nan_on_the_console(tmp_path):
+    told, _, tell = told_and_seen()
+    log = TrainingLog(tmp_path, 0, METRICS, lambda row: None)
+    with followed(tmp_path, lambda row: str(math.isnan(row["loss"])), tell, NEVER_S):
+        log.write({"step": 1, "loss": math.inf})
+    log.close()
+    assert json.loads((tmp_path / FILE).read_text()) == {"step": 1, "loss": None} and told == ["True"]
+
+
+def test_a_full_disk_costs_rows_and_not_the_run(tmp_path):
+    log, exported = TrainingLog(tmp_path, 0, METRICS, lambda row: exported.append(row["step"])), list[float]()
+    log.write({"step": 1, "loss": 1.0})
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / FILE).stat().st_size + 5, before[1]))
+    try:
+        log.write({"step": 2, "loss": 1.0})
+        log.busy("validation")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    log.write({"step": 3, "loss": 1.0})
+    log.close()
+    assert [json.loads(row)["step"] for row in (tmp_path / FILE).read_text().splitlines()] == [1, 3]
+    assert exported == [1, 2, 3]

@@ -7,6 +7,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from wavenet.fast.matvec import LANES
 from wavenet.model import WaveNet
@@ -48,38 +49,38 @@ def pack(model: WaveNet, kind: Kind) -> Weights:
     """The network's weights, rounded to `kind`; biases and sums stay in float32."""
     c = model.config
     r, s, e = padded(c.residual), padded(c.skip), padded(c.head)
-    parameters = {name: p.detach().float().numpy() for name, p in model.state_dict().items()}
     layers = len(c.dilations)
     gates = np.zeros((layers, 2, r, c.kernel, r), np.float32)
     gate_bias = np.zeros((layers, 2, r), np.float32)
     out = np.zeros((layers, r + s, r), np.float32)
     out_bias = np.zeros((layers, r + s), np.float32)
     n = c.residual
-    for i in range(layers):
-        conv, result = (parameters[f"blocks.{i}.{name}.weight"] for name in ("conv.linear", "out"))
+    for i, block in enumerate(model.blocks):
+        conv, conv_bias, result, bias = map(
+            _array, (block.conv.linear.weight, block.conv.linear.bias, block.out.weight, block.out.bias)
+        )
         gates[i, :, :n, :, :n] = conv.reshape(2, n, c.kernel, n)
-        gate_bias[i, :, :n] = parameters[f"blocks.{i}.conv.linear.bias"].reshape(2, n)
-        bias = parameters[f"blocks.{i}.out.bias"]
+        gate_bias[i, :, :n] = conv_bias.reshape(2, n)
         out[i, :n, :n], out[i, r : r + c.skip, :n] = result[:n], result[n:]
         out_bias[i, :n], out_bias[i, r : r + c.skip] = bias[:n], bias[n:]
-    source = parameters["input.weight"]
+    head, last = model.head_layers
     return Weights(
-        input=_pad(source, (*source.shape[:2], r)),
-        input_bias=_pad(parameters["input.bias"], (r,)),
+        input=_pad(model.input.weight, (*model.input.weight.shape[:2], r)),
+        input_bias=_pad(model.input.bias, (r,)),
         dilations=np.array(c.dilations, np.int64),
         gates=_matrix(gates.reshape(layers, 2 * r, c.kernel * r), gate_bias.reshape(layers, 2 * r), kind),
         out=_matrix(out, out_bias, kind),
-        head=_matrix(_pad(parameters["head.1.weight"], (e, s)), _pad(parameters["head.1.bias"], (e,)), kind),
-        last=_matrix(
-            _pad(parameters["head.3.weight"], (padded(c.outputs), e)),
-            _pad(parameters["head.3.bias"], (padded(c.outputs),)),
-            last_kind(kind),
-        ),
+        head=_matrix(_pad(head.weight, (e, s)), _pad(head.bias, (e,)), kind),
+        last=_matrix(_pad(last.weight, (padded(c.outputs), e)), _pad(last.bias, (padded(c.outputs),)), last_kind(kind)),
     )
 
 
-def _pad(array: Array, shape: tuple[int, ...]) -> Array:
-    return np.pad(array, [(0, size - have) for size, have in zip(shape, array.shape, strict=True)])
+def _array(parameter: Tensor) -> Array:
+    return parameter.detach().float().numpy()
+
+
+def _pad(parameter: Tensor, shape: tuple[int, ...]) -> Array:
+    return np.pad(_array(parameter), [(0, size - have) for size, have in zip(shape, parameter.shape, strict=True)])
 
 
 def _matrix(weights: Array, bias: Array, kind: Kind) -> Matrix:

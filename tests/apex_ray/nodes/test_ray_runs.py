@@ -284,8 +284,16 @@ def test_a_lost_actor_is_replaced_and_a_crash_loop_ends_the_run(tmp_path):
     assert load_checkpoint(run).counters.updates > 20, "what was learned is kept"
 
 
-@pytest.mark.parametrize("name", ["ReplayNode", "LearnerNode"])
-def test_a_lost_replay_or_learner_ends_the_run_and_says_how_to_go_on(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("ReplayNode", "replay-0"),
+        ("LearnerNode", "the learner"),
+        ("WeightsNode", "the weights node"),
+        ("MetricsNode", "the metrics node"),
+    ],
+)
+def test_a_lost_node_that_is_not_replaced_ends_the_run_is_named_and_says_how_to_go_on(tmp_path, name, told):
     config = cartpole(checkpoint={"every_s": 1.0})
     run = new_run(tmp_path, config)
     over = threading.Event()
@@ -300,7 +308,7 @@ def test_a_lost_replay_or_learner_ends_the_run_and_says_how_to_go_on(tmp_path, n
 
     thread = threading.Thread(target=kill)
     thread.start()
-    with pytest.raises(UserError, match=r"lost its process.*--resume"):
+    with pytest.raises(UserError, match=rf"^{told} lost its process.*--resume"):
         train(config, run, resume=False)
     over.set()
     thread.join()

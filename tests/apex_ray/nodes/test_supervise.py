@@ -77,6 +77,15 @@ def test_a_lost_node_that_others_need_ends_the_run_and_is_named(tmp_path):
         until_it_ends(supervisor)
 
 
+def test_a_lost_node_that_the_supervisor_knows_has_its_name_whoever_talked_to_it(tmp_path):
+    supervisor = Supervisor(tmp_path, max_restarts=3, on_event=pytest.fail)
+    holder = supervisor.know("the weights node", Node.remote())
+    supervisor.watch(Node.remote().ask.remote(holder), Watched("the learner", restart=None))
+    ray.kill(holder)
+    with pytest.raises(UserError, match=r"^the weights node lost its process .*--resume"):
+        until_it_ends(supervisor)
+
+
 def test_spending_counts(tmp_path):
     supervisor = Supervisor(tmp_path, max_restarts=1, on_event=lambda _: None)
     supervisor.spend_restart("evaluator", RayActorError())

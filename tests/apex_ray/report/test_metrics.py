@@ -11,7 +11,8 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData  # typ
 
 from apex_ray.actor.epsilon import actor_epsilons, epsilon_ladder
 from apex_ray.config.load import load
-from apex_ray.report.metrics import EVALUATION_COLUMNS, METRICS, MetricsWriter, Rates, ReturnsByBand, reference
+from apex_ray.report.metrics import EVALUATION_COLUMNS, METRICS, Rates, ReturnsByBand, reference
+from apex_ray.report.writer import MetricsWriter
 from apex_ray.types import EpisodeEnd, EvaluationResult
 from trainkit.config import to_yaml
 from trainkit.errors import UserError

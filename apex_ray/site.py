@@ -1,0 +1,24 @@
+"""Where a run is: in this process, on a Ray of its own, or on a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from apex_ray.sizes import Sizes
+
+if TYPE_CHECKING:
+    from cluster.resources import Bundle  # it imports Ray, which a serial run does without
+
+
+@dataclass(frozen=True)
+class Site:
+    """A place with room for the run."""
+
+    sizes: Sizes
+    here: bool  # all processes are on this machine
+    dashboard: str | None = None  # host:port of Ray's
+    note: str = ""  # what its user should know
+    bundles: Mapping[str, Bundle] = field(default_factory=dict)  # by name, as apex_ray/demand.py gives them
+    namespace: str | None = None  # of the run's actors, and its placement group's name; None: the process's own Ray job

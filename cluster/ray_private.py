@@ -1,0 +1,183 @@
+"""All that this project uses of Ray and that Ray does not promise to keep; each line says why nothing public does.
+
+No other file imports private parts of Ray. tests/cluster/test_ray_private.py has a test for each, which names what
+breaks when Ray changes it. Ray Train is imported inside what needs it, as that takes seconds.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import ray
+
+if TYPE_CHECKING:
+    from ray.util.metrics import Counter
+
+UPLOAD_BYTES = 100 * 2**20  # that the dashboard takes of a job; Ray has the number in a private module only
+CHECKPOINT_LIST = "checkpoint_manager_snapshot.json"  # Ray Train's, in a run's folder; so has it this name
+POLL_S = 1.0  # seconds between two looks whether there is room for workers
+Held = list[tuple[str, dict[str, float]]]  # (node's id, resources)
+
+
+def free_by_node() -> dict[str, dict[str, float]]:
+    """Node's id -> what is free there; ray.available_resources() adds all nodes up."""
+    from ray._private.state import available_resources_per_node
+
+    free: dict[str, dict[str, float]] = available_resources_per_node()  # type: ignore[no-untyped-call]
+    return free
+
+
+def client_address() -> str | None:
+    """ray://host:port of this process's Ray Client, None without; its context tells only whether there is one."""
+    client = ray.util.client.ray
+    return f"ray://{client.client_worker._conn_str}" if client.is_connected() else None  # type: ignore[no-untyped-call]
+
+
+def dashboard() -> str | None:
+    """host:port of the dashboard of the Ray that this process is in; only what ray.init() returned tells it."""
+    return None if client_address() else ray._private.worker.get_dashboard_url() or None  # type: ignore[no-untyped-call]
+
+
+def ray_of_this_machine() -> str | None:
+    """host:port that `auto` means, None without one; ray.init(address="auto") tells by half a minute of retries."""
+    from ray._private.services import canonicalize_bootstrap_address
+
+    try:
+        return canonicalize_bootstrap_address("auto")
+    except ConnectionError:
+        return None
+
+
+def cheap_call(client: bool) -> tuple[str, bytes]:
+    """(gRPC method, request) that a Ray or its port for clients answers at once; Ray's own calls retry in silence."""
+    if not client:
+        return "/ray.rpc.NodeInfoGcsService/GetClusterId", b""
+    from ray.core.generated.ray_client_pb2 import ClusterInfoRequest, ClusterInfoType  # type: ignore[attr-defined]
+
+    return "/ray.rpc.RayletDriver/ClusterInfo", ClusterInfoRequest(type=ClusterInfoType.PING).SerializeToString()
+
+
+def actor_id(handle: Any) -> str:
+    """What an ActorDiedError calls the actor by; a handle tells it only to Ray, and the actor itself may be gone."""
+    return str(handle._actor_id.hex())
+
+
+def read_environment_again() -> None:
+    """Have Ray look at its RAY_ variables, which it reads once, as it is imported."""
+    from ray._raylet import Config  # type: ignore[attr-defined]
+
+    Config.initialize("")
+
+
+def own_session() -> tuple[Path, list[int]]:
+    """(folder, process numbers) of the Ray that this process started; ray.init() gives the folder only."""
+    node: Any = ray._private.worker._global_node
+    pids = [info.process.pid for kind in node.all_processes.values() for info in kind]
+    return Path(node.get_session_dir_path()), pids
+
+
+def shutdown_at_once() -> None:
+    """ray.shutdown() without the second that it gives each of its services to hear SIGTERM, which ours don't."""
+    node: Any = ray._private.worker._global_node
+    kill = node.kill_all_processes
+    node.kill_all_processes = lambda **options: kill(check_alive=False, allow_graceful=False, wait=True)
+    ray.shutdown()
+
+
+def pack(folder: Path, package: Path, excludes: Sequence[str]) -> None:
+    """Write the .zip that a job's working_dir is sent as; ray.job_submission packs, sends and only then is refused."""
+    from ray._private.runtime_env.packaging import create_package
+
+    create_package(str(folder), package, include_gitignore=True, excludes=list(excludes))
+
+
+def quiet_job_client() -> None:
+    """Keep JobSubmissionClient from a line for each file and request: its loggers have a level of their own."""
+    for module in ("ray", "ray.dashboard.modules.job.sdk", "ray.dashboard.modules.dashboard_sdk"):
+        logging.getLogger(module).setLevel(logging.ERROR)
+
+
+def add(counter: Counter, value: float, tags: dict[str, str]) -> None:
+    """Counter.inc() that takes 0, so that a counter is there before anything was counted."""
+    counter._record(value, tags)
+
+
+def is_of_ray_train(error: BaseException) -> bool:
+    """Whether Ray Train itself raised it; its public errors are those of a run as a whole."""
+    from ray.train.v2._internal.exceptions import RayTrainError
+
+    return isinstance(error, RayTrainError)
+
+
+class Room(Protocol):
+    """What decides how many workers an elastic job gets."""
+
+    def workers(self, held: Held) -> int: ...
+    def may_grow(self) -> bool: ...
+
+
+def _scaling_policy(scaling: Any, room: Room) -> Any:
+    """Ray Train's elastic policy, which has no hook for what it counts; a job that runs never gets fewer workers."""
+    from ray.train.v2._internal.execution.scaling_policy import ElasticScalingPolicy, NoopDecision, ResizeDecision
+
+    class ByRoom(ElasticScalingPolicy):
+        held: Held = []  # noqa: RUF012 (replaced, never changed)
+
+        def make_decision_for_non_running_worker_group(self) -> Any:
+            self.held = []
+            decision = super().make_decision_for_non_running_worker_group()
+            if isinstance(decision, NoopDecision):
+                time.sleep(POLL_S)  # Ray Train asks again at once
+            return decision
+
+        def make_decision_for_running_worker_group(self, worker_group_state: Any, worker_group_status: Any) -> Any:
+            self._maybe_send_resource_request()  # type: ignore[no-untyped-call]
+            if not room.may_grow():
+                return NoopDecision()
+            group = ray.util.placement_group_table(worker_group_state.placement_group_handle.placement_group)
+            nodes = group.get("bundles_to_node_id", {})
+            self.held = [(nodes[i], dict(bundle)) for i, bundle in group.get("bundles", {}).items() if nodes[i]]
+            decision = super().make_decision_for_running_worker_group(worker_group_state, worker_group_status)
+            grows = isinstance(decision, ResizeDecision) and decision.num_workers > worker_group_state.num_workers
+            return decision if grows else NoopDecision()
+
+        def _get_reserved_resources(self) -> dict[str, Any]:
+            return {}  # what jobs of Ray Train have asked for of each node, whether it is free or not
+
+        def _count_possible_workers(self, reserved_resources: Mapping[str, Any]) -> int:
+            return room.workers(self.held)
+
+    return ByRoom(scaling)
+
+
+def torch_trainer(alone: bool, room: Room | None) -> type[Any]:
+    """TorchTrainer that grows by `room`, leaves Ctrl-C to us and starts no idle processes; it has no options for that.
+
+    `alone`: on a Ray of this process's own. `room` None: a fixed number of workers.
+    """
+    from ray.train.torch import TorchTrainer
+    from ray.train.v2._internal.callbacks.datasets import DatasetsCallback
+    from ray.train.v2._internal.callbacks.placement_group_callback import PlacementGroupCleanerCallback
+
+    # Processes that would have nothing to do. Without a dashboard, which it asks, the cleaner takes 12 s to end.
+    idle = (DatasetsCallback, PlacementGroupCleanerCallback) if alone else (DatasetsCallback,)
+
+    class Trainer(TorchTrainer):
+        """The type hints are those of Ray Train's first version."""
+
+        def _create_default_callbacks(self) -> list[Any]:
+            return [c for c in super()._create_default_callbacks() if not isinstance(c, idle)]  # type: ignore[misc]
+
+        def _register_sigint_handler(self, controller: Any) -> None:
+            """Ray's would end the run without a checkpoint; ours is there already."""
+
+        def _initialize_and_run_controller(self, **parts: Any) -> Any:
+            if room is not None:
+                parts["scaling_policy"] = _scaling_policy(self.scaling_config, room)
+            return super()._initialize_and_run_controller(**parts)  # type: ignore[misc]
+
+    return Trainer

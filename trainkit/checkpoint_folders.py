@@ -1,0 +1,64 @@
+"""A run's checkpoints as folders: written whole, read from the newest on, set aside where they are damaged."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from trainkit.errors import NotWrittenError, UserError
+from trainkit.manifest import DamagedError, seal
+from trainkit.runs import atomic_folder
+
+T = TypeVar("T")
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[Path]:
+    """Write a checkpoint's files into the empty `folder` in here; they are sealed at the end.
+
+    NotWrittenError, with one message, where there is no room for them.
+    """
+    with _no_room_for(folder):
+        yield folder
+        seal(folder)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """As `writing`, of a folder that becomes the checkpoint `path` when all is written; one that is there goes then."""
+    with _no_room_for(path), atomic_folder(path) as folder:
+        yield folder
+        seal(folder)
+
+
+@contextmanager
+def _no_room_for(checkpoint: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise NotWrittenError(f"checkpoint {checkpoint} can't be written: {error.strerror or error}") from None
+
+
+def newest_good(folders: Sequence[Path], read: Callable[[Path], T], none: str) -> tuple[T, dict[Path, str]]:
+    """(what `read` gives of the last of `folders` that it does not find damaged, what is wrong with each after it).
+
+    UserError that begins with `none` and names them all, when there is no good one.
+    """
+    damaged: dict[Path, str] = {}
+    for folder in reversed(folders):
+        try:
+            return read(folder), damaged
+        except DamagedError as error:
+            damaged[folder] = str(error)
+    raise UserError(f"{none}: {'; '.join(f'{path.name}: {why}' for path, why in damaged.items())}")
+
+
+def set_aside(damaged: Mapping[Path, str], prefix: str) -> None:
+    """Rename them, so that none counts as a checkpoint; one of that name from before goes."""
+    for path in damaged:
+        aside = path.with_name(prefix + path.name)
+        shutil.rmtree(aside, ignore_errors=True)
+        path.rename(aside)
