@@ -19,7 +19,7 @@ from apex_ray.envs.checks import described, misfit
 from apex_ray.envs.make import make_envs, probe
 from apex_ray.envs.rollout import StoppedError, play_episodes, replay_episode
 from apex_ray.envs.seeds import AFTERWARDS, EVALUATION, first_seed
-from apex_ray.learner.checkpoint import Counters, find, load_policy_weights, save_best
+from apex_ray.learner.checkpoint import Counters, find, kept_best, load_policy_weights, save_best
 from apex_ray.learner.checkpoint import misfit as checkpoint_misfit
 from apex_ray.networks.build import Inference, build_network
 from apex_ray.report.atari_scores import human_normalised
@@ -145,8 +145,8 @@ class Evaluator:
 class BestKeeper:
     """Evaluates while training: the best weights and their video stay in the run folder."""
 
-    def __init__(self, config: ApexConfig, spec: EnvSpec, run: Path, best: float | None) -> None:
-        self._config, self._run, self._best = config, run, best
+    def __init__(self, config: ApexConfig, spec: EnvSpec, run: Path) -> None:
+        self._config, self._run, self._best = config, run, kept_best(run)
         self._evaluator = Evaluator(config, spec, config.evaluation.episodes, record=config.evaluation.video)
 
     def evaluate(

@@ -83,7 +83,6 @@ class Program:
         self._evaluation = LatestCall()
         self._said, self._asked_at = LatestCall(), 0.0
         self._incarnations = self._saved_update = 0
-        self._best_return: float | None = None
         self.counters = Counters()
 
     def start(self, resume: bool) -> None:
@@ -103,7 +102,6 @@ class Program:
             self.counters = c = ray.get(learning.prepare.remote(resume))
         except ray.exceptions.RayTaskError as error:
             raise as_user_error(LEARNER, error, self._run) from None
-        self._best_return = c.best_return
         ladder = epsilon_ladder(
             sizes.actors * config.actors.envs_per_actor, config.actors.epsilon_base, config.actors.epsilon_alpha
         )
@@ -156,7 +154,7 @@ class Program:
     def _start_evaluator(self) -> Any:
         evaluator = remote(num_cpus=0, **self._beside_learner)(EvaluatorNode)
         handle = evaluator.options(name=f"evaluator{self._suffix}")
-        return handle.remote(self._config, self._spec, self._run, self._best_return)
+        return handle.remote(self._config, self._spec, self._run)
 
     @property
     def _suffix(self) -> str:
@@ -280,8 +278,6 @@ class Program:
             return None
         except ray.exceptions.RayError as error:
             raise as_user_error("the evaluator", error, self._run) from None
-        if result is not None and result.whole:
-            self._best_return = max(result.mean_return, self._best_return or result.mean_return)
         return result
 
     @property

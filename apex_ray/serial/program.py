@@ -70,7 +70,7 @@ class SerialProgram:
         )
         self._tally = Tally(ladder, spec.frame_skip, c.time_s, c.frames, c.updates, c.episodes)
         self._means = UpdateMeans()
-        self._keeper = BestKeeper(config, spec, self._run, c.best_return)
+        self._keeper = BestKeeper(config, spec, self._run)
 
     def _build_processes(self) -> list[SerialProcess]:
         count = self._sizes.actors

@@ -81,7 +81,7 @@ def test_rows_of_metrics_are_whole_or_not_there(tmp_path):
 def test_an_evaluation_whose_weights_find_no_room_counts_all_the_same(tmp_path):
     config = cartpole(**BIG)
     program, _, _ = run_serial(config, 1, tmp_path)
-    keeper = BestKeeper(config, program._spec, tmp_path, None)
+    keeper = BestKeeper(config, program._spec, tmp_path)
     weights = Weights(7, program._learner.weights().params)
     with room_bytes(60_000):
         result = keeper.evaluate(weights, Counters(), print)

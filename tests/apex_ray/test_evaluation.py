@@ -3,6 +3,7 @@
 import _thread
 import csv
 import signal
+from dataclasses import replace
 
 import av
 import numpy as np
@@ -13,7 +14,7 @@ from apex_ray.config.load import load
 from apex_ray.envs.make import probe
 from apex_ray.envs.seeds import AFTERWARDS, EVALUATION
 from apex_ray.evaluation import BestKeeper, Evaluator, Progress, evaluate_run, evaluation_env, load_policy
-from apex_ray.learner.checkpoint import Counters, save_best, save_checkpoint
+from apex_ray.learner.checkpoint import Counters, load_policy_weights, save_best, save_checkpoint
 from apex_ray.learner.learner import Learner
 from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
@@ -57,17 +58,28 @@ def test_progress_is_said_every_so_often_and_not_more(monkeypatch):
 def test_an_evaluation_without_end_is_cut_says_so_and_is_no_best(tmp_path):
     config = cartpole(env=ENDLESS, evaluation={"max_s": 0.2})
     run, learner = saved(tmp_path, config)
-    keeper = BestKeeper(config, probe(config.env), run, best=-1e9)
+    keeper = BestKeeper(config, probe(config.env), run)
     result = keeper.evaluate(learner.weights(), Counters(), no_words)
     assert not result.whole and len(set(result.lengths_steps)) == 1 and result.cut_steps == result.lengths_steps[0]
     assert "evaluation.max_s = 0.2 s" in result.note and "no best" in result.note
-    assert keeper._best == -1e9
+    assert keeper._best is None
+
+
+def test_a_best_that_is_kept_is_replaced_only_by_a_better_one(tmp_path):
+    """By who evaluates first in a process: a resumed run, or an evaluator that was started again."""
+    config = cartpole()
+    run, learner = saved(tmp_path, config)
+    weights = replace(learner.weights(), version=20)
+    for kept, expected in ((501.0, 10), (0.0, 20)):
+        save_best(run, Counters(updates=10, best_return=kept), learner.state()[0])
+        BestKeeper(config, probe(config.env), run).evaluate(weights, Counters(), no_words)
+        assert load_policy_weights(run, "best")[1].updates == expected
 
 
 def test_ctrl_c_ends_an_evaluation_that_would_not_end(tmp_path):
     config = cartpole(env=ENDLESS, evaluation={"max_s": None})
     run, learner = saved(tmp_path, config)
-    keeper, asked = BestKeeper(config, probe(config.env), run, None), []
+    keeper, asked = BestKeeper(config, probe(config.env), run), []
 
     def interrupted():
         asked.append(True)
@@ -143,7 +155,7 @@ def test_seeds_of_evaluations_are_apart_from_trainings_and_from_those_afterwards
     """Serial and Ray build the same parts; `evaluate` judges by other starts than those that chose the best."""
     config = cartpole()
     run, learner = saved(tmp_path, config)
-    keeper = BestKeeper(config, probe(config.env), run, None)
+    keeper = BestKeeper(config, probe(config.env), run)
     keeper.evaluate(learner.weights(), Counters(), no_words)
     assert keeper._evaluator._seed in EVALUATION
     seeds = []

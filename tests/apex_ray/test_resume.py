@@ -10,7 +10,7 @@ from apex_ray.cli import main
 from apex_ray.config.load import load_run_config
 from apex_ray.config.resume import FIXED, FREE, STORED, changes, refuse
 from apex_ray.envs.make import probe
-from apex_ray.learner.checkpoint import Counters, load_checkpoint, save_checkpoint
+from apex_ray.learner.checkpoint import Counters, load_checkpoint, load_policy_weights, save_best, save_checkpoint
 from apex_ray.learner.learner import Learner
 from apex_ray.parts import build_actors
 from apex_ray.serial.program import SerialProgram
@@ -189,6 +189,15 @@ def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_used(run, capsys
     assert "checkpoint update-000000055 can't be used, kept as damaged-update-000000055: optimizer.safetensors" in out
     assert "going on from update-000000050" in out
     assert load_checkpoint(run).counters.updates >= 60 and (run / "checkpoints/damaged-update-000000055").is_dir()
+
+
+def test_a_resumed_run_does_not_replace_a_better_best(run, capsys):
+    """The final evaluation's, which is later than the last checkpoint."""
+    config = with_(load_run_config(run).config, evaluation={"final": True})
+    save_best(run, Counters(updates=50, best_return=501.0), Learner(probe(config.env), config).state()[0])
+    outcome = train(config, run, resume=True)
+    assert outcome.last_return < 501.0 == outcome.best_return
+    assert load_policy_weights(run, "best")[1].updates == 50
 
 
 def test_no_two_processes_of_a_run_have_the_same_seed():
