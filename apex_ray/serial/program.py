@@ -84,7 +84,12 @@ class SerialProgram:
 
     def _go_on(self, state: serial_state.State) -> bool:
         """Bring everything back to where it was; False, said, where the environments can't be."""
-        self._limiter.start_from(*state.load_memory(self._memory))
+        counts = state.load_memory(self._memory)
+        if state.samples_per_insert == self._config.replay.samples_per_insert:
+            # As they were: all actors insert before the learner's turn, which may be beyond the bounds.
+            self._limiter.inserted, self._limiter.sampled = counts
+        else:
+            self._limiter.start_from(*counts)
         self._generation, self._published = state.generation, state.published
         self._processes = self._build_processes()
         try:
@@ -195,12 +200,13 @@ class SerialProgram:
     def save(self, counters: Counters) -> tuple[Path, int]:
         mine = replace(counters, updates=self._learner.updates)
         keep = self._config.checkpoint.keep
-        self._saved_update = mine.updates
-        return save_checkpoint(self._run, mine, *self._learner.state(), keep), mine.updates
+        path = save_checkpoint(self._run, mine, *self._learner.state(), keep)
+        self._saved_update = mine.updates  # only then: what belongs to it may be saved
+        return path, mine.updates
 
     def save_replay(self) -> None:
         """After `stop_actors`: write all that going on bit for bit needs, as belonging to the last checkpoint."""
-        counts = self._limiter.inserted, self._limiter.sampled
+        counts, ratio = (self._limiter.inserted, self._limiter.sampled), self._config.replay.samples_per_insert
         serial_state.save(
-            self._run, self._saved_update, self._generation, self._memory, counts, self._stopped, self._published
+            self._run, self._saved_update, self._generation, self._memory, counts, ratio, self._stopped, self._published
         )

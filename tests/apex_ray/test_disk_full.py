@@ -59,6 +59,15 @@ def test_a_run_goes_on_without_checkpoints_and_ends_with_one_message(tmp_path, c
     assert load_checkpoint(run).counters.updates >= 150
 
 
+def test_a_replay_does_not_belong_to_a_checkpoint_that_was_not_written(tmp_path):
+    program, _, _ = run_serial(cartpole(**BIG), 20, tmp_path)
+    with room_bytes(60_000), pytest.raises(NotWrittenError):
+        program.save(Counters())
+    assert program._saved_update == 0 < program._learner.updates
+    program.save(Counters())
+    assert program._saved_update == program._learner.updates
+
+
 def test_rows_of_metrics_are_whole_or_not_there(tmp_path):
     row = {"time_s": 1.0, "frames": 10}
     result = EvaluationResult(1, 1, 10, [1.0], [1])

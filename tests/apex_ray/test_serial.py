@@ -130,7 +130,9 @@ PONG = {
 
 
 @pytest.mark.parametrize(
-    ("sections", "stop", "end"), [({}, 41, 90), ({"td": {"n_step": 3}} | PONG, 5, 12)], ids=["cartpole", "pong"]
+    ("sections", "stop", "end"),
+    [({}, 41, 90), ({"actors": {"count": 6}}, 5, 90), ({"td": {"n_step": 3}} | PONG, 5, 12)],
+    ids=["cartpole", "many actors insert at once, beyond the limit's bounds", "pong"],
 )
 def test_a_resumed_run_is_bit_for_bit_the_one_without_a_stop(tmp_path, sections, stop, end):
     whole = trained(limited(updates=end, **sections), tmp_path / "whole")
