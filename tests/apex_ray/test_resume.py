@@ -9,10 +9,12 @@ from safetensors.numpy import load_file
 from apex_ray.cli import main
 from apex_ray.config.load import load_run_config
 from apex_ray.config.resume import FIXED, FREE, STORED, changes, refuse
+from apex_ray.config.schema import StopConfig
 from apex_ray.envs.make import probe
 from apex_ray.learner.checkpoint import Counters, load_checkpoint, load_policy_weights, save_best, save_checkpoint
 from apex_ray.learner.learner import Learner
 from apex_ray.parts import build_actors
+from apex_ray.resume import _limits_met
 from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
 from apex_ray.training import train
@@ -150,6 +152,13 @@ def test_a_limit_that_the_run_has_reached_is_refused(run, capsys, word, parts):
     for part in [f"run {str(run)!r} has reached", *parts, f"{word.partition('=')[0]}=null for no limit"]:
         assert part in err
     assert files(run) == before
+
+
+def test_a_limit_is_told_to_its_last_digit():
+    stop, counters = StopConfig(after_s=1_234_567.5, after_updates=1_234_567), Counters(time_s=2e6, updates=1_234_567)
+    seconds, updates = _limits_met(stop, counters)
+    assert seconds.startswith("stop.after_s = 1,234,567.5 (2,000,000 seconds")
+    assert updates.startswith("stop.after_updates = 1,234,567 (1,234,567 updates)")
 
 
 def everything_finite(run):
