@@ -75,9 +75,11 @@ class GymEnvs:
         return [check.note for check in self._checks if check.note]
 
     def _begin(self, index: int, seed: int | None) -> None:
-        self._watched.doing = (index, "reset()")
-        observation, _ = self._envs[index].reset(seed=seed)
-        self._watched.doing = None
+        self._watched.begin(index, "reset()")
+        try:
+            observation, _ = self._envs[index].reset(seed=seed)
+        finally:
+            self._watched.end()
         self._steps[index] = 0
         self._observations[index] = 0
         self._observations[index, -1] = self._frame(self._checks[index].checked(observation, index, 0))
@@ -108,8 +110,11 @@ class GymEnvs:
             action = int(self._actions[e])
             if not 0 <= action < self.spec.num_actions:
                 raise ValueError(f"action {action} outside 0..{self.spec.num_actions - 1} of {self.spec.env_id}")
-            self._watched.doing = (e, "step()")
-            observation, reward, ended, cut, _ = self._envs[e].step(action + self._first_action)
+            self._watched.begin(e, "step()")
+            try:
+                observation, reward, ended, cut, _ = self._envs[e].step(action + self._first_action)
+            finally:
+                self._watched.end()
             self._steps[e] = at = self._steps[e] + 1
             if type(reward) is not float or not -LARGEST <= reward <= LARGEST:
                 reward = checked_reward(self.spec.env_id, e, at, reward)
@@ -119,7 +124,6 @@ class GymEnvs:
             self._observations[e, :-1] = self._observations[e, 1:]
             self._observations[e, -1] = self._frame(self._checks[e].checked(observation, e, at))
             rewards[e], terminated[e], truncated[e] = reward, ended, cut and not ended
-        self._watched.doing = None
         self._check_finite()
         self._actions = None
         self._ended = terminated | truncated
