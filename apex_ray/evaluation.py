@@ -14,7 +14,7 @@ import numpy as np
 
 from apex_ray.config.load import TRAINER, load_run_config
 from apex_ray.config.schema import ApexConfig, EnvConfig
-from apex_ray.envs.base import RecordsMovies, VectorEnv
+from apex_ray.envs.base import ProcessLostError, RecordsMovies, VectorEnv
 from apex_ray.envs.checks import described, misfit
 from apex_ray.envs.make import make_envs, probe
 from apex_ray.envs.rollout import StoppedError, play_episodes, replay_episode
@@ -129,8 +129,10 @@ class Evaluator:
         index, episode = self._best
         with tempfile.TemporaryDirectory() as folder:
             self._envs.record(index, Path(folder))
-            write_video(pictures, path, fps)
-            self._envs.record(index, None)
+            try:
+                write_video(pictures, path, fps)
+            finally:
+                self._envs.record(index, None)
             movie = path.with_suffix(".bk2")
             try:
                 atomic_write(movie, Path(folder, f"{episode}.bk2").read_bytes())
@@ -160,20 +162,31 @@ class BestKeeper:
         result = self._evaluator.evaluate(weights, counters.frames, progress)
         if result is not None and result.whole and (self._best is None or result.mean_return > self._best):
             try:
-                self._keep(result, weights, counters, progress)
+                self._keep(result, weights, counters, progress, say)
             except NotWrittenError as error:
                 result.not_written = str(error)
             except StoppedError:
                 say("the video of the best episode was interrupted: there is none of it")
         return result
 
-    def _keep(self, result: EvaluationResult, weights: Weights, counters: Counters, progress: Progress) -> None:
+    def _keep(
+        self, result: EvaluationResult, weights: Weights, counters: Counters, progress: Progress, say: Say
+    ) -> None:
         best = replace(counters, updates=weights.version, best_return=result.mean_return)
         save_best(self._run, best, weights.params)
         self._best = result.mean_return  # only then: the next one that is better than what is kept is kept
         if self._config.evaluation.video:
             video = self._run / "videos" / "best.mp4"
-            _name_films(result, video, self._evaluator.film_best(video, progress))
+            try:
+                movie = self._evaluator.film_best(video, progress)
+            except (NotWrittenError, StoppedError, ProcessLostError):
+                raise
+            except Exception as error:  # of drawing, whatever it is: the weights are kept, and training goes on
+                reason = (str(error).strip().splitlines() or ["no message"])[0]
+                kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+                say(f"no video of the best episode: {kind}{reason}")
+                return
+            _name_films(result, video, movie)
 
 
 def evaluate_run(

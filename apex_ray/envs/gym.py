@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from apex_ray.config.schema import EnvConfig
-from apex_ray.envs.checks import LARGEST, ObservationCheck, checked_flag, checked_reward, not_finite
+from apex_ray.envs.checks import LARGEST, ObservationCheck, checked_flag, checked_reward, described, not_finite
 from apex_ray.envs.watchdog import Watched
 from apex_ray.types import AnyArray, ByteArray, EnvSpec, IntArray, Step
 from cluster.errors import UserError
@@ -135,11 +135,16 @@ class GymEnvs:
             raise not_finite(self.spec.env_id, newest, self._steps)
 
     def render(self, index: int) -> ByteArray:
-        """The environment's own picture. UserError when it draws none."""
+        """The environment's own picture. UserError when it draws none, or one of another form."""
         picture: Any = self._envs[index].render()
         if not isinstance(picture, np.ndarray):
             raise UserError(_no_pictures(self.spec.env_id))
-        return picture.astype(np.uint8)
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+            raise UserError(
+                f"env.id = {self.spec.env_id!r} draws pictures of {described(picture)}; expected uint8 [H, W, 3] (red, "
+                "green, blue), so there can be no video of it"
+            )
+        return picture
 
     def close(self) -> None:
         for env in self._envs:

@@ -14,7 +14,7 @@ from apex_ray.config.load import load
 from apex_ray.envs.make import probe
 from apex_ray.envs.seeds import AFTERWARDS, EVALUATION
 from apex_ray.evaluation import BestKeeper, Evaluator, Progress, evaluate_run, evaluation_env, load_policy
-from apex_ray.learner.checkpoint import Counters, load_policy_weights, save_best, save_checkpoint
+from apex_ray.learner.checkpoint import Counters, kept_best, load_policy_weights, save_best, save_checkpoint
 from apex_ray.learner.learner import Learner
 from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
@@ -23,6 +23,7 @@ from cluster.config import to_yaml
 from cluster.errors import UserError
 from cluster.runs import create_run
 from tests.apex_ray.runs import cartpole
+from tests.fakes import FAKES, CountingEnvs, Episode
 
 ENDLESS = {"id": "apex-tests/Counting-v0", "import_modules": ["tests.fakes"], "kwargs": {"length": 10**9}}
 
@@ -95,6 +96,48 @@ def test_a_film_of_an_episode_that_was_cut_ends_there(tmp_path):
     result = evaluate_run(run, config, "best", 1, tmp_path / "x.mp4")
     with av.open(str(tmp_path / "x.mp4")) as film:
         assert sum(1 for _ in film.decode(video=0)) == result.cut_steps + 1, "from the first observation on"
+
+
+@pytest.mark.parametrize("size", [9, None])
+def test_a_film_that_fails_does_not_end_training(tmp_path, monkeypatch, size):
+    """Pictures that change their size, or whatever drawing raises: the best is kept, and the next one filmed."""
+    config = cartpole(env={**ENDLESS, "kwargs": {"length": 5}}, evaluation={"video": True})
+    run, learner = saved(tmp_path, config)
+    keeper, said, draw = BestKeeper(config, probe(config.env), run), [], FAKES["apex-tests/Counting-v0"][0].render
+
+    def draws(self):
+        return draw(self) if self.mark.step < 3 else np.zeros((size, size, 3), np.uint8)
+
+    monkeypatch.setattr(FAKES["apex-tests/Counting-v0"][0], "render", draws)
+    result = keeper.evaluate(learner.weights(), Counters(), said.append)
+    assert result.video is None and kept_best(run) == result.mean_return
+    reason = "ValueError: frame 3 is uint8 [9, 9, 3], not uint8 [8, 8, 3]" if size else "TypeError: "
+    assert len(said) == 1 and said[0].startswith(f"no video of the best episode: {reason}")
+    assert not list((run / "videos").iterdir())
+    monkeypatch.setattr(FAKES["apex-tests/Counting-v0"][0], "render", draw)
+    keeper._best = -1e9
+    assert keeper.evaluate(learner.weights(), Counters(), said.append).video == str(run / "videos/best.mp4")
+
+
+def test_an_emulator_records_no_more_after_a_film_that_failed(tmp_path, monkeypatch):
+    asked = []
+
+    class Emulators(CountingEnvs):
+        def record(self, index, folder):
+            asked.append((index, folder is not None))
+
+        def render(self, index):
+            raise RuntimeError("no screen")
+
+    envs = Emulators([[Episode(3)]])
+    config = cartpole(env={"id": "apex-tests/Counting-v0"})
+    monkeypatch.setattr("apex_ray.evaluation.make_envs", lambda *args, **kwargs: envs)
+    evaluator = Evaluator(config, envs.spec, 1, record=True)
+    learner = Learner(envs.spec, config)
+    evaluator.evaluate(learner.weights(), 0, Progress(no_words, 60.0))
+    with pytest.raises(RuntimeError, match="no screen"):
+        evaluator.film_best(tmp_path / "film.mp4", Progress(no_words, 60.0))
+    assert asked == [(0, True), (0, False)]
 
 
 def test_a_serial_run_whose_final_evaluation_has_no_end_ends(tmp_path, capsys):
