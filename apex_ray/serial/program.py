@@ -93,8 +93,15 @@ class SerialProgram:
         self._generation, self._published = state.generation, state.published
         self._processes = self._build_processes()
         try:
+            if len(state.processes) != len(self._processes):
+                raise ValueError(f"actors.count was {len(state.processes)} and is {len(self._processes)}")
+            again = _PlayedAgain(
+                sum(actor["log"].size for saved in state.processes for actor in saved.actors),
+                self._config.report.line_every_s,
+                self._on_event,
+            )
             for process, saved in zip(self._processes, state.processes, strict=True):
-                process.load(saved)
+                process.load(saved, again)
         except (KeyError, ValueError) as error:
             self._on_event(f"new episodes begin, so this is not bit for bit the run without a stop: {error}")
             for process in self._processes:
@@ -210,3 +217,18 @@ class SerialProgram:
         serial_state.save(
             self._run, self._saved_update, self._generation, self._memory, counts, ratio, self._stopped, self._published
         )
+
+
+class _PlayedAgain:
+    """Says how many agent steps are played again, and every so often how far that is."""
+
+    def __init__(self, steps: int, every_s: float, say: Callable[[str], None]) -> None:
+        self._steps, self._every_s, self._say = steps, every_s, say
+        self._done, self._said_at = 0, time.monotonic()
+        say(f"to be where the run stopped, its {steps:,} steps are played again")
+
+    def __call__(self, steps: int) -> None:
+        self._done += steps
+        if time.monotonic() - self._said_at >= self._every_s:
+            self._said_at = time.monotonic()
+            self._say(f"{self._done:,} of {self._steps:,} steps played again")
