@@ -238,21 +238,23 @@ class Policy:
     def __call__(self, observations: AnyArray) -> IntArray:
         """Greedy actions int64 [E] for observations [E, S, *F] as `make_envs` gives them, [] for one [S, *F].
 
-        Where S is 1 its axis may be left out. UserError, with shape, dtype and range, for anything else: frames of
-        another size, or numbers from 0 to 1 where the network was trained on pixels from 0 to 255.
+        Where S is 1 its axis may be left out, and one observation is *F alone: [1, *F] has E = 1. UserError, with its
+        shape, dtype and range, for anything else: frames of another size, or numbers from 0 to 1 where the network was
+        trained on pixels from 0 to 255.
         """
         given, spec = np.asarray(observations), self.spec
         one: tuple[int, ...] = (spec.stack, *spec.frame_shape)
-        if spec.stack == 1 and given.shape[-len(one) :] != one and given.shape[-len(one) + 1 :] == spec.frame_shape:
-            given = np.expand_dims(given, -len(one))
+        axes = len(spec.frame_shape)
+        if spec.stack == 1 and given.ndim <= axes + 1 and given.shape[-axes:] == spec.frame_shape:
+            given = np.expand_dims(given, -axes - 1)
         alone = given.ndim == len(one)
         batch = given[None] if alone else given
         if problem := misfit(batch, np.dtype(spec.frame_dtype), (len(batch) if batch.ndim else 0, *one)):
             span = ", 0 to 255" if spec.frame_dtype == "uint8" else ""
+            lone = "one of the frame's shape" if spec.stack == 1 else "one without E"
             raise UserError(
                 f"policy of {spec.env_id}: observations are {described(np.asarray(observations))} ({problem}); "
-                f"expected {spec.frame_dtype} [E, {', '.join(map(str, one))}]{span}, or one without E, as make_envs "
-                "gives them"
+                f"expected {spec.frame_dtype} [E, {', '.join(map(str, one))}]{span}, as make_envs gives them, or {lone}"
             )
         actions: IntArray = self.q_values(batch.astype(spec.frame_dtype)).argmax(1)
         return actions.reshape(()) if alone else actions

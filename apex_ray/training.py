@@ -42,7 +42,7 @@ STAGES_EVERY_S = 30.0
 
 
 class System(Protocol):
-    """What runs: nodes.program.Program on Ray or serial.SerialProgram in this process."""
+    """What runs: nodes.program.Program on Ray or serial.program.SerialProgram in this process."""
 
     counters: Counters  # where it started from
 
@@ -86,11 +86,12 @@ def train(config: ApexConfig, run: Path | None = None, resume: bool = False) -> 
     """
     going_on = prepare_resume(run, config) if resume and run is not None else None
     spec = probe(config.env, pictures=config.evaluation.video)
+    settings = to_yaml(config)  # as they were given: what this machine can't draw, another may
     if not spec.draws:
         config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"video": False})})
     with _place(config, spec, going_on.saved if going_on else None) as place:
         if run is None:
-            run = create_run(config.runs_dir, config.name, to_yaml(config))
+            run = create_run(config.runs_dir, config.name, settings)
         record_start(run, TRAINER)
         sizes, title = place.sizes, f"{config.name}: {config.env.id}"
         if spec.scores_of:

@@ -212,4 +212,4 @@ class _Games:
     def close(self) -> None:
         self._ale.close()
         vars(self._ale).pop("ale", None)  # ALE's threads end with this object, not with close()
-        del self.send
+        vars(self).pop("send", None)

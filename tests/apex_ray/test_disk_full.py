@@ -60,7 +60,7 @@ def test_a_run_goes_on_without_checkpoints_and_ends_with_one_message(tmp_path, c
 
 
 def test_a_replay_does_not_belong_to_a_checkpoint_that_was_not_written(tmp_path):
-    program, _, _ = run_serial(cartpole(**BIG), 20, tmp_path)
+    program, _, _ = run_serial(cartpole(**BIG), 60, tmp_path)
     with room_bytes(60_000), pytest.raises(NotWrittenError):
         program.save(Counters())
     assert program._saved_update == 0 < program._learner.updates

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from apex_ray.cli import main
-from apex_ray.config.load import load
+from apex_ray.config.load import load, load_run_config
 from apex_ray.envs.make import probe
 from apex_ray.envs.seeds import AFTERWARDS, EVALUATION
 from apex_ray.evaluation import BestKeeper, Evaluator, Progress, evaluate_run, evaluation_env, load_policy
@@ -184,6 +184,8 @@ def test_an_environment_without_pictures_trains_without_a_video(tmp_path, capsys
     )
     assert said.index("draws no pictures") < said.index("stopping") and outcome.best_return is not None
     assert not (outcome.run / "videos").exists()
+    given = train(config.model_copy(update={"runs_dir": str(tmp_path / "more")}))
+    assert load_run_config(given.run).config.evaluation.video, "the settings of the run are those that were given"
     assert main(["record", str(outcome.run)]) == 2
     assert "draws no pictures" in capsys.readouterr().err
 
@@ -224,11 +226,14 @@ def test_a_policy_takes_one_observation_or_many(tmp_path):
     many = np.random.default_rng(0).normal(size=(6, 1, 4)).astype(np.float32)
     actions = policy(many)
     assert actions.shape == (6,)
-    for observation, action in zip(many, actions, strict=True):
+    for observation, action in zip(many[:, 0], actions, strict=True):
         assert policy(observation) == action and policy(observation).shape == ()
-        assert policy(observation[0]) == action, "as the environment itself gives it: the stack is 1"
         assert policy(observation.astype(np.float64)) == action
-    np.testing.assert_array_equal(policy(many[:, 0]), actions)
+    # the stack is 1: its axis may be left out, by any number of environments
+    for count in (1, 2, 6):
+        for given in (many[:count], many[:count, 0]):
+            np.testing.assert_array_equal(policy(given), actions[:count])
+            assert policy(given).shape == (count,)
 
 
 @pytest.mark.parametrize(

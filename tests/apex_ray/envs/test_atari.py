@@ -197,6 +197,13 @@ def test_threads_are_as_many_as_asked():
     assert process.num_threads() == before - one - two, "close() must end them"
 
 
+def test_closing_twice_is_closing():
+    envs = make("Pong")
+    envs.film(0)
+    envs.close()
+    envs.close()
+
+
 def test_observations_may_be_kept():
     """Docstring's promise: ALE gives a fresh array for each step."""
     kept = [(s.observations, s.observations.copy()) for s in steps(make("Pong"), 30)]
