@@ -16,6 +16,7 @@ from apex_ray.config.load import TRAINER, load_run_config
 from apex_ray.config.schema import ApexConfig, EnvConfig
 from apex_ray.envs.base import ProcessLostError, RecordsMovies, VectorEnv
 from apex_ray.envs.checks import described, misfit
+from apex_ray.envs.gym import GymEnvs
 from apex_ray.envs.make import make_envs, probe
 from apex_ray.envs.rollout import StoppedError, play_episodes, replay_episode
 from apex_ray.envs.seeds import AFTERWARDS, EVALUATION, first_seed
@@ -140,6 +141,11 @@ class Evaluator:
                 raise NotWrittenError(f"can't write the movie {movie}: {error.strerror or error}") from None
             return movie
 
+    @property
+    def notes(self) -> list[str]:
+        """What its environments gave that is not as they say and does no harm."""
+        return self._envs.notes if isinstance(self._envs, GymEnvs) else []
+
     def close(self) -> None:
         self._envs.close()
 
@@ -149,6 +155,7 @@ class BestKeeper:
 
     def __init__(self, config: ApexConfig, spec: EnvSpec, run: Path) -> None:
         self._config, self._run, self._best = config, run, kept_best(run)
+        self._noted = any(note.startswith(f"env.id = {spec.env_id!r} gives") for note in spec.notes)
         self._evaluator = Evaluator(config, spec, config.evaluation.episodes, record=config.evaluation.video)
 
     def evaluate(
@@ -160,6 +167,9 @@ class BestKeeper:
         """
         progress = Progress(say, self._config.report.line_every_s, interrupted)
         result = self._evaluator.evaluate(weights, counters.frames, progress)
+        if not self._noted and self._evaluator.notes:  # by whole episodes, where the probe's few steps met nothing
+            self._noted = True
+            say(self._evaluator.notes[0])
         if result is not None and result.whole and (self._best is None or result.mean_return > self._best):
             try:
                 self._keep(result, weights, counters, progress, say)

@@ -119,6 +119,24 @@ def test_a_film_that_fails_does_not_end_training(tmp_path, monkeypatch, size):
     assert keeper.evaluate(learner.weights(), Counters(), said.append).video == str(run / "videos/best.mp4")
 
 
+def test_observations_outside_their_space_are_told_once_also_after_the_probes_steps(tmp_path, monkeypatch):
+    """By the evaluations alone: every actor would say the same."""
+
+    def late(self):
+        return np.full(4, -1.0 if self.mark.step >= 6 else 0.0, np.float32)
+
+    monkeypatch.setattr(FAKES["apex-tests/Counting-v0"][0], "observation", late)
+    config = cartpole(env={**ENDLESS, "kwargs": {"length": 10}})
+    run, learner = saved(tmp_path, config)
+    spec = probe(config.env)
+    told = "env.id = 'apex-tests/Counting-v0' gives observations from -1 to -1, outside its space Box"
+    for notes, expected in (((), 1), (("no pictures",), 1), ((f"{told} of the probe's",), 0)):
+        keeper, said = BestKeeper(config, replace(spec, notes=notes), run), []
+        for _ in range(2):
+            keeper.evaluate(learner.weights(), Counters(), said.append)
+        assert spec.notes == () and len(said) == expected and all(line.startswith(told) for line in said)
+
+
 def test_an_emulator_records_no_more_after_a_film_that_failed(tmp_path, monkeypatch):
     asked = []
 
