@@ -1,4 +1,4 @@
-"""Builds what acts from a run's configuration; serial.py and nodes/ put the same parts together."""
+"""Builds what acts from a run's configuration; serial/ and nodes/ put the same parts together."""
 
 from __future__ import annotations
 

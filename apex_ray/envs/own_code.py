@@ -66,7 +66,7 @@ def packed(env_id: str) -> OwnCode:
     """What another process needs to make the registered environment `env_id`, as it is known in this one."""
     path = tuple(os.path.abspath(p) for p in sys.path)
     spec = gymnasium.registry.get(env_id)
-    if spec is None:  # ALE's and stable-retro's
+    if spec is None:  # stable-retro's; ALE's are known where envs/atari.py has registered them
         return OwnCode(path)
     if isinstance(spec.entry_point, str) and spec.entry_point.startswith("__main__:"):
         # Another process has another __main__: the class itself is sent.

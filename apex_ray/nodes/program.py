@@ -20,6 +20,7 @@ Who waits for whom. Every queue has the bound given here; nothing else is ever w
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -45,11 +46,12 @@ from apex_ray.nodes.learner_node import LearnerNode
 from apex_ray.nodes.metrics_node import MetricsNode
 from apex_ray.nodes.replay_node import ReplayNode
 from apex_ray.nodes.stall import LEARNER, StallWatch, unanswered
-from apex_ray.nodes.supervise import Supervisor, Watched, as_user_error
+from apex_ray.nodes.supervise import Supervisor, Watched, as_user_error, root_cause
 from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.replay.saving import replay_file, replay_files
 from apex_ray.report.stages import StageRow
 from apex_ray.types import EnvSpec, EvaluationResult
+from cluster.errors import UserError
 from cluster.resources import Bundle
 
 SAID_EVERY_S = 1.0
@@ -79,11 +81,9 @@ class Program:
         self._export = LatestCall()
         self._supervisor = Supervisor(run, config.cluster.max_restarts, on_event)
         self._on_event = on_event
-        self._stall = StallWatch(config.cluster.stall_s, run)
         self._evaluation = LatestCall()
         self._said, self._asked_at = LatestCall(), 0.0
         self._incarnations = self._saved_update = 0
-        self._best_return: float | None = None
         self.counters = Counters()
 
     def start(self, resume: bool) -> None:
@@ -103,7 +103,7 @@ class Program:
             self.counters = c = ray.get(learning.prepare.remote(resume))
         except ray.exceptions.RayTaskError as error:
             raise as_user_error(LEARNER, error, self._run) from None
-        self._best_return = c.best_return
+        self._stall = StallWatch(config.cluster.stall_s, self._run, c.frames)
         ladder = epsilon_ladder(
             sizes.actors * config.actors.envs_per_actor, config.actors.epsilon_base, config.actors.epsilon_alpha
         )
@@ -156,7 +156,7 @@ class Program:
     def _start_evaluator(self) -> Any:
         evaluator = remote(num_cpus=0, **self._beside_learner)(EvaluatorNode)
         handle = evaluator.options(name=f"evaluator{self._suffix}")
-        return handle.remote(self._config, self._spec, self._run, self._best_return)
+        return handle.remote(self._config, self._spec, self._run)
 
     @property
     def _suffix(self) -> str:
@@ -225,7 +225,9 @@ class Program:
 
     def _tell(self) -> None:
         """Pass on what actors and evaluator say, asked for at most once a second."""
-        for text in self._said.poll() or ():
+        with self._as_user_error():
+            said = self._said.poll() or ()
+        for text in said:
             self._on_event(text)
         if not self._said.busy and time.monotonic() - self._asked_at >= SAID_EVERY_S:
             self._asked_at = time.monotonic()
@@ -238,7 +240,7 @@ class Program:
         row: dict[str, float]
         (row, silent_s), *stats = self._get({"metrics": nodes.metrics.row.remote(), **shards})
         if self._fleet.running:
-            self._stall.check(row, stats, silent_s)
+            self._stall.check(row, stats, {name: math.inf for name in self._fleet.names} | silent_s)
         capacity = sum(s.capacity for s in stats)
         inserted, sampled = sum(s.inserted for s in stats), sum(s.sampled for s in stats)
         row |= {
@@ -259,7 +261,8 @@ class Program:
 
     def publish(self, row: Mapping[str, float]) -> None:
         """Show the row to Prometheus; one that comes while the last is under way is left out."""
-        self._export.poll()
+        with self._as_user_error():
+            self._export.poll()
         if not self._export.busy:
             self._export.start(self._nodes.metrics.export.remote(dict(row)))
 
@@ -280,8 +283,6 @@ class Program:
             return None
         except ray.exceptions.RayError as error:
             raise as_user_error("the evaluator", error, self._run) from None
-        if result is not None and result.whole:
-            self._best_return = max(result.mean_return, self._best_return or result.mean_return)
         return result
 
     @property
@@ -324,5 +325,6 @@ class Program:
         try:
             yield
         except ray.exceptions.RayError as error:
-            self._supervisor.check(timeout_s=5.0)
+            if not isinstance(root_cause(error), UserError):  # which says it all: no other node's end is its reason
+                self._supervisor.check(timeout_s=5.0)
             raise as_user_error("a node", error, self._run) from None
