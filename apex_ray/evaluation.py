@@ -19,12 +19,13 @@ from apex_ray.agent.policy import AgentPlayer
 from apex_ray.config.load import TRAINER, load_run_config
 from apex_ray.config.plugins import KWARGS
 from apex_ray.config.schema import ApexConfig, EnvConfig
-from apex_ray.envs.base import RecordsMovies, VectorEnv
+from apex_ray.envs.base import ProcessLostError, RecordsMovies, VectorEnv
 from apex_ray.envs.checks import described, misfit
+from apex_ray.envs.gym import GymEnvs
 from apex_ray.envs.make import make_envs, probe
 from apex_ray.envs.rollout import StoppedError, play_episodes, replay_episode
 from apex_ray.envs.seeds import AFTERWARDS, EVALUATION, first_seed
-from apex_ray.learner.checkpoint import Counters, find, load_policy_weights, save_best
+from apex_ray.learner.checkpoint import Counters, find, kept_best, load_policy_weights, save_best
 from apex_ray.learner.checkpoint import misfit as checkpoint_misfit
 from apex_ray.report.atari_scores import human_normalised
 from apex_ray.report.video import write_video
@@ -155,8 +156,10 @@ class Evaluator:
         index, episode = self._best
         with tempfile.TemporaryDirectory() as folder:
             self._envs.record(index, Path(folder))
-            write_video(pictures, path, fps)
-            self._envs.record(index, None)
+            try:
+                write_video(pictures, path, fps)
+            finally:
+                self._envs.record(index, None)
             suffix = self._envs.movie_suffix
             movie = path.with_suffix(suffix)
             try:
@@ -165,6 +168,11 @@ class Evaluator:
                 raise NotWrittenError(f"can't write the movie {movie}: {error.strerror or error}") from None
             return movie
 
+    @property
+    def notes(self) -> list[str]:
+        """What its environments gave that is not as they say and does no harm."""
+        return self._envs.notes if isinstance(self._envs, GymEnvs) else []
+
     def close(self) -> None:
         self._envs.close()
 
@@ -172,8 +180,9 @@ class Evaluator:
 class BestKeeper:
     """Evaluates while training: the best weights and their video stay in the run folder."""
 
-    def __init__(self, config: ApexConfig, spec: EnvSpec, run: Path, best: float | None) -> None:
-        self._config, self._run, self._best = config, run, best
+    def __init__(self, config: ApexConfig, spec: EnvSpec, run: Path) -> None:
+        self._config, self._run, self._best = config, run, kept_best(run)
+        self._noted = any(note.startswith(f"env.id = {spec.env_id!r} gives") for note in spec.notes)
         self._evaluator = Evaluator(config, spec, config.evaluation.episodes, record=config.evaluation.video)
 
     def evaluate(
@@ -185,22 +194,36 @@ class BestKeeper:
         """
         progress = Progress(say, self._config.report.line_every_s, interrupted)
         result = self._evaluator.evaluate(weights, counters.frames, progress)
+        if not self._noted and self._evaluator.notes:  # by whole episodes, where the probe's few steps met nothing
+            self._noted = True
+            say(self._evaluator.notes[0])
         if result is not None and result.whole and (self._best is None or result.mean_return > self._best):
             try:
-                self._keep(result, weights, counters, progress)
+                self._keep(result, weights, counters, progress, say)
             except NotWrittenError as error:
                 result.not_written = str(error)
             except StoppedError:
                 say("the video of the best episode was interrupted: there is none of it")
         return result
 
-    def _keep(self, result: EvaluationResult, weights: Weights, counters: Counters, progress: Progress) -> None:
+    def _keep(
+        self, result: EvaluationResult, weights: Weights, counters: Counters, progress: Progress, say: Say
+    ) -> None:
         best = replace(counters, updates=weights.version, best_return=result.mean_return)
         save_best(self._run, best, weights.params)
         self._best = result.mean_return  # only then: the next one that is better than what is kept is kept
         if self._config.evaluation.video:
             video = self._run / "videos" / "best.mp4"
-            _name_films(result, video, self._evaluator.film_best(video, progress))
+            try:
+                movie = self._evaluator.film_best(video, progress)
+            except (NotWrittenError, StoppedError, ProcessLostError):
+                raise
+            except Exception as error:  # of drawing, whatever it is: the weights are kept, and training goes on
+                reason = (str(error).strip().splitlines() or ["no message"])[0]
+                kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+                say(f"no video of the best episode: {kind}{reason}")
+                return
+            _name_films(result, video, movie)
 
 
 def evaluate_run(
@@ -257,21 +280,23 @@ class Policy:
 
         An agent with a state, such as a memory, is asked by `act` instead.
 
-        Where S is 1 its axis may be left out. UserError, with shape, dtype and range, for anything else: frames of
-        another size, or numbers from 0 to 1 where the network was trained on pixels from 0 to 255.
+        Where S is 1 its axis may be left out, and one observation is *F alone: [1, *F] has E = 1. UserError, with its
+        shape, dtype and range, for anything else: frames of another size, or numbers from 0 to 1 where the network was
+        trained on pixels from 0 to 255.
         """
         given, spec = np.asarray(observations), self.spec
         one: tuple[int, ...] = (spec.stack, *spec.frame_shape)
-        if spec.stack == 1 and given.shape[-len(one) :] != one and given.shape[-len(one) + 1 :] == spec.frame_shape:
-            given = np.expand_dims(given, -len(one))
+        axes = len(spec.frame_shape)
+        if spec.stack == 1 and given.ndim <= axes + 1 and given.shape[-axes:] == spec.frame_shape:
+            given = np.expand_dims(given, -axes - 1)
         alone = given.ndim == len(one)
         batch = given[None] if alone else given
         if problem := misfit(batch, np.dtype(spec.frame_dtype), (len(batch) if batch.ndim else 0, *one)):
             span = ", 0 to 255" if spec.frame_dtype == "uint8" else ""
+            lone = "one of the frame's shape" if spec.stack == 1 else "one without E"
             raise UserError(
                 f"policy of {spec.env_id}: observations are {described(np.asarray(observations))} ({problem}); "
-                f"expected {spec.frame_dtype} [E, {', '.join(map(str, one))}]{span}, or one without E, as make_envs "
-                "gives them"
+                f"expected {spec.frame_dtype} [E, {', '.join(map(str, one))}]{span}, as make_envs gives them, or {lone}"
             )
         if self.initial_state(1):
             raise UserError(f"policy of {spec.env_id} has a state; expected act(observations, state)")

@@ -78,5 +78,6 @@ def _limits_met(stop: StopConfig, c: Counters) -> list[str]:
         if limit is None or reached is None or reached < limit:
             continue
         more = "" if key == "evaluation_return" else f"stop.{key}={2 * math.ceil(reached)} or "
-        met.append(f"stop.{key} = {limit:g} ({words}); to go on, give more, such as {more}stop.{key}=null for no limit")
+        value = f"{limit:,.12g}"
+        met.append(f"stop.{key} = {value} ({words}); to go on, give more, such as {more}stop.{key}=null for no limit")
     return met

@@ -44,7 +44,7 @@ EPISODES_EVERY_S = 30.0
 
 
 class System(Protocol):
-    """What runs: nodes.program.Program on Ray or serial.SerialProgram in this process."""
+    """What runs: nodes.program.Program on Ray or serial.program.SerialProgram in this process."""
 
     counters: Counters  # where it started from
 
@@ -88,6 +88,7 @@ def train(config: ApexConfig, run: Path | None = None, resume: bool = False) -> 
     """
     going_on = prepare_resume(run, config) if resume and run is not None else None
     spec = probe(config.env, pictures=config.evaluation.video)
+    settings = to_yaml(config)  # as they were given: what this machine can't draw, another may
     if not spec.draws:
         config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"video": False})})
     reporter_named(spec.reporter)  # refused here rather than by a part
@@ -101,7 +102,7 @@ def train(config: ApexConfig, run: Path | None = None, resume: bool = False) -> 
 
     with _joined(config, sized) as site:
         if run is None:
-            run = create_run(config.runs_dir, config.name, to_yaml(config))
+            run = create_run(config.runs_dir, config.name, settings)
         record_start(run, TRAINER)
         sizes, title = site.sizes, f"{config.name}: {config.env.id}"
         if spec.scores_of:
@@ -200,7 +201,7 @@ class Run:
         self._console.event(f"stopping: {reason}")
         self._system.stop_actors()
         failure = self._save("final checkpoint")
-        if self._config.saves_replay:
+        if self._config.saves_replay and failure is None:  # else there is no checkpoint that it belongs to
             self._write("the replay", self._system.save_replay)
         if self._config.evaluation.final and not self._interrupted():
             self._final_evaluation()
@@ -248,9 +249,9 @@ class Run:
     def _report(self) -> None:
         self._reported_at = time.monotonic()
         row = self._system.row() | self._evaluated
-        self._row |= row  # what was not measured since the row before keeps its figure on the console
         if self._memory is not None and self._memory.total_bytes:
             row["resident_bytes"] = self._memory.total_bytes
+        self._row |= row  # what was not measured since the row before keeps its figure on the console
         self._counters = replace(
             self._counters,
             updates=int(row["updates"]),
@@ -328,7 +329,7 @@ class Run:
         if self._interrupted():
             return "asked to (Ctrl-C); a second one stops at once"
         if stop.after_s is not None and c.time_s >= stop.after_s:
-            return f"stop.after_s = {stop.after_s:g}"
+            return f"stop.after_s = {stop.after_s:,.12g}"
         if stop.after_frames is not None and c.frames >= stop.after_frames:
             return f"stop.after_frames = {stop.after_frames:,}"
         if stop.after_updates is not None and c.updates >= stop.after_updates:

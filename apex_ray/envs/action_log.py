@@ -6,10 +6,14 @@ anybody's Gymnasium class. What all of them have is a seed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from apex_ray.envs.base import VectorEnv
 from apex_ray.types import AnyArray, IntArray, Step
+
+BLOCK_STEPS = 4096  # in one array
 
 
 class ActionLog:
@@ -18,28 +22,38 @@ class ActionLog:
     def __init__(self, envs: VectorEnv) -> None:
         self._envs = envs
         self.spec, self.num_envs = envs.spec, envs.num_envs
-        self._sent: list[AnyArray] = []
+        self._blocks: list[AnyArray] = []  # [BLOCK_STEPS, E], of which the last is not full
+        self._steps = 0
 
     @property
     def actions(self) -> AnyArray:
         """int32 [steps, E]."""
-        return np.asarray(self._sent, np.int32).reshape(len(self._sent), self.num_envs)
+        return np.concatenate([np.empty((0, self.num_envs), np.int32), *self._blocks])[: self._steps]
 
-    def play_again(self, actions: AnyArray) -> AnyArray:
-        """Send what `actions` held, after a reset with the seed of then; returns the last observations [E, S, *F]."""
-        assert not self._sent, "only after a reset"
+    def play_again(self, actions: AnyArray, played: Callable[[int], None] = lambda steps: None) -> AnyArray:
+        """Send what `actions` held, after a reset with the seed of then; returns the last observations [E, S, *F].
+
+        `played` is called with the agent steps of all environments each time that these were played.
+        """
+        assert not self._steps, "only after a reset"
         for row in actions.astype(np.int64):
             self.send(row)
             self._observations = self.recv().observations
+            played(self.num_envs)
         return self._observations
 
     def reset(self, seed: int) -> AnyArray:
-        self._sent.clear()
+        self._blocks.clear()
+        self._steps = 0
         self._observations = self._envs.reset(seed)
         return self._observations
 
     def send(self, actions: IntArray) -> None:
-        self._sent.append(actions.astype(np.int32))
+        at = self._steps % BLOCK_STEPS
+        if at == 0:
+            self._blocks.append(np.empty((BLOCK_STEPS, self.num_envs), np.int32))
+        self._blocks[-1][at] = actions
+        self._steps += 1
         self._envs.send(actions)
 
     def recv(self) -> Step:

@@ -84,12 +84,14 @@ class AtariEnvs:
     def reset(self, seed: int) -> AnyArray:
         # ALE takes 31-bit seeds; environment e gets seed + e.
         first = seed % (2**31 - self.num_envs)
-        self._watched.doing = (None, "reset()")
-        self._newest, self._lives = self._ale.reset(first)
-        if self._filmed is not None:
-            index, twin = self._filmed
-            self._picture = twin.reset(first + index)[0][0, -1]
-        self._watched.doing = None
+        self._watched.begin(None, "reset()")
+        try:
+            self._newest, self._lives = self._ale.reset(first)
+            if self._filmed is not None:
+                index, twin = self._filmed
+                self._picture = twin.reset(first + index)[0][0, -1]
+        finally:
+            self._watched.end()
         self._ended[:] = False
         return self._newest
 
@@ -104,12 +106,14 @@ class AtariEnvs:
 
     def recv(self) -> Step:
         first = self._ended
-        self._watched.doing = (None, "step()")
-        observations, rewards, terminated, truncated, lives = self._ale.recv(first)
-        if self._filmed is not None:
-            index, twin = self._filmed
-            self._picture = twin.recv(first[index : index + 1])[0][0, -1]
-        self._watched.doing = None
+        self._watched.begin(None, "step()")
+        try:
+            observations, rewards, terminated, truncated, lives = self._ale.recv(first)
+            if self._filmed is not None:
+                index, twin = self._filmed
+                self._picture = twin.recv(first[index : index + 1])[0][0, -1]
+        finally:
+            self._watched.end()
         lost = (lives < self._lives) & ~terminated & ~first
         self._ended, self._lives, self._newest = terminated | truncated, lives, observations
         return Step(observations, rewards.astype(np.float32), terminated, truncated & ~terminated, lost, first)
@@ -208,4 +212,4 @@ class _Games:
     def close(self) -> None:
         self._ale.close()
         vars(self._ale).pop("ale", None)  # ALE's threads end with this object, not with close()
-        del self.send
+        vars(self).pop("send", None)

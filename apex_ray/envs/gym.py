@@ -10,7 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from apex_ray.config.schema import EnvConfig
-from apex_ray.envs.checks import LARGEST, ObservationCheck, checked_flag, checked_reward, not_finite
+from apex_ray.envs.checks import LARGEST, ObservationCheck, checked_flag, checked_reward, described, not_finite
 from apex_ray.envs.watchdog import Watched
 from apex_ray.types import AnyArray, ByteArray, EnvSpec, IntArray, Step
 from trainkit.errors import UserError
@@ -75,9 +75,11 @@ class GymEnvs:
         return [check.note for check in self._checks if check.note]
 
     def _begin(self, index: int, seed: int | None) -> None:
-        self._watched.doing = (index, "reset()")
-        observation, _ = self._envs[index].reset(seed=seed)
-        self._watched.doing = None
+        self._watched.begin(index, "reset()")
+        try:
+            observation, _ = self._envs[index].reset(seed=seed)
+        finally:
+            self._watched.end()
         self._steps[index] = 0
         self._observations[index] = 0
         self._observations[index, -1] = self._frame(self._checks[index].checked(observation, index, 0))
@@ -108,8 +110,11 @@ class GymEnvs:
             action = int(self._actions[e])
             if not 0 <= action < self.spec.num_actions:
                 raise ValueError(f"action {action} outside 0..{self.spec.num_actions - 1} of {self.spec.env_id}")
-            self._watched.doing = (e, "step()")
-            observation, reward, ended, cut, _ = self._envs[e].step(action + self._first_action)
+            self._watched.begin(e, "step()")
+            try:
+                observation, reward, ended, cut, _ = self._envs[e].step(action + self._first_action)
+            finally:
+                self._watched.end()
             self._steps[e] = at = self._steps[e] + 1
             if type(reward) is not float or not -LARGEST <= reward <= LARGEST:
                 reward = checked_reward(self.spec.env_id, e, at, reward)
@@ -119,7 +124,6 @@ class GymEnvs:
             self._observations[e, :-1] = self._observations[e, 1:]
             self._observations[e, -1] = self._frame(self._checks[e].checked(observation, e, at))
             rewards[e], terminated[e], truncated[e] = reward, ended, cut and not ended
-        self._watched.doing = None
         self._check_finite()
         self._actions = None
         self._ended = terminated | truncated
@@ -131,11 +135,16 @@ class GymEnvs:
             raise not_finite(self.spec.env_id, newest, self._steps)
 
     def render(self, index: int) -> ByteArray:
-        """The environment's own picture. UserError when it draws none."""
+        """The environment's own picture. UserError when it draws none, or one of another form."""
         picture: Any = self._envs[index].render()
         if not isinstance(picture, np.ndarray):
             raise UserError(_no_pictures(self.spec.env_id))
-        return picture.astype(np.uint8)
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+            raise UserError(
+                f"env.id = {self.spec.env_id!r} draws pictures of {described(picture)}; expected uint8 [H, W, 3] (red, "
+                "green, blue), so there can be no video of it"
+            )
+        return picture
 
     def close(self) -> None:
         for env in self._envs:

@@ -20,18 +20,26 @@ def _to_stderr(text: str) -> None:
 
 
 class Watched:
-    """Where a vector of environments is. The owner sets `doing` before a call and None after it: nothing else is paid.
+    """Where a vector of environments is. Its owner calls `begin` before a call and `end` after it, and pays no more.
 
-    `doing` is (index of the environment or None for all, what is called); each call makes a tuple of its own.
+    `doing` is (index of the environment or None for all, what is called), and each call is told by its own tuple.
     """
 
     def __init__(self, env_id: str, limit_s: float) -> None:
         self.env_id, self.limit_s = env_id, limit_s
         self.doing: tuple[int | None, str] | None = None
-        self.seen: tuple[int | None, str] | None = None  # by the watching thread, as are
-        self.since = 0.0  # and
+        # Of the watching thread: the call that it saw last, since when, and how long that was when it was told last.
+        self.seen: tuple[int | None, str] | None = None
+        self.since = 0.0
         self.told_s = 0.0  # 0: nothing told of this call
         _watching.add(self)
+
+    def begin(self, index: int | None, what: str) -> None:
+        self.doing = (index, what)  # made here and now: a constant of the caller's would be the same at every call
+
+    def end(self) -> None:
+        """Also after a call that raised."""
+        self.doing = None
 
 
 class _Watching:
@@ -52,22 +60,26 @@ class _Watching:
 
     def _run(self) -> None:
         while True:
-            with self._lock:
-                every = list(self._all)
-            for watched in every:
-                self._look(watched, time.monotonic())
-            time.sleep(min([1.0, *(w.limit_s / 4 for w in every)]))
-            del every
+            time.sleep(self._look_at_all())
+
+    def _look_at_all(self) -> float:
+        """Seconds until the next look. What is looked at is not kept alive meanwhile."""
+        with self._lock:
+            every = list(self._all)
+        for watched in every:
+            self._look(watched, time.monotonic())
+        return min([1.0, *(w.limit_s / 4 for w in every)])
 
     def _look(self, w: Watched, now: float) -> None:
-        if w.doing is not w.seen:
+        doing = w.doing  # its owner goes on meanwhile
+        if doing is not w.seen:
             if w.told_s and w.seen is not None:
                 self.say(f"{_name(w, w.seen)} returned from {w.seen[1]} after {now - w.since:.0f} s")
-            w.seen, w.since, w.told_s = w.doing, now, 0.0
-        elif w.doing is not None and now - w.since >= max(w.limit_s, 2 * w.told_s):
+            w.seen, w.since, w.told_s = doing, now, 0.0
+        elif doing is not None and now - w.since >= max(w.limit_s, 2 * w.told_s):
             w.told_s = now - w.since
             self.say(
-                f"{_name(w, w.doing)} has been in {w.doing[1]} for {w.told_s:.0f} s (env.step_limit_s = "
+                f"{_name(w, doing)} has been in {doing[1]} for {w.told_s:.0f} s (env.step_limit_s = "
                 f"{w.limit_s:g}); it is waited for, Ctrl-C ends the run"
             )
 

@@ -70,6 +70,8 @@ def save_checkpoint(
     NotWrittenError when an array is not finite or the disk is full: nothing is deleted, nothing left half-written.
     """
     path = run / "checkpoints" / f"update-{counters.updates:09d}"
+    for left in path.parent.glob(".update-*.partial"):  # by a process that was killed as it wrote; nobody else writes
+        shutil.rmtree(left, ignore_errors=True)
     with _writing(path) as folder:
         for name, arrays in ((ONLINE, online), (TARGET, target), (OPTIMIZER, optimizer)):
             _write_arrays(folder / name, arrays)
@@ -91,6 +93,16 @@ def save_best(run: Path, counters: Counters, online: Mapping[str, AnyArray]) -> 
     return path
 
 
+def kept_best(run: Path) -> float | None:
+    """The return that a new best must beat, of what checkpoints/best holds; None where it holds nothing whole."""
+    path = run / "checkpoints" / BEST
+    try:
+        check(path, (ONLINE, COUNTERS))
+        return _read_counters(path).best_return
+    except DamagedError:
+        return None
+
+
 def load_checkpoint(run: Path) -> Checkpoint:
     """The newest numbered checkpoint of a run that is whole and finite. UserError when there is none."""
 
@@ -100,6 +112,9 @@ def load_checkpoint(run: Path) -> Checkpoint:
         counters = _read_counters(path)
         # Resumes that ended before their first checkpoint have used up their random numbers, too.
         counters = replace(counters, generation=max(counters.generation, resumes.count(run)))
+        # An evaluation may have come after it, the final one always does.
+        if (best := kept_best(run)) is not None:
+            counters = replace(counters, best_return=best)
         return Checkpoint(path, counters, online, target, optimizer, {})
 
     find(run, "latest")  # there are some
@@ -159,9 +174,7 @@ def _numbered(run: Path) -> list[Path]:
 
 @contextmanager
 def _writing(path: Path) -> Iterator[Path]:
-    """As checkpoint_folders.replacing, and what a killed process left of others goes."""
-    for left in path.parent.glob(".update-*.partial"):
-        shutil.rmtree(left, ignore_errors=True)
+    """As checkpoint_folders.replacing."""
     with checkpoint_folders.replacing(path) as folder:
         yield folder
 

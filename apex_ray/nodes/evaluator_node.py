@@ -20,9 +20,9 @@ from apex_ray.types import EnvSpec, EvaluationResult
 
 
 class EvaluatorNode:
-    def __init__(self, config: ApexConfig, spec: EnvSpec, run: Path, best: float | None) -> None:
+    def __init__(self, config: ApexConfig, spec: EnvSpec, run: Path) -> None:
         self._spec = spec
-        self._make = partial(BestKeeper, config, spec, run, best)
+        self._make = partial(BestKeeper, config, spec, run)
         self._keeper: BestKeeper | None = None
 
     def evaluate(self, weights: Any, metrics: Any, counters: Counters) -> EvaluationResult | None:

@@ -51,6 +51,11 @@ class Fleet:
     def running(self) -> int:
         return sum(member.node is not None for member in self._members.values())
 
+    @property
+    def names(self) -> list[str]:
+        """Of those that run."""
+        return [f"actor {index}" for index, member in self._members.items() if member.node is not None]
+
     def lost_node(self, index: int) -> str | None:
         """The address of the node that actor `index` was on, when that node is gone."""
         node = self._members[index].node

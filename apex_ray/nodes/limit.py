@@ -61,9 +61,9 @@ class OwnLimit:
         return self.permit(total, wait_s) >= total
 
     def start_from(self, inserted: int, sampled: int) -> None:
-        """Go on with the counts of a saved replay."""
+        """Go on with the counts of a saved replay, within this run's bounds."""
         with self._changed:
-            self.limiter.inserted, self.limiter.sampled = inserted, sampled
+            self.limiter.start_from(inserted, sampled)
             self._changed.notify_all()
 
 

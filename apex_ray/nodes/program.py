@@ -20,6 +20,7 @@ Who waits for whom. Every queue has the bound given here; nothing else is ever w
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -52,6 +53,7 @@ from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.replay.saving import replay_file, replay_files
 from apex_ray.site import Site
 from apex_ray.types import EnvSpec, EvaluationResult
+from trainkit.errors import UserError
 
 SAID_EVERY_S = 1.0
 NO_RESTART: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0}
@@ -80,11 +82,9 @@ class Program:
         self._export = LatestCall()
         self._supervisor = Supervisor(run, config.cluster.max_restarts, on_event)
         self._on_event = on_event
-        self._stall = StallWatch(config.cluster.stall_s, run)
         self._evaluation = LatestCall()
         self._said, self._asked_at = LatestCall(), 0.0
         self._incarnations = self._saved_update = 0
-        self._best_return: float | None = None
         self.counters = Counters()
 
     def start(self, resume: bool) -> None:
@@ -105,7 +105,7 @@ class Program:
             self.counters = c = ray.get(learning.prepare.remote(resume))
         except ray.exceptions.RayTaskError as error:
             raise as_user_error(LEARNER, error, self._run) from None
-        self._best_return = c.best_return
+        self._stall = StallWatch(config.cluster.stall_s, self._run, c.frames)
         ladder = epsilon_ladder(
             sizes.actors * config.actors.envs_per_actor, config.actors.epsilon_base, config.actors.epsilon_alpha
         )
@@ -163,7 +163,7 @@ class Program:
     def _start_evaluator(self) -> Any:
         evaluator = remote(num_cpus=0, **self._beside_learner)(EvaluatorNode)
         handle = evaluator.options(name=f"evaluator{self._suffix}")
-        return handle.remote(self._config, self._spec, self._run, self._best_return)
+        return handle.remote(self._config, self._spec, self._run)
 
     @property
     def _suffix(self) -> str:
@@ -226,8 +226,9 @@ class Program:
     def _tell(self) -> None:
         """Pass on what actors and evaluator say, asked for at most once a second."""
         with self._as_user_error():
-            for text in self._said.poll() or ():
-                self._on_event(text)
+            said = self._said.poll() or ()
+        for text in said:
+            self._on_event(text)
         if not self._said.busy and time.monotonic() - self._asked_at >= SAID_EVERY_S:
             self._asked_at = time.monotonic()
             self._said.start(self._nodes.metrics.said.remote())
@@ -239,7 +240,7 @@ class Program:
         row: dict[str, float]
         (row, silent_s), *stats = self._get({"metrics": nodes.metrics.row.remote(), **shards})
         if self._fleet.running:
-            self._stall.check(row, stats, silent_s)
+            self._stall.check(row, stats, {name: math.inf for name in self._fleet.names} | silent_s)
         capacity = sum(s.capacity for s in stats)
         inserted, sampled = sum(s.inserted for s in stats), sum(s.sampled for s in stats)
         row |= {
@@ -282,9 +283,6 @@ class Program:
             return None
         except ray.exceptions.RayError as error:
             raise as_user_error("the evaluator", error, self._run) from None
-        if result is not None and result.whole:
-            best = self._best_return
-            self._best_return = result.mean_return if best is None else max(best, result.mean_return)
         return result
 
     @property
@@ -327,7 +325,8 @@ class Program:
         try:
             yield
         except ray.exceptions.RayError as error:
-            self._supervisor.check(timeout_s=5.0)
+            if not isinstance(root_cause(error), UserError):  # which says it all: no other node's end is its reason
+                self._supervisor.check(timeout_s=5.0)
             if isinstance(root_cause(error), ray.exceptions.RayActorError):
                 raise self._supervisor.lost("a node", error) from None
             raise as_user_error("a node", error, self._run) from None

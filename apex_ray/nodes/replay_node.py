@@ -24,6 +24,7 @@ from apex_ray.types import AnyArray, Chunk, PriorityUpdate
 
 FRESH_BYTES = 32 * 2**20  # of what is new to the mirror in one answer, about
 SAVED_WITH_NO_CHECKPOINT = -1
+INSERT, SAMPLE = "an insert", "a sample"  # what waits for the limit
 
 
 def concurrency_groups(shards: int) -> dict[str, int]:
@@ -63,7 +64,7 @@ class ReplayNode:
     @ray.method(concurrency_group="insert")
     def add(self, chunk: Chunk) -> int:
         """Store a chunk once the limit allows it; returns the transitions stored."""
-        with self._noted("an insert"):
+        with self._noted(INSERT):
             self._limit.insert(chunk.num_transitions)
         with self._lock:
             return self._memory.add(chunk)
@@ -80,7 +81,7 @@ class ReplayNode:
             assert self._batches is not None, "attach() comes first"
             slot, row = place
             out = {name: array[slot, row : row + count] for name, array in self._batches.items()}
-        with self._noted("a sample"):
+        with self._noted(SAMPLE):
             while not self._limit.may_sample(total):
                 pass
         with self._lock:
@@ -97,7 +98,7 @@ class ReplayNode:
         calls: each holds what is new since the one before.
         """
         memory = self._memory
-        with self._noted("a sample"):
+        with self._noted(SAMPLE):
             while not (allowed := self._limit.may_sample(total)) and memory.unsent < self._fresh_limit:
                 pass
         with self._lock:

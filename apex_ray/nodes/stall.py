@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from apex_ray.nodes.replay_node import ReplayStats
+from apex_ray.nodes.replay_node import INSERT, SAMPLE, ReplayStats
 from trainkit.errors import UserError
 
 LONGEST_LOOK_S = 30.0  # between two looks: what is more was the driver's own absence (Ctrl-Z), and counts for nothing
@@ -14,10 +15,14 @@ LEARNER = "the learner"
 
 
 class StallWatch:
-    """Looks at a run's counts now and then. None of them moving for `limit_s`, or a silent learner, is a stall."""
+    """Looks at a run's counts now and then. None of them moving for `limit_s`, or a silent learner, is a stall.
 
-    def __init__(self, limit_s: float, run: Path) -> None:
-        self._limit_s, self._run = limit_s, run
+    A slow start is none: environments may take long to be made and to begin, and envs/watchdog.py names who does. It is
+    over when there are more `frames` than the run began with, or an insert waits.
+    """
+
+    def __init__(self, limit_s: float, run: Path, frames: int = 0) -> None:
+        self._limit_s, self._run, self._frames = limit_s, run, frames
         self._counts: tuple[float, ...] = ()
         self._looked_at: float | None = None
         self._idle_s = 0.0
@@ -28,14 +33,15 @@ class StallWatch:
         Args:
             row: of metrics.
             shards: what each replay shard says of itself.
-            silent_s: by part, the seconds since its last report.
+            silent_s: by part, the seconds since its last report; inf where none has come.
 
         """
         now = time.monotonic()
         counts = (row["frames"], row["updates"], *(n for s in shards for n in (s.inserted, s.sampled)))
         passed = 0.0 if self._looked_at is None else min(now - self._looked_at, LONGEST_LOOK_S)
         self._looked_at = now
-        self._idle_s = self._idle_s + passed if counts == self._counts else 0.0
+        starting = row["frames"] == self._frames and not any(INSERT in s.waits_s for s in shards)
+        self._idle_s = self._idle_s + passed if counts == self._counts and not starting else 0.0
         self._counts = counts
         if self._idle_s > self._limit_s:
             raise self._error(f"nothing has moved for {self._idle_s:.0f} s", shards, silent_s)
@@ -45,11 +51,16 @@ class StallWatch:
     def _error(self, what: str, shards: Sequence[ReplayStats], silent_s: Mapping[str, float]) -> UserError:
         waits = [
             f"at replay-{i} {who} has waited {waited_s:.0f} s for the samples-per-insert limit"
+            f"{' or replay.min_transitions' if who == SAMPLE else ''}"
             for i, shard in enumerate(shards)
             for who, waited_s in shard.waits_s.items()
             if waited_s > 1.0
         ]
-        silent = [f"{who} has not reported for {s:.0f} s" for who, s in silent_s.items() if s > self._limit_s / 2]
+        silent = [
+            f"{who} has not reported {'yet' if math.isinf(s) else f'for {s:.0f} s'}"
+            for who, s in silent_s.items()
+            if s > self._limit_s / 2
+        ]
         inserted, sampled = sum(s.inserted for s in shards), sum(s.sampled for s in shards)
         state = f"{inserted:,} transitions inserted and {sampled:,} sampled"
         return UserError(

@@ -22,8 +22,9 @@ INDENT = " " * 9  # of what goes on below a line that begins with a time
 class Table:
     """Draws what `render(columns)` returns, all of whose lines are that wide; `print_above` prints a line that stays.
 
-    Drawn by who calls `draw`, and on SIGWINCH in the main thread: there is no thread that could draw over an error
-    message. A terminal that gets narrower breaks the lines that it shows; they are taken away as they are by then.
+    Drawn by who calls `draw`, one thread at a time, and on SIGWINCH in the main thread: no thread of its own could draw
+    over an error message. A terminal that gets narrower breaks the lines that it shows; they are taken away as they are
+    by then.
     """
 
     def __init__(self, stream: TextIO, render: Callable[[int], RenderableType]) -> None:
@@ -32,6 +33,7 @@ class Table:
         self._live = Live(console=self._console, auto_refresh=False, get_renderable=lambda: render(self._columns))
         self._drawn_columns = self._drawn_rows = 0
         self._drawing = self._resized = False
+        self._lock = threading.RLock()  # a signal's handler may come while its own thread draws
         self._before: Any = None
 
     @property
@@ -46,17 +48,20 @@ class Table:
 
     def stop(self) -> None:
         """Draw once more, and give the terminal back."""
-        self._draw(self._live.stop)
+        with self._lock:
+            self._draw(self._live.stop)
         if self._before is not None:
             signal.signal(signal.SIGWINCH, self._before)
 
     def draw(self) -> None:
-        self._draw(self._live.refresh)
+        with self._lock:
+            self._draw(self._live.refresh)
 
     def print_above(self, text: str) -> None:
         """Long lines go on at a word; what has no space, such as a path, is whole for who copies it."""
         lines = [part for line in text.splitlines() for part in _wrapped(line, self._console.width)]
-        self._draw(lambda: self._console.print(Text("\n".join(lines)), soft_wrap=True))
+        with self._lock:
+            self._draw(lambda: self._console.print(Text("\n".join(lines)), soft_wrap=True))
 
     def _on_resize(self, number: int, frame: object) -> None:
         if self._drawing:  # the handler runs between two steps of a drawing

@@ -182,13 +182,13 @@ class RetroEnvs:
             raise self._lost(e) from None
 
     def _answer(self, e: int) -> Any:
-        self._watched.doing = (e, "the emulator")
+        self._watched.begin(e, "the emulator")
         try:
             answer = self._processes[e].link.answer()
         except (EOFError, OSError):
             raise self._lost(e) from None
         finally:
-            self._watched.doing = None
+            self._watched.end()
         if isinstance(answer, RuntimeError):
             raise answer
         return answer

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from apex_ray.agent.contract import Agent
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.action_log import ActionLog
@@ -75,11 +73,13 @@ class SerialProcess:
         actors = [a.state_arrays() | {"log": log.actions} for a, log in zip(self.actors, self._logs, strict=True)]
         return ProcessState(self._weights, self._variables.steps, self._source.asked, actors)
 
-    def load(self, state: ProcessState) -> None:
-        """Go on from `state`, with the generation of then.
+    def load(self, state: ProcessState, played: Callable[[int], None] = lambda steps: None) -> None:
+        """Go on from `state`, with the generation of then; `played` as ActionLog.play_again says.
 
         Raises KeyError or ValueError where the configuration is another or the environments don't repeat themselves.
         """
+        if len(state.actors) != len(self.actors):
+            raise ValueError(f"actors.groups was {len(state.actors)} and is {len(self.actors)}")
         if state.weights.version >= 0:
             self._load_weights(state.weights)
         self._variables.version, self._variables.steps = state.weights.version, state.steps
@@ -87,7 +87,7 @@ class SerialProcess:
         for actor, log, saved in zip(self.actors, self._logs, state.actors, strict=True):
             if saved["log"].shape[1] != log.num_envs:
                 raise ValueError("the number of environments differs")
-            actor.load_state_arrays(saved, log.play_again(saved["log"].astype(np.int64)))
+            actor.load_state_arrays(saved, log.play_again(saved["log"], played))
 
     def close(self) -> None:
         for actor in self.actors:

@@ -74,7 +74,7 @@ class SerialProgram:
         reporter = reporter_named(spec.reporter)
         self._tally = Tally(ladder, spec.frame_skip, c.time_s, c.frames, c.updates, c.episodes, reporter)
         self._means = UpdateMeans()
-        self._keeper = BestKeeper(config, spec, self._run, c.best_return)
+        self._keeper = BestKeeper(config, spec, self._run)
 
     def _build_processes(self) -> list[SerialProcess]:
         count = self._sizes.actors
@@ -88,12 +88,24 @@ class SerialProgram:
 
     def _go_on(self, state: serial_state.State) -> bool:
         """Bring everything back to where it was; False, said, where the environments can't be."""
-        self._limiter.start_from(*state.load_memory(self._memory))
+        counts = state.load_memory(self._memory)
+        if state.samples_per_insert == self._config.replay.samples_per_insert:
+            # As they were: all actors insert before the learner's turn, which may be beyond the bounds.
+            self._limiter.inserted, self._limiter.sampled = counts
+        else:
+            self._limiter.start_from(*counts)
         self._generation, self._published = state.generation, state.published
         self._processes = self._build_processes()
         try:
+            if len(state.processes) != len(self._processes):
+                raise ValueError(f"actors.count was {len(state.processes)} and is {len(self._processes)}")
+            again = _PlayedAgain(
+                sum(actor["log"].size for saved in state.processes for actor in saved.actors),
+                self._config.report.line_every_s,
+                self._on_event,
+            )
             for process, saved in zip(self._processes, state.processes, strict=True):
-                process.load(saved)
+                process.load(saved, again)
         except (KeyError, ValueError) as error:
             self._on_event(f"new episodes begin, so this is not bit for bit the run without a stop: {error}")
             for process in self._processes:
@@ -199,12 +211,28 @@ class SerialProgram:
     def save(self, counters: Counters) -> tuple[Path, int]:
         mine = replace(counters, updates=self._learner.updates)
         keep = self._config.checkpoint.keep
-        self._saved_update = mine.updates
-        return save_checkpoint(self._run, mine, *self._learner.state(), keep), mine.updates
+        path = save_checkpoint(self._run, mine, *self._learner.state(), keep)
+        self._saved_update = mine.updates  # only then: what belongs to it may be saved
+        return path, mine.updates
 
     def save_replay(self) -> None:
         """After `stop_actors`: write all that going on bit for bit needs, as belonging to the last checkpoint."""
-        counts = self._limiter.inserted, self._limiter.sampled
+        counts, ratio = (self._limiter.inserted, self._limiter.sampled), self._config.replay.samples_per_insert
         serial_state.save(
-            self._run, self._saved_update, self._generation, self._memory, counts, self._stopped, self._published
+            self._run, self._saved_update, self._generation, self._memory, counts, ratio, self._stopped, self._published
         )
+
+
+class _PlayedAgain:
+    """Says how many agent steps are played again, and every so often how far that is."""
+
+    def __init__(self, steps: int, every_s: float, say: Callable[[str], None]) -> None:
+        self._steps, self._every_s, self._say = steps, every_s, say
+        self._done, self._said_at = 0, time.monotonic()
+        say(f"to be where the run stopped, its {steps:,} steps are played again")
+
+    def __call__(self, steps: int) -> None:
+        self._done += steps
+        if time.monotonic() - self._said_at >= self._every_s:
+            self._said_at = time.monotonic()
+            self._say(f"{self._done:,} of {self._steps:,} steps played again")

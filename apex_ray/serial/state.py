@@ -33,6 +33,7 @@ class State:
     processes: list[ProcessState]
     memory: dict[str, AnyArray]
     counts: tuple[int, int]
+    samples_per_insert: float | None  # that they were counted under; None: not known
 
     def load_memory(self, memory: PrioritizedReplay) -> tuple[int, int]:
         """Fill replay; returns the transitions inserted and sampled. UserError where it does not fit."""
@@ -49,6 +50,7 @@ def save(
     generation: int,
     memory: PrioritizedReplay,
     counts: tuple[int, int],
+    samples_per_insert: float | None,
     processes: Sequence[ProcessState],
     published: Weights,
 ) -> None:
@@ -63,6 +65,7 @@ def save(
         "update": update,
         "generation": generation,
         "counts": counts,
+        "samples_per_insert": samples_per_insert,
         "published": published.version,
         "processes": [[s.weights.version, s.steps, s.asked, len(s.actors)] for s in processes],
     }
@@ -105,7 +108,8 @@ def load(run: Path, update: int, tell: Callable[[str], None]) -> State | None:
     ]
     inserted, sampled = facts["counts"]
     memory = _under("memory", arrays)
-    return State(path, facts["generation"], version(facts["published"]), processes, memory, (inserted, sampled))
+    ratio = facts.get("samples_per_insert")
+    return State(path, facts["generation"], version(facts["published"]), processes, memory, (inserted, sampled), ratio)
 
 
 def _within(prefix: str, arrays: dict[str, AnyArray]) -> dict[str, AnyArray]:

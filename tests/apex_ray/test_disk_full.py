@@ -59,6 +59,15 @@ def test_a_run_goes_on_without_checkpoints_and_ends_with_one_message(tmp_path, c
     assert load_checkpoint(run).counters.updates >= 150
 
 
+def test_a_replay_does_not_belong_to_a_checkpoint_that_was_not_written(tmp_path):
+    program, _, _ = run_serial(cartpole(**BIG), 60, tmp_path)
+    with room_bytes(60_000), pytest.raises(NotWrittenError):
+        program.save(Counters())
+    assert program._saved_update == 0 < program._learner.updates
+    program.save(Counters())
+    assert program._saved_update == program._learner.updates
+
+
 def test_rows_of_metrics_are_whole_or_not_there(tmp_path):
     row = {"time_s": 1.0, "frames": 10}
     result = EvaluationResult(1, 1, 10, [1.0], [1])
@@ -81,7 +90,7 @@ def test_rows_of_metrics_are_whole_or_not_there(tmp_path):
 def test_an_evaluation_whose_weights_find_no_room_counts_all_the_same(tmp_path):
     config = cartpole(**BIG)
     program, _, _ = run_serial(config, 1, tmp_path)
-    keeper = BestKeeper(config, program._spec, tmp_path, None)
+    keeper = BestKeeper(config, program._spec, tmp_path)
     weights = Weights(7, program._learner.weights().params)
     with room_bytes(60_000):
         result = keeper.evaluate(weights, Counters(), print)

@@ -3,6 +3,7 @@
 import _thread
 import csv
 import signal
+from dataclasses import replace
 
 import av
 import numpy as np
@@ -10,16 +11,17 @@ import pytest
 
 from apex_ray.agent.build import build_agent
 from apex_ray.cli import main
-from apex_ray.config.load import load
+from apex_ray.config.load import load, load_run_config
 from apex_ray.envs.make import probe
 from apex_ray.envs.seeds import AFTERWARDS, EVALUATION
 from apex_ray.evaluation import BestKeeper, Evaluator, Progress, evaluate_run, evaluation_env, load_policy
-from apex_ray.learner.checkpoint import Counters, save_best, save_checkpoint
+from apex_ray.learner.checkpoint import Counters, kept_best, load_policy_weights, save_best, save_checkpoint
 from apex_ray.learner.learner import Learner
 from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
 from apex_ray.training import train
 from tests.apex_ray.runs import cartpole
+from tests.fakes import FAKES, CountingEnvs, Episode
 from trainkit.config import to_yaml
 from trainkit.errors import UserError
 from trainkit.runs import create_run
@@ -58,17 +60,28 @@ def test_progress_is_said_every_so_often_and_not_more(monkeypatch):
 def test_an_evaluation_without_end_is_cut_says_so_and_is_no_best(tmp_path):
     config = cartpole(env=ENDLESS, evaluation={"max_s": 0.2})
     run, learner = saved(tmp_path, config)
-    keeper = BestKeeper(config, probe(config.env), run, best=-1e9)
+    keeper = BestKeeper(config, probe(config.env), run)
     result = keeper.evaluate(learner.weights(), Counters(), no_words)
     assert not result.whole and len(set(result.lengths_steps)) == 1 and result.cut_steps == result.lengths_steps[0]
     assert "evaluation.max_s = 0.2 s" in result.note and "no best" in result.note
-    assert keeper._best == -1e9
+    assert keeper._best is None
+
+
+def test_a_best_that_is_kept_is_replaced_only_by_a_better_one(tmp_path):
+    """By who evaluates first in a process: a resumed run, or an evaluator that was started again."""
+    config = cartpole()
+    run, learner = saved(tmp_path, config)
+    weights = replace(learner.weights(), version=20)
+    for kept, expected in ((501.0, 10), (0.0, 20)):
+        save_best(run, Counters(updates=10, best_return=kept), learner.state()[0])
+        BestKeeper(config, probe(config.env), run).evaluate(weights, Counters(), no_words)
+        assert load_policy_weights(run, "best")[1].updates == expected
 
 
 def test_ctrl_c_ends_an_evaluation_that_would_not_end(tmp_path):
     config = cartpole(env=ENDLESS, evaluation={"max_s": None})
     run, learner = saved(tmp_path, config)
-    keeper, asked = BestKeeper(config, probe(config.env), run, None), []
+    keeper, asked = BestKeeper(config, probe(config.env), run), []
 
     def interrupted():
         asked.append(True)
@@ -84,6 +97,66 @@ def test_a_film_of_an_episode_that_was_cut_ends_there(tmp_path):
     result = evaluate_run(run, config, "best", 1, tmp_path / "x.mp4")
     with av.open(str(tmp_path / "x.mp4")) as film:
         assert sum(1 for _ in film.decode(video=0)) == result.cut_steps + 1, "from the first observation on"
+
+
+@pytest.mark.parametrize("size", [9, None])
+def test_a_film_that_fails_does_not_end_training(tmp_path, monkeypatch, size):
+    """Pictures that change their size, or whatever drawing raises: the best is kept, and the next one filmed."""
+    config = cartpole(env={**ENDLESS, "kwargs": {"length": 5}}, evaluation={"video": True})
+    run, learner = saved(tmp_path, config)
+    keeper, said, draw = BestKeeper(config, probe(config.env), run), [], FAKES["apex-tests/Counting-v0"][0].render
+
+    def draws(self):
+        return draw(self) if self.mark.step < 3 else np.zeros((size, size, 3), np.uint8)
+
+    monkeypatch.setattr(FAKES["apex-tests/Counting-v0"][0], "render", draws)
+    result = keeper.evaluate(learner.weights(), Counters(), said.append)
+    assert result.video is None and kept_best(run) == result.mean_return
+    reason = "ValueError: frame 3 is uint8 [9, 9, 3], not uint8 [8, 8, 3]" if size else "TypeError: "
+    assert len(said) == 1 and said[0].startswith(f"no video of the best episode: {reason}")
+    assert not list((run / "videos").iterdir())
+    monkeypatch.setattr(FAKES["apex-tests/Counting-v0"][0], "render", draw)
+    keeper._best = -1e9
+    assert keeper.evaluate(learner.weights(), Counters(), said.append).video == str(run / "videos/best.mp4")
+
+
+def test_observations_outside_their_space_are_told_once_also_after_the_probes_steps(tmp_path, monkeypatch):
+    """By the evaluations alone: every actor would say the same."""
+
+    def late(self):
+        return np.full(4, -1.0 if self.mark.step >= 6 else 0.0, np.float32)
+
+    monkeypatch.setattr(FAKES["apex-tests/Counting-v0"][0], "observation", late)
+    config = cartpole(env={**ENDLESS, "kwargs": {"length": 10}})
+    run, learner = saved(tmp_path, config)
+    spec = probe(config.env)
+    told = "env.id = 'apex-tests/Counting-v0' gives observations from -1 to -1, outside its space Box"
+    for notes, expected in (((), 1), (("no pictures",), 1), ((f"{told} of the probe's",), 0)):
+        keeper, said = BestKeeper(config, replace(spec, notes=notes), run), []
+        for _ in range(2):
+            keeper.evaluate(learner.weights(), Counters(), said.append)
+        assert spec.notes == () and len(said) == expected and all(line.startswith(told) for line in said)
+
+
+def test_an_emulator_records_no_more_after_a_film_that_failed(tmp_path, monkeypatch):
+    asked = []
+
+    class Emulators(CountingEnvs):
+        def record(self, index, folder):
+            asked.append((index, folder is not None))
+
+        def render(self, index):
+            raise RuntimeError("no screen")
+
+    envs = Emulators([[Episode(3)]])
+    config = cartpole(env={"id": "apex-tests/Counting-v0"})
+    monkeypatch.setattr("apex_ray.evaluation.make_envs", lambda *args, **kwargs: envs)
+    evaluator = Evaluator(config, envs.spec, 1, record=True)
+    learner = Learner(envs.spec, config)
+    evaluator.evaluate(learner.weights(), 0, Progress(no_words, 60.0))
+    with pytest.raises(RuntimeError, match="no screen"):
+        evaluator.film_best(tmp_path / "film.mp4", Progress(no_words, 60.0))
+    assert asked == [(0, True), (0, False)]
 
 
 def test_a_serial_run_whose_final_evaluation_has_no_end_ends(tmp_path, capsys):
@@ -130,6 +203,8 @@ def test_an_environment_without_pictures_trains_without_a_video(tmp_path, capsys
     )
     assert said.index("draws no pictures") < said.index("stopping") and outcome.best_return is not None
     assert not (outcome.run / "videos").exists()
+    given = train(config.model_copy(update={"runs_dir": str(tmp_path / "more")}))
+    assert load_run_config(given.run).config.evaluation.video, "the settings of the run are those that were given"
     assert main(["record", str(outcome.run)]) == 2
     assert "draws no pictures" in capsys.readouterr().err
 
@@ -144,7 +219,7 @@ def test_seeds_of_evaluations_are_apart_from_trainings_and_from_those_afterwards
     """Serial and Ray build the same parts; `evaluate` judges by other starts than those that chose the best."""
     config = cartpole()
     run, learner = saved(tmp_path, config)
-    keeper = BestKeeper(config, probe(config.env), run, None)
+    keeper = BestKeeper(config, probe(config.env), run)
     keeper.evaluate(learner.weights(), Counters(), no_words)
     assert keeper._evaluator._seed in EVALUATION
     seeds = []
@@ -170,11 +245,14 @@ def test_a_policy_takes_one_observation_or_many(tmp_path):
     many = np.random.default_rng(0).normal(size=(6, 1, 4)).astype(np.float32)
     actions = policy(many)
     assert actions.shape == (6,)
-    for observation, action in zip(many, actions, strict=True):
+    for observation, action in zip(many[:, 0], actions, strict=True):
         assert policy(observation) == action and policy(observation).shape == ()
-        assert policy(observation[0]) == action, "as the environment itself gives it: the stack is 1"
         assert policy(observation.astype(np.float64)) == action
-    np.testing.assert_array_equal(policy(many[:, 0]), actions)
+    # the stack is 1: its axis may be left out, by any number of environments
+    for count in (1, 2, 6):
+        for given in (many[:count], many[:count, 0]):
+            np.testing.assert_array_equal(policy(given), actions[:count])
+            assert policy(given).shape == (count,)
 
 
 @pytest.mark.parametrize(

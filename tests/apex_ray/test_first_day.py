@@ -8,6 +8,7 @@ import pytest
 
 from apex_ray.cli import main
 from apex_ray.config.load import load
+from apex_ray.retro.cartridge.rom import NAME
 from trainkit.config import to_yaml
 from trainkit.runs import create_run
 
@@ -46,6 +47,20 @@ def test_what_a_short_run_says_leaves_and_offers(tmp_path, monkeypatch, capfd):
     longer = f"stop.after_s={rows[-1]['time_s'] + 2}"
     assert main(["train", "--resume", "latest", longer, "evaluation.final=false"]) == 0
     assert len(json.loads((run / "run.json").read_text())["starts"]) == 2
+
+
+def test_a_run_whose_settings_do_not_load_is_drawn_all_the_same(tmp_path, monkeypatch):
+    """Of another version: what it wrote is there."""
+    run = create_run(tmp_path, "pong", to_yaml(load("pong").config) + "replay_of_old: {size: 3}\n")
+    drawn = []
+    for name in ("learning_curve", "memory_plot"):
+        monkeypatch.setattr(f"apex_ray.report.drawn.{name}", lambda *args: drawn.append(args))
+    assert main(["plot", str(run)]) == 0
+    assert drawn == [(run, ""), (run / "memory.csv", run / "memory.png")]
+    settings = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(settings.replace("demo: false", "demo: true"))
+    assert main(["plot", str(run)]) == 0
+    assert drawn[2] == (run, NAME), "whose scores these are is said"
 
 
 def test_plot_of_a_run_that_wrote_nothing_yet_says_so(tmp_path, monkeypatch, capsys):

@@ -10,10 +10,12 @@ from apex_ray.agent.build import build_agent
 from apex_ray.cli import main
 from apex_ray.config.load import load_run_config
 from apex_ray.config.resume import FIXED, FREE, STORED, changes, refuse
+from apex_ray.config.schema import StopConfig
 from apex_ray.envs.make import probe
-from apex_ray.learner.checkpoint import Counters, load_checkpoint, save_checkpoint
+from apex_ray.learner.checkpoint import Counters, load_checkpoint, load_policy_weights, save_best, save_checkpoint
 from apex_ray.learner.learner import Learner
 from apex_ray.parts import build_actors
+from apex_ray.resume import _limits_met
 from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
 from apex_ray.training import train
@@ -153,6 +155,13 @@ def test_a_limit_that_the_run_has_reached_is_refused(run, capsys, word, parts):
     assert files(run) == before
 
 
+def test_a_limit_is_told_to_its_last_digit():
+    stop, counters = StopConfig(after_s=1_234_567.5, after_updates=1_234_567), Counters(time_s=2e6, updates=1_234_567)
+    seconds, updates = _limits_met(stop, counters)
+    assert seconds.startswith("stop.after_s = 1,234,567.5 (2,000,000 seconds")
+    assert updates.startswith("stop.after_updates = 1,234,567 (1,234,567 updates)")
+
+
 def everything_finite(run):
     found = list((run / "checkpoints").rglob("*.safetensors")) if (run / "checkpoints").exists() else []
     return all(np.isfinite(array).all() for file in found for array in load_file(file).values())
@@ -190,6 +199,15 @@ def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_used(run, capsys
     assert "checkpoint update-000000055 can't be used, kept as damaged-update-000000055: optimizer.safetensors" in out
     assert "going on from update-000000050" in out
     assert load_checkpoint(run).counters.updates >= 60 and (run / "checkpoints/damaged-update-000000055").is_dir()
+
+
+def test_a_resumed_run_does_not_replace_a_better_best(run, capsys):
+    """The final evaluation's, which is later than the last checkpoint."""
+    config = with_(load_run_config(run).config, evaluation={"final": True})
+    save_best(run, Counters(updates=50, best_return=501.0), Learner(probe(config.env), config).state()[0])
+    outcome = train(config, run, resume=True)
+    assert outcome.last_return < 501.0 == outcome.best_return
+    assert load_policy_weights(run, "best")[1].updates == 50
 
 
 def test_no_two_processes_of_a_run_have_the_same_seed():

@@ -130,7 +130,9 @@ PONG = {
 
 
 @pytest.mark.parametrize(
-    ("sections", "stop", "end"), [({}, 41, 90), ({"td": {"n_step": 3}} | PONG, 5, 12)], ids=["cartpole", "pong"]
+    ("sections", "stop", "end"),
+    [({}, 41, 90), ({"actors": {"count": 6}}, 5, 90), ({"td": {"n_step": 3}} | PONG, 5, 12)],
+    ids=["cartpole", "many actors insert at once, beyond the limit's bounds", "pong"],
 )
 def test_a_resumed_run_is_bit_for_bit_the_one_without_a_stop(tmp_path, sections, stop, end):
     whole = trained(limited(updates=end, **sections), tmp_path / "whole")
@@ -139,6 +141,39 @@ def test_a_resumed_run_is_bit_for_bit_the_one_without_a_stop(tmp_path, sections,
     run = part.path.parents[1]
     trained(limited(updates=stop + 2, **sections), run, resume=True)
     assert_same(whole, trained(limited(updates=end, **sections), run, resume=True))
+
+
+def gone_on(config, run):
+    """A program that goes on from `run`, and what it said before the first step."""
+    spec, said = probe(config.env), []
+    program = SerialProgram(config, spec, resolve_sizes(config, spec), run, said.append)
+    program.start(resume=True)
+    return program, said
+
+
+def test_what_is_played_again_is_said_while_it_lasts(tmp_path):
+    run = trained(limited(updates=40), tmp_path).path.parents[1]
+    program, said = gone_on(limited(report={"line_every_s": 1e-9}), run)
+    steps = sum(actor.steps for actor in program._actors)
+    assert said[0] == f"to be where the run stopped, its {steps:,} steps are played again"
+    assert said[1] == f"3 of {steps:,} steps played again" and said[-1] == f"{steps:,} of {steps:,} steps played again"
+    assert len(gone_on(limited(), run)[1]) == 1, "a line now and then"
+
+
+@pytest.mark.parametrize(
+    ("actors", "told"),
+    [
+        ({"count": 3}, "actors.count was 2 and is 3"),
+        ({"groups": 3}, "actors.groups was 1 and is 3"),
+        ({"envs_per_actor": 4}, "the number of environments differs"),
+    ],
+)
+def test_other_actors_than_those_that_stopped_begin_new_episodes(tmp_path, actors, told):
+    run = trained(limited(updates=40), tmp_path).path.parents[1]
+    program, said = gone_on(limited(actors=actors), run)
+    assert said[-1] == f"new episodes begin, so this is not bit for bit the run without a stop: {told}"
+    assert not any("steps played again" in line for line in said) and not sum(a.steps for a in program._actors)
+    steps(program, 5)
 
 
 def test_a_resumed_run_whose_replay_was_not_saved_says_so(tmp_path, capsys):

@@ -153,6 +153,28 @@ def test_a_film_of_another_game_would_be_found_out():
     assert np.mean(apart) > 0.5
 
 
+def test_every_call_is_one_of_its_own_for_the_watchdog():
+    """Told by identity: a constant would be one call that never ends. After an exception there is none."""
+    envs = make("Pong", num_envs=1)
+    whole, seen = envs._ale, []
+
+    class Games:
+        def __getattr__(self, name):
+            seen.append(envs._watched.doing)
+            return getattr(whole, name)
+
+    envs._ale = Games()
+    for _ in steps(envs, 2):
+        assert envs._watched.doing is None
+    calls = [call for call in seen if call is not None]
+    assert calls == [(None, "reset()"), (None, "step()"), (None, "step()")] and calls[1] is not calls[2]
+    del envs._ale
+    for call in (lambda: envs.reset(0), envs.recv):
+        with pytest.raises(AttributeError):
+            call()
+        assert envs._watched.doing is None
+
+
 def test_settings_reach_the_spec():
     spec = make("Breakout", image_size=64, frame_stack=2, full_action_space=True).spec
     assert (spec.frame_shape, spec.stack, spec.num_actions, spec.frame_skip) == ((64, 64), 2, 18, 4)
@@ -173,6 +195,13 @@ def test_threads_are_as_many_as_asked():
     first.close()
     second.close()
     assert process.num_threads() == before - one - two, "close() must end them"
+
+
+def test_closing_twice_is_closing():
+    envs = make("Pong")
+    envs.film(0)
+    envs.close()
+    envs.close()
 
 
 def test_observations_may_be_kept():

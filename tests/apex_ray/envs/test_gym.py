@@ -6,7 +6,8 @@ import pytest
 
 from apex_ray.config.schema import EnvConfig
 from apex_ray.envs.gym import GymEnvs
-from tests.fakes import decode, reward_of
+from apex_ray.envs.make import probe
+from tests.fakes import FAKES, decode, reward_of
 from trainkit.errors import UserError
 
 
@@ -163,6 +164,21 @@ def test_pictures_that_were_not_asked_for():
     envs.reset(0)
     with pytest.raises(UserError, match="draws no pictures"):
         envs.render(0)
+
+
+@pytest.mark.parametrize(
+    ("picture", "told"),
+    [
+        (np.zeros((8, 8), np.uint8), "uint8 [8, 8], 0 to 0"),
+        (np.zeros((8, 8, 4), np.uint8), "uint8 [8, 8, 4]"),
+        (np.full((8, 8, 3), 0.5), "float64 [8, 8, 3], 0.5 to 0.5"),
+    ],
+)
+def test_pictures_that_are_no_rgb_are_found_before_training(monkeypatch, picture, told):
+    monkeypatch.setattr(FAKES["apex-tests/Counting-v0"][0], "render", lambda self: picture)
+    spec = probe(EnvConfig(id="apex-tests/Counting-v0", frame_stack=1), pictures=True)
+    assert not spec.draws and f"draws pictures of {told}" in spec.notes[0]
+    assert "expected uint8 [H, W, 3]" in spec.notes[0] and "no video" in spec.notes[0]
 
 
 def test_close_closes_each(monkeypatch):

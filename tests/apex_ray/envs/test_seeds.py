@@ -1,12 +1,13 @@
 """Training, evaluations while training and evaluations afterwards never play from the same seed."""
 
 import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from apex_ray.actor.actor import Actor
 from apex_ray.envs.seeds import AFTERWARDS, EVALUATION, TRAINING, first_seed
+from apex_ray.experience.actor import Actor
 from tests.fakes import CountingEnvs, Episode
 
 PURPOSES = (TRAINING, EVALUATION, AFTERWARDS)
@@ -28,7 +29,8 @@ def test_all_seeds_of_a_vector_lie_in_its_range(purpose):
 
 
 def test_an_actor_takes_its_seeds_from_training():
+    agent = SimpleNamespace(initial_state=lambda num_envs: {})
     for index in range(200):
         envs = CountingEnvs([[Episode(3)]] * 4)
-        Actor(index, envs, None, None, np.zeros(4, np.float32), None, seed=(2**40, 3))
+        Actor(index, agent, envs, None, None, np.zeros(4, np.float32), None, seed=(2**40, 3))
         assert envs.seeds[0] in TRAINING and envs.seeds[0] + 3 in TRAINING

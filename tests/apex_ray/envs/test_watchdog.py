@@ -1,6 +1,8 @@
 """An environment that hangs is named while it hangs, by its own process; nothing is paid for it while it does not."""
 
 import threading
+import time
+import weakref
 
 import gymnasium
 import numpy as np
@@ -86,6 +88,31 @@ def test_the_environment_that_hangs_is_named_until_it_goes_on(where, said):
     thread.join()
     envs.reset(99)
     assert any(f"environment 2 of apex-tests/Hangs-v0 returned from {where}" in line for line in said(3))
+
+
+def test_after_an_exception_nothing_is_waited_for():
+    envs = make_envs(EnvConfig(id="apex-tests/Raises-v0", frame_stack=1, kwargs={"at": 1}), 1)
+    envs.reset(0)
+    envs.send(np.zeros(1, np.int64))
+    with pytest.raises(RuntimeError, match="boom"):
+        envs.recv()
+    assert envs._watched.doing is None
+    envs = make_envs(EnvConfig(id="apex-tests/RaisesOnReset-v0", frame_stack=1), 1)
+    with pytest.raises(RuntimeError, match="boom"):
+        envs.reset(0)
+    assert envs._watched.doing is None
+
+
+def test_environments_that_are_gone_are_watched_no_more(monkeypatch):
+    monkeypatch.setattr(watchdog, "_watching", watchdog._Watching())
+    watched = [watchdog.Watched("gone", 0.04) for _ in range(3)]
+    refs = [weakref.ref(w) for w in watched]
+    time.sleep(0.1)  # it looks at them meanwhile
+    del watched
+    until = time.monotonic() + 30
+    while any(ref() is not None for ref in refs) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert [ref() for ref in refs] == [None] * 3
 
 
 def test_the_probe_too(said):

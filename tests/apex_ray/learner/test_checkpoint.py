@@ -11,6 +11,7 @@ from apex_ray.agent.build import build_agent
 from apex_ray.learner import resumes
 from apex_ray.learner.checkpoint import (
     Counters,
+    kept_best,
     load_checkpoint,
     load_policy_weights,
     save_best,
@@ -120,6 +121,29 @@ def test_the_best_is_never_replaced_by_what_is_not_finite(tmp_path):
     with pytest.raises(NotWrittenError, match="not finite"):
         save_best(tmp_path, Counters(updates=2), {**weights, "head.value.0.bias": np.full(6, np.nan)})
     assert load_policy_weights(tmp_path, "best")[1].updates == 1
+
+
+def test_the_return_to_beat_is_that_of_the_best_that_is_kept(tmp_path):
+    """A run's last evaluation comes after its last checkpoint, which knows of an earlier best only."""
+    saved(tmp_path, 10)
+    assert kept_best(tmp_path) is None and load_checkpoint(tmp_path).counters.best_return is None
+    save_checkpoint(tmp_path, Counters(updates=20, best_return=5.0), *trained().state(), keep=3)
+    assert load_checkpoint(tmp_path).counters.best_return == 5.0, "all that is known"
+    for kept in (0.0, 9.0, -3.0):  # also lower: a best that found no room on the disk is none to beat
+        path = save_best(tmp_path, Counters(updates=20, best_return=kept), trained().weights().params)
+        assert kept_best(tmp_path) == load_checkpoint(tmp_path).counters.best_return == kept
+    with (path / "online.safetensors").open("ab") as file:
+        file.write(b"!")
+    assert kept_best(tmp_path) is None and load_checkpoint(tmp_path).counters.best_return == 5.0
+
+
+def test_saving_the_best_leaves_a_checkpoint_that_another_process_writes(tmp_path):
+    under_way = tmp_path / "checkpoints" / ".update-000000030.partial"
+    under_way.mkdir(parents=True)
+    save_best(tmp_path, Counters(), trained().weights().params)
+    assert under_way.is_dir()
+    saved(tmp_path, 40)
+    assert not under_way.exists(), "who writes checkpoints clears what an earlier process left"
 
 
 def test_an_unusable_checkpoint_is_kept_but_does_not_count_as_one_to_keep(tmp_path):

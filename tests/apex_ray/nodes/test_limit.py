@@ -132,6 +132,31 @@ def close(nodes, feeders=()):
         node.close()
 
 
+@pytest.mark.parametrize(("before", "now"), [(8.0, 0.5), (0.5, 8.0)])
+def test_nothing_stands_still_after_a_resume_with_another_ratio(tmp_path, before, now):
+    """The saved drift is far out of the new bounds: one side would wait until the other had made up for all of it."""
+    file = tmp_path / "replay-0.safetensors"
+    for ratio in (before, now):
+        config = cartpole(
+            actors={"count": 1, "envs_per_actor": 2, "chunk_transitions": 10},
+            replay={"samples_per_insert": ratio, "min_transitions": 64, "insert_tolerance_transitions": 64},
+        )
+        node = ReplayNode(config, SPEC, resolve_sizes(config, SPEC), 0)
+        if ratio == before:
+            node._own.start_from(1_000_000, int(ratio * (1_000_000 - 64)))
+            node.save(file)
+    node.load(file)
+    own = node._own
+    inserts = samples = 0
+    for _ in range(100):
+        if own.limiter.may_insert():
+            own.insert(20)
+            inserts += 1
+        total = own.limiter.sampled + config.learner.batch_size
+        samples += own.permit(total, wait_s=0.0) >= total
+    assert inserts >= 10 and samples >= 10
+
+
 def test_a_shard_without_mass_is_known_again_with_the_next_batch():
     """Its transitions would be drawn far too late, if only shards that give samples told what they hold."""
     config = cartpole(

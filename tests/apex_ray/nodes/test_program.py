@@ -1,21 +1,42 @@
-"""What the program keeps of its nodes' answers; whole runs are in test_ray_runs.py."""
+"""What the driver makes of a node's failure; whole runs on a real Ray are in test_ray_runs.py."""
 
 from types import SimpleNamespace
 
 import pytest
+from ray.exceptions import RayActorError, RayTaskError
 
 from apex_ray.nodes.program import Program
-from apex_ray.types import EvaluationResult
+from trainkit.errors import NotWrittenError, UserError
 
 
-@pytest.mark.parametrize(
-    ("best", "returns", "then"),
-    [(None, -3.0, -3.0), (0.0, -3.0, 0.0), (0.0, 2.0, 2.0), (-5.0, -3.0, -3.0), (5.0, 0.0, 5.0)],
-)
-def test_a_best_evaluation_of_zero_counts(monkeypatch, best, returns, then):
-    """A restarted evaluator gets it, and must not overwrite the best weights with worse ones."""
+class Calls:
+    """The last call has failed."""
+
+    busy = True
+
+    def poll(self):
+        raise RayActorError
+
+
+@pytest.fixture
+def program(tmp_path):
+    """Without nodes; `asked` holds how long each look at them would have waited."""
     program = Program.__new__(Program)
-    result = EvaluationResult(1, 1, 1, [returns], [1])
-    program._best_return, program._evaluation = best, SimpleNamespace(poll=lambda: result)
-    monkeypatch.setattr(Program, "_tell", lambda self: None)
-    assert program.poll_evaluation() is result and program._best_return == then
+    program.asked = []
+    program._run, program._said, program._export = tmp_path, Calls(), Calls()
+    program._supervisor = SimpleNamespace(check=lambda timeout_s: program.asked.append(timeout_s))
+    return program
+
+
+@pytest.mark.parametrize("what", [lambda program: program._tell(), lambda program: program.publish({})])
+def test_a_lost_metrics_process_ends_the_run_with_one_message(program, what):
+    with pytest.raises(UserError, match="a node failed: RayActorError"):
+        what(program)
+    assert program.asked, "the supervisor knows better, once the others have met it too"
+
+
+def test_a_full_disk_is_passed_on_at_once(program):
+    error = RayTaskError("save", "Traceback", NotWrittenError("no room")).as_instanceof_cause()
+    with pytest.raises(NotWrittenError, match="no room"), program._as_user_error():
+        raise error
+    assert not program.asked

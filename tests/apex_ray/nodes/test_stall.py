@@ -1,5 +1,6 @@
 """What the watch for stalls says, and what it takes for none."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -22,9 +23,9 @@ def clock(monkeypatch):
     return Clock(monkeypatch)
 
 
-def look(watch, clock, passed_s, frames=100, updates=5, sampled=80, silent_s=None):
+def look(watch, clock, passed_s, frames=100, updates=5, sampled=80, silent_s=None, waits_s=WAITS):
     clock.now += passed_s
-    shards = [ReplayStats(500, 1000, 1.0, 600, sampled, 0, WAITS), ReplayStats(500, 1000, 1.0, 0, 0, 0, {})]
+    shards = [ReplayStats(500, 1000, 1.0, 600, sampled, 0, waits_s), ReplayStats(500, 1000, 1.0, 0, 0, 0, {})]
     watch.check({"frames": frames, "updates": updates}, shards, silent_s or {"the learner": 1.0, "actor 3": 119.0})
 
 
@@ -46,6 +47,28 @@ def test_anything_that_moves_is_no_stall(clock, moving):
     watch = stall.StallWatch(100.0, Path("runs/a"))
     for i in range(50):
         look(watch, clock, 10.0, **{name: by * i for name, by in moving.items()})
+
+
+def test_a_slow_start_is_no_stall_and_what_comes_after_it_is(clock):
+    """Environments that take minutes to be made, also in a resumed run, which begins with frames and transitions."""
+    watch = stall.StallWatch(100.0, Path("runs/a"), frames=100)
+    starting = {"a sample": 500.0}
+    for _ in range(50):
+        look(watch, clock, 10.0, waits_s=starting)
+    look(watch, clock, 10.0, frames=104, waits_s=starting)
+    with pytest.raises(UserError) as error:
+        for _ in range(11):
+            look(watch, clock, 10.0, frames=104, waits_s=starting, silent_s={"actor 0": 110.0, "actor 1": math.inf})
+    assert "a sample has waited 500 s for the samples-per-insert limit or replay.min_transitions" in str(error.value)
+    assert "actor 0 has not reported for 110 s; actor 1 has not reported yet; go on" in str(error.value)
+
+
+def test_actors_that_wait_for_the_limit_have_started(clock):
+    """They may not come to their first report."""
+    watch = stall.StallWatch(100.0, Path("runs/a"), frames=100)
+    with pytest.raises(UserError, match=r"nothing has moved for 110 s .* an insert has waited 130 s"):
+        for _ in range(12):
+            look(watch, clock, 10.0)
 
 
 def test_a_driver_that_was_away_is_no_stall(clock):

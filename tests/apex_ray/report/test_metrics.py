@@ -9,7 +9,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator  # type: ignore[import-untyped]
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData  # type: ignore[import-untyped]
 
-from apex_ray.actor.epsilon import actor_epsilons, epsilon_ladder
+from apex_ray.agent.exploration import actor_epsilons, epsilon_ladder
 from apex_ray.config.load import load
 from apex_ray.report.metrics import EVALUATION_COLUMNS, METRICS, Rates, ReturnsByBand, reference
 from apex_ray.report.writer import MetricsWriter

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import threading
 
 import pytest
 from rich.panel import Panel
@@ -61,6 +62,34 @@ def test_no_part_of_the_old_table_stays_after_the_terminal_was_resized(monkeypat
         assert {len(line) for line in shown[1:]} == {min(columns, 100)}
     table.stop()
     assert signal.getsignal(signal.SIGWINCH) == signal.SIG_DFL
+
+
+def test_one_thread_draws_at_a_time(monkeypatch):
+    """The watchdog's says what it has to while the main thread draws."""
+    inside, go_on, screen = threading.Event(), threading.Event(), Screen()
+    table = Table(screen, lambda columns: Panel("figures", width=columns))
+    table.start()
+    take_away = table._take_away_what_broke
+
+    def slowly():
+        if threading.current_thread() is drawing:
+            inside.set()
+            assert go_on.wait(60)
+        take_away()
+
+    monkeypatch.setattr(table, "_take_away_what_broke", slowly)
+    drawing = threading.Thread(target=table.draw)
+    saying = threading.Thread(target=table.print_above, args=("environment 0 hangs",))
+    drawing.start()
+    assert inside.wait(60)
+    saying.start()
+    saying.join(0.3)
+    assert saying.is_alive() and "environment 0 hangs" not in screen.lines
+    go_on.set()
+    drawing.join()
+    saying.join()
+    table.stop()
+    assert "environment 0 hangs" in screen.lines
 
 
 def test_lines_above_go_on_at_a_word_and_a_path_stays_whole(monkeypatch):

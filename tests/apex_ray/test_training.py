@@ -1,0 +1,91 @@
+"""The loop around a system: what it shows of a row, and what it leaves out when a checkpoint finds no room."""
+
+import pytest
+
+from apex_ray.envs.make import probe
+from apex_ray.learner.checkpoint import Counters
+from apex_ray.report.metrics import MetricsWriter
+from apex_ray.training import Run
+from tests.apex_ray.runs import cartpole
+from trainkit.errors import NotWrittenError
+
+ROW = {"time_s": 1.0, "frames": 30, "episodes": 2, "updates": 7}
+
+
+class System:
+    """Has made seven updates, and all the room it may have."""
+
+    counters = Counters()
+    evaluating = False
+
+    def __init__(self, run, room=True):
+        self._run, self._room, self.replay_saved = run, room, False
+
+    def row(self):
+        return dict(ROW)
+
+    def save(self, counters):
+        if not self._room:
+            raise NotWrittenError("no room")
+        return self._run / "checkpoints" / "update-000000007", 7
+
+    def save_replay(self):
+        self.replay_saved = True
+
+    def watch(self, timeout_s):
+        return True
+
+    def stages(self):
+        return []
+
+    def publish(self, row): ...
+
+    def stop_actors(self): ...
+
+    def poll_evaluation(self): ...
+
+
+class Shown:
+    """A console."""
+
+    def __init__(self):
+        self.rows, self.events = [], []
+
+    def update(self, row, last=False):
+        self.rows.append(dict(row))
+
+    def event(self, text):
+        self.events.append(text)
+
+
+@pytest.fixture
+def writer(tmp_path):
+    with MetricsWriter(tmp_path, resume=False) as writer:
+        yield writer
+
+
+def bookkeeping(folder, system, writer):
+    config = cartpole(mode="serial", stop={"after_updates": 7}, evaluation={"final": False})
+    shown = Shown()
+    return Run(config, probe(config.env), folder, system, shown, writer, lambda: False, here=True), shown
+
+
+def test_the_memory_that_a_row_has_is_shown(tmp_path, writer):
+    run, shown = bookkeeping(tmp_path, System(tmp_path), writer)
+    run._report()
+    run._sample_memory()
+    run._report()
+    assert "resident_bytes" not in shown.rows[0] and shown.rows[1]["resident_bytes"] > 2**20
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_a_replay_is_saved_with_its_checkpoint_or_not_at_all(tmp_path, writer, room):
+    """What was saved with an earlier checkpoint stays as it is."""
+    system = System(tmp_path, room)
+    run, shown = bookkeeping(tmp_path, system, writer)
+    if room:
+        run.until_stopped()
+    else:
+        with pytest.raises(NotWrittenError, match="no room"):
+            run.until_stopped()
+    assert system.replay_saved == room and ("no final checkpoint: no room" in shown.events) != room
