@@ -19,7 +19,7 @@ _HOMES = {
     "evaluate": "apex_ray.evaluation:evaluate_run",
     "load_config": "apex_ray.config.load:load",
     "load_policy": "apex_ray.evaluation",
-    "train": "apex_ray.training",
+    "train": "apex_ray.run.training",
 }
 __all__ = ["ApexConfig", "evaluate", "load_config", "load_policy", "train"]
 

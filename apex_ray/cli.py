@@ -61,7 +61,7 @@ class Train:
                 raise UserError(
                     f"command line: {words[0]} has no effect on {config.env.id!r}; expected env.id={name}/..."
                 )
-        from apex_ray.training import train
+        from apex_ray.run.training import train
 
         outcome = train(config, run, bool(self.resume))
         print(next_steps(TRAINER, _steps(outcome.run)), flush=True)

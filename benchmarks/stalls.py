@@ -24,7 +24,7 @@ import numpy as np
 
 from apex_ray.config.load import load
 from apex_ray.envs.make import probe
-from apex_ray.preflight import check
+from apex_ray.run.preflight import check
 from apex_ray.sizes import resolve_sizes
 from benchmarks.machine import ROOT, write
 from trainkit.errors import UserError

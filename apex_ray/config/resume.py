@@ -25,6 +25,7 @@ FIXED = {
     **dict.fromkeys(
         (
             "env.id",
+            "env.make",
             "env.frame_skip",
             "env.sticky_actions",
             "env.kwargs",

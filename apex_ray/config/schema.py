@@ -23,6 +23,11 @@ class EnvConfig(Section):
         description="ALE/<Game>-v5, <plug-in>/<its name for it>, or any Gymnasium id, also as module:id, with Discrete "
         "actions and Box observations"
     )
+    make: str | None = Field(
+        None,
+        description="package.module:name of your own class or function: called with kwargs, it gives a gymnasium.Env; "
+        "id is then only a name",
+    )
     frame_skip: PositiveInt = Field(
         4, description="games: emulator frames per agent step; of Atari's the last two are max-pooled"
     )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -10,6 +12,7 @@ import numpy as np
 from gymnasium import spaces
 
 from apex_ray.config.schema import EnvConfig
+from apex_ray.dotted import imported
 from apex_ray.envs.checks import LARGEST, ObservationCheck, checked_flag, checked_reward, described, not_finite
 from apex_ray.envs.watchdog import Watched
 from apex_ray.types import AnyArray, ByteArray, EnvSpec, IntArray, Step
@@ -153,14 +156,12 @@ class GymEnvs:
 
 def _make(config: EnvConfig, render: bool) -> gymnasium.Env[Any, Any]:
     """One environment. UserError when pictures are asked of one that draws none."""
-    kwargs = {"disable_env_checker": True, **config.kwargs}  # envs/checks.py looks closer, and does not only warn
-    if gymnasium.spec(config.id).max_episode_steps is None:
-        kwargs.setdefault("max_episode_steps", config.max_episode_frames)
+    make, kwargs = _maker(config)
     if not render:  # render_mode is not named then: an environment need not take it
-        return gymnasium.make(config.id, **kwargs)
+        return make(**kwargs)
     _draw_without_a_screen()
     try:
-        env = gymnasium.make(config.id, **{**kwargs, "render_mode": "rgb_array"})
+        env = make(**{**kwargs, "render_mode": "rgb_array"})
     except TypeError as error:
         if "render_mode" not in str(error):
             raise
@@ -168,6 +169,25 @@ def _make(config: EnvConfig, render: bool) -> gymnasium.Env[Any, Any]:
     if "rgb_array" not in env.metadata.get("render_modes", []):
         raise UserError(_no_pictures(config.id))
     return env
+
+
+def _maker(config: EnvConfig) -> tuple[Callable[..., gymnasium.Env[Any, Any]], dict[str, Any]]:
+    """What makes the environment, and what it is called with."""
+    limit = config.max_episode_frames
+    if config.make is not None:
+        own = imported(config.make, "env.make")
+
+        def make(**kwargs: Any) -> gymnasium.Env[Any, Any]:
+            env = own(**kwargs)
+            if not isinstance(env, gymnasium.Env):
+                raise UserError(f"env.make = {config.make!r} gave {type(env).__name__}; expected a gymnasium.Env")
+            return gymnasium.wrappers.TimeLimit(env, limit)
+
+        return make, config.kwargs
+    kwargs = {"disable_env_checker": True, **config.kwargs}  # envs/checks.py looks closer, and does not only warn
+    if gymnasium.spec(config.id).max_episode_steps is None:
+        kwargs.setdefault("max_episode_steps", limit)
+    return partial(gymnasium.make, config.id), kwargs
 
 
 def _draw_without_a_screen() -> None:

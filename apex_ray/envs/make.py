@@ -32,6 +32,8 @@ def make_envs(
     """
     given, bare = config.id, own_code.import_modules(config)
     config = config.model_copy(update={"id": bare})
+    if config.make is not None:
+        return GymEnvs(config, num_envs, render)
     if config.id.startswith(atari.PREFIX):
         return atari.AtariEnvs(config, num_envs, threads)
     plugin = plugin_of(config.id)

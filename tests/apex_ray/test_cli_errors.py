@@ -37,7 +37,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         made.append((run, config, checkpoint, episodes, video))
         return EvaluationResult(7, 7, 1234, [1.0, 3.0], [1, 1], human_normalised=0.5, video=video and str(video))
 
-    monkeypatch.setitem(sys.modules, "apex_ray.training", types.SimpleNamespace(train=train))
+    monkeypatch.setitem(sys.modules, "apex_ray.run.training", types.SimpleNamespace(train=train))
     monkeypatch.setitem(sys.modules, "apex_ray.evaluation", types.SimpleNamespace(evaluate_run=evaluate_run))
     return made
 
@@ -146,7 +146,7 @@ def test_what_training_raises(
     def train(*_: object) -> int:
         raise error
 
-    monkeypatch.setitem(sys.modules, "apex_ray.training", types.SimpleNamespace(train=train))
+    monkeypatch.setitem(sys.modules, "apex_ray.run.training", types.SimpleNamespace(train=train))
     assert main(["train", "pong"]) == code
     err = capsys.readouterr().err
     assert "Traceback" not in err and ("no such game" in err) == (code == 2)

@@ -16,7 +16,7 @@ from apex_ray.replay.saving import save_replay
 from apex_ray.report.failure import describe
 from apex_ray.report.video import write_video
 from apex_ray.report.writer import MetricsWriter
-from apex_ray.training import train
+from apex_ray.run.training import train
 from apex_ray.types import EvaluationResult, Weights
 from tests.apex_ray.test_resume import SERIAL, cartpole, files, with_
 from tests.apex_ray.test_serial import run as run_serial

@@ -17,9 +17,9 @@ from apex_ray.envs.seeds import AFTERWARDS, EVALUATION
 from apex_ray.evaluation import BestKeeper, Evaluator, Progress, evaluate_run, evaluation_env, load_policy
 from apex_ray.learner.checkpoint import Counters, kept_best, load_policy_weights, save_best, save_checkpoint
 from apex_ray.learner.learner import Learner
+from apex_ray.run.training import train
 from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
-from apex_ray.training import train
 from tests.apex_ray.runs import cartpole
 from tests.fakes import FAKES, CountingEnvs, Episode
 from trainkit.config import to_yaml

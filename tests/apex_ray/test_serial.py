@@ -5,9 +5,9 @@ import pytest
 
 from apex_ray.envs.make import probe
 from apex_ray.learner.checkpoint import load_checkpoint
+from apex_ray.run.training import train
 from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
-from apex_ray.training import train
 from tests.apex_ray.runs import assert_same_batch, cartpole
 from trainkit.config import to_yaml
 from trainkit.runs import create_run

@@ -5,7 +5,7 @@ import pytest
 from apex_ray.envs.make import probe
 from apex_ray.learner.checkpoint import Counters
 from apex_ray.report.metrics import MetricsWriter
-from apex_ray.training import Run
+from apex_ray.run.loop import Run
 from tests.apex_ray.runs import cartpole
 from trainkit.errors import NotWrittenError
 

@@ -13,7 +13,7 @@ from apex_ray.envs.make import probe
 from apex_ray.nodes.inference_node import InferenceNode
 from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.parts import build_inference
-from apex_ray.training import train
+from apex_ray.run.training import train
 from tests.apex_ray.nodes.test_ray_runs import rows_of
 from tests.apex_ray.runs import cartpole
 from trainkit.config import to_yaml

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from ray import tune
 
 from apex_ray.nodes.connection import crowded
-from apex_ray.training import Outcome, train
+from apex_ray.run.loop import Outcome
+from apex_ray.run.training import train
 from cluster.connect import cluster_address
 from cluster.resources import Bundle, Node, fit
 from tests.apex_ray.runs import cartpole

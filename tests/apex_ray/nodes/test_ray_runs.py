@@ -28,9 +28,9 @@ from apex_ray.nodes.batch_source import BatchSource
 from apex_ray.nodes.metrics_node import MetricsNode
 from apex_ray.nodes.replay_node import ReplayNode
 from apex_ray.nodes.weights_node import WeightsNode
+from apex_ray.run.training import train
 from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
-from apex_ray.training import train
 from tests.apex_ray.runs import assert_same_batch, cartpole
 from trainkit.config import to_yaml
 from trainkit.errors import UserError

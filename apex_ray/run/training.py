@@ -1,0 +1,110 @@
+"""A training run from settings to outcome, on Ray or in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from apex_ray.config.load import TRAINER
+from apex_ray.config.schema import ApexConfig
+from apex_ray.envs.make import probe
+from apex_ray.evaluation import check_evaluation_env
+from apex_ray.report.console import Console
+from apex_ray.report.episodes import reporter_named
+from apex_ray.report.writer import MetricsWriter
+from apex_ray.run import preflight
+from apex_ray.run.loop import Outcome, Run, System
+from apex_ray.run.own_parts import with_own_parts
+from apex_ray.run.resume import prepare_resume
+from apex_ray.site import Site
+from apex_ray.sizes import Sizes, resolve_sizes
+from apex_ray.types import EnvSpec
+from trainkit.command_line import program
+from trainkit.config import to_yaml
+from trainkit.interrupts import asked_to_stop
+from trainkit.run_record import record_start
+from trainkit.runs import create_run
+from trainkit.words import plural, size
+
+
+def train(
+    config: ApexConfig, run: Path | None = None, resume: bool = False, **own: Callable[..., Any] | str
+) -> Outcome:
+    """Train until a limit of `config.stop`, Ctrl-C or an error.
+
+    Args:
+        config: all settings.
+        run: the run folder; None makes a new one under `config.runs_dir`.
+        resume: go on from the newest checkpoint in `run` that can be used; `config` may differ from the run's own in
+            what config/resume.py lets change.
+        own: your own parts, importable functions or classes, or their names as package.module:name: `make_env` (called
+            with env.kwargs, gives a gymnasium.Env), `agent`, `objective`, `torso` (agent/registry.py says what these
+            are called with). They stand for the settings env.make, agent, td.objective and network.torso.
+
+    Raises UserError for everything a user can mend, after saving what can be saved. What can be found out before Ray
+    starts is.
+
+    """
+    config = with_own_parts(config, own)
+    going_on = prepare_resume(run, config) if resume and run is not None else None
+    spec = probe(config.env, pictures=config.evaluation.video)
+    settings = to_yaml(config)  # as they were given: what this machine can't draw, another may
+    if not spec.draws:
+        config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"video": False})})
+    reporter_named(spec.reporter)  # refused here rather than by a part
+    check_evaluation_env(config, spec)
+
+    def sized(cores: int | None) -> Sizes:
+        """Everything that can be found out before a process starts; None: of this machine."""
+        sizes = resolve_sizes(config, spec, cores)
+        preflight.check(config, spec, sizes, going_on.saved if going_on else None, here=cores is None)
+        return sizes
+
+    with _joined(config, sized) as site:
+        if run is None:
+            run = create_run(config.runs_dir, config.name, settings)
+        record_start(run, TRAINER)
+        sizes, title = site.sizes, f"{config.name}: {config.env.id}"
+        if spec.scores_of:
+            title += f", played on {spec.scores_of}: its scores say nothing of the real game"
+        with Console(title, config) as console:
+            few = "" if sizes.min_actors == sizes.actors else f"{sizes.min_actors} to "
+            console.event(
+                f"{few}{plural(sizes.actors, 'actor')} x {plural(config.actors.envs_per_actor, 'environment')}, "
+                f"learner on {plural(sizes.learner_threads, 'thread')}, replay up to {size(sizes.replay_bytes)}"
+            )
+            console.event(f"run folder {run}")
+            dashboard = f"; dashboard http://{site.dashboard}" if site.dashboard else ""
+            console.event(f"watch with {program('tensorboard')} --logdir {run.parent}{dashboard}")
+            for note in (*spec.notes, site.note, *(going_on.begin() if going_on else ())):
+                if note:
+                    console.event(note)
+            system = _system(config, spec, site, run, console.event)
+            system.start(resume)
+            if going_on:
+                going_on.begun()
+            with asked_to_stop() as interrupted, MetricsWriter(run, resume) as writer:
+                return Run(config, spec, run, system, console, writer, interrupted, site.here).until_stopped()
+
+
+@contextmanager
+def _joined(config: ApexConfig, sized: Callable[[int | None], Sizes]) -> Iterator[Site]:
+    if config.mode == "serial":
+        yield Site(sized(None), here=True)
+        return
+    from apex_ray.nodes.connection import joined
+
+    with joined(config, sized) as site:
+        yield site
+
+
+def _system(config: ApexConfig, spec: EnvSpec, site: Site, run: Path, on_event: Callable[[str], None]) -> System:
+    if config.mode == "serial":
+        from apex_ray.serial.program import SerialProgram
+
+        return SerialProgram(config, spec, site.sizes, run, on_event)
+    from apex_ray.nodes.program import Program
+
+    return Program(config, spec, site, run.absolute(), on_event)
