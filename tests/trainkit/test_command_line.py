@@ -16,7 +16,7 @@ DEATH = (
 )
 NODE = (
     "The node with node id: 3f and address: 10.77.0.2 and node name: 10.77.0.2 has been marked dead because the "
-    "detector has missed too many heartbeats from it. This can happen when a \\t(1) raylet crashes unexpectedly (OOM, etc.) \\n"
+    "detector has missed too many heartbeats from it. This can happen when a \\t(1) raylet crashes unexpectedly"
 )
 MEMORY = "2 Workers (tasks / actors) killed due to memory pressure (OOM)"
 
