@@ -24,6 +24,7 @@ import ray
 from cluster import ray_private
 from cluster.initialised import check_same, initialised
 from cluster.sessions import end_own_ray
+from trainkit.command_line import NOTICES
 from trainkit.errors import UserError
 from trainkit.interrupts import deaf_children
 from trainkit.own_folders import can_write
@@ -72,6 +73,7 @@ def connected(address: str | None, embedded: Embedded, setting: str = SETTING) -
     if address is not None and address == initialised():
         yield ray_private.dashboard()
         return
+    ray_private.leave_out(NOTICES)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray starts workers at nice 15, so that its own services and every other process preempt the learner all the time.
     os.environ.setdefault("RAY_worker_niceness", "0")

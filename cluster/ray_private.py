@@ -7,6 +7,7 @@ breaks when Ray changes it. Ray Train is imported inside what needs it, as that 
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,18 +33,18 @@ def free_by_node() -> dict[str, dict[str, float]]:
 
 
 def client_address() -> str | None:
-    """ray://host:port of this process's Ray Client, None without; its context tells only whether there is one."""
+    """ray://host:port of this process's Ray Client, None without; ray.util.client has no name for it."""
     client = ray.util.client.ray
     return f"ray://{client.client_worker._conn_str}" if client.is_connected() else None  # type: ignore[no-untyped-call]
 
 
 def dashboard() -> str | None:
-    """host:port of the dashboard of the Ray that this process is in; only what ray.init() returned tells it."""
+    """host:port of the dashboard of the Ray that this process is in; only the return value of ray.init() has it."""
     return None if client_address() else ray._private.worker.get_dashboard_url() or None  # type: ignore[no-untyped-call]
 
 
 def ray_of_this_machine() -> str | None:
-    """host:port that `auto` means, None without one; ray.init(address="auto") tells by half a minute of retries."""
+    """host:port that `auto` means, None without one; ray.init(address="auto") first retries for half a minute."""
     from ray._private.services import canonicalize_bootstrap_address
 
     try:
@@ -62,7 +63,7 @@ def cheap_call(client: bool) -> tuple[str, bytes]:
 
 
 def actor_id(handle: Any) -> str:
-    """What an ActorDiedError calls the actor by; a handle tells it only to Ray, and the actor itself may be gone."""
+    """The id that an ActorDiedError has; publicly only the actor itself can ask for it, and it may be gone."""
     return str(handle._actor_id.hex())
 
 
@@ -71,6 +72,14 @@ def read_environment_again() -> None:
     from ray._raylet import Config  # type: ignore[attr-defined]
 
     Config.initialize("")
+
+
+def leave_out(pattern: str) -> None:
+    """Keep lines that match out of what Ray prints, unless its user has a pattern; Ray reads its variable at import."""
+    from ray._private import ray_logging
+
+    for printed in (ray_logging.stdout_deduplicator, ray_logging.stderr_deduplicator):
+        printed.skip_re = printed.skip_re or re.compile(pattern)
 
 
 def own_session() -> tuple[Path, list[int]]:

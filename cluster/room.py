@@ -11,7 +11,7 @@ from trainkit.errors import UserError
 from trainkit.interrupts import asked_to_stop
 
 POLL_S = 1.0
-SAY_AGAIN_S = 60.0
+SHOW_AGAIN_S = 60.0
 
 
 def bundles(workers: WorkersConfig) -> list[Bundle]:
@@ -36,14 +36,16 @@ def ask_autoscaler(needs: Sequence[Bundle]) -> None:
     request_resources(bundles=[b.scheduled for b in wanted], bundle_label_selectors=[dict(b.labels) for b in wanted])
 
 
-def wait_for_room(needs: list[Bundle], autoscale_s: float, told: Callable[[str], None], for_others: bool = True) -> Fit:
-    """How the least of `needs` or more fits what is free; say why it is waited for while it does not.
+def wait_for_room(
+    needs: list[Bundle], autoscale_s: float, on_event: Callable[[str], None], for_others: bool = True
+) -> Fit:
+    """How the least of `needs` or more fits what is free; while it does not, `on_event` gets the reason.
 
     What others hold is waited for as long as it takes, unless `for_others` is false. UserError when the run does not
     fit otherwise, after `autoscale_s` seconds of asking the autoscaler for nodes: Ray would leave it pending for ever.
     KeyboardInterrupt for Ctrl-C or SIGTERM meanwhile.
     """
-    started, said, said_at = time.monotonic(), "", 0.0
+    started, shown, shown_at = time.monotonic(), "", 0.0
     try:
         with asked_to_stop() as stop:
             while not (found := fit(needs, snapshot())).enough:
@@ -57,15 +59,15 @@ def wait_for_room(needs: list[Bundle], autoscale_s: float, told: Callable[[str],
                     ask_autoscaler(needs)
                 why = "other jobs use the rest" if waits else "more nodes were asked of the autoscaler"
                 text = f"waiting for room on the cluster: needs {found.missing()} now; {why}"
-                if text != said or time.monotonic() - said_at >= SAY_AGAIN_S:
-                    told(text)
-                    said, said_at = text, time.monotonic()
+                if text != shown or time.monotonic() - shown_at >= SHOW_AGAIN_S:
+                    on_event(text)
+                    shown, shown_at = text, time.monotonic()
                 time.sleep(POLL_S)
     finally:
         if autoscale_s:
             ask_autoscaler([])  # from here on, what is pending in Ray is the demand
-    if said:
-        told("there is room now")
+    if shown:
+        on_event("there is room now")
     return found
 
 

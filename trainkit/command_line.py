@@ -18,9 +18,9 @@ import tyro
 
 from trainkit.errors import UserError, did_you_mean
 
-# Ray prints these among our lines, though what lost the process is told with what becomes of it: by the supervisor of
-# apex-ray, and by Ray Train.
-NOTICES = "A worker died or was killed while executing a task"
+# Ray prints these among our lines, one for each process, though our own say which was lost and what becomes of it:
+# those of apex-ray's supervisor, and Ray Train's.
+NOTICES = "A worker died or was killed while executing a task|has been marked dead because the detector"
 EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # an error of the disk, not of the program

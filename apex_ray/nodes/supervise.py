@@ -107,7 +107,7 @@ class Supervisor:
         self.watch(watched.restart(), watched)
 
     def lost(self, name: str, error: BaseException) -> UserError:
-        """The message that a lost process ends the run; `name` is for one that the error does not tell."""
+        """The error of a lost process that ends the run; `name` where Ray's error does not have it."""
         name = self._names.get(getattr(root_cause(error), "actor_id", None) or "", name)
         return UserError(
             f"{name} lost its process ({_short(error)}); go on from the last checkpoint with "

@@ -257,6 +257,23 @@ def test_the_trainer_starts_nothing_idle_and_leaves_ctrl_c_to_us(alone: bool, tm
     assert (placement_group_callback.PlacementGroupCleanerCallback in kinds) is not alone
 
 
+def test_what_ray_prints_of_the_dead_is_left_out(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Breaks the console of a run that loses nodes: a notice for each process between our lines."""
+    from ray._private import ray_logging
+    from ray._private.worker import print_to_stdstream
+
+    for printed in (ray_logging.stdout_deduplicator, ray_logging.stderr_deduplicator):
+        monkeypatch.setattr(printed, "skip_re", None)
+    ray_private.leave_out("marked dead")
+    ray_private.leave_out("kept")  # the first pattern stays, as a user's own does
+    for line in ("a node has been marked dead", "kept"):
+        print_to_stdstream({"lines": [line], "pid": "raylet", "is_err": False}, ignore_prefix=False)
+    out = capsys.readouterr().out
+    assert "kept" in out and "dead" not in out
+
+
 def test_a_ray_of_our_own_ends_at_once(here: str) -> None:
     """Breaks the end of every run on a Ray of its own: slow, or with files and processes left. Ends this file's Ray."""
     session, pids = ray_private.own_session()

@@ -14,6 +14,10 @@ DEATH = (
     "A worker died or was killed while executing a task by an unexpected system error. To troubleshoot the problem, "
     "check the logs for the dead worker. Worker PID: 10633 Worker exit type: SYSTEM_ERROR"
 )
+NODE = (
+    "The node with node id: 3f and address: 10.77.0.2 and node name: 10.77.0.2 has been marked dead because the "
+    "detector has missed too many heartbeats from it. This can happen when a \\t(1) raylet crashes unexpectedly"
+)
 MEMORY = "2 Workers (tasks / actors) killed due to memory pressure (OOM)"
 
 
@@ -63,11 +67,12 @@ def test_ray_is_silent_on_a_lost_process_that_is_told_anyway_and_on_nothing_else
     code = (
         "import apex_ray.cli; assert apex_ray.cli.main(['--version']) == 0\n"
         "from ray._private.worker import print_to_stdstream\n"
-        f"for line in ({DEATH!r}, {MEMORY!r}):\n"
+        f"for line in ({DEATH!r}, {NODE!r}, {MEMORY!r}):\n"
         "    print_to_stdstream({'lines': [line], 'pid': 'raylet', 'is_err': False}, ignore_prefix=False)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert MEMORY in done.stdout and "A worker died" not in done.stdout
+    assert "marked dead" not in done.stdout
 
 
 def test_a_program_is_called_so_that_the_shell_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
