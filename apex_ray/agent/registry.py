@@ -20,13 +20,11 @@ AGENTS = {
 # Called with (config).
 OBJECTIVES = {
     "dqn": "apex_ray.agent.dqn:Dqn",
-    "quantile": "apex_ray.agent.quantile:QuantileDqn",
 }
 # Called with (spec, config.network).
 TORSOS = {
     "conv": "apex_ray.agent.torsos:ConvTorso",
     "mlp": "apex_ray.agent.torsos:MlpTorso",
-    "impala": "apex_ray.agent.impala:ImpalaTorso",
 }
 # Called with (features, hidden units, actions, outputs an action).
 HEADS = {
