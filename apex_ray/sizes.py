@@ -12,7 +12,8 @@ from apex_ray.replay.memory import PrioritizedReplay
 from apex_ray.types import EnvSpec
 from trainkit.errors import UserError
 
-BESIDE_FIELDS_BYTES = 24  # of a step: priority and mark in a chunk; slot, generation and mass in a sample
+IN_CHUNK_BYTES = 1 + 8  # of a step beside its fields: whether it is a transition, its first priority
+IN_BATCH_BYTES = 4 + 3 * 8  # of a sample beside its fields: importance weight, slot, generation, mass
 MAX_LEARNER_THREADS = 8  # of one update; more only wait for each other at the sizes of these networks
 
 
@@ -57,8 +58,8 @@ def resolve_sizes(config: ApexConfig, spec: EnvSpec, cores: int | None = None) -
         learner_threads=threads,
         inference_cpus=inference_cpus,
         chunk_transitions=chunk,
-        chunk_bytes=envs * (chunk_bytes(stored(fields), horizon) + horizon * BESIDE_FIELDS_BYTES),
-        batch_bytes=config.learner.batch_size * (sample_bytes(stored(fields)) + BESIDE_FIELDS_BYTES),
+        chunk_bytes=envs * (chunk_bytes(stored(fields), horizon) + horizon * IN_CHUNK_BYTES),
+        batch_bytes=config.learner.batch_size * (sample_bytes(stored(fields)) + IN_BATCH_BYTES),
         replay_bytes=config.replay.shards * PrioritizedReplay.bytes_needed(fields, capacity, horizon),
     )
 

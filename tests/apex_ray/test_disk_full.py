@@ -38,12 +38,13 @@ def room_bytes(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_run_goes_on_without_checkpoints_and_ends_with_one_message(tmp_path, capsys):
+def test_a_run_goes_on_without_checkpoints_and_ends_with_one_message(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("apex_ray.run.loop.WATCH_S", 0.02)  # a checkpoint is due before the run is over
     config = cartpole(**SERIAL, **BIG, stop={"after_updates": 40})
     run = create_run(tmp_path, "run", to_yaml(config))
     train(config, run)
     good = files(run / "checkpoints")
-    longer = with_(config, stop={"after_updates": 150}, checkpoint={"every_s": 0.5, "keep": 1})
+    longer = with_(config, stop={"after_updates": 150}, checkpoint={"every_s": 0.02, "keep": 1})
     with (
         room_bytes(60_000),
         pytest.raises(NotWrittenError, match=r"checkpoint .*update-\S+ can't be written: File too"),

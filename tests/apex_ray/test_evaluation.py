@@ -142,6 +142,8 @@ def test_an_emulator_records_no_more_after_a_film_that_failed(tmp_path, monkeypa
     asked = []
 
     class Emulators(CountingEnvs):
+        movie_suffix = ".movie"
+
         def record(self, index, folder):
             asked.append((index, folder is not None))
 
@@ -152,7 +154,7 @@ def test_an_emulator_records_no_more_after_a_film_that_failed(tmp_path, monkeypa
     config = cartpole(env={"id": "apex-tests/Counting-v0"})
     monkeypatch.setattr("apex_ray.evaluation.make_envs", lambda *args, **kwargs: envs)
     evaluator = Evaluator(config, envs.spec, 1, record=True)
-    learner = Learner(envs.spec, config)
+    learner = Learner(build_agent(config, envs.spec), config)
     evaluator.evaluate(learner.weights(), 0, Progress(no_words, 60.0))
     with pytest.raises(RuntimeError, match="no screen"):
         evaluator.film_best(tmp_path / "film.mp4", Progress(no_words, 60.0))

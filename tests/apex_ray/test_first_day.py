@@ -57,8 +57,7 @@ def test_a_run_whose_settings_do_not_load_is_drawn_all_the_same(tmp_path, monkey
         monkeypatch.setattr(f"apex_ray.report.drawn.{name}", lambda *args: drawn.append(args))
     assert main(["plot", str(run)]) == 0
     assert drawn == [(run, ""), (run / "memory.csv", run / "memory.png")]
-    settings = (run / "config.yaml").read_text()
-    (run / "config.yaml").write_text(settings.replace("demo: false", "demo: true"))
+    (run / "config.yaml").write_text("name: sonic\nenv: {id: retro/Sonic, demo: true}\n")
     assert main(["plot", str(run)]) == 0
     assert drawn[2] == (run, NAME), "whose scores these are is said"
 

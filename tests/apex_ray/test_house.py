@@ -8,8 +8,6 @@ import apex_ray
 ROOT = Path(apex_ray.__file__).parent
 PRESETS = ("airstriker.yaml", "sonic.yaml", "sonic_contest.yaml")
 THEIRS = [ROOT / "retro", *(ROOT / "config" / "presets" / name for name in PRESETS)]
-# TODO: no exceptions once the learner's `stage` is `to_device`
-THEIRS += [ROOT / "learner" / "learner.py", ROOT / "nodes" / "learner_node.py"]
 WORDS = "stage|staged|sonic|retro|bk2|cartridge"
 # Words by themselves or between underscores, and within names such as StageRow.
 FORBIDDEN = re.compile(

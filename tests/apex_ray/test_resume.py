@@ -204,7 +204,9 @@ def test_a_damaged_newest_checkpoint_is_told_and_the_one_before_used(run, capsys
 def test_a_resumed_run_does_not_replace_a_better_best(run, capsys):
     """The final evaluation's, which is later than the last checkpoint."""
     config = with_(load_run_config(run).config, evaluation={"final": True})
-    save_best(run, Counters(updates=50, best_return=501.0), Learner(probe(config.env), config).state()[0])
+    save_best(
+        run, Counters(updates=50, best_return=501.0), Learner(build_agent(config, probe(config.env)), config).state()[0]
+    )
     outcome = train(config, run, resume=True)
     assert outcome.last_return < 501.0 == outcome.best_return
     assert load_policy_weights(run, "best")[1].updates == 50
@@ -214,11 +216,12 @@ def test_no_two_processes_of_a_run_have_the_same_seed():
     """An actor that was started again, and the first of a resumed run, with one actor or more."""
     config = cartpole(actors={"count": 1, "envs_per_actor": 2})
     spec = probe(config.env)
+    agent = build_agent(config, spec)
     seen = set()
     for index in (0, 1):
         for generation in range(3):
             for restarts in range(3):
-                (actor,) = build_actors(config, spec, index, 2, (None, None), generation, restarts)
+                (actor,) = build_actors(config, spec, agent, index, 2, (None, None), generation, restarts)
                 seen.add(actor._observations.tobytes())
                 actor.close()
     assert len(seen) == 2 * 3 * 3

@@ -39,9 +39,11 @@ def test_the_preset_fits_any_machine(preset):
 def test_bytes_by_hand():
     config = load("pong", ["actors.envs_per_actor=2", "actors.chunk_transitions=10"]).config
     sizes = resolve_sizes(config, PONG, 2)
-    # frames of 7,056 bytes: 10 + 3 before + 3 after for each of 2 streams; 26 bytes a transition beside them
-    assert sizes.chunk_bytes == 2 * 16 * 7_056 + 20 * 26
-    assert sizes.batch_bytes == 64 * (7 * 7_056 + 42)
+    # frames of 7,056 bytes: 10 + 3 before + 3 after for each of 2 streams; 14 bytes of other fields a step, and beside
+    # them the mark and the first priority
+    assert sizes.chunk_bytes == 2 * 16 * 7_056 + 20 * (14 + 9)
+    # importance weight, slot, generation and mass beside the fields
+    assert sizes.batch_bytes == 64 * (7 * 7_056 + 14 + 28)
     assert sizes.chunk_transitions == 20
 
 

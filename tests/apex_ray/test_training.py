@@ -4,7 +4,7 @@ import pytest
 
 from apex_ray.envs.make import probe
 from apex_ray.learner.checkpoint import Counters
-from apex_ray.report.metrics import MetricsWriter
+from apex_ray.report.writer import MetricsWriter
 from apex_ray.run.loop import Run
 from tests.apex_ray.runs import cartpole
 from trainkit.errors import NotWrittenError
@@ -35,7 +35,7 @@ class System:
     def watch(self, timeout_s):
         return True
 
-    def stages(self):
+    def episode_rows(self):
         return []
 
     def publish(self, row): ...
