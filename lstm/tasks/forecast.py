@@ -195,9 +195,8 @@ class Forecast:
         for i, s in enumerate(self.table.series):
             values = restored(s.values)
             errors = [np.abs(values[o : o + self.config.horizon] - restored(said(k, o))) for k, o in origins if k == i]
-            scale = mean_known(
-                np.abs(values[self.season :] - values[: -self.season])[: self.train_end(s) - self.season]
-            )
+            learned = values[: self.train_end(s)]
+            scale = mean_known(np.abs(learned[self.season :] - learned[: -self.season]))
             if errors and scale > 0:
                 found.append(mean_known(np.concatenate(errors)) / scale)
         return mean_known(np.array(found))

@@ -198,6 +198,15 @@ def test_a_picture_of_a_forecast_says_what_its_axes_are():
         assert "0.1 to 0.9" in [text.get_text() for text in axes.get_legend().get_texts()]
 
 
+@pytest.mark.parametrize("levels", [(0.5, 0.9), (0.1, 0.5), (0.1, 0.5, 0.6, 0.9), (0.1, 0.2, 0.3, 0.5)])
+def test_the_median_of_a_picture_is_the_median(levels):
+    times = np.arange(3)
+    (axes,) = fan({"a": (times, np.zeros(3))}, {"a": (times, np.tile(levels, (3, 1)))}, {}, levels=levels).axes
+    (line,) = [line for line in axes.get_lines() if line.get_label() == "forecast: median"]
+    assert set(line.get_ydata()) == {0.5}
+    assert f"{levels[0]:g} to {levels[-1]:g}" in [text.get_text() for text in axes.get_legend().get_texts()]
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_says_what_each_argument_is(command, capsys):
     with pytest.raises(SystemExit) as ended:

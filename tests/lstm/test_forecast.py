@@ -171,6 +171,20 @@ def test_naive_forecasts_by_hand():
     assert seasonal_naive(values, 2, 3, 3).tolist() == [2, 2, 2], "less than a season is known: the last value"
 
 
+def test_the_scale_of_an_error_is_of_what_is_learned_from():
+    """A year of months and more is learned from, or less: then there is no scale, and no look into the test."""
+    values = np.arange(100.0) ** 2
+    task = _task_of(values, season=12)
+    end = task.train_end(task.table.series[0])
+    past = values[:end]
+    scale = np.abs(past[12:] - past[:-12]).mean()
+    said = task.mase([(0, end)], lambda i, o: values[o : o + HORIZON] + 3)
+    assert said == pytest.approx(3 / scale)
+    short = _task_of(values[:50], season=40)
+    assert short.train_end(short.table.series[0]) < 40
+    assert np.isnan(short.mase(short.validation_origins(), short.started))
+
+
 def test_coverage_by_hand():
     quantiles = np.array([[[0.0, 1, 2], [0, 1, 2]], [[0, 1, 2], [0, 1, 2]]])
     actual = np.array([[1.0, 3], [np.nan, 0]])
