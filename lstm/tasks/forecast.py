@@ -27,6 +27,7 @@ from lstm.tasks.table import Floats, Series, read_table
 
 Steps = npt.NDArray[np.int64]  # numbers of steps
 MOST_KEPT_WINDOWS = 20_000
+UNDEFINED = "MASE on validation is undefined: nothing that is learned from changes from one season to the next"
 
 
 @dataclass(frozen=True)
@@ -140,6 +141,8 @@ class Forecast:
         said = f"forecasts start from {spelled(self.start, self.seasons, self.season)}"
         if not self.start_errors:
             return said
+        if not np.isfinite([*self.start_errors.values()]).any():
+            return f"{said}; {UNDEFINED}"
         others = ", ".join(f"{spelled(*some, self.season)} {e:.2f}" for some, e in self.start_errors.items())
         return f"{said}, the best on validation (MASE: {others})"
 
@@ -191,10 +194,10 @@ class Forecast:
         In the series' own units. The scale is of what is learned from; nan: no series changes from season to season.
         """
         restored = np.exp if self.config.transform == "log" else np.asarray
-        found = list[float]()
+        found, mine = list[float](), by_series(origins)
         for i, s in enumerate(self.table.series):
             values = restored(s.values)
-            errors = [np.abs(values[o : o + self.config.horizon] - restored(said(k, o))) for k, o in origins if k == i]
+            errors = [np.abs(values[o : o + self.config.horizon] - restored(said(i, o))) for _, o in mine.get(i, [])]
             learned = values[: self.train_end(s)]
             scale = mean_known(np.abs(learned[self.season :] - learned[: -self.season]))
             if errors and scale > 0:
@@ -250,6 +253,14 @@ class Forecast:
         counted = torch.isfinite(targets)
         counted[:, : self.config.context] = False
         return Batch(inputs, torch.nan_to_num(targets), counted, base=base)
+
+
+def by_series(origins: Sequence[tuple[int, int]]) -> dict[int, list[tuple[int, int]]]:
+    """Those (series, origin) of each series that has any."""
+    found = dict[int, list[tuple[int, int]]]()
+    for i, o in origins:
+        found.setdefault(i, []).append((i, o))
+    return found
 
 
 def _marked(values: Floats) -> list[Floats]:

@@ -1,5 +1,6 @@
 """Lines of progress come by time, however fast or slow the updates are."""
 
+import io
 import json
 import threading
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from cluster import training_log
 from cluster.exported import Exported, Metric
-from cluster.training_log import FILE, TrainingLog, followed
+from cluster.training_log import FILE, FILE_S, TERMINAL_S, ByTime, TrainingLog, followed
 
 METRICS = {name: Metric("learning", "-", name) for name in ("step", "loss", "cost")}
 NEVER_S = 1e9
@@ -73,3 +74,20 @@ def test_rows_of_slow_updates_are_due_by_time(tmp_path, monkeypatch: pytest.Monk
     monkeypatch.setattr(training_log, "ROW_S", 0.0)
     assert log.due(1, 5)
     log.close()
+
+
+def test_the_time_between_lines_is_by_where_they_are_told(monkeypatch: pytest.MonkeyPatch):
+    """`evaluate > file` tells on a terminal, `evaluate 2> file` in a file."""
+    for out, beside in ((True, False), (False, True)):
+        monkeypatch.setattr("sys.stdout", Stream(out))
+        assert ByTime(print).every_s == (TERMINAL_S if out else FILE_S)
+        assert ByTime(print, stream=Stream(beside)).every_s == (TERMINAL_S if beside else FILE_S)
+
+
+class Stream(io.StringIO):
+    def __init__(self, terminal: bool):
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self):
+        return self.terminal

@@ -97,13 +97,13 @@ def test_one_clear_message(tmp_path, times, extra, told):
 def test_lines_are_those_of_the_file(tmp_path, separator):
     """Blank lines are no rows, also before the head; a quoted text may go on over two."""
     head = separator.join(["date", "note", "y"])
-    text = f"\n \n{head}\n\n2022-01-01;\"a\nb\";1\n   \n2022-01-02;c;x\n".replace(";", separator)
+    text = f'\n \n{head}\n\n2022-01-01;"a\nb";1\n   \n2022-01-02;c;x\n'.replace(";", separator)
     (tmp_path / "x: y, z.csv").write_text(text)
     with pytest.raises(UserError, match=r"^x: y, z\.csv:8: y = 'x' is no number"):
         read_table(config(tmp_path / "x: y, z.csv", targets=("y",)))
     days = "".join(f"{day:%Y-%m-%d};a;1\n" for day in DAYS[[*range(12), 70]]).replace(";", separator)
     (tmp_path / "x: y, z.csv").write_text(f"{head}\n\n{days}")
-    with pytest.raises(UserError, match=r"^x: y, z\.csv: 71 steps of 'D' .* to 2022-03-12 \(x: y, z\.csv:14\)"):
+    with pytest.raises(UserError, match=r"^x: y, z\.csv: 71 steps of 'D' .* from 2022-03-12 \(x: y, z\.csv:15\)"):
         read_table(config(tmp_path / "x: y, z.csv", targets=("y",)))
 
 
