@@ -13,6 +13,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from cluster.runs import CONFIG_FILE
 
 WEIGHTS, TRAINING, OPTIMIZER = "weights.safetensors", "training.safetensors", "optimizer.safetensors"
 PROGRESS = "progress.json"
+EARLIER = "optimizer.pt"  # of checkpoints before there was a manifest
 FILES = (WEIGHTS, TRAINING, OPTIMIZER, PROGRESS, CONFIG_FILE, MANIFEST)  # that every trainer writes
 
 
@@ -60,6 +62,11 @@ def newest(run: Path) -> Path:
     if found := whole(run):
         return found[-1]
     if started := _folders(run):
+        if (started[-1] / EARLIER).exists():
+            raise UserError(
+                f"run {str(run)!r}: {started[-1].name} was written by an earlier version, which this one does not "
+                "read; it is left as it is. Expected a run of this version"
+            )
         raise UserError(
             f"run {str(run)!r} has no whole checkpoint: {started[-1].name} lacks {', '.join(_lacking(started[-1]))}; "
             f"remove that folder to train from the start with --resume"
@@ -88,8 +95,15 @@ def set_aside_damaged(run: Path, told: Callable[[str], None]) -> None:
             damaged[folder] = str(error)
             continue
         for path, why in damaged.items():
-            path.rename(path.with_name(f"damaged_{path.name}"))
-            told(f"checkpoint {path.name} can't be used, kept as damaged_{path.name}: {why}")
+            aside = _free(path.with_name(f"damaged_{path.name}"))
+            try:
+                path.rename(aside)
+            except OSError as error:
+                raise UserError(
+                    f"checkpoint {path.name} can't be used ({why}), nor renamed to {aside.name}: "
+                    f"{error.strerror or error}; expected a run folder that may be written"
+                ) from None
+            told(f"checkpoint {path.name} can't be used, kept as {aside.name}: {why}")
         if damaged:
             told(f"going on from {folder.name}")
         return
@@ -158,6 +172,12 @@ def _progress(folder: Path) -> dict[str, Any]:
 
 def _folders(run: Path) -> list[Path]:
     return sorted(path for path in run.glob("checkpoint_*") if path.is_dir())
+
+
+def _free(path: Path) -> Path:
+    """`path`, with a number behind it where that is taken."""
+    numbered = (path.with_name(f"{path.name}-{k}") for k in count(2))
+    return next(found for found in chain([path], numbered) if not found.exists())
 
 
 def _lacking(folder: Path) -> list[str]:

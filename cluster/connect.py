@@ -67,7 +67,9 @@ def connected(address: str | None, embedded: Embedded) -> Iterator[str | None]:
     UserError, in seconds, when it can't be. The Ray that this process is in already goes on when the block ends.
     """
     if address is not None and address == initialised():
-        yield ray._private.worker.get_dashboard_url() or None  # type: ignore[no-untyped-call]
+        # A Ray Client does not know the dashboard.
+        client = address.startswith("ray://")
+        yield None if client else ray._private.worker.get_dashboard_url() or None  # type: ignore[no-untyped-call]
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray starts workers at nice 15, so that its own services and every other process preempt the learner all the time.
