@@ -59,8 +59,8 @@ def compose(text: str, where: str) -> yaml.Node | None:
     try:
         loader = _Loader(text)
     except yaml.reader.ReaderError as error:
-        before = text[: error.position].split("\n")
-        line, character = len(before), len(before[-1]) + 1
+        above = text[: error.position].split("\n")
+        line, character = len(above), len(above[-1]) + 1
         shown = text.split("\n")[line - 1].encode("utf-8", "backslashreplace").decode()
         place = f":{line}" if "\n" in text else ""
         raise UserError(

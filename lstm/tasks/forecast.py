@@ -32,7 +32,7 @@ UNDEFINED = "MASE on validation is undefined: nothing that is learned from chang
 
 @dataclass(frozen=True)
 class Window:
-    """Inputs, base and targets are in units of `scale` from `level`. Scale 0: no value has changed yet."""
+    """Inputs, base and targets are in units of `scale` from `level`. Scale 0: what is learned from never changes."""
 
     inputs: Floats  # [context + horizon, features]
     base: Floats  # [context + horizon]: what came a season before, or a mean of several; then what is started from
@@ -211,7 +211,10 @@ class Forecast:
         return 2 * torch.maximum(q * error, (q - 1) * error).mean(1)
 
     def _window(self, series: int, origin: int) -> Window:
-        """The window whose horizon begins at step `origin`; nothing of the values from there on is in its inputs."""
+        """The window whose horizon begins at step `origin`; nothing of the values from there on is in its inputs.
+
+        But for their unit where the context does not change: it is the spread of all that is learned from.
+        """
         c, s = self.config, self.table.series[series]
         steps = np.arange(origin - c.context, origin + c.horizon)
         inside = (steps >= 0) & (steps < len(s.values))

@@ -30,8 +30,9 @@ class Theta:
         self._alpha = float(ALPHAS[int(np.argmin(errors))])
 
     def _of_season(self, steps: np.ndarray) -> Floats:
-        made: Floats = waves(np.arange(self._season), self._season, self._harmonics) @ self._weights
-        return made[steps % self._season]
+        once = waves(np.arange(self._season), self._season, self._harmonics) @ self._weights
+        made: Floats = once[steps % self._season]
+        return made
 
     def ahead(self, seen: Floats, horizon: int) -> Floats:
         """The next `horizon` values after `seen` [M], which begins where the fitted values did."""
