@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from apex_ray.config.load import load
-from apex_ray.config.schema import ApexConfig
+from apex_ray.config.schema import ApexConfig, EnvConfig
 from apex_ray.envs.make import probe
 from apex_ray.sizes import Sizes, resolve_sizes
+from apex_ray.types import EnvSpec
 from cluster.resources import Bundle
 from trainkit.errors import UserError
 
 MIN_OBJECT_STORE_BYTES = 256 * 2**20
 # Names of the bundles. The learner's holds the first replay shard too, so that batches do not cross the network.
 LEARNER, REPLAY, INFERENCE, ACTOR = "learner+replay-0", "replay", "inference", "actor"
+_SPECS: dict[str, EnvSpec] = {}  # by an environment's settings
 
 
 def bundles(config: ApexConfig, sizes: Sizes, gpus: float) -> list[Bundle]:
@@ -72,4 +74,12 @@ def plan(words: Sequence[str], cores: int | None, gpus: float, count: int | None
     if not words or "=" in words[0]:
         raise UserError("command line: no preset; expected the words of apex-ray train, such as pong actors.count=64")
     config = load(words[0], [*words[1:], *([f"actors.count={count}"] if count else [])]).config
-    return bundles(config, resolve_sizes(config, probe(config.env), cores), gpus)
+    return bundles(config, resolve_sizes(config, _probed(config.env), cores), gpus)
+
+
+def _probed(env: EnvConfig) -> EnvSpec:
+    """Found once: the search for the largest count asks for many plans of the same environment."""
+    key = env.model_dump_json()
+    if key not in _SPECS:
+        _SPECS[key] = probe(env)
+    return _SPECS[key]

@@ -71,7 +71,8 @@ def connected(address: str | None, embedded: Embedded, setting: str = SETTING) -
     the block ends.
     """
     if address is not None and address == initialised():
-        yield ray_private.dashboard()
+        # A Ray Client does not know the dashboard.
+        yield None if address.startswith("ray://") else ray_private.dashboard()
         return
     ray_private.leave_out(NOTICES)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -51,10 +51,26 @@ class Head:
 
         So as it starts, and as it ends.
         """
-        for child in self.process.children(recursive=True) if self.process else []:
-            if found := re.search(r"(/\S*/session_[^/\s]+)/", " ".join(child.cmdline())):
+        for process in self.family:
+            try:
+                words = " ".join(process.cmdline())
+            except psutil.Error:  # it has ended meanwhile, or is of another user
+                continue
+            if found := re.search(r"(/\S*/session_[^/\s]+)/", words):
                 return Path(found[1])
         return None
+
+    @property
+    def family(self) -> list[psutil.Process]:
+        """It and what it started, which may outlive it: `ray start` leads a session (setsid) of its own."""
+        if self.process is not None:
+            return [self.process, *self.process.children(recursive=True)]
+        try:
+            if abs(psutil.Process(self.pid).create_time() - self.created) >= 1:
+                return []  # the pid is given anew only when nothing of that session is left
+        except psutil.NoSuchProcess:
+            pass
+        return [process for process in psutil.process_iter() if _session_of(process.pid) == self.pid]
 
     @property
     def process(self) -> psutil.Process | None:
@@ -65,6 +81,13 @@ class Head:
             return process if same else None
         except psutil.NoSuchProcess:
             return None
+
+
+def _session_of(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
 
 
 def state_folder() -> Path:
@@ -226,15 +249,13 @@ def _last_words(lines: Sequence[str]) -> str:
 
 def down(head: Head) -> None:
     """End the head and every process it started, and no other, and remove the files of its session."""
-    process = head.process
-    if process is not None:
-        family = [process, *process.children(recursive=True)]
-        session = head.session
+    family, session = head.family, head.session
+    if (process := head.process) is not None:
         process.terminate()
         psutil.wait_procs([process], GRACE_S)
-        end(family)
-        if session is not None:
-            _remove_files(session)
+    end(family)
+    if session is not None:
+        _remove_files(session)
     (state_folder() / "head.json").unlink(missing_ok=True)
 
 

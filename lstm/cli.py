@@ -60,7 +60,7 @@ class Evaluate:
     def __call__(self) -> int:
         from lstm.evaluation import evaluate
 
-        for text in evaluate(_opened(self.run), list(map(_opened, self.also)), ByTime(_told_beside)):
+        for text in evaluate(_opened(self.run), list(map(_opened, self.also)), ByTime(_told_beside, stream=sys.stderr)):
             print(text)
         return 0
 
@@ -115,7 +115,7 @@ class Forecast:
         from lstm.forecasting import forecast_to
 
         runs = list(map(_opened, (self.run, *self.also)))
-        forecast_to(runs, self.data, output_file("--out", self.out), ByTime(_told_beside))
+        forecast_to(runs, self.data, output_file("--out", self.out), ByTime(_told_beside, stream=sys.stderr))
         return 0
 
 

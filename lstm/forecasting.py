@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ import torch
 from lstm import checkpoint, plots
 from lstm.config import ForecastConfig
 from lstm.network import Network
-from lstm.tasks.forecast import Forecast, mean_known
+from lstm.tasks.forecast import UNDEFINED, Forecast, by_series, mean_known
 from lstm.tasks.row_times import following
 from lstm.tasks.starts import seasonal_naive
 from lstm.tasks.table import Series
@@ -23,6 +24,7 @@ from trainkit.errors import UserError
 
 Floats = npt.NDArray[np.float64]
 MOST_PICTURED = 8  # series
+WINDOWS_AT_ONCE = 256  # between two words of progress
 LEARNED_WINDOWS = 100  # of each series, that intervals are calibrated on beside the newer ones
 Origins = Sequence[tuple[int, int]]  # (series, first step of the horizon)
 Told = Callable[[str], None]
@@ -40,19 +42,31 @@ class Forecaster:
     scale, so that between them lie as many values as they say, in the windows of the same series since the end of
     training whose horizons are over (conformalised quantile regression, Romano et al. 2019, eq. 6 to 8, always on what
     is known by then), and in windows that were learned from: the wider of the two, as validation may be a calm time.
-    One without its mirror is moved alone by the former, the median never.
+    One without its mirror is moved alone by the former, the median never. This is done when it is first asked for.
     """
 
     def __init__(self, networks: Sequence[Network], task: Forecast, progress: Told = quiet) -> None:
-        self._networks, self._task = [network.eval() for network in networks], task
-        self._past, self._learned, many = list[tuple[int, Floats]](), list[Floats](), len(task.table.series)
+        self._networks, self._task, self._progress = [network.eval() for network in networks], task, progress
+
+    @cached_property
+    def _calibration(self) -> list[tuple[int, Floats, Floats]]:
+        """Of each series: the first step after training, errors of windows from there on, and of those learned from."""
+        task, found = self._task, list[tuple[int, Floats, Floats]]()
         for i, series in enumerate(task.table.series):
-            progress(f"calibration: series {i + 1:,} of {many:,}")
+            self._progress(f"calibration: series {i + 1:,} of {len(task.table.series):,}")
             first = task.train_end(series)
-            self._past.append(
-                (first, self._errors([(i, o) for o in range(first, series.known - task.config.horizon + 1)]))
-            )
-            self._learned.append(self._errors(task.learned_origins(i, LEARNED_WINDOWS)))
+            newer = self._errors([(i, o) for o in range(first, series.known - task.config.horizon + 1)])
+            found.append((first, newer, self._errors(task.learned_origins(i, LEARNED_WINDOWS))))
+        return found
+
+    def medians(self, origins: Origins) -> Floats:
+        """[windows, horizon]: those of `quantiles`, which calibration does not move."""
+        middle = self._task.config.quantiles.index(0.5)
+        found = [np.zeros((0, self._task.config.horizon))]
+        for first in range(0, len(origins), WINDOWS_AT_ONCE):
+            self._progress(f"beside the start: window {first + 1:,} of {len(origins):,}")
+            found.append(np.sort(self._scaled(origins[first : first + WINDOWS_AT_ONCE]), axis=-1)[..., middle])
+        return np.concatenate(found)
 
     def quantiles(self, origins: Origins) -> Floats:
         """[windows, horizon, quantiles], rising in the quantiles, in the units of the series (or of its logarithm)."""
@@ -61,7 +75,7 @@ class Forecaster:
 
     def shifts(self, series: int, origin: int) -> Floats:
         """Of each quantile, in units of a window's scale."""
-        (first, errors), learned = self._past[series], self._learned[series]
+        first, errors, learned = self._calibration[series]
         over = errors[: max(origin - self._task.config.horizon - first + 1, 0)]
         levels = self._task.config.quantiles
         found = np.zeros(len(levels))
@@ -79,6 +93,8 @@ class Forecaster:
 
     def _errors(self, origins: Origins) -> Floats:
         """Errors in units of each window's scale, [windows, horizon, quantiles]; nan: not known."""
+        if not origins:
+            return np.zeros((0, self._task.config.horizon, len(self._task.config.quantiles)))
         errors = self.actual(origins)[..., None] - self._scaled(origins)
         scales = self._scales(origins)[..., None]
         return errors / np.where(scales > 0, scales, np.nan)
@@ -134,10 +150,11 @@ def backtest(
     on what came before the test.
     """
     c, found = task.config, dict[str, Score]()
+    of_each = by_series(task.test_origins() if origins is None else origins)
     restored = np.exp if c.transform == "log" else np.asarray
     for i, series in enumerate(task.table.series):
         progress(f"backtest: series {i + 1:,} of {len(task.table.series):,}")
-        mine = [(k, o) for k, o in (task.test_origins() if origins is None else origins) if k == i]
+        mine = of_each.get(i, [])
         quantiles, actual = restored(forecaster.quantiles(mine)), restored(forecaster.actual(mine))
         values = restored(series.values)
         naive = np.stack([seasonal_naive(values, o, c.horizon, task.season) for _, o in mine])
@@ -157,12 +174,13 @@ def backtest(
     return found
 
 
-def beside_start(network: Network, task: Forecast) -> str:
+def beside_start(network: Network, task: Forecast, progress: Told = quiet) -> str:
     """A line: whether the network errs less on validation than what its forecasts start from."""
-    forecaster = Forecaster([network], task)
-    middle, origins = task.config.quantiles.index(0.5), task.validation_origins()
-    learned = task.mase(origins, lambda i, o: forecaster.quantiles([(i, o)])[0, :, middle])
-    start = task.mase(origins, task.started)
+    origins = task.validation_origins()
+    said = dict(zip(origins, Forecaster([network], task, progress).medians(origins), strict=True))
+    learned, start = task.mase(origins, lambda i, o: said[i, o]), task.mase(origins, task.started)
+    if math.isnan(start):
+        return UNDEFINED
     if learned < start:
         return f"MASE on validation {learned:.2f}; of what forecasts start from {start:.2f}"
     return f"the network is not better than its start (MASE on validation {learned:.2f} and {start:.2f})"

@@ -89,9 +89,9 @@ def fan(
     figure = Figure(figsize=(10, 3 * len(said)), layout="constrained")
     for axes, name in zip(figure.subplots(len(said), 1, squeeze=False)[:, 0], said, strict=True):
         times, quantiles = said[name]
-        middle = quantiles.shape[1] // 2
+        middle = list(levels).index(0.5) if len(levels) else quantiles.shape[1] // 2
         axes.plot(*seen[name], color="black", linewidth=1)
-        for k in range(middle):
+        for k in range(quantiles.shape[1] // 2):
             band = f"{levels[k]:g} to {levels[-1 - k]:g}" if len(levels) else None
             axes.fill_between(
                 times, quantiles[:, k], quantiles[:, -1 - k], alpha=0.25, color="C0", linewidth=0, label=band

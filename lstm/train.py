@@ -28,7 +28,7 @@ from trainkit.config import to_yaml
 from trainkit.errors import UserError
 from trainkit.run_record import record_start
 from trainkit.runs import atomic_folder, create_run, go_on_with
-from trainkit.training_log import TrainingLog, followed
+from trainkit.training_log import ByTime, TrainingLog, followed
 
 MOST_VALIDATION_BATCHES = 200  # of a validation during training
 Reported = Callable[[dict[str, float], Callable[[Path], None] | None], None]
@@ -53,18 +53,9 @@ def train(config: LstmConfig, run: Path | None = None, told: Callable[[str], Non
     with followed(run, partial(line, steps=config.training.steps, unit=task.unit), told):
         fit(work, settings, config.workers, run, told)
     if isinstance(task, Forecast):
-        told(beside_start(checkpoint.load_network(run, task.shape), task))
-    told(f"finished after {updates(run):,} updates; see `apex-lstm evaluate {run}`" + _made_of(config, run))
+        told(beside_start(checkpoint.load_network(run, task.shape), task, ByTime(told)))
+    told(f"finished after {updates(run):,} updates")
     return run
-
-
-def _made_of(config: LstmConfig, run: Path) -> str:
-    """What else a trained network is for."""
-    if config.forecast is not None:
-        return f", `apex-lstm forecast {run}`"
-    if config.text is not None or config.audio is not None:
-        return f", `apex-lstm sample {run}{' --out made.wav' if config.audio else ''}`"
-    return ""
 
 
 def work(settings: dict[str, Any]) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 from typing import TypeVar
 
@@ -56,9 +56,22 @@ def newest_good(folders: Sequence[Path], read: Callable[[Path], T], none: str) -
     raise UserError(f"{none}: {'; '.join(f'{path.name}: {why}' for path, why in damaged.items())}")
 
 
-def set_aside(damaged: Mapping[Path, str], prefix: str) -> None:
-    """Rename them, so that none counts as a checkpoint; one of that name from before goes."""
-    for path in damaged:
-        aside = path.with_name(prefix + path.name)
-        shutil.rmtree(aside, ignore_errors=True)
-        path.rename(aside)
+def set_aside(damaged: Mapping[Path, str], prefix: str) -> dict[Path, Path]:
+    """Rename them, so that none counts as a checkpoint; where each is now. UserError where that can't be."""
+    where: dict[Path, Path] = {}
+    for path, why in damaged.items():
+        where[path] = aside = _free(path.with_name(prefix + path.name))
+        try:
+            path.rename(aside)
+        except OSError as error:
+            raise UserError(
+                f"checkpoint {path.name} can't be used ({why}), nor renamed to {aside.name}: {error.strerror}; "
+                "expected a run folder that may be written"
+            ) from None
+    return where
+
+
+def _free(path: Path) -> Path:
+    """`path`, with a number behind it where that is taken."""
+    numbered = (path.with_name(f"{path.name}-{k}") for k in count(2))
+    return next(found for found in chain([path], numbered) if not found.exists())

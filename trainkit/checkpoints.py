@@ -28,6 +28,7 @@ from trainkit.runs import CONFIG_FILE
 
 WEIGHTS, TRAINING, OPTIMIZER = "weights.safetensors", "training.safetensors", "optimizer.safetensors"
 PROGRESS = "progress.json"
+EARLIER = "optimizer.pt"  # of checkpoints before there was a manifest
 FILES = (WEIGHTS, TRAINING, OPTIMIZER, PROGRESS, CONFIG_FILE, MANIFEST)  # that every trainer writes
 
 
@@ -48,6 +49,11 @@ def newest(run: Path) -> Path:
     if found := whole(run):
         return found[-1]
     if started := _folders(run):
+        if (started[-1] / EARLIER).exists():
+            raise UserError(
+                f"run {str(run)!r}: {started[-1].name} was written by an earlier version, which this one does not "
+                "read; it is left as it is. Expected a run of this version"
+            )
         raise UserError(
             f"run {str(run)!r} has no whole checkpoint: {started[-1].name} lacks {', '.join(_lacking(started[-1]))}; "
             f"remove that folder to train from the start with --resume"
@@ -76,9 +82,9 @@ def set_aside_damaged(run: Path, told: Callable[[str], None]) -> None:
     if not (folders := whole(run)):
         return
     good, damaged = newest_good(folders, checked, f"run {str(run)!r} has no checkpoint that can be used to go on from")
-    set_aside(damaged, "damaged_")
+    where = set_aside(damaged, "damaged_")
     for path, why in damaged.items():
-        told(f"checkpoint {path.name} can't be used, kept as damaged_{path.name}: {why}")
+        told(f"checkpoint {path.name} can't be used, kept as {where[path].name}: {why}")
     if damaged:
         told(f"going on from {good.name}")
 

@@ -59,9 +59,12 @@ def compose(text: str, where: str) -> yaml.Node | None:
     try:
         loader = _Loader(text)
     except yaml.reader.ReaderError as error:
-        shown = text.encode("utf-8", "backslashreplace").decode()
+        above = text[: error.position].split("\n")
+        line, character = len(above), len(above[-1]) + 1
+        shown = text.split("\n")[line - 1].encode("utf-8", "backslashreplace").decode()
+        place = f":{line}" if "\n" in text else ""
         raise UserError(
-            f"{where}: not valid YAML: character {error.position + 1} of {shown!r} is a control character or no UTF-8"
+            f"{where}{place}: not valid YAML: character {character} of {shown!r} is a control character or no UTF-8"
         ) from None
     try:
         node = loader.get_single_node()

@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 CACHES = {"NUMBA_CACHE_DIR": "numba", "MPLCONFIGDIR": "matplotlib"}
@@ -42,7 +43,8 @@ def own_temporary_folder() -> Path:
     Whoever can write there can have this user run code: numba's cached kernels are.
     """
     folder = Path(tempfile.gettempdir()) / f"apex-ray-cache-{os.getuid()}"
-    folder.mkdir(mode=0o700, exist_ok=True)
+    with suppress(FileExistsError):  # of what is no folder
+        folder.mkdir(mode=0o700, exist_ok=True)
     state = folder.lstat()
     own = stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid() and not state.st_mode & 0o022
     return folder if own else Path(tempfile.mkdtemp(prefix="apex-ray-cache-"))

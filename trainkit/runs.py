@@ -88,12 +88,15 @@ def open_run(path: str | Path, trainer: str = "") -> Path:
         if (found / CONFIG_FILE).is_file():
             _check_trainer(found, trainer)
             return found
-    if not run.exists():
-        run = based(RUNS_DIR / run if len(run.parts) == 1 else run)
+    elsewhere = based(RUNS_DIR / run if len(run.parts) == 1 else run)
+    # A name that something here only happens to have is that of a run elsewhere, if there is one.
+    by_chance = len(run.parts) == 1 and not _begun(run, trainer) and not _runs_in(run, trainer)
+    if not run.exists() or (by_chance and _begun(elsewhere, trainer)):
+        run = elsewhere
     runs = _runs_in(run.parent, trainer)
     if run.name == LATEST and runs:
         return runs[-1]
-    begun = [found for found in runs if found.name.startswith(run.name)]
+    begun = _begun(run, trainer)
     if len(begun) == 1:
         return begun[0]
     if run.is_dir():
@@ -127,6 +130,11 @@ def _runs_in(folder: Path, trainer: str) -> list[Path]:
     found = [file.parent for file in folder.glob(f"*/{CONFIG_FILE}")]
     mine = [run for run in found if not trainer or read_record(run).get("trainer", trainer) == trainer]
     return sorted(mine, key=_started)
+
+
+def _begun(run: Path, trainer: str) -> list[Path]:
+    """The runs beside `run` whose names begin with its own; all, for `latest`."""
+    return [found for found in _runs_in(run.parent, trainer) if run.name == LATEST or found.name.startswith(run.name)]
 
 
 def _started(run: Path) -> tuple[str, int, str]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from trainkit.exported import Metric
 from trainkit.rows import FILE, Rows, is_row, repair
@@ -76,9 +76,10 @@ class TrainingLog:
 class ByTime:
     """Tells a line of progress when there was none for a while: a few seconds in a terminal, more in a file."""
 
-    def __init__(self, told: Callable[[str], None], every_s: float | None = None) -> None:
+    def __init__(self, told: Callable[[str], None], every_s: float | None = None, stream: TextIO | None = None) -> None:
+        """`stream`: where `told` writes; default: standard output."""
         self._told, self._last = told, time.monotonic()
-        self.every_s = (TERMINAL_S if sys.stdout.isatty() else FILE_S) if every_s is None else every_s
+        self.every_s = (TERMINAL_S if (stream or sys.stdout).isatty() else FILE_S) if every_s is None else every_s
 
     @property
     def due(self) -> bool:

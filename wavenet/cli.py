@@ -158,7 +158,7 @@ class Evaluate:
     def __call__(self) -> int:
         from wavenet.evaluation import compare, distances, evaluate, evaluate_alone
 
-        progress = ByTime(_told_beside)
+        progress = ByTime(_told_beside, stream=sys.stderr)
         found = evaluate(_opened(self.run), progress)
         for name, bits in found.bits.items():
             print(f"{name:<40} {bits:7.4f} bits/sample")

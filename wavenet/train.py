@@ -58,15 +58,8 @@ def train(config: WaveNetConfig, run: Path | None = None, told: Callable[[str], 
     settings = {"config": config.model_dump(mode="json"), "run": str(run.absolute()), "known": numbers}
     with followed(run, partial(line, steps=config.training.steps), told):
         fit(work, settings, config.workers, run, told)
-    told(f"finished after {updates(run):,} updates; see `apex-wavenet evaluate {run}`{_made_of(config, run)}")
+    told(f"finished after {updates(run):,} updates")
     return run
-
-
-def _made_of(config: WaveNetConfig, run: Path) -> str:
-    """What the trained network is for."""
-    says = {"phones": " 'A text.'", "notes": " --score SCORE.mid", "mel": " --like RECORDING.wav"}
-    command = "speak" if config.data.conditions == "phones" else "generate"
-    return f", `apex-wavenet {command} {run}{says.get(config.data.conditions, '')}`"
 
 
 def settled(config: WaveNetConfig, corpus: Corpus) -> WaveNetConfig:

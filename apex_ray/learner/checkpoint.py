@@ -126,10 +126,10 @@ def load_checkpoint(run: Path) -> Checkpoint:
 def set_aside(checkpoint: Checkpoint) -> dict[str, str]:
     """Rename the newer ones that can't be used to damaged-NAME, so that they don't count as the newest to keep.
 
-    Returns what is wrong with each, by its old name.
+    Returns the new name of each, by its old one.
     """
-    checkpoint_folders.set_aside(checkpoint.unusable, "damaged-")
-    return {path.name: why for path, why in checkpoint.unusable.items()}
+    where = checkpoint_folders.set_aside(checkpoint.unusable, "damaged-")
+    return {path.name: aside.name for path, aside in where.items()}
 
 
 def load_policy_weights(run: Path, which: str) -> tuple[dict[str, AnyArray], Counters]:

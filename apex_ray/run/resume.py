@@ -35,7 +35,8 @@ class Resume:
             resumes.note(self.run, self.saved.path.name, self.changed)
         except OSError as error:
             raise NotWrittenError(f"run folder {self.run} can't be written: {error.strerror or error}") from None
-        lines = [f"checkpoint {name} can't be used, kept as damaged-{name}: {why}" for name, why in aside.items()]
+        wrong = {path.name: why for path, why in self.saved.unusable.items()}
+        lines = [f"checkpoint {old} can't be used, kept as {new}: {wrong[old]}" for old, new in aside.items()]
         lines.append(f"going on from {self.saved.path.name}")
         return [*lines, f"changed on resume: {told(self.changed)}"] if self.changed else lines
 

@@ -27,11 +27,12 @@ from trainkit.errors import UserError
 
 Steps = npt.NDArray[np.int64]  # numbers of steps
 MOST_KEPT_WINDOWS = 20_000
+UNDEFINED = "MASE on validation is undefined: nothing that is learned from changes from one season to the next"
 
 
 @dataclass(frozen=True)
 class Window:
-    """Inputs, base and targets are in units of `scale` from `level`. Scale 0: no value has changed yet."""
+    """Inputs, base and targets are in units of `scale` from `level`. Scale 0: what is learned from never changes."""
 
     inputs: Floats  # [context + horizon, features]
     base: Floats  # [context + horizon]: what came a season before, or a mean of several; then what is started from
@@ -140,6 +141,8 @@ class Forecast:
         said = f"forecasts start from {spelled(self.start, self.seasons, self.season)}"
         if not self.start_errors:
             return said
+        if not np.isfinite([*self.start_errors.values()]).any():
+            return f"{said}; {UNDEFINED}"
         others = ", ".join(f"{spelled(*some, self.season)} {e:.2f}" for some, e in self.start_errors.items())
         return f"{said}, the best on validation (MASE: {others})"
 
@@ -191,13 +194,12 @@ class Forecast:
         In the series' own units. The scale is of what is learned from; nan: no series changes from season to season.
         """
         restored = np.exp if self.config.transform == "log" else np.asarray
-        found = list[float]()
+        found, mine = list[float](), by_series(origins)
         for i, s in enumerate(self.table.series):
             values = restored(s.values)
-            errors = [np.abs(values[o : o + self.config.horizon] - restored(said(k, o))) for k, o in origins if k == i]
-            scale = mean_known(
-                np.abs(values[self.season :] - values[: -self.season])[: self.train_end(s) - self.season]
-            )
+            errors = [np.abs(values[o : o + self.config.horizon] - restored(said(i, o))) for _, o in mine.get(i, [])]
+            learned = values[: self.train_end(s)]
+            scale = mean_known(np.abs(learned[self.season :] - learned[: -self.season]))
             if errors and scale > 0:
                 found.append(mean_known(np.concatenate(errors)) / scale)
         return mean_known(np.array(found))
@@ -209,7 +211,10 @@ class Forecast:
         return 2 * torch.maximum(q * error, (q - 1) * error).mean(1)
 
     def _window(self, series: int, origin: int) -> Window:
-        """The window whose horizon begins at step `origin`; nothing of the values from there on is in its inputs."""
+        """The window whose horizon begins at step `origin`; nothing of the values from there on is in its inputs.
+
+        But for their unit where the context does not change: it is the spread of all that is learned from.
+        """
         c, s = self.config, self.table.series[series]
         steps = np.arange(origin - c.context, origin + c.horizon)
         inside = (steps >= 0) & (steps < len(s.values))
@@ -251,6 +256,14 @@ class Forecast:
         counted = torch.isfinite(targets)
         counted[:, : self.config.context] = False
         return Batch(inputs, torch.nan_to_num(targets), counted, base=base)
+
+
+def by_series(origins: Sequence[tuple[int, int]]) -> dict[int, list[tuple[int, int]]]:
+    """Those (series, origin) of each series that has any."""
+    found = dict[int, list[tuple[int, int]]]()
+    for i, o in origins:
+        found.setdefault(i, []).append((i, o))
+    return found
 
 
 def _marked(values: Floats) -> list[Floats]:

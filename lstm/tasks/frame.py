@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
@@ -39,11 +42,19 @@ def read_frame(config: ForecastConfig, notes: list[str]) -> tuple[pd.DataFrame, 
     path = _found(config.path)
     parquet = path.suffix.lower() in (".parquet", ".pq")
 
+    @cache
+    def lines() -> Sequence[int]:
+        return [] if parquet else _lines(path, config.encoding)
+
     def place(row: object) -> str:
-        return f"{path.name}, row {int(str(row)) + 1}" if parquet else f"{path.name}:{int(str(row)) + 2}"  # 1: the head
+        number = int(str(row))
+        if parquet:
+            return f"{path.name}, row {number + 1}"
+        # Where the file's lines are not what pandas takes for rows, they count from the head, line 1.
+        return f"{path.name}:{lines()[number] if len(lines()) == rows else number + 2}"
 
     frame = _with_small_names(_frame(path, config, parquet), path.name)
-    frame = _with_index(frame, config.time.strip().lower())
+    frame, rows = _with_index(frame, config.time.strip().lower()), len(frame)
     columns = _columns(frame, config, path.name, notes)
     if not len(frame):
         raise UserError(f"forecast.path: {path.name} has a head and no rows")
@@ -71,8 +82,7 @@ def _frame(path: Path, config: ForecastConfig, parquet: bool) -> pd.DataFrame:
     try:
         if parquet:
             return pd.read_parquet(path)
-        head = path.open(encoding=config.encoding).readline()
-        separator = max(",;\t", key=head.count)
+        separator = _separator(path, config.encoding)
         frame = pd.read_csv(path, encoding=config.encoding, sep=separator, skipinitialspace=True)
         text = {(config.series or "").strip().lower(), config.time.strip().lower()}
         some = [name for name in frame.columns if str(name).strip().lower() in text]
@@ -93,6 +103,24 @@ def _frame(path: Path, config: ForecastConfig, parquet: bool) -> pd.DataFrame:
         ) from None
     except Exception as error:  # whatever a broken file makes pandas or Arrow raise
         raise UserError(f"forecast.path: {path.name} can't be read: {str(error).strip().splitlines()[0]}") from None
+
+
+def _separator(path: Path, encoding: str) -> str:
+    with path.open(encoding=encoding) as file:
+        head = next((line for line in file if line.strip()), "")
+    return max(",;\t", key=head.count)
+
+
+def _lines(path: Path, encoding: str) -> list[int]:
+    """The line that each row of a CSV begins on: blank ones are no rows, and a quoted text may go on over several."""
+    found, before = list[int](), 0
+    with path.open(encoding=encoding, newline="") as file, suppress(csv.Error):
+        reader = csv.reader(file, delimiter=_separator(path, encoding))
+        for row in reader:
+            if len(row) > 1 or "".join(row).strip():
+                found.append(before + 1)
+            before = reader.line_num
+    return found[1:]  # after the head
 
 
 def _with_small_names(frame: pd.DataFrame, file: str) -> pd.DataFrame:

@@ -13,13 +13,17 @@ MOST = 0.9  # of the rows must keep to a rule for it to be theirs
 def following(times: pd.DatetimeIndex, count: int) -> pd.DatetimeIndex | None:
     """The next `count` times after rising ones [N]: equal steps, a market's hours and weekdays, or a day of the month.
 
-    Rules are of local time, where times have a zone. None where the rows keep to no rule.
+    Where times have a zone, rules are of local time, but equal steps shorter than a day are of UTC: an hour is an hour
+    when the clocks change. None where the rows keep to no rule, and where there are fewer than three.
     """
     if len(times) < 3:
         return None
     zone, local = times.tz, times.tz_localize(None)
     gaps = np.diff(local.asi8)
-    if (gaps == gaps[0]).all():
+    equal, step = bool((gaps == gaps[0]).all()), times[-1] - times[-2]
+    if zone is not None and (step < pd.Timedelta(days=1) or not equal) and len(np.unique(np.diff(times.asi8))) == 1:
+        return pd.DatetimeIndex([times[-1] + k * step for k in range(1, count + 1)])
+    if equal:
         found = pd.DatetimeIndex([local[-1] + k * (local[-1] - local[-2]) for k in range(1, count + 1)])
     else:
         days = pd.DatetimeIndex(local.normalize().unique())
@@ -28,10 +32,10 @@ def following(times: pd.DatetimeIndex, count: int) -> pd.DatetimeIndex | None:
         if clocks is None or coming is None:
             return None
         slots = pd.DatetimeIndex([day + clock for day in [days[-1], *coming] for clock in clocks])
-        found = slots[slots > local[-1]][:count]
-    if zone is None:
-        return found
-    return found.tz_localize(zone, ambiguous=np.ones(len(found), bool), nonexistent="shift_forward")
+        found = slots
+    if zone is not None:
+        found = found.tz_localize(zone, ambiguous=np.ones(len(found), bool), nonexistent="shift_forward").unique()
+    return found[found > times[-1]][:count]
 
 
 def _clocks(times: pd.DatetimeIndex, days: pd.DatetimeIndex) -> pd.TimedeltaIndex | None:

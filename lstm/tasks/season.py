@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+MOST_HARMONICS = 26  # all of a year of weeks; of finer steps, a season that is as smooth as that
 
 
 def waves(steps: npt.NDArray[np.int64], season: int, harmonics: int) -> Floats:
@@ -21,8 +22,9 @@ def waves(steps: npt.NDArray[np.int64], season: int, harmonics: int) -> Floats:
 
 @lru_cache(256)
 def choices(season: int) -> tuple[int, ...]:
-    """Numbers of harmonics worth trying: few, or the whole season."""
-    return tuple(sorted({k for k in (0, 1, 2, 3, 6, season // 2) if k <= season // 2}))
+    """Numbers of harmonics worth trying: few, or as many as there may be."""
+    most = min(season // 2, MOST_HARMONICS)
+    return tuple(sorted({k for k in (0, 1, 2, 3, 6, most) if k <= most}))
 
 
 def fitted(columns: Floats, values: Floats) -> tuple[Floats, float]:

@@ -12,6 +12,7 @@ from lstm.tasks.season import Floats
 from lstm.tasks.theta import Theta
 
 LEAST_FITTED = 12  # values; with fewer, a fitted start is the last season
+OLDEST = 50  # horizons: with more before it, a fit may be this part of them old
 NAMES = {
     "last": "the last value", "season": "the last season", "drift": "the last season with its drift",
     "theta": "a fitted Theta", "ar": "a fitted autoregression",
@@ -47,8 +48,9 @@ def seasonal_naive(values: Floats, origin: int, horizon: int, season: int) -> Fl
 class Starts:
     """Simple forecasts of series from any origin, of what came before it alone.
 
-    Theta and the autoregression are fitted anew every `horizon` steps, to all values before: what the network learns
-    from them is how they err on values that they have not seen.
+    Theta and the autoregression are fitted anew every `horizon` steps, to all values before; in a series of many
+    horizons, when a fiftieth more is known. What the network learns from them is how they err on values that they have
+    not seen.
     """
 
     def __init__(self, series: Sequence[Floats], season: int, horizon: int) -> None:
@@ -62,7 +64,7 @@ class Starts:
         steps = np.arange(origin, origin + h)
         if start == "last":
             return np.full(h, seen[-1])
-        fitted_at = origin - origin % h
+        fitted_at = origin - origin % (h * max(origin // (OLDEST * h), 1))
         if start == "season" or fitted_at < LEAST_FITTED:
             return before(seen, steps, m, origin, seasons)
         if start == "drift":

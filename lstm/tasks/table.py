@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -50,7 +51,7 @@ def read_table(config: ForecastConfig) -> Table:
     """The series of `config.path`. UserError, with the line, for what can't be used."""
     notes, made = list[str](), list[Series]()
     frame, columns, place = read_frame(config, notes)
-    file = place(0).partition(",")[0].partition(":")[0]
+    file = Path(config.path).name
     frame[columns.time] = read_times(frame[columns.time], config.time_format, config.time_zone, place, notes)
     parts = {
         key: _in_order(part, columns.time, config.time_zone, key, place, notes)

@@ -30,7 +30,8 @@ class Theta:
         self._alpha = float(ALPHAS[int(np.argmin(errors))])
 
     def _of_season(self, steps: np.ndarray) -> Floats:
-        made: Floats = waves(steps, self._season, self._harmonics) @ self._weights
+        once = waves(np.arange(self._season), self._season, self._harmonics) @ self._weights
+        made: Floats = once[steps % self._season]
         return made
 
     def ahead(self, seen: Floats, horizon: int) -> Floats:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from apex_ray import demand
 from apex_ray.config.load import load
 from apex_ray.demand import bundles, plan
 from apex_ray.nodes.connection import own_ray
@@ -34,6 +35,17 @@ def test_learner_and_actors() -> None:
     assert (actor.cpus, actor.gpus, actor.count, actor.minimum, actor.memory_bytes) == (1, 0, 16, 4, 0)
     # 2 million transitions of 7,056 bytes and a little more each
     assert 2e6 * 7_056 < learner.memory_bytes < 2e6 * 7_056 * 1.2
+
+
+def test_a_plan_makes_one_environment_for_all_counts_that_it_tries(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = list[str]()
+    monkeypatch.setattr(demand, "_SPECS", {})
+    monkeypatch.setattr(demand, "probe", lambda env: made.append(env.id) or PONG)
+    machine = Node("a", "a", *2 * [{"CPU": 100.0, "memory": 1e12, "object_store_memory": 1e12}])
+    enough, told = _told(partial(plan, ["pong", "actors.count=4"], None, 0.0), [machine], "here")
+    assert enough and "the largest that fits is actors.count=" in told and len(made) == 1
+    plan(["cartpole"], None, 0.0)
+    assert len(made) == 2
 
 
 def test_bytes_in_flight_grow_with_the_actors() -> None:

@@ -37,6 +37,13 @@ def test_a_client_without_a_server_is_given_another(monkeypatch: pytest.MonkeyPa
     assert len(asked) == 4
 
 
+def test_a_process_in_a_ray_by_its_client_joins_it_without_a_dashboard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A Ray Client has no hook for the question where the dashboard is."""
+    monkeypatch.setattr(connect, "initialised", lambda: "ray://here:10001")
+    with connected("ray://here:10001", Embedded(1, 0)) as dashboard:
+        assert dashboard is None
+
+
 def test_a_ray_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     def times_out(**settings: object) -> None:
         raise Exception("The current node timed out during startup.\nsome more")

@@ -5,10 +5,16 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import pytest
 
+from cluster.local_head import Head as LocalHead
+from cluster.local_head import down
+from cluster.ports import Ports
 from tests.cluster.heads import Head
 
 CHANGE_VERSION = """
@@ -43,6 +49,49 @@ def test_from_up_to_down(tmp_path: Path, head: Head) -> None:
     assert head.run("apex-cluster", "list")[0] == 0, "the other one goes on"
     code, out = other.run("apex-cluster", "down")
     assert code == 2 and "no head" in out
+
+
+LEAVES_CHILDREN = """
+import subprocess, sys
+for k in range(2):
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(100)", sys.argv[1]], stdin=subprocess.DEVNULL)
+"""
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_what_a_head_that_died_has_started_ends_with_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gone: bool
+) -> None:
+    """`gone`: nobody waits for it any more, else it is a zombie."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    session = tmp_path / "session_1"
+    (session / "logs").mkdir(parents=True)
+    words = [sys.executable, "-c", LEAVES_CHILDREN, f"{session}/logs"]
+    leader = subprocess.Popen(words, start_new_session=True)
+    head = LocalHead(leader.pid, psutil.Process(leader.pid).create_time(), Ports())
+    while head.process is not None:
+        time.sleep(0.05)
+    if gone:
+        leader.wait()
+    children = [process for process in head.family if process.pid != leader.pid]
+    monkeypatch.setattr(psutil.Process, "cmdline", refusing_first(psutil.Process.cmdline))
+    down(head)
+    assert len(children) == 2 and not any(child.is_running() for child in children) and not session.exists()
+    leader.wait()
+    assert head.family == LocalHead(psutil.Process().pid, 0.0, Ports()).family == []
+
+
+def refusing_first(cmdline: Callable[[psutil.Process], list[str]]) -> Callable[[psutil.Process], list[str]]:
+    """A process that ends while it is looked at is no reason to look at no other."""
+    looked = list[int]()
+
+    def refused(self: psutil.Process) -> list[str]:
+        looked.append(self.pid)
+        if len(looked) == 1:
+            raise psutil.NoSuchProcess(self.pid)
+        return cmdline(self)
+
+    return refused
 
 
 def _a_run_on_another_version_of_ray(head: Head) -> None:

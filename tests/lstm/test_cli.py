@@ -61,7 +61,8 @@ def test_two_workers_learn_a_text_and_the_run_writes_it_on(folder, capsys):
     (run,) = (folder / "runs").iterdir()
     seen = rows(run)
     assert set(range(5, 201, 5)) <= {row["step"] for row in seen if "loss" in row}  # and others where time passed
-    assert f"finished after 200 updates; see `apex-lstm evaluate runs/{run.name}`, `apex-lstm sample runs" in out
+    assert "finished after 200 updates\n" in out and out.count(f" evaluate runs/{run.name}") == 1
+    assert out.count(f" sample runs/{run.name}") == 1
     assert {row["workers"] for row in seen if "loss" in row} == {2}
     assert seen[-1]["validation_loss"] < 0.6, "it knows the two sentences by heart, or nearly"
     assert main(["evaluate", str(run)]) == 0
@@ -196,6 +197,15 @@ def test_a_picture_of_a_forecast_says_what_its_axes_are():
         (axes,) = figure.axes
         assert (axes.get_xlabel(), axes.get_ylabel()) == (label, "sales")
         assert "0.1 to 0.9" in [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+@pytest.mark.parametrize("levels", [(0.5, 0.9), (0.1, 0.5), (0.1, 0.5, 0.6, 0.9), (0.1, 0.2, 0.3, 0.5)])
+def test_the_median_of_a_picture_is_the_median(levels):
+    times = np.arange(3)
+    (axes,) = fan({"a": (times, np.zeros(3))}, {"a": (times, np.tile(levels, (3, 1)))}, {}, levels=levels).axes
+    (line,) = [line for line in axes.get_lines() if line.get_label() == "forecast: median"]
+    assert set(line.get_ydata()) == {0.5}
+    assert f"{levels[0]:g} to {levels[-1]:g}" in [text.get_text() for text in axes.get_legend().get_texts()]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

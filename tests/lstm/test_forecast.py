@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lstm.config import ForecastConfig, ModelConfig, TrainingConfig
-from lstm.forecasting import Forecaster, ahead, backtest, intervals
+from lstm.forecasting import Forecaster, ahead, backtest, beside_start, intervals
 from lstm.learning import Learner
 from lstm.memory import one_worker
 from lstm.network import Network, build
@@ -156,11 +156,11 @@ def test_shifts_by_hand():
     forecaster = Forecaster([Certain(ModelConfig(hidden=2), task.shape)], task)
     errors = np.array([0.0, 1, -2, 3, -4, 5, -6, 7, -8, 9])
     apart = np.array([-1.0, 0, 0, 1])  # said by the network: a width of its own that values below 1 lie in
-    forecaster._past, forecaster._learned = [(20, (errors[:, None] - apart)[:, None, :])], [np.zeros((0, 1, 4))]
+    forecaster._calibration = [(20, (errors[:, None] - apart)[:, None, :], np.zeros((0, 1, 4)))]
     # Outside of the outer two by -1, 0, 1, ..., 8: 80% of them lie at or below 6.2. Alone: a quarter below -3.5.
     np.testing.assert_allclose(forecaster.shifts(0, 30), [-6.2, -3.5, 0, 6.2])
     np.testing.assert_allclose(forecaster.shifts(0, 22), [0.2, 0.25, 0, -0.2], err_msg="two windows are over")
-    forecaster._learned = [np.full((5, 1, 4), 3.0)]
+    forecaster._calibration = [(*forecaster._calibration[0][:2], np.full((5, 1, 4), 3.0))]
     np.testing.assert_allclose(forecaster.shifts(0, 22), [-3, 0.25, 0, 3], err_msg="what was learned from needs more")
     np.testing.assert_allclose(forecaster.shifts(0, 20), [-3, 0, 0, 3], err_msg="and is all that is known at first")
 
@@ -169,6 +169,58 @@ def test_naive_forecasts_by_hand():
     values = np.array([1.0, 2, 3, 4, 5, np.nan, 7])
     assert seasonal_naive(values, 7, 5, 3).tolist() == [5, 5, 7, 5, 5], "a missing value is the one before it"
     assert seasonal_naive(values, 2, 3, 3).tolist() == [2, 2, 2], "less than a season is known: the last value"
+
+
+def test_the_scale_of_an_error_is_of_what_is_learned_from():
+    """A year of months and more is learned from, or less: then there is no scale, and no look into the test."""
+    values = np.arange(100.0) ** 2
+    task = _task_of(values, season=12)
+    end = task.train_end(task.table.series[0])
+    past = values[:end]
+    scale = np.abs(past[12:] - past[:-12]).mean()
+    said = task.mase([(0, end)], lambda i, o: values[o : o + HORIZON] + 3)
+    assert said == pytest.approx(3 / scale)
+    short = _task_of(values[:50], season=40)
+    assert short.train_end(short.table.series[0]) < 40
+    assert np.isnan(short.mase(short.validation_origins(), short.started))
+
+
+def test_a_series_without_a_value_to_learn_from_is_forecast_beside_the_others(tmp_path):
+    """It has one value, and then none before its validation: there is no window of it to calibrate on."""
+    values = np.random.default_rng(0).normal(size=80)
+    late = np.where(np.arange(80) < 66, np.nan, values)
+    late[0] = 1.0
+    times = pd.date_range("2000-01-01", periods=80, freq="MS")
+    pd.DataFrame({"date": times, "y": values, "late": late}).to_csv(tmp_path / "a.csv", index=False)
+    task = Forecast(config(tmp_path / "a.csv"), 4, 0)
+    (late,) = [i for i, s in enumerate(task.table.series) if s.name == "late"]
+    assert not task.learned_origins(late, 100)
+    network = Certain(ModelConfig(hidden=2), task.shape)
+    forecaster = Forecaster([network], task)
+    assert np.isfinite(ahead(forecaster, task)["q0.5"]).all() and set(backtest(forecaster, task)) == {"y", "late"}
+    assert "MASE on validation " in beside_start(network, task)
+
+
+class Seen(list):
+    """Counts how often it is gone through."""
+
+    times = 0
+
+    def __iter__(self):
+        self.times += 1
+        return super().__iter__()
+
+
+def test_many_series_are_not_gone_through_for_each_of_them(tmp_path):
+    times = pd.date_range("2000-01-01", periods=80, freq="MS")
+    columns = {f"y{k}": np.random.default_rng(k).normal(size=80) for k in range(20)}
+    pd.DataFrame({"date": times, **columns}).to_csv(tmp_path / "a.csv", index=False)
+    task = Forecast(config(tmp_path / "a.csv"), 4, 0)
+    origins = Seen(task.validation_origins())
+    task.mase(origins, task.started)
+    tested = Seen(task.test_origins())
+    backtest(Forecaster([Certain(ModelConfig(hidden=2), task.shape)], task), task, tested)
+    assert (origins.times, tested.times) == (1, 1)
 
 
 def test_coverage_by_hand():

@@ -11,7 +11,7 @@ from lstm.network import Network
 from lstm.tasks.autoregression import Autoregression
 from lstm.tasks.forecast import Forecast
 from lstm.tasks.make import make_task, settled
-from lstm.tasks.season import fitted, waves
+from lstm.tasks.season import choices, fitted, waves
 from lstm.tasks.starts import NAMES, Starts
 from lstm.tasks.theta import Theta
 
@@ -87,6 +87,26 @@ def test_no_start_knows_what_comes(start):
         assert one.shape == (6,) and np.isfinite(one).all()
 
 
+def test_a_long_series_of_fine_steps_is_fitted_some_hundred_times(monkeypatch):
+    """A year of five minutes: not 8,760 times with a wave for each minute; never ahead, and none of old values."""
+    assert max(choices(1440)) == max(choices(52)) == 26 and max(choices(24)) == 12 and max(choices(3)) == 1
+    n, h = 105_120, 12
+    starts = Starts([np.arange(float(n))], 288, h)
+    fitted_at = dict.fromkeys(range(20, n))
+
+    class Fit:
+        def ahead(self, seen, horizon):
+            return seen
+
+    monkeypatch.setattr(starts, "_model", lambda start, series, at: fitted_at.__setitem__(origin, at) or Fit())
+    for origin in fitted_at:
+        starts.ahead("ar", 1, 0, origin)
+    assert len(set(fitted_at.values())) < 450
+    for origin, at in fitted_at.items():
+        assert at <= origin < at + max(h, origin / 50 + 1)
+    assert all(at == origin - origin % h for origin, at in fitted_at.items() if origin < 100 * h)
+
+
 def test_the_last_season_with_its_drift_by_hand():
     values = np.array([1.0, 2, 3, 11, 12, 13, 21, 22, 23])
     starts = Starts([np.tile(values, 1)], 3, 4)
@@ -133,3 +153,28 @@ def test_a_run_that_is_no_better_than_its_start_says_so(tmp_path):
     assert beside_start(Off(task, 1.0), task).startswith("the network is not better than its start (MASE on ")
     rising = task_of(tmp_path, autoregressive(240) + np.arange(240.0), start="season")  # by 12 in a season
     assert beside_start(Off(rising, 0.5), rising).startswith("MASE on validation ")
+
+
+def test_the_word_on_the_start_costs_a_few_batches_and_is_told_of(tmp_path):
+    task, told, sizes = task_of(tmp_path, autoregressive(400), validation=200), [], []
+
+    class Counting(Off):
+        def forward(self, inputs, state=None, lengths=None):
+            sizes.append(len(inputs))
+            return super().forward(inputs, state, lengths)
+
+    network = Counting(task, 0.3)
+    beside_start(network, task, told.append)
+    assert sizes == [64] == [len(task.validation_origins())] and told == ["beside the start: window 1 of 64"]
+    forecaster, middle = Forecaster([network], task), task.config.quantiles.index(0.5)
+    origins = task.validation_origins()
+    np.testing.assert_allclose(forecaster.medians(origins), forecaster.quantiles(origins)[..., middle])
+
+
+def test_where_no_error_has_a_scale_that_is_said(tmp_path):
+    """A year that is always the same, and what is shorter than one."""
+    again = np.tile(np.random.default_rng(0).normal(size=12), 20)
+    for values, settings in ((again, {}), (autoregressive(90), {"season": 60})):
+        task = task_of(tmp_path, values, **settings)
+        assert beside_start(Off(task, 1.0), task).startswith("MASE on validation is undefined: ")
+        assert "MASE on validation is undefined: " in task.describe()[-1] and "nan" not in task.describe()[-1]

@@ -8,12 +8,15 @@ from lstm.config import ForecastConfig, ModelConfig, load
 from lstm.forecasting import Forecaster, ahead
 from lstm.network import Network
 from lstm.tasks.forecast import Forecast
+from lstm.tasks.row_times import following
 from lstm.tasks.table import read_table
+from lstm.tasks.times import read_times
 from trainkit.errors import UserError
 
 DAYS = pd.date_range("2022-01-01", periods=120, freq="D")
 AUTUMN = pd.date_range("2024-10-20", periods=240, freq="h", tz="Europe/Berlin")
 MONTHS = pd.date_range("2000-01-01", periods=120, freq="MS")
+BEFORE_2000 = pd.date_range("1990-01-01", periods=120, freq="MS")
 
 
 def config(path, **settings):
@@ -50,6 +53,8 @@ def said_by(task):
         (MONTHS.strftime("%d/%m/%Y 00:00"), MONTHS),
         (MONTHS.strftime("%b-%y"), MONTHS),
         (MONTHS.strftime("%B %Y"), MONTHS),
+        (MONTHS.strftime("%Y-%m"), MONTHS),
+        (BEFORE_2000.strftime("%b-%y"), BEFORE_2000),
         (DAYS.strftime("%Y/%m/%d"), DAYS),
     ],
 )  # fmt: skip
@@ -86,6 +91,20 @@ def test_one_clear_message(tmp_path, times, extra, told):
     with pytest.raises(UserError) as error:
         read_table(config(file_of(tmp_path, times), **extra))
     assert told in str(error.value)
+
+
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_lines_are_those_of_the_file(tmp_path, separator):
+    """Blank lines are no rows, also before the head; a quoted text may go on over two."""
+    head = separator.join(["date", "note", "y"])
+    text = f'\n \n{head}\n\n2022-01-01;"a\nb";1\n   \n2022-01-02;c;x\n'.replace(";", separator)
+    (tmp_path / "x: y, z.csv").write_text(text)
+    with pytest.raises(UserError, match=r"^x: y, z\.csv:8: y = 'x' is no number"):
+        read_table(config(tmp_path / "x: y, z.csv", targets=("y",)))
+    days = "".join(f"{day:%Y-%m-%d};a;1\n" for day in DAYS[[*range(12), 70]]).replace(";", separator)
+    (tmp_path / "x: y, z.csv").write_text(f"{head}\n\n{days}")
+    with pytest.raises(UserError, match=r"^x: y, z\.csv: 71 steps of 'D' .* from 2022-03-12 \(x: y, z\.csv:15\)"):
+        read_table(config(tmp_path / "x: y, z.csv", targets=("y",)))
 
 
 def test_a_stray_date_does_not_ask_for_a_grid_over_the_ages(tmp_path):
@@ -155,6 +174,107 @@ def test_an_hour_is_an_hour_and_a_day_a_local_day(tmp_path):
         assert said[0] == coming and said[0].isoformat() == coming.isoformat(), (path.name, extra)
     (series,) = read_table(config(file_of(tmp_path, AUTUMN.tz_localize(None)), **zone)).series
     assert len(series.values) == 240 and series.times[-1] - series.times[0] == pd.Timedelta(hours=239)
+
+
+@pytest.mark.parametrize("first", ["2021-03-20", "2021-10-25"])
+def test_unix_times_are_of_utc(tmp_path, first):
+    hours = pd.date_range(first, periods=240, freq="h", tz="Europe/Berlin")
+    for unit in ("s", "ms", "us", "ns"):
+        path = file_of(tmp_path, hours.as_unit(unit).astype("int64"))
+        for extra in ({}, {"time_format": f"unix_{unit}"}):
+            (series,) = read_table(config(path, time_zone="Europe/Berlin", **extra)).series
+            assert list(series.times) == list(hours)
+            (series,) = read_table(config(path, **extra)).series
+            assert list(series.times) == list(hours.tz_convert(None))
+    times = read_times(pd.Series(["1700000000"]), "unix_s", "Europe/Berlin", str, [])
+    assert times[0].isoformat() == "2023-11-14T23:13:20+01:00"
+
+
+@pytest.mark.parametrize("freq", ["h", "30min"])
+def test_rows_with_the_newest_first_are_the_same_series(tmp_path, freq):
+    """Local times of the autumn: the first of the two hours in the file is the later one then."""
+    times = pd.date_range("2024-10-25", "2024-10-30", freq=freq, tz="Europe/Berlin")
+    frame = pd.DataFrame({"date": times.tz_localize(None), "y": np.arange(float(len(times)))})
+    summer = pd.date_range("2023-10-25", "2023-10-30", freq=freq, tz="Europe/Berlin")
+    older = pd.DataFrame({"date": summer.tz_localize(None), "y": np.arange(float(len(summer)))})
+    for name, rows in (
+        ("rising", frame),
+        ("falling", frame[::-1]),
+        ("blocks", pd.concat([frame, older])),
+        ("mixed", frame.sample(frac=1, random_state=1)),
+    ):
+        rows.to_csv(tmp_path / f"{name}.csv", index=False)
+    steps = {"time_zone": "Europe/Berlin", "steps": "rows"}
+    for name in ("rising", "falling", "blocks"):
+        table = read_table(config(tmp_path / f"{name}.csv", **steps))
+        (series,) = table.series
+        np.testing.assert_array_equal(series.values[-len(frame) :], frame["y"])
+        assert list(series.times[-len(frame) :]) == list(times)
+        assert any("sorted" in note for note in table.notes) == (name != "rising")
+    with pytest.raises(UserError, match=r"mixed.csv:\d+: 2024-10-27 02:.0:00 is no time, or one of two"):
+        read_table(config(tmp_path / "mixed.csv", **steps))
+
+
+def test_the_row_of_an_unclear_local_time_is_named(tmp_path):
+    """Of two autumns the first has both hours, the second only one."""
+    local = pd.date_range("2022-10-29", "2023-10-31", freq="h", tz="Europe/Berlin").tz_localize(None)
+    twice = np.flatnonzero(local == pd.Timestamp("2023-10-29 02:00"))
+    path = file_of(tmp_path, local.delete(twice[1]))
+    with pytest.raises(UserError, match=rf"a.csv:{twice[0] + 2}: 2023-10-29 02:00:00 is no time, or one of two"):
+        read_table(config(path, time_zone="Europe/Berlin"))
+
+
+def test_offsets_in_any_spelling(tmp_path):
+    utc = AUTUMN.tz_convert("UTC")
+    short = [f"{t:%Y-%m-%dT%H}{t:%z}" for t in AUTUMN]
+    for times in (short, [t[:-2] for t in short], utc.strftime("%Y-%m-%dT%H:%Mz"), utc.strftime("%Y%m%dT%HZ")):
+        table = read_table(config(file_of(tmp_path, times)))
+        assert list(table.series[0].times) == list(AUTUMN) and table.frequency == "h", times[0]
+    for times in ([f"{t:%Y-%m-%d %H}{t:%z}" for t in AUTUMN], [f"{t:%Y-%m-%d %H}+0100" for t in AUTUMN]):
+        with pytest.raises(UserError, match=r"a.csv:2: '2024-10-20 00\+0.00' has no offset from UTC that we can read"):
+            read_table(config(file_of(tmp_path, times)))
+
+
+@pytest.mark.parametrize(
+    ("spelling", "suggested"),
+    [
+        ("%d/%m/%Y", "%d/%m/%Y"),
+        ("%d/%m/%Y, %H:%M", "%d/%m/%Y, %H:%M"),
+        ("%d.%m.%Y  %H:%M:%S.%f", "%d.%m.%Y  %H:%M:%S.%f"),
+        ("%d/%m/%Y %I:%M %p", "%d/%m/%Y %I:%M %p"),
+        ("%d/%m/%Y %Hh", None),
+    ],
+)
+def test_a_format_that_is_suggested_is_one(tmp_path, spelling, suggested):
+    path = file_of(tmp_path, MONTHS[:12].strftime(spelling))
+    with pytest.raises(UserError) as error:
+        read_table(config(path))
+    if suggested is None:
+        assert str(error.value).endswith("; set forecast.time_format")
+        return
+    assert str(error.value).endswith(f"such as forecast.time_format={suggested!r}")
+    assert list(read_table(config(path, time_format=suggested)).series[0].times) == list(MONTHS[:12])
+
+
+@pytest.mark.parametrize(
+    ("last", "step", "coming"),
+    [
+        ("2021-03-28 00:00", "h", ["01:00+01:00", "03:00+02:00", "04:00+02:00", "05:00+02:00"]),
+        ("2021-10-31 00:00", "h", ["01:00+02:00", "02:00+02:00", "02:00+01:00", "03:00+01:00"]),
+        ("2021-10-31 01:45", "15min", ["02:00+02:00", "02:15+02:00", "02:30+02:00", "02:45+02:00"]),
+    ],
+)
+def test_rows_go_on_over_a_change_of_the_clocks(last, step, coming):
+    """Equal steps, and with a gap in them the times of day that the rows have."""
+    times = pd.date_range(end=pd.Timestamp(last, tz="Europe/Berlin"), periods=400, freq=step)
+    assert [t.isoformat()[11:16] + t.isoformat()[-6:] for t in following(times, 4)] == coming
+    if last.startswith("2021-03"):
+        assert [t.isoformat()[11:16] + t.isoformat()[-6:] for t in following(times.delete(200), 4)] == coming
+
+
+def test_days_stay_days_over_a_change_of_the_clocks():
+    times = pd.date_range(end="2021-03-27", periods=50, tz="Europe/Berlin")
+    assert list(following(times, 4)) == list(pd.date_range("2021-03-28", periods=4, tz="Europe/Berlin"))
 
 
 BARS = pd.DatetimeIndex(

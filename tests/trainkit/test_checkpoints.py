@@ -66,6 +66,17 @@ def test_a_half_written_one_does_not_count(tmp_path: Path, lacking: str) -> None
             asked(tmp_path)
 
 
+def test_a_run_of_an_earlier_version_is_not_to_be_removed(tmp_path: Path) -> None:
+    """Its checkpoints have no manifest and no optimizer.safetensors, and hold trained weights."""
+    (tmp_path / "checkpoint_000001").mkdir()
+    for name in ("weights.safetensors", "training.safetensors", "optimizer.pt", "config.yaml"):
+        (tmp_path / "checkpoint_000001" / name).write_bytes(b"weights")
+    for asked in (newest, updates):
+        with pytest.raises(UserError, match="checkpoint_000001 was written by an earlier version") as error:
+            asked(tmp_path)
+        assert "remove" not in str(error.value)
+
+
 @pytest.mark.parametrize("size", [0, 1, 8, 100, -1])
 def test_files_that_break_off(tmp_path: Path, size: int) -> None:
     folder = written(tmp_path, "checkpoint_2", 20)
@@ -128,6 +139,28 @@ def test_one_flipped_bit_is_found_and_a_run_goes_on_from_the_checkpoint_before(t
     with pytest.raises(UserError, match=f"no checkpoint that can be used to go on from: checkpoint_1: {name}"):
         set_aside_damaged(tmp_path, told.append)
     assert newest(tmp_path) == before
+
+
+def test_what_is_set_aside_finds_a_free_name_and_says_where_it_can_t(tmp_path: Path) -> None:
+    for step, name in ((1, "checkpoint_1"), (2, "checkpoint_2")):
+        written(tmp_path, name, step)
+    cut(tmp_path / "checkpoint_2" / WEIGHTS, 9)
+    for name in ("damaged_checkpoint_2", "damaged_checkpoint_2-2"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "kept").touch()
+    told = list[str]()
+    set_aside_damaged(tmp_path, told.append)
+    assert "kept as damaged_checkpoint_2-3: " in told[0] and (tmp_path / "damaged_checkpoint_2-3" / WEIGHTS).exists()
+    written(tmp_path, "checkpoint_2", 2)
+    cut(tmp_path / "checkpoint_2" / WEIGHTS, 9)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Path, "rename", no_permission)
+        with pytest.raises(UserError, match=r"checkpoint_2 can't be used .* nor renamed to .*: Permission denied"):
+            set_aside_damaged(tmp_path, told.append)
+
+
+def no_permission(self: Path, target: Path) -> None:
+    raise PermissionError(13, "Permission denied")
 
 
 def test_good_checkpoints_are_left_alone(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from trainkit.config import format_resolved, load_config, to_yaml
-from trainkit.config_yaml import compose, construct, dump
+from trainkit.config_yaml import compose, construct, dump, read_mapping
 from trainkit.errors import UserError
 
 
@@ -117,6 +117,13 @@ def test_overrides_are_yaml(presets: Path, override: str, key: str, expected: ob
 def test_a_setting_that_yaml_can_t_hold_is_told(presets: Path, byte: bytes) -> None:
     with pytest.raises(UserError, match=r"not valid YAML: character 4 of .* is a control character or no UTF-8"):
         load(presets, "name=caf" + os.fsdecode(byte))
+
+
+def test_a_control_character_in_a_file_is_told_with_its_line(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("seed: 3\nname: caf\x07e\n" + "# more\n" * 50)
+    with pytest.raises(UserError) as error:
+        read_mapping(tmp_path / "mine.yaml", "mine.yaml")
+    assert "mine.yaml:2: not valid YAML: character 10 of 'name: caf\\x07e' is a control character" in str(error.value)
 
 
 def test_last_override_wins_and_null_clears_an_optional_section(presets: Path) -> None:

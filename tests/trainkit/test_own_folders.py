@@ -49,6 +49,9 @@ def test_a_folder_that_others_can_write_is_left_alone(tmp_path: Path) -> None:
     folder.rmdir()
     folder.symlink_to(other)
     assert own_temporary_folder() not in (folder, other)
+    folder.unlink()
+    folder.write_text("somebody's file")
+    assert own_temporary_folder().is_dir() and folder.read_text() == "somebody's file"
 
 
 def test_a_user_without_a_name_or_a_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

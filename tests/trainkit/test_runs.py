@@ -102,6 +102,24 @@ def test_the_beginning_of_a_name_is_enough_where_only_one_begins_so(here: Path) 
         open_run("pung")
 
 
+def test_a_name_that_something_here_happens_to_have_is_that_of_a_run(here: Path) -> None:
+    """In a checkout, `lstm` is a folder, and the beginning of runs/lstm-20261126-120000."""
+    (here / "lstm").mkdir()
+    (here / "cart").touch()
+    (here / "pong").mkdir()
+    with pytest.raises(UserError, match=r"^'lstm' is no run folder: it has no config.yaml"):
+        open_run("lstm")
+    runs = [made(f"{name}-20261126-120000") for name in ("lstm", "cartpole", "pong")]
+    assert [open_run(name) for name in ("lstm", "cart")] == runs[:2]
+    inside = here / "pong" / "pong-20261126-120001"
+    inside.mkdir()
+    (inside / "config.yaml").touch()
+    with pytest.raises(UserError, match=r"'pong' is no run folder: .* It holds runs; the newest name is 'pong/pong-"):
+        open_run("pong")
+    (here / "latest").mkdir()
+    assert open_run("latest") in runs
+
+
 def test_latest_without_any_run(here: Path) -> None:
     with pytest.raises(UserError, match=r"'runs/latest' does not exist; .*'runs' holds no runs"):
         open_run("latest")

@@ -1,5 +1,6 @@
 """Lines of progress come by time, however fast or slow the updates are."""
 
+import io
 import json
 import math
 import resource
@@ -10,7 +11,7 @@ import pytest
 
 from trainkit import training_log
 from trainkit.exported import Metric
-from trainkit.training_log import FILE, TrainingLog, followed
+from trainkit.training_log import FILE, FILE_S, TERMINAL_S, ByTime, TrainingLog, followed
 
 METRICS = {name: Metric("learning", "-", name) for name in ("step", "loss", "cost")}
 NEVER_S = 1e9
@@ -112,3 +113,20 @@ def test_a_full_disk_costs_rows_and_not_the_run(tmp_path):
     log.close()
     assert [json.loads(row)["step"] for row in (tmp_path / FILE).read_text().splitlines()] == [1, 3]
     assert exported == [1, 2, 3]
+
+
+def test_the_time_between_lines_is_by_where_they_are_told(monkeypatch: pytest.MonkeyPatch):
+    """`evaluate > file` tells on a terminal, `evaluate 2> file` in a file."""
+    for out, beside in ((True, False), (False, True)):
+        monkeypatch.setattr("sys.stdout", Stream(out))
+        assert ByTime(print).every_s == (TERMINAL_S if out else FILE_S)
+        assert ByTime(print, stream=Stream(beside)).every_s == (TERMINAL_S if beside else FILE_S)
+
+
+class Stream(io.StringIO):
+    def __init__(self, terminal: bool):
+        super().__init__()
+        self.terminal = terminal
+
+    def isatty(self):
+        return self.terminal

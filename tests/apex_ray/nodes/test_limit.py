@@ -141,7 +141,7 @@ def test_nothing_stands_still_after_a_resume_with_another_ratio(tmp_path, before
             actors={"count": 1, "envs_per_actor": 2, "chunk_transitions": 10},
             replay={"samples_per_insert": ratio, "min_transitions": 64, "insert_tolerance_transitions": 64},
         )
-        node = ReplayNode(config, SPEC, resolve_sizes(config, SPEC), 0)
+        node = ReplayNode(config, build_agent(config, SPEC).fields, resolve_sizes(config, SPEC), 0)
         if ratio == before:
             node._own.start_from(1_000_000, int(ratio * (1_000_000 - 64)))
             node.save(file)
