@@ -111,7 +111,6 @@ class Evaluator:
 
         None when it was interrupted. Where time was up, the result has fewer episodes and says so.
         """
-        started = time.monotonic()
         self._network.load(weights.params)
         e = self._config.evaluation
         # New starts for each evaluation.
@@ -133,7 +132,6 @@ class Evaluator:
             returns=played.returns,
             lengths_steps=played.lengths_steps,
             human_normalised=human_normalised(self._spec.env_id, float(np.mean(played.returns))),
-            wall_s=time.monotonic() - started,
             episode_values=played.values,
             scores_of=self._spec.scores_of,
             reporter=self._spec.reporter,

@@ -156,8 +156,6 @@ class EvaluationResult:
     video: str | None = None
     movie: str | None = None  # the emulator's own, of its buttons
     not_written: str = ""  # why the best weights or their video could not be kept
-    wall_s: float = 0.0
-    extra: dict[str, float] = field(default_factory=dict)
     episode_values: list[EpisodeValues] = field(default_factory=list)  # one an episode, where the environment has any
     scores_of: str = ""  # as in EnvSpec
     reporter: str = ""  # as in EnvSpec

@@ -38,7 +38,6 @@ class ReplayStats:
 
     transitions: int
     capacity: int
-    mass: float
     inserted: int  # in the whole run, 0 from a shard that does not count
     sampled: int  # likewise
     stale_updates: int
@@ -146,7 +145,6 @@ class ReplayNode:
             return ReplayStats(
                 memory.size,
                 memory.capacity,
-                memory.total_mass,
                 inserted,
                 sampled,
                 memory.stale_updates,

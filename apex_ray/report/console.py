@@ -120,7 +120,7 @@ class Console:
     def _returns(self) -> Table:
         """Training returns, overall and by epsilon, and evaluation scores."""
         row = self._row
-        values = {"training\nmean of 100": number(row, "episode_return", ",.1f")}
+        values = {"training\nlast minute": number(row, "episode_return", ",.1f")}
         for band, epsilons in enumerate(self._bands):
             if epsilons is not None:
                 low, high = epsilons

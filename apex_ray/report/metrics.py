@@ -17,7 +17,9 @@ from apex_ray.types import EpisodeEnd
 from trainkit.exported import Exported, Metric
 
 NUM_BANDS = 4
-EPISODES_KEPT = 100
+# Which training episodes a mean is over: those that ended lately, so that it keeps up with what is learned.
+LATELY_S, FEWEST_EPISODES, MOST_EPISODES = 60.0, 10, 100
+LATELY = f"training episodes that ended in the last {LATELY_S:.0f} s, {FEWEST_EPISODES} to {MOST_EPISODES} of them"
 EVALUATION_COLUMNS = (
     "wall_s", "frames", "updates", "version", "mean", "std", "min", "max", "episodes", "human_normalised",
 )  # fmt: skip
@@ -54,10 +56,8 @@ METRICS: dict[str, Metric] = {
     ),
     "q_mean": Metric("learning", "clipped reward", "mean Q-value of the actions in the batches, since the last row"),
     "grad_norm": Metric("learning", "-", "global gradient norm before clipping, mean since the last row"),
-    "episode_return": Metric(
-        "returns", "return", f"mean of the last {EPISODES_KEPT} training episodes, rewards unclipped, any epsilon"
-    ),
-    "episode_length_steps": Metric("returns", "steps", f"mean length of the last {EPISODES_KEPT} training episodes"),
+    "episode_return": Metric("returns", "return", f"mean of the {LATELY}; rewards unclipped, any epsilon"),
+    "episode_length_steps": Metric("returns", "steps", f"mean length of the {LATELY}"),
     **{
         f"episode_return_band_{band}": Metric(
             "returns", "return", f"`episode_return` of {quarter} quarter of the epsilon ladder"
@@ -141,8 +141,25 @@ class Rates:
         return {name: (total - before[name]) / passed if passed > 0 else math.nan for name, total in totals.items()}
 
 
+class Lately:
+    """Numbers of episodes, and the mean of those that ended lately."""
+
+    def __init__(self) -> None:
+        self._kept: deque[tuple[float, float]] = deque(maxlen=MOST_EPISODES)  # (when, number)
+
+    def add(self, value: float, now_s: float) -> None:
+        self._kept.append((now_s, value))
+
+    def mean(self, now_s: float) -> float | None:
+        """None before the first."""
+        recent = [value for at, value in self._kept if at > now_s - LATELY_S]
+        if len(recent) < FEWEST_EPISODES:
+            recent = [value for _, value in list(self._kept)[-FEWEST_EPISODES:]]
+        return float(np.mean(recent)) if recent else None
+
+
 class ReturnsByBand:
-    """Mean return of the last 100 training episodes, overall and by quarter of the epsilon ladder.
+    """Mean return of the training episodes that ended lately, overall and by quarter of the epsilon ladder.
 
     Band 0 holds the smallest epsilons. Fewer environments than bands leave some of them empty.
     """
@@ -154,22 +171,22 @@ class ReturnsByBand:
         # Halfway between neighbours, so that it doesn't matter whether an epsilon went through float32.
         self._edges = [(ladder[i - 1] + ladder[i]) / 2 if i < count else math.inf for i in self._starts[1:-1]]
         self._ladder = ladder
-        self._all: deque[float] = deque(maxlen=EPISODES_KEPT)
-        self._bands: list[deque[float]] = [deque(maxlen=EPISODES_KEPT) for _ in range(NUM_BANDS)]
+        self._all, self._bands = Lately(), [Lately() for _ in range(NUM_BANDS)]
 
     def ranges(self) -> list[tuple[float, float] | None]:
         """The smallest and largest epsilon of each band; None for an empty one."""
         pairs = zip(self._starts[:-1], self._starts[1:], strict=True)
         return [(float(self._ladder[i]), float(self._ladder[j - 1])) if i < j else None for i, j in pairs]
 
-    def add(self, episode: EpisodeEnd) -> None:
-        self._all.append(episode.episode_return)
-        self._bands[int(np.searchsorted(self._edges, episode.epsilon))].append(episode.episode_return)
+    def add(self, episode: EpisodeEnd, now_s: float) -> None:
+        for returns in (self._all, self._bands[int(np.searchsorted(self._edges, episode.epsilon))]):
+            returns.add(episode.episode_return, now_s)
 
-    def means(self) -> dict[str, float]:
+    def means(self, now_s: float) -> dict[str, float]:
         """Metrics by name; what has no episode yet is left out."""
         named = {"episode_return": self._all} | {f"episode_return_band_{i}": b for i, b in enumerate(self._bands)}
-        return {name: float(np.mean(returns)) for name, returns in named.items() if returns}
+        means = {name: returns.mean(now_s) for name, returns in named.items()}
+        return {name: mean for name, mean in means.items() if mean is not None}
 
 
 def _prometheus(name: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from apex_ray.report.episodes import Reporter
-from apex_ray.report.metrics import Rates, ReturnsByBand
+from apex_ray.report.metrics import Lately, Rates, ReturnsByBand
 from apex_ray.types import EpisodeEnd, FloatArray
 
 
@@ -73,7 +73,7 @@ class Tally:
         self.reporter = reporter or Reporter()
         self._rates = Rates()
         self._returns = ReturnsByBand(epsilons)
-        self._lengths: list[int] = []
+        self._lengths = Lately()
         self._versions: dict[int, int] = {}
         self._actor_wait = (0.0, 0.0)  # waited, elapsed since the last row
         self._learner_wait = (0.0, 0.0)
@@ -90,10 +90,10 @@ class Tally:
         self._actor_wait = (self._actor_wait[0] + report.waited_s, self._actor_wait[1] + report.elapsed_s)
         self.episodes += len(report.episodes)
         for episode in report.episodes:
-            self._returns.add(episode)
+            self._returns.add(episode, self.time_s)
             if episode.values is not None:
                 self.reporter.add(episode.values)
-            self._lengths = [*self._lengths[-99:], episode.length_steps]
+            self._lengths.add(episode.length_steps, self.time_s)
 
     def learner(self, report: LearnerReport) -> None:
         self.updates = report.updates
@@ -115,7 +115,7 @@ class Tally:
             "updates_per_s": rates["updates"],
             "samples_per_s": rates["samples"],
             "learner_wait_s": self._learner_wait[0],
-            **self._returns.means(),
+            **self._returns.means(now),
         }
         if self._versions:
             versions = [max(v, 0) for v in self._versions.values()]
@@ -125,8 +125,8 @@ class Tally:
         for name, (waited, elapsed) in (("actor", self._actor_wait), ("learner", self._learner_wait)):
             if elapsed:
                 row[f"{name}_wait_fraction"] = min(waited / elapsed, 1.0)
-        if self._lengths:
-            row["episode_length_steps"] = float(np.mean(self._lengths))
+        if (length := self._lengths.mean(now)) is not None:
+            row["episode_length_steps"] = length
         row |= self._means.means()
         self._actor_wait = self._learner_wait = (0.0, 0.0)
         self._means = UpdateMeans()

@@ -25,7 +25,7 @@ def clock(monkeypatch):
 
 def look(watch, clock, passed_s, frames=100, updates=5, sampled=80, silent_s=None, waits_s=WAITS):
     clock.now += passed_s
-    shards = [ReplayStats(500, 1000, 1.0, 600, sampled, 0, waits_s), ReplayStats(500, 1000, 1.0, 0, 0, 0, {})]
+    shards = [ReplayStats(500, 1000, 600, sampled, 0, waits_s), ReplayStats(500, 1000, 0, 0, 0, {})]
     watch.check({"frames": frames, "updates": updates}, shards, silent_s or {"the learner": 1.0, "actor 3": 119.0})
 
 

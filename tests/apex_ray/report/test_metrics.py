@@ -11,7 +11,7 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData  # typ
 
 from apex_ray.agent.exploration import actor_epsilons, epsilon_ladder
 from apex_ray.config.load import load
-from apex_ray.report.metrics import EVALUATION_COLUMNS, METRICS, Rates, ReturnsByBand, reference
+from apex_ray.report.metrics import EVALUATION_COLUMNS, METRICS, Lately, Rates, ReturnsByBand, reference
 from apex_ray.report.writer import MetricsWriter
 from apex_ray.types import EpisodeEnd, EvaluationResult
 from trainkit.config import to_yaml
@@ -158,8 +158,8 @@ def test_each_quarter_of_the_ladder_is_a_band_greediest_first() -> None:
     ladder = epsilon_ladder(16, 0.4, 7)
     bands = ReturnsByBand(ladder)
     for rank, epsilon in enumerate(sorted(map(float, ladder))):
-        bands.add(episode(epsilon, rank))
-    assert bands.means() == {
+        bands.add(episode(epsilon, rank), 0.0)
+    assert bands.means(0.0) == {
         "episode_return": 7.5,
         "episode_return_band_0": 1.5,
         "episode_return_band_1": 5.5,
@@ -173,8 +173,8 @@ def test_each_quarter_of_the_ladder_is_a_band_greediest_first() -> None:
 def test_bands_take_an_actors_epsilons_and_their_double_precision() -> None:
     bands = ReturnsByBand(epsilon_ladder(8, 0.4, 7))
     for epsilon in actor_epsilons(1, 2, 4, 0.4, 7):  # every second rung: one in each band
-        bands.add(episode(float(str(epsilon)), 1.0))
-    assert all(bands.means()[f"episode_return_band_{band}"] == 1 for band in range(4))
+        bands.add(episode(float(str(epsilon)), 1.0), 0.0)
+    assert all(bands.means(0.0)[f"episode_return_band_{band}"] == 1 for band in range(4))
 
 
 @pytest.mark.parametrize(("count", "filled"), [(1, {0}), (2, {0, 2}), (3, {0, 1, 2}), (5, {0, 1, 2, 3})])
@@ -182,16 +182,26 @@ def test_few_environments_leave_bands_empty(count: int, filled: set[int]) -> Non
     ladder = epsilon_ladder(count, 0.4, 7)
     bands = ReturnsByBand(ladder)
     for epsilon in ladder:
-        bands.add(episode(float(epsilon), 0))
-    assert {b for b in range(4) if f"episode_return_band_{b}" in bands.means()} == filled
+        bands.add(episode(float(epsilon), 0), 0.0)
+    assert {b for b in range(4) if f"episode_return_band_{b}" in bands.means(0.0)} == filled
     assert {b for b, r in enumerate(bands.ranges()) if r is not None} == filled
 
 
 def test_only_the_last_100_episodes_count() -> None:
     bands = ReturnsByBand([0.1])
     for score in [1000.0] + [1.0] * 100:
-        bands.add(episode(0.1, score))
-    assert bands.means() == {"episode_return": 1, "episode_return_band_0": 1}
+        bands.add(episode(0.1, score), 0.0)
+    assert bands.means(0.0) == {"episode_return": 1, "episode_return_band_0": 1}
+
+
+def test_a_mean_keeps_up_with_what_is_learned() -> None:
+    """Of those of the last minute; where these are few, of the last ten."""
+    lately = Lately()
+    for second in range(100):
+        lately.add(float(second), second)
+    assert lately.mean(99.0) == np.mean(range(40, 100))
+    assert lately.mean(1000.0) == np.mean(range(90, 100))
+    assert Lately().mean(0.0) is None
 
 
 def test_the_reference_page_is_up_to_date() -> None:
