@@ -25,6 +25,7 @@ OBJECTIVES = {
 TORSOS = {
     "conv": "apex_ray.agent.torsos:ConvTorso",
     "mlp": "apex_ray.agent.torsos:MlpTorso",
+    "impala": "apex_ray.agent.impala:ImpalaTorso",
 }
 # Called with (features, hidden units, actions, outputs an action).
 HEADS = {

@@ -54,7 +54,17 @@ PAPER = {
 
 
 def test_the_presets_are_these() -> None:
-    assert presets() == ["airstriker", "atari", "atari_paper", "cartpole", "gym", "pong", "sonic", "sonic_contest"]
+    assert presets() == [
+        "airstriker",
+        "atari",
+        "atari_impala",
+        "atari_paper",
+        "cartpole",
+        "gym",
+        "pong",
+        "sonic",
+        "sonic_contest",
+    ]
 
 
 @pytest.mark.parametrize("name", presets())

@@ -1,0 +1,57 @@
+"""The residual torso: its size by arithmetic, any frame size, and its learning."""
+
+import numpy as np
+import pytest
+import torch
+
+from apex_ray.agent.build import build_agent
+from apex_ray.agent.network import new_network
+from apex_ray.config.schema import ApexConfig, EnvConfig, NetworkConfig
+from apex_ray.types import EnvSpec
+from trainkit.errors import UserError
+
+PONG = EnvSpec("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
+
+
+def torso(spec, **kwargs):
+    network = NetworkConfig(torso="impala", torso_kwargs=kwargs)
+    return new_network(build_agent(ApexConfig(env=EnvConfig(id=spec.env_id), network=network), spec), seed=0).torso
+
+
+def conv(a, b):
+    return 9 * a * b + b
+
+
+def test_its_size_is_the_papers():
+    # Each section: the convolution in, then two blocks of two convolutions.
+    expected = sum(conv(a, b) + 4 * conv(b, b) for a, b in ((4, 16), (16, 32), (32, 32)))
+    assert sum(p.numel() for p in torso(PONG).parameters()) == expected == 97_744
+    assert torso(PONG).num_features == 32 * 6 * 6
+
+
+@pytest.mark.parametrize("shape", [(84, 84), (64, 96), (3, 40, 36)])
+def test_every_frame_size_gives_the_same_features(shape):
+    spec = EnvSpec("fake", shape, "uint8", 2, 5, 1)
+    one = torso(spec, width=2, pool=4)
+    images = torch.randint(256, (3, 2, *shape), dtype=torch.uint8)
+    assert one(images).shape == (3, one.num_features) == (3, 64 * 16)
+
+
+def test_pixels_are_scaled_to_one():
+    one = torso(PONG)
+    first, images = one.layers[0], torch.randint(256, (2, 4, 84, 84), dtype=torch.uint8)
+    plain = torch.nn.functional.conv2d(images / 255, first.weight, first.bias, padding=1)
+    torch.testing.assert_close(first(images), plain, rtol=1e-4, atol=1e-5)
+
+
+def test_it_can_be_told_what_is_wrong():
+    with pytest.raises(UserError, match=r"network.torso_kwargs.widht = 2.*Did you mean 'width'"):
+        torso(PONG, widht=2)
+    with pytest.raises(UserError, match="has vectors of 3 numbers"):
+        torso(EnvSpec("fake", (3,), "float32", 1, 2, 1))
+
+
+def test_gradients_reach_the_first_layer():
+    one = torso(PONG)
+    one(torch.randint(256, (2, 4, 84, 84), dtype=torch.uint8)).sum().backward()
+    assert np.abs(one.layers[0].weight.grad.numpy()).max() > 0
