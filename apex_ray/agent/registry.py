@@ -20,6 +20,7 @@ AGENTS = {
 # Called with (config).
 OBJECTIVES = {
     "dqn": "apex_ray.agent.dqn:Dqn",
+    "quantile": "apex_ray.agent.quantile:QuantileDqn",
 }
 # Called with (spec, config.network).
 TORSOS = {

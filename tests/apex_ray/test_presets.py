@@ -60,6 +60,7 @@ def test_the_presets_are_these() -> None:
         "atari_impala",
         "atari_paper",
         "cartpole",
+        "cartpole_quantile",
         "gym",
         "pong",
         "sonic",
