@@ -63,7 +63,7 @@ def fit(
 
     stop.unlink(missing_ok=True)
     _drop_stale_list(run)
-    with connected(address, Embedded(workers.range.most * workers.cpus, OBJECT_STORE_BYTES), ADDRESS):
+    with connected(address, Embedded(workers.most * workers.cpus, OBJECT_STORE_BYTES), ADDRESS):
         if address is not None:
             wait_for_room(bundles(workers), workers.autoscale_s, told)
         try:

@@ -122,6 +122,25 @@ def is_of_ray_train(error: BaseException) -> bool:
     return isinstance(error, RayTrainError)
 
 
+def held_by_this_actor() -> Held:
+    """What each bundle of the placement groups has that this actor made; the public table does not say who made one.
+
+    Ray Train counts what there is room for while it still has the workers of before, also those that failed.
+    """
+    from ray._private.state import state
+    from ray.core.generated.gcs_pb2 import PlacementGroupTableData  # type: ignore[attr-defined]
+
+    me = ray.get_runtime_context().get_actor_id()
+    groups = map(PlacementGroupTableData.FromString, state._connect_and_get_accessor().get_placement_group_table())
+    return [
+        (bundle.node_id.hex(), dict(bundle.unit_resources))
+        for group in groups
+        if group.creator_actor_id.hex() == me and group.state != PlacementGroupTableData.REMOVED
+        for bundle in group.bundles
+        if bundle.node_id
+    ]
+
+
 class Room(Protocol):
     """What decides how many workers an elastic job gets."""
 
@@ -134,10 +153,7 @@ def _scaling_policy(scaling: Any, room: Room) -> Any:
     from ray.train.v2._internal.execution.scaling_policy import ElasticScalingPolicy, NoopDecision, ResizeDecision
 
     class ByRoom(ElasticScalingPolicy):
-        held: Held = []  # noqa: RUF012 (replaced, never changed)
-
         def make_decision_for_non_running_worker_group(self) -> Any:
-            self.held = []
             decision = super().make_decision_for_non_running_worker_group()
             if isinstance(decision, NoopDecision):
                 time.sleep(POLL_S)  # Ray Train asks again at once
@@ -147,9 +163,6 @@ def _scaling_policy(scaling: Any, room: Room) -> Any:
             self._maybe_send_resource_request()  # type: ignore[no-untyped-call]
             if not room.may_grow():
                 return NoopDecision()
-            group = ray.util.placement_group_table(worker_group_state.placement_group_handle.placement_group)
-            nodes = group.get("bundles_to_node_id", {})
-            self.held = [(nodes[i], dict(bundle)) for i, bundle in group.get("bundles", {}).items() if nodes[i]]
             decision = super().make_decision_for_running_worker_group(worker_group_state, worker_group_status)
             grows = isinstance(decision, ResizeDecision) and decision.num_workers > worker_group_state.num_workers
             return decision if grows else NoopDecision()
@@ -158,7 +171,7 @@ def _scaling_policy(scaling: Any, room: Room) -> Any:
             return {}  # what jobs of Ray Train have asked for of each node, whether it is free or not
 
         def _count_possible_workers(self, reserved_resources: Mapping[str, Any]) -> int:
-            return room.workers(self.held)
+            return room.workers(held_by_this_actor())
 
     return ByRoom(scaling)
 

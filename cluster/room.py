@@ -21,8 +21,8 @@ def bundles(workers: WorkersConfig) -> list[Bundle]:
             "worker",
             cpus=workers.cpus,
             gpus=1.0 if workers.gpu else 0.0,
-            count=workers.range.most,
-            at_least=workers.range.fewest,
+            count=workers.most,
+            at_least=workers.fewest,
             labels=workers.labels,
         )
     ]

@@ -27,7 +27,7 @@ class CountRange(NamedTuple):
         if not 1 <= self.fewest <= self.most:
             raise ValueError(
                 f"count [{self.fewest}, {self.most}] asks for at least {self.fewest} and at most {self.most}; "
-                "expected the smaller number first, at least 1, as in 2-8"
+                "expected [fewest, most] or fewest-most, at least 1, as in 2-8"
             )
 
 

@@ -211,29 +211,43 @@ class TwoWorkers:
 
 
 def test_an_elastic_job_has_as_many_workers_as_there_is_room_for(
-    here: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Breaks workers.count=1-8: the job would take Ray Train's count, and wait for CPUs that others hold."""
     from ray.train.v2._internal.execution.scaling_policy import ElasticScalingPolicy, NoopDecision
 
     monkeypatch.setattr(ElasticScalingPolicy, "_maybe_send_resource_request", lambda self: None)
+    held = [("node", {"CPU": 1.0})]
+    monkeypatch.setattr(ray_private, "held_by_this_actor", lambda: held)
     room = TwoWorkers()
     scaling = ScalingConfig(num_workers=(1, 8), resources_per_worker={"CPU": 1.0})  # type: ignore[arg-type]
     policy = ray_private._scaling_policy(scaling, room)
-    assert policy.make_decision_for_non_running_worker_group().num_workers == 2 and room.held == []
-    group = ray.util.placement_group([{"CPU": 1.0}])
-    ray.get(group.ready())
-    running = SimpleNamespace(
-        num_workers=1, start_time=time.monotonic() - 1e6, placement_group_handle=SimpleNamespace(placement_group=group)
-    )
+    assert policy.make_decision_for_non_running_worker_group().num_workers == 2
+    assert room.held == held, "while it may have the workers that failed"
+    running = SimpleNamespace(num_workers=1, start_time=time.monotonic() - 1e6)
     assert isinstance(policy.make_decision_for_running_worker_group(running, None), NoopDecision)
     room.grows = True
     assert policy.make_decision_for_running_worker_group(running, None).num_workers == 2
-    assert room.held == [(ray.nodes()[0]["NodeID"], {"CPU": 1.0})]
     running.num_workers = 3
     policy._latest_monitor_time = float("-inf")
     assert isinstance(policy.make_decision_for_running_worker_group(running, None), NoopDecision), "never to fewer"
-    ray.util.remove_placement_group(group)
+
+
+def test_what_an_actor_holds_is_known(here: str) -> None:
+    """Breaks elastic jobs that lost a worker: they would wait for what the others of their own hold."""
+
+    @ray.remote(num_cpus=0)
+    class Controller:
+        def held(self) -> tuple[Held, Held]:
+            before = ray_private.held_by_this_actor()
+            ray.get(ray.util.placement_group([{"CPU": 1.0}]).ready())
+            return before, ray_private.held_by_this_actor()
+
+    others = ray.util.placement_group([{"CPU": 1.0}])
+    ray.get(others.ready())
+    before, after = ray.get(Controller.remote().held.remote())
+    assert before == [] and after == [(ray.nodes()[0]["NodeID"], {"CPU": 1.0})]
+    ray.util.remove_placement_group(others)
 
 
 @pytest.mark.parametrize("alone", [True, False])

@@ -42,8 +42,8 @@ def test_a_number_or_a_range(load, words, key, given: str, range_, written: str,
 
 @pytest.mark.parametrize(("load", "words", "key"), TRAINERS)
 @pytest.mark.parametrize(("given", "expected"), [
-    ("8-2", "asks for at least 8 and at most 2; expected the smaller number first, at least 1, as in 2-8"),
-    ("[0, 8]", "asks for at least 0 and at most 8; expected the smaller number first, at least 1"),
+    ("8-2", "asks for at least 8 and at most 2; expected .fewest, most. or fewest-most, at least 1, as in 2-8"),
+    ("[0, 8]", "asks for at least 0 and at most 8; expected .fewest, most. or fewest-most, at least 1"),
     ("[1, 2, 3]", "or a range such as 2-8"),
     ("[1.5, 2]", "or a range such as 2-8"),
     ("[true, 2]", "or a range such as 2-8"),
