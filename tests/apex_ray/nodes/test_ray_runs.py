@@ -294,25 +294,45 @@ def test_a_lost_actor_is_replaced_and_a_crash_loop_ends_the_run(tmp_path):
     ],
 )
 def test_a_lost_node_that_is_not_replaced_ends_the_run_is_named_and_says_how_to_go_on(tmp_path, name, told):
-    config = cartpole(checkpoint={"every_s": 1.0})
-    run = new_run(tmp_path, config)
+    run = new_run(tmp_path, config := cartpole(checkpoint={"every_s": 1.0}))
+    with (
+        after_a_checkpoint(run, name, psutil.Process.kill),
+        pytest.raises(UserError, match=rf"^{told} lost its process.*--resume"),
+    ):
+        train(config, run)
+    assert load_checkpoint(run)
+
+
+def test_a_run_that_stands_still_ends_and_says_who_does_not_answer(tmp_path):
+    """A shard that neither answers nor dies."""
+    run = new_run(tmp_path, config := cartpole(cluster={"stall_s": 4.0}, checkpoint={"every_s": 1.0}))
+    with (
+        after_a_checkpoint(run, "ReplayNode", psutil.Process.suspend),
+        pytest.raises(UserError, match=r"replay-0 ha\w+ not answered for 4 s \(cluster\.stall_s\).*--resume"),
+    ):
+        train(config, run)
+    assert load_checkpoint(run)
+
+
+@contextlib.contextmanager
+def after_a_checkpoint(run, name, do):
+    """Beside the block: `do` something to the processes called `name`, once the run has written a checkpoint."""
     over = threading.Event()
 
-    def kill():
-        while not over.is_set():
-            time.sleep(0.2)
+    def wait():
+        while not over.wait(0.2):
             if list((run / "checkpoints").glob("update-*")):
                 for process in worker(name):
-                    process.kill()
+                    do(process)
                 return
 
-    thread = threading.Thread(target=kill)
+    thread = threading.Thread(target=wait)
     thread.start()
-    with pytest.raises(UserError, match=rf"^{told} lost its process.*--resume"):
-        train(config, run, resume=False)
-    over.set()
-    thread.join()
-    assert load_checkpoint(run)
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def stopped_by(number, process, tmp_path, updates):
