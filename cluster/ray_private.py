@@ -34,8 +34,8 @@ def free_by_node() -> dict[str, dict[str, float]]:
 
 def client_address() -> str | None:
     """ray://host:port of this process's Ray Client, None without; ray.util.client has no name for it."""
-    client = ray.util.client.ray
-    return f"ray://{client.client_worker._conn_str}" if client.is_connected() else None  # type: ignore[no-untyped-call]
+    client = ray.util.client.ray.get_context()  # type: ignore[no-untyped-call]
+    return f"ray://{client.client_worker._conn_str}" if client.is_connected() else None
 
 
 def dashboard() -> str | None:

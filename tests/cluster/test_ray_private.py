@@ -89,7 +89,7 @@ def test_whether_this_process_is_a_client(here: str, monkeypatch: pytest.MonkeyP
     """Breaks joining the Ray of a notebook."""
     assert ray_private.client_address() is None and ray_private.dashboard() is None
     client = SimpleNamespace(is_connected=lambda: True, client_worker=SimpleNamespace(_conn_str="host:1"))
-    monkeypatch.setattr("ray.util.client.ray", client)
+    monkeypatch.setattr("ray.util.client.ray", SimpleNamespace(get_context=lambda: client))
     assert ray_private.client_address() == "ray://host:1" and ray_private.dashboard() is None
     source = inspect.getsource(__import__("ray.util.client.worker", fromlist=["Worker"]).Worker.__init__)
     assert "self._conn_str = conn_str" in source

@@ -13,11 +13,7 @@ from apex_ray.envs.make import probe
 from apex_ray.nodes.inference_node import InferenceNode
 from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.parts import build_inference
-from apex_ray.run.training import train
-from tests.apex_ray.nodes.test_ray_runs import rows_of
 from tests.apex_ray.runs import cartpole
-from trainkit.config import to_yaml
-from trainkit.runs import create_run
 
 pytestmark = pytest.mark.timeout(300)
 CENTRAL = {"inference": "central", "inference_device": "cpu"}
@@ -65,16 +61,6 @@ def test_a_mistake_reaches_those_who_asked_and_nobody_else(node):
 
     outputs, _, _ = asyncio.run(ask())
     assert outputs["q_values"].shape == (2, 2)
-
-
-def test_it_takes_new_weights_and_a_run_learns_with_it(tmp_path):
-    config = cartpole(actors={**CENTRAL, "groups": 3}, stop={"after_updates": 150})
-    run = create_run(tmp_path, config.name, to_yaml(config))
-    outcome = train(config, run, resume=False)
-    last = rows_of(run)[-1]
-    assert "after_updates" in outcome.reason and last["actors_alive"] == 2 and last["restarts"] == 0
-    assert last["weights_version"] > 0, "actors were told of the weights that the node fetched"
-    assert not ray.is_initialized()
 
 
 def test_the_answers_change_with_the_weights():

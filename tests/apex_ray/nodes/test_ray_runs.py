@@ -222,6 +222,7 @@ def test_shards_ratio_frames_groups_and_inference_together(tmp_path, shards, rat
     train(config, run)
     last = rows_of(run)[-1]
     assert last["updates"] >= 400 and last["actors_alive"] == 2 and last["restarts"] == 0
+    assert last["weights_version"] > 0, "actors, or who acts for them, have newer weights than the first"
     if ratio is not None:
         assert last["replay_ratio"] == pytest.approx(ratio, rel=0.5)
 
