@@ -44,7 +44,7 @@ def fit(
     settings: Mapping[str, Any],
     workers: WorkersConfig,
     run: Path,
-    told: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> None:
     """Run `loop(settings)` on every worker until it returns on all; checkpoints lie in `run`, as whole folders.
 
@@ -59,13 +59,13 @@ def fit(
     def ask() -> None:
         stop.touch()
         with suppress(OSError):  # Ctrl-C may have ended who reads our output; an error here would end the run
-            told("asked to stop: after this update, then a checkpoint; once more stops at once, without")
+            log("asked to stop: after this update, then a checkpoint; once more stops at once, without")
 
     stop.unlink(missing_ok=True)
     _drop_stale_list(run)
     with connected(address, Embedded(workers.most * workers.cpus, OBJECT_STORE_BYTES), ADDRESS):
         if address is not None:
-            wait_for_room(bundles(workers), workers.autoscale_s, told)
+            wait_for_room(bundles(workers), workers.autoscale_s, log)
         try:
             with asked_to_stop(ask), nothing_half_written(run):
                 _trainer(loop, settings, workers, run, embedded=address is None).fit()
@@ -75,7 +75,7 @@ def fit(
         finally:
             stop.unlink(missing_ok=True)
     if stopped:
-        told(f"stopped with {whole(run)[-1].name}; go on with train --resume {run}")
+        log(f"stopped with {whole(run)[-1].name}; go on with train --resume {run}")
         raise KeyboardInterrupt
 
 

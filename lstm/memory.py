@@ -60,7 +60,7 @@ def gradient_norms(config: ModelConfig, steps: int, scale: float = 1.0, seed: in
 
 
 def learns_adding(
-    model: ModelConfig, adding: AddingConfig, training: TrainingConfig, seed: int, told: Callable[[str], None]
+    model: ModelConfig, adding: AddingConfig, training: TrainingConfig, seed: int, log: Callable[[str], None]
 ) -> Learned:
     """Train on the adding problem in this process, with held-out errors every 50 updates."""
     task = Adding(adding, training.batch, seed)
@@ -72,7 +72,7 @@ def learns_adding(
         if learner.step % REPORT_EVERY == 0 or learner.step == training.steps:
             error = held_out_cost(task, network, task.validation(), one_worker)
             curve.append((learner.step, error))
-            told(f"{model.cell:>4}  update {learner.step:>6,} of {training.steps:,}  squared error {error:.4f}")
+            log(f"{model.cell:>4}  update {learner.step:>6,} of {training.steps:,}  squared error {error:.4f}")
     return Learned(network.eval(), curve, time.monotonic() - started)
 
 

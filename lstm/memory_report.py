@@ -25,14 +25,14 @@ def memory(
     seed: int,
     show_gates: bool,
     out: Path,
-    told: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> dict[str, object]:
     """Gradients against lag, then learning to add over `steps` steps; the figures, also in `out` with pictures."""
     norms = {
         name: gradient_norms(config, steps, scale, seed) for name, (config, scale) in beginnings(hidden, steps).items()
     }
     for text in numbers(norms):
-        told(text)
+        log(text)
     plots.save(plots.gradients({name: some.numpy() for name, some in norms.items()}), out / "gradients.png")
     adding = AddingConfig(steps=steps)
     training = {
@@ -43,7 +43,7 @@ def memory(
         "LSTM": ModelConfig(hidden=hidden, chrono_steps=steps),
         "plain": ModelConfig(cell="rnn", hidden=hidden),
     }
-    learned = {name: learns_adding(model, adding, training[name], seed, told) for name, model in networks.items()}
+    learned = {name: learns_adding(model, adding, training[name], seed, log) for name, model in networks.items()}
     title = f"Adding two marked numbers of {steps:,}"
     curves = {name: one.curve for name, one in learned.items()}
     plots.save(plots.learning(curves, ADDING_BASELINE, title), out / "learning.png")
@@ -63,10 +63,10 @@ def memory(
     }
     (out / "memory.json").write_text(json.dumps(figures, indent=1) + "\n")
     for name, one in learned.items():
-        told(
+        log(
             f"{name:<6} squared error {one.curve[-1][1]:.4f} after {updates:,} updates; guessing {ADDING_BASELINE:.3f}"
         )
-    told(f"numbers and pictures in {out}")
+    log(f"numbers and pictures in {out}")
     return figures
 
 

@@ -22,7 +22,7 @@ LOWEST, HIGHEST = 1e-6, 1.0
 SMOOTHING = 0.9
 
 
-def find_rate(config: LstmConfig, updates: int, out: Path, told: Callable[[str], None]) -> float:
+def find_rate(config: LstmConfig, updates: int, out: Path, log: Callable[[str], None]) -> float:
     """Tell a learning rate and draw the losses; a tenth of the rate at which the loss was lowest."""
     task = make_task(config)
     network = build(config.model, task.shape, config.seed)
@@ -35,7 +35,7 @@ def find_rate(config: LstmConfig, updates: int, out: Path, told: Callable[[str],
     axes.set(xscale="log", xlabel="learning rate", ylabel=f"{task.unit}, smoothed")
     axes.legend()
     plots.save(figure, out)
-    told(f"training.learning_rate={found:.1e} (a tenth of where the loss was lowest; picture in {out})")
+    log(f"training.learning_rate={found:.1e} (a tenth of where the loss was lowest; picture in {out})")
     return found
 
 

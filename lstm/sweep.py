@@ -20,7 +20,7 @@ from trainkit.runs import create_run
 COST = "best_loss"  # of the weights that a run keeps
 
 
-def sweep(preset: str, words: Sequence[str], trials: int, seed: int, told: Callable[[str], None]) -> dict[str, Any]:
+def sweep(preset: str, words: Sequence[str], trials: int, seed: int, log: Callable[[str], None]) -> dict[str, Any]:
     """Tell the settings of the lowest validation cost. UserError for every mistake that the user can mend.
 
     A word KEY=LOW..HIGH is drawn between the two on a logarithmic scale, KEY=A|B|C is one of them; others are fixed.
@@ -34,7 +34,7 @@ def sweep(preset: str, words: Sequence[str], trials: int, seed: int, told: Calla
     config = load(preset, [*fixed, *map(_first, drawn_words)]).config
     task = make_task(config)
     for text in task.describe():  # mistakes in the data show before any trial starts
-        told(text)
+        log(text)
     config = settled(config, task)
     folder = create_run(config.runs_dir, f"{config.name}-sweep", to_yaml(config)).absolute()
     record_start(folder, f"{TRAINER} sweep")
@@ -55,7 +55,7 @@ def sweep(preset: str, words: Sequence[str], trials: int, seed: int, told: Calla
     with connected(cluster_address(workers.address, ADDRESS), own, ADDRESS):
         best = _fitted(trial, space, trials, seed, workers.cpus, folder)
     settings = " ".join(f"{key}={value}" for key, value in best["config"].items())
-    told(f"best {COST} {best[COST]:.4f} with {settings}, in {best['run']}")
+    log(f"best {COST} {best[COST]:.4f} with {settings}, in {best['run']}")
     return best
 
 

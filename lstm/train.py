@@ -34,27 +34,27 @@ MOST_VALIDATION_BATCHES = 200  # of a validation during training
 Reported = Callable[[dict[str, float], Callable[[Path], None] | None], None]
 
 
-def train(config: LstmConfig, run: Path | None = None, told: Callable[[str], None] = print) -> Path:
+def train(config: LstmConfig, run: Path | None = None, log: Callable[[str], None] = print) -> Path:
     """Train, or go on with `run`; the run's folder. UserError for every mistake that the user can mend."""
     if run is not None:
-        set_aside_damaged(run, told)
+        set_aside_damaged(run, log)
     task = make_task(config)  # mistakes in the data show before any worker starts
     for text in task.describe():
-        told(text)
+        log(text)
     config = settled(config, task)
     if run is None:
         run = create_run(config.runs_dir, config.name, to_yaml(config))
     else:
         go_on_with(run, to_yaml(config), updates(run), config.training.steps)
     record_start(run, TRAINER)
-    told(f"run folder {run}")
-    told(f"watch with {program('tensorboard')} --logdir {run.parent}")
+    log(f"run folder {run}")
+    log(f"watch with {program('tensorboard')} --logdir {run.parent}")
     settings = {"config": config.model_dump(mode="json"), "run": str(run.absolute())}
-    with followed(run, partial(line, steps=config.training.steps, unit=task.unit), told):
-        fit(work, settings, config.workers, run, told)
+    with followed(run, partial(line, steps=config.training.steps, unit=task.unit), log):
+        fit(work, settings, config.workers, run, log)
     if isinstance(task, Forecast):
-        told(beside_start(checkpoint.load_network(run, task.shape), task, ByTime(told)))
-    told(f"finished after {updates(run):,} updates")
+        log(beside_start(checkpoint.load_network(run, task.shape), task, ByTime(log)))
+    log(f"finished after {updates(run):,} updates")
     return run
 
 
@@ -66,14 +66,14 @@ def work(settings: dict[str, Any]) -> None:
         learn(config, run, worker, folder, partial(report, worker))
 
 
-def train_here(config: LstmConfig, run: Path, told: Callable[[dict[str, float]], None] = lambda row: None) -> float:
-    """Train in this process without Ray, into an existing folder; the lowest validation cost. `told` of validations."""
+def train_here(config: LstmConfig, run: Path, log: Callable[[dict[str, float]], None] = lambda row: None) -> float:
+    """Train in this process without Ray, into an existing folder; the lowest validation cost. `log` of validations."""
 
     def reported(row: dict[str, float], write: Callable[[Path], None] | None) -> None:
         if write is not None:
             with atomic_folder(run / "checkpoint_newest") as folder:
                 write(folder)
-        told(row)
+        log(row)
 
     return learn(settled(config), run, Worker(0, 1, torch.device("cpu")), None, reported)
 

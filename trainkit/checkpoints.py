@@ -69,7 +69,7 @@ def whole(run: Path) -> list[Path]:
     return [folder for folder in _folders(run) if not _lacking(folder)]
 
 
-def set_aside_damaged(run: Path, told: Callable[[str], None]) -> None:
+def set_aside_damaged(run: Path, log: Callable[[str], None]) -> None:
     """Rename the newest checkpoints that are not as they were written, so that a run goes on from the one before.
 
     UserError that names them all, which stay then, when there is no good one.
@@ -84,9 +84,9 @@ def set_aside_damaged(run: Path, told: Callable[[str], None]) -> None:
     good, damaged = newest_good(folders, checked, f"run {str(run)!r} has no checkpoint that can be used to go on from")
     where = set_aside(damaged, "damaged_")
     for path, why in damaged.items():
-        told(f"checkpoint {path.name} can't be used, kept as {where[path].name}: {why}")
+        log(f"checkpoint {path.name} can't be used, kept as {where[path].name}: {why}")
     if damaged:
-        told(f"going on from {good.name}")
+        log(f"going on from {good.name}")
 
 
 @contextmanager

@@ -76,9 +76,9 @@ class TrainingLog:
 class ByTime:
     """Tells a line of progress when there was none for a while: a few seconds in a terminal, more in a file."""
 
-    def __init__(self, told: Callable[[str], None], every_s: float | None = None, stream: TextIO | None = None) -> None:
-        """`stream`: where `told` writes; default: standard output."""
-        self._told, self._last = told, time.monotonic()
+    def __init__(self, log: Callable[[str], None], every_s: float | None = None, stream: TextIO | None = None) -> None:
+        """`stream`: where `log` writes; default: standard output."""
+        self._told, self._last = log, time.monotonic()
         self.every_s = (TERMINAL_S if (stream or sys.stdout).isatty() else FILE_S) if every_s is None else every_s
 
     @property
@@ -96,7 +96,7 @@ class ByTime:
 def followed(
     run: Path,
     line: Callable[[Mapping[str, float]], str],
-    told: Callable[[str], None],
+    log: Callable[[str], None],
     every_s: float | None = None,
 ) -> Iterator[None]:
     """While the block runs, tell by time how the first worker's rows go on: `line(row)` of the newest of each kind.
@@ -104,7 +104,7 @@ def followed(
     The first row is told at once, and at the end those of the last of each kind. Kinds differ by what they hold, such
     as a validation. Where no row comes, what is waited for is told instead.
     """
-    file, end, progress = run / FILE, threading.Event(), ByTime(told, every_s)
+    file, end, progress = run / FILE, threading.Event(), ByTime(log, every_s)
     known = _whole_rows(file)
 
     def follow() -> None:

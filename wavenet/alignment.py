@@ -38,7 +38,7 @@ CMU = {
 }  # fmt: skip
 
 
-def align_folder(folder: Path, text: Path | None, told: Callable[[str], None]) -> int:
+def align_folder(folder: Path, text: Path | None, log: Callable[[str], None]) -> int:
     """Write NAME.json beside each recording below `folder` whose text is known; the number of those.
 
     `text` as in `transcripts`. A recording without text, or whose text can't be aligned, is told and left out.
@@ -55,16 +55,16 @@ def align_folder(folder: Path, text: Path | None, told: Callable[[str], None]) -
         name = shown(path.relative_to(folder))
         known = next((texts[key] for key in _keys(path) if key in texts), None)
         if known is None:
-            told(f"skipped: {name} has no text")
+            log(f"skipped: {name} has no text")
             continue
         try:
             sound = read(path, RATE, None)
             facts = aligner(sound, known)
         except UnsayableError:
-            told(f"skipped: {name} has a text in which there is nothing to say: {known!r}")
+            log(f"skipped: {name} has a text in which there is nothing to say: {known!r}")
             continue
         except (UnusableError, ValueError) as error:
-            told(f"skipped: {name} {error}")
+            log(f"skipped: {name} {error}")
             continue
         beside = path.with_suffix(".json")
         try:
@@ -74,7 +74,7 @@ def align_folder(folder: Path, text: Path | None, told: Callable[[str], None]) -
         count, seconds = count + 1, seconds + facts["seconds"]
     if not count:
         raise UserError(f"--folder {str(folder)!r}: none of {len(paths)} recordings could be aligned")
-    told(f"{count} of {len(paths)} recordings aligned, {seconds / 60:.1f} min")
+    log(f"{count} of {len(paths)} recordings aligned, {seconds / 60:.1f} min")
     return count
 
 

@@ -50,7 +50,7 @@ def make(
     sentences: int,
     rate: int,
     text: Path | None,
-    told: Callable[[str], None],
+    log: Callable[[str], None],
 ) -> None:
     """Write folder/LANGUAGE-VOICE/NNNN.wav and .json, `sentences` a language, the voices taking turns.
 
@@ -70,14 +70,14 @@ def make(
             try:
                 seconds += _one(folder / f"{language}-{voice}", f"{count:04d}", sentence, language, voice, rate)
             except UnsayableError as error:
-                told(f"skipped: {error}")
+                log(f"skipped: {error}")
                 continue
             count += 1
             if count == sentences:
                 break
         if not count:
             raise UserError(f"--text {str(text)!r}: none of its lines can be said in {language!r}")
-        told(f"{language}: {count} sentences, {seconds / 60:.1f} min, in {folder}")
+        log(f"{language}: {count} sentences, {seconds / 60:.1f} min, in {folder}")
 
 
 def _sentences(language: str, text: Path | None) -> list[str]:

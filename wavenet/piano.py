@@ -34,7 +34,7 @@ BLOCK = 64  # samples between two looks at the notes
 
 
 def make(
-    folder: Path, music: Music, minutes: float, rate: int, soundfont: Path | None, told: Callable[[str], None]
+    folder: Path, music: Music, minutes: float, rate: int, soundfont: Path | None, log: Callable[[str], None]
 ) -> None:
     """Write folder/PIECE.wav, and PIECE.json with its notes, until there are `minutes` of music.
 
@@ -61,7 +61,7 @@ def make(
         seconds, count = seconds + len(sound) / rate, count + 1
         if seconds >= 60 * minutes:
             break
-    told(f"piano: {count} pieces, {seconds / 60:.1f} min, in {folder}")
+    log(f"piano: {count} pieces, {seconds / 60:.1f} min, in {folder}")
 
 
 def _scores(music: Music) -> Iterable[tuple[str, Any]]:

@@ -97,7 +97,7 @@ def speak_to(
     request: Request,
     out: str,
     chunk_s: float,
-    told: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
 ) -> None:
     """Write `text`, said by the network at the times that eSpeak NG gives its phones, to `out`. UserError as above."""
     config = load_run_config(run)
@@ -111,7 +111,7 @@ def speak_to(
     said = say(text, LANGUAGES[language], voice)
     line = timeline(said.phones, said.seconds)
     if strange := sorted(set(line.names) - set(phones)):
-        told(f"the run never learned the phones {' '.join(strange)}; where they come, it says what it likes")
+        log(f"the run never learned the phones {' '.join(strange)}; where they come, it says what it likes")
     model = checkpoint.load_model(run)
     config = config.model_copy(update={"model": model.config})
     made = PhoneFeatures(phones, model.config.frame_samples / config.data.sample_rate)

@@ -34,31 +34,31 @@ from wavenet.resynthesis import said_again
 MOST_VALIDATION_BATCHES = 64  # of a validation during training; `evaluate` takes all
 
 
-def train(config: WaveNetConfig, run: Path | None = None, told: Callable[[str], None] = print) -> Path:
+def train(config: WaveNetConfig, run: Path | None = None, log: Callable[[str], None] = print) -> Path:
     """Train, or go on with `run`; the run's folder. UserError for every mistake that the user can mend."""
     if run is not None:
-        set_aside_damaged(run, told)
+        set_aside_damaged(run, log)
     known = checkpoint.known(run) if run is not None and updates(run) else None
     corpus = load_corpus(config.data, known)  # mistakes in the data show before any worker starts
     for skipped in corpus.skipped:
-        told(f"skipped: {skipped}")
+        log(f"skipped: {skipped}")
     config = settled(config, corpus)
-    told(corpus.describe(config.data.sample_rate))
+    log(corpus.describe(config.data.sample_rate))
     c = config.model
     rate = config.data.sample_rate
-    told(f"receptive field {c.receptive_field:,} samples, {1000 * c.receptive_field / rate:.0f} ms at {rate:,} Hz")
+    log(f"receptive field {c.receptive_field:,} samples, {1000 * c.receptive_field / rate:.0f} ms at {rate:,} Hz")
     if run is None:
         run = create_run(config.runs_dir, config.name, to_yaml(config))
     else:
         go_on_with(run, to_yaml(config), updates(run), config.training.steps)
     record_start(run, TRAINER)
-    told(f"run folder {run}")
-    told(f"watch with {program('tensorboard')} --logdir {run.parent}")
+    log(f"run folder {run}")
+    log(f"watch with {program('tensorboard')} --logdir {run.parent}")
     numbers = list(corpus.speakers), list(corpus.phones)
     settings = {"config": config.model_dump(mode="json"), "run": str(run.absolute()), "known": numbers}
-    with followed(run, partial(line, steps=config.training.steps), told):
-        fit(work, settings, config.workers, run, told)
-    told(f"finished after {updates(run):,} updates")
+    with followed(run, partial(line, steps=config.training.steps), log):
+        fit(work, settings, config.workers, run, log)
+    log(f"finished after {updates(run):,} updates")
     return run
 
 
