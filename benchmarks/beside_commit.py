@@ -17,19 +17,18 @@ from pathlib import Path
 
 from benchmarks.machine import ROOT, write
 
-ROUNDS = 5
+ROUNDS = 3
 # Expressions over a tree's own benchmarks, each a mapping of names to rates.
 PARTS = {
-    "replay": "__import__('benchmarks.replay_speed', fromlist=['x']).in_process()[0]",
-    "replay bytes": "{'resident bytes a transition, inverse': "
-    "1 / __import__('benchmarks.replay_speed', fromlist=['x']).in_process()[1]}",
+    "replay": "(lambda rates, size: {**rates, 'transitions a MB of memory': 1e6 / size})"
+    "(*__import__('benchmarks.replay_speed', fromlist=['x']).in_process())",
     "remote replay": "{'batches a second into the learner': "
     "__import__('benchmarks.replay_speed', fromlist=['x']).into_the_learner(1)}",
     "actor": "(lambda b, t: t.rates({'actor, one core': b.actor_loop(1), 'actor, two groups': b.actor_loop(2)}))"
     "(__import__('benchmarks.actor_speed', fromlist=['x']), __import__('benchmarks.table', fromlist=['x']))",
     "learner": "{p: __import__('benchmarks.learner_speed', fromlist=['x']).measure(p, ['learner.compile=false'])[0] "
     "for p in ('pong', 'atari')}",
-    "system": "(lambda b: {k: v for k, v in b.apex_ray_system(b.SETTINGS, 60).items() if k.endswith('/s')})"
+    "system": "(lambda b: {k: v for k, v in b.apex_ray_system(b.SETTINGS, 50).items() if k.endswith('/s')})"
     "(__import__('benchmarks.system_speed', fromlist=['x']))",
 }
 

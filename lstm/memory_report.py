@@ -63,9 +63,7 @@ def memory(
     }
     (out / "memory.json").write_text(json.dumps(figures, indent=1) + "\n")
     for name, one in learned.items():
-        log(
-            f"{name:<6} squared error {one.curve[-1][1]:.4f} after {updates:,} updates; guessing {ADDING_BASELINE:.3f}"
-        )
+        log(f"{name:<6} squared error {one.curve[-1][1]:.4f} after {updates:,} updates; guessing {ADDING_BASELINE:.3f}")
     log(f"numbers and pictures in {out}")
     return figures
 

@@ -50,10 +50,17 @@ class Rows:
         if disk_usage(self._run).free < BOARD_ROOM_BYTES:
             # The board's own thread writes, and would print a traceback: it gets nothing without room for it.
             raise OSError(ENOSPC, "no room on the disk for TensorBoard's files")
+        shown = {tag: value for tag, value in values.items() if value is not None}
+        try:
+            self._show(shown, step)
+        except OSError:  # the board's own thread ended when there was no room: a new one goes on in a file of its own
+            self.close()
+            self._show(shown, step)
+
+    def _show(self, values: Mapping[str, float], step: int) -> None:
         board = self.board(step)
         for tag, value in values.items():
-            if value is not None:
-                board.add_scalar(tag, value, step)
+            board.add_scalar(tag, value, step)
 
     def board(self, step: int) -> Any:
         """The SummaryWriter, which begins at its first use, `step`."""

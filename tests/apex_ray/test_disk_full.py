@@ -88,6 +88,21 @@ def test_rows_of_metrics_are_whole_or_not_there(tmp_path):
     assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
 
 
+def test_a_board_whose_thread_met_a_full_disk_goes_on_in_a_new_file(tmp_path):
+    """TensorBoard writes in a thread of its own, which ends with its first error and passes it on ever after."""
+    with MetricsWriter(tmp_path, resume=False) as writer:
+        writer.write({"time_s": 1.0, "frames": 10})
+        board = writer._rows.board(10)
+        with room_bytes(1):
+            board.add_scalar("progress/frames", 1.0, 11)
+            with pytest.raises(OSError, match="File too large"):
+                while True:  # until its thread has met it
+                    board.add_scalar("progress/frames", 1.0, 11)
+        writer.write({"time_s": 2.0, "frames": 20})
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 2
+    assert len((tmp_path / "metrics.jsonl").read_text().splitlines()) == 2
+
+
 def test_an_evaluation_whose_weights_find_no_room_counts_all_the_same(tmp_path):
     config = cartpole(**BIG)
     program, _, _ = run_serial(config, 1, tmp_path)
