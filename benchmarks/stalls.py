@@ -29,7 +29,6 @@ from apex_ray.sizes import resolve_sizes
 from benchmarks.machine import ROOT, write
 from trainkit.errors import UserError
 
-
 SLOW_START = 4.0  # times the seconds for a run that made no update, before it counts as one that stands still
 
 
