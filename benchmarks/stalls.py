@@ -3,8 +3,9 @@
     python -m benchmarks.stalls results/stalls [--settings 200] [--seconds 20] [--lanes 1] [--seed 1] [--first 0]
 
 Each setting is a whole CartPole run on Ray of that many seconds. It stalls when the updates of its last quarter are
-none; one without any update is tried once more with four times the seconds, as its start may have been slow. Lanes run beside each other, each on a Ray of its own, which compiles its kernels in a first run that does not
-count; `--first` goes on where an earlier call ended.
+none; one without any update is tried once more with four times the seconds, as its start may have been slow. Lanes run
+beside each other, each on a Ray of its own, which compiles its kernels in a first run that does not count; `--first`
+goes on where an earlier call ended.
 """
 
 from __future__ import annotations
