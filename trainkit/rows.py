@@ -17,6 +17,7 @@ from trainkit.runs import append
 from trainkit.tensorboard import open_board
 
 FILE = "metrics.jsonl"
+UNLISTED = "own"  # TensorBoard's group of what no list of metrics has
 BOARD_ROOM_BYTES = 2**20  # on the disk, for TensorBoard's files to be written at all
 
 
@@ -43,7 +44,8 @@ class Rows:
         """Append a row of known metrics, the step among them; what is not finite becomes null."""
         values = {name: _plain(value) for name, value in row.items()}
         append(self._run / FILE, (json.dumps(values, allow_nan=False) + "\n").encode())
-        self.scalars({f"{self._metrics[name].group}/{name}": v for name, v in values.items()}, int(row[self._step]))
+        groups = {name: self._metrics[name].group if name in self._metrics else UNLISTED for name in values}
+        self.scalars({f"{groups[name]}/{name}": value for name, value in values.items()}, int(row[self._step]))
 
     def scalars(self, values: Mapping[str, float | int | None], step: int) -> None:
         """Show these in TensorBoard, by tag; None is left out."""

@@ -26,7 +26,7 @@ class Loss(NamedTuple):
 
     losses: Tensor  # float [B], to be weighted and averaged; gradients flow through them
     priorities: Tensor  # float [B], new |TD errors|
-    metrics: dict[str, Tensor]  # means over the batch, scalars, by a name of report/metrics.py
+    metrics: dict[str, Tensor]  # scalars, by a name of report/metrics.py, or agent_...
 
 
 class Agent(Protocol):

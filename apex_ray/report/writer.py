@@ -14,6 +14,7 @@ from trainkit.errors import UserError, did_you_mean
 from trainkit.rows import FILE, Rows, is_row, repair
 from trainkit.runs import append_csv
 
+OF_AGENT = "agent_"  # how metrics begin that an agent or an objective of the user's own measures
 COMPARED = ("evaluations/mean", "evaluations/max")  # TensorBoard's tags that runs are compared by
 
 
@@ -44,10 +45,11 @@ class MetricsWriter:
     def write(self, row: Mapping[str, float]) -> None:
         """Append one row; a value that isn't finite becomes null. It needs `time_s` and `frames`.
 
-        ValueError for a name that METRICS lacks: the list stays the whole truth.
+        ValueError for a name that METRICS lacks, but for an agent's own, which begin with OF_AGENT: the list stays the
+        whole truth.
         """
         for name in row:
-            if name not in METRICS:
+            if name not in METRICS and not name.startswith(OF_AGENT):
                 raise ValueError(f"unknown metric {name!r}.{did_you_mean(name, METRICS)} Add it to METRICS")
         if missing := {"time_s", "frames"} - row.keys():
             raise ValueError(f"a row of metrics lacks {', '.join(sorted(missing))}")

@@ -213,3 +213,11 @@ def test_no_meaning_breaks_the_table() -> None:
     lines = [line for line in reference().splitlines() if line.startswith("| `")]
     assert len(lines) == len(METRICS)
     assert all(line.count("|") == 5 for line in lines)
+
+
+def test_an_agents_own_metrics_are_written_and_others_refused(tmp_path: Path) -> None:
+    with MetricsWriter(tmp_path, resume=False) as writer:
+        writer.write({"time_s": 1.0, "frames": 1, "agent_entropy": 0.5})
+        with pytest.raises(ValueError, match="unknown metric 'entropy'"):
+            writer.write({"time_s": 1.0, "frames": 1, "entropy": 0.5})
+    assert json.loads((tmp_path / "metrics.jsonl").read_text())["agent_entropy"] == 0.5
