@@ -18,7 +18,7 @@ _HOMES = {
     "ApexConfig": "apex_ray.config.schema",
     "evaluate": "apex_ray.evaluation:evaluate_run",
     "load_config": "apex_ray.config.load:load",
-    "load_policy": "apex_ray.evaluation",
+    "load_policy": "apex_ray.policy",
     "train": "apex_ray.run.training",
 }
 __all__ = ["ApexConfig", "evaluate", "load_config", "load_policy", "train"]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import csv
 import io
 import json
 import subprocess
@@ -154,7 +155,18 @@ def main() -> None:
             results += [json.loads(line) for line in file if line.endswith("}\n")]
     stalled = [r for r in results if r["stalled"]]
     out = ROOT / arguments.out / f"from_{arguments.first}.json"
-    write(out, {"settings": len(results), "seconds": arguments.seconds, "stalled": len(stalled), "runs": results})
+    updates = min((r["updates"] for r in results), default=0)
+    figures = {
+        "settings": len(results),
+        "seconds": arguments.seconds,
+        "stalled": len(stalled),
+        "least_updates": updates,
+    }
+    write(out, figures)
+    with out.with_suffix(".csv").open("w", newline="") as file:
+        lines = csv.DictWriter(file, results[0] if results else ())
+        lines.writeheader()
+        lines.writerows(results)
     print(f"{len(stalled)} of {len(results)} settings stood still; {out}")
     for r in stalled:
         print(r)

@@ -6,7 +6,6 @@ line. Every mistake is a UserError with one message: place, key, value, what was
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any, Generic, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from trainkit.config_mistakes import in_words, refuse_odd_number, shown
 from trainkit.config_schema import Schema
 from trainkit.config_yaml import compose, construct, dump, read_mapping
 from trainkit.errors import UserError, did_you_mean
@@ -60,10 +60,10 @@ def load_config(
     try:
         config = model.model_validate(settings.data)
     except ValidationError as error:
-        raise UserError(_in_words(error, settings, chain[-1][0])) from None
+        raise UserError(in_words(error, settings, chain[-1][0])) from None
     values = flatten(config, mode="python")
     for key, value in values.items():
-        _refuse_odd_number(key, settings.value(key), value, settings.source(key))
+        refuse_odd_number(key, settings.value(key), value, settings.source(key))
     return Loaded(config, {key: settings.source(key) for key in values})
 
 
@@ -164,7 +164,7 @@ class _Settings:
         value = construct(node, where, key)
         if value is not None or not self.schema.sections[key]:
             keys = ", ".join(self.schema.keys_of(key))
-            raise UserError(f"{where}: {key} = {_show(value)}: {key} is a section; expected one of its keys: {keys}")
+            raise UserError(f"{where}: {key} = {shown(value)}: {key} is a section; expected one of its keys: {keys}")
         self._put(key, None, where)
 
     def ensure_section(self, key: str) -> None:
@@ -234,68 +234,3 @@ def _find(name: str, folder: Path, presets_dir: Path, where: str) -> Path:
     beside = [str(found) for found in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
     hint = did_you_mean(path.stem, names, 0.8) or did_you_mean(str(path), beside)
     raise UserError(f"{where}: no such file: {name!r}.{hint}{presets}")
-
-
-def _show(value: object) -> str:
-    return repr(value) if isinstance(value, str) else dump(value, flow=True)
-
-
-def _in_words(error: ValidationError, settings: _Settings, top: str) -> str:
-    """The first mistake that pydantic found, in plain words, with its place."""
-    schema, details = settings.schema, error.errors(include_url=False)
-    first = details[0]
-    key = schema.key_of(first["loc"])
-    if first["type"] == "missing":
-        about = schema.descriptions.get(key) or "a value"
-        return f"{top}: {key} is not set and has no default; expected {key}=VALUE: {about}"
-    if key not in schema.leaves:
-        message = first["msg"].removeprefix("Value error, ")
-        places = [f"{leaf} from {settings.source(leaf)}" for leaf in schema.named_in(message, key)]
-        return f"{key or top}: {message}" + (f" ({', '.join(places)})" if places else "")
-    # A union reports each of its members: they are alternatives of one expectation.
-    same = [d for d in details if schema.key_of(d["loc"]) == key]
-    item = next((f"item {part + 1} " for part in first["loc"] if isinstance(part, int)), "")
-    expected = [*dict.fromkeys(_expected(d) for d in same), *(["null"] if schema.takes_null(key) else [])]
-    allowed = [word.strip("',") for d in same for word in str(d.get("ctx", {}).get("expected", "")).split()]
-    hint = did_you_mean(str(first["input"]), allowed)
-    place = f"{settings.source(key)}: {key} = {_show(settings.value(key))}"
-    return f"{place}: expected {item}{' or '.join(expected)}{'.' if hint else ''}{hint}"
-
-
-_WORDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "bool": "true or false",
-    "tuple": "a list such as [1, 2]",
-    "list": "a list such as [1, 2]",
-    "dict": "a mapping",
-    "string": "text",
-    "none": "null",
-}
-_BOUNDS = {
-    "greater_than": "more than",
-    "greater_than_equal": "at least",
-    "less_than": "less than",
-    "less_than_equal": "at most",
-}
-
-
-def _expected(detail: Mapping[str, Any]) -> str:
-    kind, context = detail["type"], detail.get("ctx", {})
-    if kind in _BOUNDS:
-        return f"{_BOUNDS[kind]} {next(iter(context.values()))}"
-    if kind in ("literal_error", "enum"):
-        return str(context["expected"])
-    if kind == "string_type" and isinstance(detail["input"], int | float):
-        return f"text: put it in quotes, '\"{detail['input']}\"'"
-    if kind.endswith(("_type", "_parsing", "_from_float", "_required")) and kind.partition("_")[0] in _WORDS:
-        return _WORDS[kind.partition("_")[0]]
-    return str(detail["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
-
-
-def _refuse_odd_number(key: str, raw: object, value: object, source: str) -> None:
-    """Pydantic takes true for 1 and knows nan and inf; in a setting each of them is a slip."""
-    if isinstance(raw, bool) and not isinstance(value, bool):
-        raise UserError(f"{source}: {key} = {_show(raw)}: expected a number, not true or false")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise UserError(f"{source}: {key} = {raw}: expected a finite number")

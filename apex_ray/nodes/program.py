@@ -1,21 +1,6 @@
 """The system's picture as code: starts every node, tells each whom it talks to, and watches until it is time to stop.
 
-Who waits for whom. Every queue has the bound given here; nothing else is ever waited for.
-
-    loop       waits for                         bound                          freed by
-    actor      its chunks being stored           actors.chunks_in_flight        replay `add` returning
-    actor      its environments                  one step                       emulation
-    actor      its Q-values, where inference     one request for each group     the inference node
-               is central
-    replay     (insert thread) the limit         one chunk, the rest queue at   learner sampling
-               over all shards                   their actors' bound
-    replay     (sample thread) the limit,        learner.prefetch_batches       actors inserting
-               the minimum size
-    learner    a batch                           learner.prefetch_batches       replay `sample` returning
-    learner    priority updates                  2 a shard                      replay `update_priorities`
-    metrics    nobody                            one report per part in flight
-    evaluator  nobody (newest weights)           one evaluation in flight
-    driver     nobody: polls metrics; carries no transition, batch or weights
+Who waits for whom, and the bound of every queue: docs/DESIGN.md.
 """
 
 from __future__ import annotations
@@ -241,14 +226,8 @@ class Program:
         (row, silent_s), *stats = self._get({"metrics": nodes.metrics.row.remote(), **shards})
         if self._fleet.running:
             self._stall.check(row, stats, {name: math.inf for name in self._fleet.names} | silent_s)
-        capacity = sum(s.capacity for s in stats)
-        inserted, sampled = sum(s.inserted for s in stats), sum(s.sampled for s in stats)
-        row |= {
-            "replay_transitions": sum(s.transitions for s in stats),
-            "replay_fill": sum(s.transitions for s in stats) / capacity,
-            "replay_ratio": sampled / max(inserted - self._config.replay.min_transitions, 1) if sampled else 0.0,
+        row |= replay_node.totals(stats, self._config.replay.min_transitions) | {
             "replay_bytes": self._sizes.replay_bytes,
-            "stale_priorities": sum(s.stale_updates for s in stats),
             "actors_alive": self._fleet.running,
             "restarts": self._supervisor.restarts,
         }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,6 +42,18 @@ class ReplayStats:
     sampled: int  # likewise
     stale_updates: int
     waits_s: dict[str, float]  # by what waits here for the samples-per-insert limit: for how long it has
+
+
+def totals(stats: Sequence[ReplayStats], min_transitions: int) -> dict[str, float]:
+    """The metrics of all shards together."""
+    transitions, sampled = sum(s.transitions for s in stats), sum(s.sampled for s in stats)
+    inserted = sum(s.inserted for s in stats)
+    return {
+        "replay_transitions": transitions,
+        "replay_fill": transitions / sum(s.capacity for s in stats),
+        "replay_ratio": sampled / max(inserted - min_transitions, 1) if sampled else 0.0,
+        "stale_priorities": sum(s.stale_updates for s in stats),
+    }
 
 
 class ReplayNode:

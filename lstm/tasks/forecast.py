@@ -12,20 +12,18 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 
 import numpy as np
-import numpy.typing as npt
-import pandas as pd
 import torch
 from torch import Tensor
 
 from lstm.config import ForecastConfig
 from lstm.network import Shape
 from lstm.tasks.base import Batch
+from lstm.tasks.calendar_features import Steps, calendar, extended
 from lstm.tasks.grid import shown
 from lstm.tasks.starts import Starts, before, candidates, filled, spelled
 from lstm.tasks.table import Floats, Series, read_table
 from trainkit.errors import UserError
 
-Steps = npt.NDArray[np.int64]  # numbers of steps
 MOST_KEPT_WINDOWS = 20_000
 UNDEFINED = "MASE on validation is undefined: nothing that is learned from changes from one season to the next"
 
@@ -51,9 +49,8 @@ class Forecast:
         self.config, self._size, self._seed = config, size, seed
         self.table = read_table(config)
         self.season = self.table.season
-        self._calendar = [
-            _calendar(s.times) if config.calendar and self.table.frequency else None for s in self.table.series
-        ]
+        dated = config.calendar and self.table.frequency
+        self._calendar = [calendar(s.times) if dated else None for s in self.table.series]
         width = next((c.shape[1] for c in self._calendar if c is not None), 0)
         c = config
         features = 5 + 2 * len(c.past_covariates) + 2 * len(c.future_covariates) + width
@@ -243,9 +240,9 @@ class Forecast:
         known_ahead = np.where(inside[:, None], s.future[at], np.nan)
         for k in range(known_ahead.shape[1]):
             columns += _marked((known_ahead[:, k] - centres[k]) / widths[k])
-        calendar = self._calendar[series]
-        if calendar is not None:
-            columns += list(_extended(calendar, s.times, steps, self.table.frequency).T)
+        rows = self._calendar[series]
+        if rows is not None:
+            columns += list(extended(rows, s.times, steps, self.table.frequency).T)
         return Window(np.stack(columns, 1), base, targets, level, scale)
 
     def _batch(self, windows: Sequence[Window]) -> Batch:
@@ -303,27 +300,6 @@ def _scales(columns: Floats) -> tuple[Floats, Floats]:
     mean = np.where(known, columns, 0).sum(0) / count
     deviation = np.sqrt((np.where(known, columns - mean, 0) ** 2).sum(0) / count)
     return mean, np.where(deviation > 1e-9, deviation, 1.0)
-
-
-def _calendar(times: pd.DatetimeIndex) -> Floats:
-    """Sine and cosine of where in the year, week and day each time is, where the steps are fine enough for it."""
-    if len(times) < 2:
-        return np.zeros((len(times), 0))
-    step_s = float(np.median(np.diff(times.to_numpy("datetime64[s]").astype(np.int64))))
-    day = times.day_of_year.to_numpy() - 1 + (hour := times.hour.to_numpy() + times.minute.to_numpy() / 60) / 24
-    cycles = [(day / 365.2425, 182 * 86_400), (times.day_of_week.to_numpy() / 7, 86_400 * 3), (hour / 24, 6 * 3_600)]
-    angles = [2 * np.pi * part for part, coarsest in cycles if step_s <= coarsest]
-    return np.stack([f(a) for a in angles for f in (np.sin, np.cos)], 1) if angles else np.zeros((len(times), 0))
-
-
-def _extended(calendar: Floats, times: pd.DatetimeIndex, steps: Steps, frequency: str | None) -> Floats:
-    """Calendar rows of steps, also of those after the last time."""
-    beyond = int(steps[-1]) - len(times) + 1
-    if beyond > 0:
-        later = pd.date_range(times[-1], periods=beyond + 1, freq=frequency)[1:]
-        both = _calendar(times.append(later))
-        calendar = both if both.shape[1] == calendar.shape[1] else calendar
-    return calendar[np.clip(steps, 0, len(calendar) - 1)]
 
 
 def _parts(some: Sequence[tuple[int, int]], size: int) -> Iterator[Sequence[tuple[int, int]]]:

@@ -2,7 +2,13 @@
 
 import numpy as np
 
+from apex_ray.agent.build import build_agent
 from apex_ray.config.schema import ApexConfig
+from apex_ray.envs.make import probe
+from apex_ray.learner.checkpoint import Counters, save_best, save_checkpoint
+from apex_ray.learner.learner import Learner
+from trainkit.config import to_yaml
+from trainkit.runs import create_run
 
 
 def cartpole(**sections):
@@ -27,6 +33,15 @@ def cartpole(**sections):
     }
     merged = {k: {**v, **sections.pop(k, {})} for k, v in base.items()}
     return ApexConfig(**merged, **sections)
+
+
+def saved(tmp_path, config):
+    """A run folder with untrained weights, and its learner."""
+    run = create_run(tmp_path, config.name, to_yaml(config))
+    learner = Learner(build_agent(config, probe(config.env)), config)
+    save_checkpoint(run, Counters(updates=10), *learner.state(), keep=2)
+    save_best(run, Counters(updates=10), learner.state()[0])
+    return run, learner
 
 
 def assert_same_batch(a, b):

@@ -1,4 +1,4 @@
-"""Evaluations: progress, a time limit, Ctrl-C, films; and a run's policy as a function."""
+"""Evaluations: progress, a time limit, Ctrl-C, films."""
 
 import _thread
 import csv
@@ -14,28 +14,18 @@ from apex_ray.cli import main
 from apex_ray.config.load import load, load_run_config
 from apex_ray.envs.make import probe
 from apex_ray.envs.seeds import AFTERWARDS, EVALUATION
-from apex_ray.evaluation import BestKeeper, Evaluator, Progress, evaluate_run, evaluation_env, load_policy
-from apex_ray.learner.checkpoint import Counters, kept_best, load_policy_weights, save_best, save_checkpoint
+from apex_ray.evaluation import BestKeeper, Evaluator, Progress, evaluate_run, evaluation_env
+from apex_ray.learner.checkpoint import Counters, kept_best, load_policy_weights, save_best
 from apex_ray.learner.learner import Learner
 from apex_ray.run.training import train
 from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
-from tests.apex_ray.runs import cartpole
+from tests.apex_ray.runs import cartpole, saved
 from tests.fakes import FAKES, CountingEnvs, Episode
 from trainkit.config import to_yaml
-from trainkit.errors import UserError
 from trainkit.runs import create_run
 
 ENDLESS = {"id": "apex-tests/Counting-v0", "import_modules": ["tests.fakes"], "kwargs": {"length": 10**9}}
-
-
-def saved(tmp_path, config):
-    """A run folder with untrained weights, and its learner."""
-    run = create_run(tmp_path, config.name, to_yaml(config))
-    learner = Learner(build_agent(config, probe(config.env)), config)
-    save_checkpoint(run, Counters(updates=10), *learner.state(), keep=2)
-    save_best(run, Counters(updates=10), learner.state()[0])
-    return run, learner
 
 
 def no_words(text):
@@ -239,54 +229,3 @@ def test_seeds_of_evaluations_are_apart_from_trainings_and_from_those_afterwards
     program = SerialProgram(config, spec, resolve_sizes(config, spec), tmp_path)
     program.start(resume=False)
     assert all(a._envs._envs._envs[0].unwrapped.np_random_seed < EVALUATION.start for a in program._actors)
-
-
-def test_a_policy_takes_one_observation_or_many(tmp_path):
-    run, _ = saved(tmp_path, cartpole())
-    policy = load_policy(run)
-    many = np.random.default_rng(0).normal(size=(6, 1, 4)).astype(np.float32)
-    actions = policy(many)
-    assert actions.shape == (6,)
-    for observation, action in zip(many[:, 0], actions, strict=True):
-        assert policy(observation) == action and policy(observation).shape == ()
-        assert policy(observation.astype(np.float64)) == action
-    # the stack is 1: its axis may be left out, by any number of environments
-    for count in (1, 2, 6):
-        for given in (many[:count], many[:count, 0]):
-            np.testing.assert_array_equal(policy(given), actions[:count])
-            assert policy(given).shape == (count,)
-
-
-@pytest.mark.parametrize(
-    ("observations", "parts"),
-    [
-        (np.zeros((2, 4, 84, 84), np.float32), ["float32 [2, 4, 84, 84], 0 to 0", "floats where uint8 was promised"]),
-        (np.zeros((2, 4, 96, 96), np.uint8), ["uint8 [2, 4, 96, 96]", "another shape"]),
-        (np.zeros((84, 84), np.uint8), ["uint8 [84, 84]", "another shape"]),
-        (np.zeros((4, 84, 84, 1), np.uint8), ["another shape"]),
-        (np.full((4, 84, 84), 256), ["256 to 256"]),
-        (None, ["no array of numbers"]),
-    ],
-)
-def test_a_policy_refuses_what_it_was_not_trained_on(observations, parts, pong_run):
-    with pytest.raises(UserError) as info:
-        load_policy(pong_run)(observations)
-    for part in ["policy of ALE/Pong-v5", "expected uint8 [E, 4, 84, 84], 0 to 255", *parts]:
-        assert part in str(info.value)
-
-
-@pytest.fixture(scope="module")
-def pong_run(tmp_path_factory):
-    return saved(tmp_path_factory.mktemp("pong"), load("pong", ["learner.compile=false"]).config)[0]
-
-
-def test_a_policy_plays_atari_with_environments_of_its_own(pong_run):
-    policy = load_policy(pong_run)
-    envs = policy.make_envs(num_envs=2)
-    observations = envs.reset(seed=7)
-    assert policy(observations).shape == (2,)
-    assert policy(observations[0]) == policy(observations)[0]
-    for _ in range(3):
-        envs.send(policy(observations))
-        observations = envs.recv().observations
-    envs.close()
