@@ -1,5 +1,7 @@
 """Small configurations that tests of whole runs share."""
 
+import json
+
 import numpy as np
 
 from apex_ray.agent.build import build_agent
@@ -51,3 +53,14 @@ def assert_same_batch(a, b):
         np.testing.assert_array_equal(a.fields[name], b.fields[name], err_msg=name)
     for name in ("weights", "slots", "generations"):
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
+
+
+def new_run(tmp_path, config):
+    return create_run(tmp_path, config.name, to_yaml(config))
+
+
+def rows_of(run):
+    """The metric rows so far, without one that is being written."""
+    path = run / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True) if path.exists() else []
+    return [json.loads(line) for line in lines if line.endswith("\n")]
