@@ -1,4 +1,4 @@
-"""What the driver makes of a node's failure; whole runs on a real Ray are in test_ray_runs.py and test_ray_losses.py."""
+"""What the driver makes of a node's failure. For whole runs see test_ray_runs.py and test_ray_losses.py."""
 
 from types import SimpleNamespace
 
