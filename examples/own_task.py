@@ -51,10 +51,10 @@ class PositionTorso(torch.nn.Module):
 
 
 def main(overrides: list[str]) -> float | None:
-    """Train; the mean return of the last evaluation, of at most 1."""
+    """Train; the mean return of the best evaluation, of at most 1."""
     settings = ["name=corridor", "stop.evaluation_return=1", "stop.after_s=120", "td.discount=0.95"]
     config = apex_ray.load_config("cartpole", [*settings, *overrides]).config
-    return apex_ray.train(config, make_env=Corridor, torso=PositionTorso).last_return
+    return apex_ray.train(config, make_env=Corridor, torso=PositionTorso).best_return
 
 
 if __name__ == "__main__":
