@@ -52,12 +52,19 @@ def check_evaluation_env(config: ApexConfig, spec: EnvSpec) -> None:
         what = str(error)
         where = f"{key} = {config.evaluation.env_kwargs}: "
         raise UserError(what.replace(KWARGS, key) if KWARGS in what else where + what) from None
-    for name in ("frame_shape", "frame_dtype", "num_actions"):
-        ours, theirs = getattr(spec, name), getattr(found, name)
-        if ours != theirs:
+    ours, theirs = _shapes(spec), _shapes(found)
+    for name in {**ours, **theirs}:
+        if ours.get(name) != theirs.get(name):
             raise UserError(
-                f"{key} = {config.evaluation.env_kwargs}: {name} is {theirs}; expected {ours}, as in training"
+                f"{key} = {config.evaluation.env_kwargs}: {name} is {theirs.get(name)}; expected {ours.get(name)}, as "
+                "in training"
             )
+
+
+def _shapes(spec: EnvSpec) -> dict[str, str]:
+    """What a network must fit, by name."""
+    leaves = {name: f"{leaf.dtype} {list(leaf.shape)}" for name, leaf in spec.observation.items()}
+    return {"num_actions": " x ".join(map(str, spec.branches)), **leaves}
 
 
 class Progress:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import gymnasium
 import numpy as np
 
 from apex_ray.agent.build import build_agent
@@ -14,65 +17,138 @@ from apex_ray.config.load import TRAINER, load_run_config
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.base import VectorEnv
 from apex_ray.envs.checks import described, misfit
+from apex_ray.envs.gym import GymEnvs
 from apex_ray.envs.make import make_envs, probe
+from apex_ray.envs.rollout import Episodes, play_episodes
 from apex_ray.evaluation import evaluation_env
 from apex_ray.learner.checkpoint import load_policy_weights
-from apex_ray.types import AnyArray, EnvSpec, IntArray
+from apex_ray.types import FRAMES, MASK, AnyArray, EnvSpec, FloatArray, IntArray, Leaf, Observations
 from trainkit.errors import UserError
 from trainkit.runs import open_run
 
 
 class Policy:
-    """Trained weights as a function: what to do in each of E environments, or in one."""
+    """Trained weights as a function: what to do in each of E environments, or in one.
+
+    Observations are given as the environment's own: one array, or a dict or tuple of arrays, nested as its space is.
+    Each is [E, S, *F], or [S, *F] for one environment alone; where S is 1 its axis may be left out. Images have their
+    colours first. Legal actions, where the environment says which are, come as `action_mask` [E, A], beside the other
+    parts or as an argument. UserError, with shape, dtype and range, for anything else: frames of another size, or
+    numbers from 0 to 1 where the network was trained on pixels from 0 to 255.
+    """
 
     def __init__(self, spec: EnvSpec, config: ApexConfig, params: dict[str, AnyArray]) -> None:
-        self.spec, self._config, agent = spec, config, build_agent(config, spec)
-        network = Inference(agent)
-        network.load(params)
-        self._player, self._rng = AgentPlayer(agent, network), np.random.default_rng(config.seed)
-        self.initial_state = agent.initial_state
+        self.spec, self._config, self._agent = spec, config, build_agent(config, spec)
+        self._network = Inference(self._agent)
+        self._network.load(params)
+        self._player, self._rng = AgentPlayer(self._agent, self._network), np.random.default_rng(config.seed)
+        self.initial_state = self._agent.initial_state
 
-    def __call__(self, observations: AnyArray) -> IntArray:
-        """Greedy actions int64 [E] for observations [E, S, *F] as `make_envs` gives them, [] for one [S, *F].
+    def __call__(self, observations: Any, action_mask: Any = None) -> IntArray:
+        """Greedy actions int64 [E], [] for one environment alone; [..., K] where actions have K branches.
 
-        An agent with a state, such as a memory, is asked by `act` instead.
-
-        Where S is 1 its axis may be left out, and one observation is *F alone: [1, *F] has E = 1. UserError, with its
-        shape, dtype and range, for anything else: frames of another size, or numbers from 0 to 1 where the network was
-        trained on pixels from 0 to 255.
+        UserError for an agent with a state, such as a memory: it is asked by `act` instead.
         """
-        given, spec = np.asarray(observations), self.spec
-        one: tuple[int, ...] = (spec.stack, *spec.frame_shape)
-        axes = len(spec.frame_shape)
-        if spec.stack == 1 and given.ndim <= axes + 1 and given.shape[-axes:] == spec.frame_shape:
-            given = np.expand_dims(given, -axes - 1)
-        alone = given.ndim == len(one)
-        batch = given[None] if alone else given
-        if problem := misfit(batch, np.dtype(spec.frame_dtype), (len(batch) if batch.ndim else 0, *one)):
-            span = ", 0 to 255" if spec.frame_dtype == "uint8" else ""
-            lone = "one of the frame's shape" if spec.stack == 1 else "one without E"
-            raise UserError(
-                f"policy of {spec.env_id}: observations are {described(np.asarray(observations))} ({problem}); "
-                f"expected {spec.frame_dtype} [E, {', '.join(map(str, one))}]{span}, as make_envs gives them, or {lone}"
-            )
-        if self.initial_state(1):
-            raise UserError(f"policy of {spec.env_id} has a state; expected act(observations, state)")
-        actions, _ = self.act(batch.astype(spec.frame_dtype), {})
-        return actions.reshape(()) if alone else actions
+        batch, alone = self._batch(observations, action_mask)
+        self._refuse_state()
+        actions, _ = self.act(batch, {})
+        return actions[0] if alone else actions
 
-    def act(self, observations: AnyArray, state: State) -> tuple[IntArray, State]:
-        """Greedy actions [E] for observations [E, S, *F] in a state, and the state after them.
+    def q_values(self, observations: Any, action_mask: Any = None) -> FloatArray:
+        """The value of each action, float32 [E, A], or [A] for one environment alone; -inf for illegal ones."""
+        batch, alone = self._batch(observations, action_mask)
+        self._refuse_state()
+        outputs, _ = self._network(batch, {})
+        if "q_values" not in outputs:
+            raise UserError(f"policy of {self.spec.env_id}: its agent gives {', '.join(outputs)}; expected q_values")
+        values: FloatArray = outputs["q_values"]
+        return values[0] if alone else values
+
+    def act(self, observations: Any, state: State, action_mask: Any = None) -> tuple[IntArray, State]:
+        """Greedy actions [E] for observations of E environments in a state, and the state after them.
 
         `initial_state(E)` is that of environments whose episodes begin; agent.contract.begun puts some of them back.
         """
-        greedy = np.zeros(len(observations), np.float32)
-        return self._player.act(observations, state, greedy, self._rng)
+        batch, alone = self._batch(observations, action_mask)
+        if alone:
+            raise UserError(f"policy of {self.spec.env_id}: act is for observations [E, ...]; one alone has E = 1")
+        greedy = np.zeros(len(next(iter(batch.values()))), np.float32)
+        return self._player.act(batch, state, greedy, self._rng)
 
     def make_envs(self, num_envs: int = 1, render: bool = False) -> VectorEnv:
         """Environments with the preprocessing and the time limit of the run's evaluations (envs/base.py says how to
         use them). With `render` they draw pictures.
         """
         return make_envs(evaluation_env(self._config), num_envs, render=render, in_order=True)
+
+    def evaluate(
+        self, env: gymnasium.Env[Any, Any] | None = None, episodes: int = 20, epsilon: float = 0.0, seed: int = 0
+    ) -> Episodes:
+        """Play whole episodes in `env`, or in environments as those of the run's evaluations; unclipped returns."""
+        if env is None:
+            envs = self.make_envs(min(episodes, self._config.evaluation.envs))
+            try:
+                return play_episodes(envs, self._player, episodes, epsilon, seed)
+            finally:
+                envs.close()
+        return play_episodes(GymEnvs(self._config.env, 1, given=env), self._player, episodes, epsilon, seed)
+
+    def _refuse_state(self) -> None:
+        if self.initial_state(1):
+            raise UserError(f"policy of {self.spec.env_id} has a state; expected act(observations, state)")
+
+    def _batch(self, given: Any, mask: Any) -> tuple[Observations, bool]:
+        """Leaves [E, S, *F], and whether it was one environment alone."""
+        found = dict(_flat(given))
+        if mask is not None:
+            found[MASK] = mask
+        leaves = self.spec.observation
+        if found.keys() != leaves.keys():
+            raise UserError(
+                f"policy of {self.spec.env_id}: observations have {', '.join(found) or 'nothing'}; expected "
+                f"{', '.join(leaves)}"
+            )
+        batch, alone = {}, False
+        for name, leaf in leaves.items():
+            batch[name], alone = self._leaf(name, leaf, np.asarray(found[name]))
+        counts = {name: len(array) for name, array in batch.items()}
+        if len(set(counts.values())) > 1:
+            raise UserError(f"policy of {self.spec.env_id}: E differs: {counts}")
+        return batch, alone
+
+    def _leaf(self, name: str, leaf: Leaf, given: AnyArray) -> tuple[AnyArray, bool]:
+        shaped, one = given, (leaf.stack, *leaf.shape)
+        axes = len(leaf.shape)
+        if leaf.kind == "choice" and len(leaf.sizes) == 1 and given.shape[-1:] != (1,):
+            shaped = given[..., None]  # numbers as a Discrete space has them
+        if leaf.stack == 1 and shaped.ndim <= axes + 1 and shaped.shape[-axes:] == leaf.shape:
+            shaped = np.expand_dims(shaped, -axes - 1)
+        alone = shaped.ndim == len(one)
+        batch = shaped[None] if alone else shaped
+        if problem := misfit(batch, np.dtype(leaf.dtype), (len(batch) if batch.ndim else 0, *one)):
+            span = ", 0 to 255" if leaf.dtype == "uint8" else ""
+            lone = "one of the frame's shape" if leaf.stack == 1 else "one without E"
+            what = "observations" if name == FRAMES else name
+            raise UserError(
+                f"policy of {self.spec.env_id}: {what} are {described(given)} ({problem}); expected {leaf.dtype} "
+                f"[E, {', '.join(map(str, one))}]{span}, as make_envs gives them, or {lone}"
+            )
+        return batch.astype(leaf.dtype), alone
+
+
+def _flat(given: Any, name: str = FRAMES) -> list[tuple[str, Any]]:
+    """Nested observations as leaves by name; what has the names of leaves already stays as it is."""
+    if isinstance(given, Mapping):
+        pairs = [(str(key), part) for key, part in given.items()]
+    elif isinstance(given, tuple):
+        pairs = [(str(key), part) for key, part in enumerate(given)]
+    else:
+        return [(name, given)]
+    flat: list[tuple[str, Any]] = []
+    for key, part in pairs:
+        whole = key if key == MASK or key.split(".")[0] == FRAMES else f"{name}.{key}"
+        flat += _flat(part, whole)
+    return flat
 
 
 def load_policy(run: Path | str, checkpoint: str = "best") -> Policy:

@@ -3,15 +3,15 @@
 Legend of shape letters, used in every docstring of the package:
     E  environments stepped together by one actor        B  samples in a batch
     T  steps of one stream in a chunk                     S  frames in an observation (the stack)
-    n  steps of the n-step return                         A  actions
-    F  frame shape: (H, W) gray, (C, H, W) colour, (D,) vector
+    n  steps of the n-step return                         A  actions of all branches; one branch where not said
+    F  frame shape: (H, W) gray, (C, H, W) colours, (D,) vector
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,11 @@ IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 ByteArray = npt.NDArray[np.uint8]
 AnyArray = npt.NDArray[Any]
+
+# By leaf (EnvSpec.observation): [E, S, *F] of E environments, newest frame last.
+Observations = Mapping[str, AnyArray]
+FRAMES = "frames"  # the leaf of an observation that is one array; those of others are frames.<name>
+MASK = "action_mask"  # the leaf that says which actions are legal
 
 # What an environment says of an episode beside its return, by name, when it has ended (report/episodes.py).
 EpisodeValues = Mapping[str, str | float | bool | None]
@@ -41,14 +46,30 @@ class OwnCode:
 
 
 @dataclass(frozen=True)
+class Leaf:
+    """One array of an observation, as replay keeps it."""
+
+    kind: Literal[
+        "image", "vector", "choice", "mask"
+    ]  # choice: whole numbers, each one of some; the network sees one-hot
+    shape: tuple[int, ...]  # of one frame, F
+    dtype: str
+    stack: int = 1  # frames in one observation, S
+    scale: float = 1.0  # what the network multiplies values by: 1/255 for bytes
+    sizes: tuple[int, ...] = ()  # of a choice: how many values each of its numbers has
+
+    @property
+    def frame_bytes(self) -> int:
+        return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True)
 class EnvSpec:
     """What the network, the actor and replay must know of an environment."""
 
     env_id: str
-    frame_shape: tuple[int, ...]
-    frame_dtype: str  # "uint8" (images, scaled by 1/255 in the network) or "float32" (vectors)
-    stack: int  # frames in one observation, S
-    num_actions: int
+    observation: Mapping[str, Leaf]  # its leaves by name
+    branches: tuple[int, ...]  # how many values each part of an action has: one part, or several (Tavakoli et al. 2018)
     frame_skip: int  # emulator frames per agent step, 1 where there is no emulator
     scores_of: str = ""  # what stands in for the game that the scores seem to be of; "" when nothing does
     reporter: str = ""  # "package.module:Class" of what reports its episodes' values; "" where they have none
@@ -56,9 +77,46 @@ class EnvSpec:
     notes: tuple[str, ...] = ()  # for the user: what the probe saw that does no harm
     own_code: OwnCode | None = None  # None: not probed
 
+    @staticmethod
+    def of_frames(
+        env_id: str,
+        shape: tuple[int, ...],
+        dtype: str,
+        stack: int,
+        num_actions: int,
+        frame_skip: int = 1,
+        scores_of: str = "",
+        reporter: str = "",
+    ) -> EnvSpec:
+        """Of observations that are one array, a vector or (uint8) an image, and actions 0..num_actions-1."""
+        leaf = Leaf("vector" if len(shape) == 1 else "image", shape, dtype, stack, 1 / 255 if dtype == "uint8" else 1.0)
+        return EnvSpec(env_id, {FRAMES: leaf}, (num_actions,), frame_skip, scores_of, reporter)
+
     @property
-    def frame_bytes(self) -> int:
-        return int(np.prod(self.frame_shape)) * np.dtype(self.frame_dtype).itemsize
+    def seen(self) -> dict[str, Leaf]:
+        """The leaves that the network is given: all but the mask."""
+        return {name: leaf for name, leaf in self.observation.items() if leaf.kind != "mask"}
+
+    @property
+    def leaf(self) -> Leaf:
+        """The only one that the network is given; ValueError where there are several."""
+        (leaf,) = self.seen.values()
+        return leaf
+
+    @property
+    def masked(self) -> bool:
+        """Whether some actions are illegal in some states."""
+        return MASK in self.observation
+
+    @property
+    def num_actions(self) -> int:
+        """A, of all branches."""
+        return sum(self.branches)
+
+    @property
+    def action_shape(self) -> tuple[int, ...]:
+        """Of one environment's action: () for a number, (K,) for K branches."""
+        return () if len(self.branches) == 1 else (len(self.branches),)
 
 
 @dataclass
@@ -70,7 +128,7 @@ class Step:
     episode is therefore always seen, which bootstrapping through a time limit needs.
     """
 
-    observations: AnyArray  # [E, S, *F] newest frame last; valid until the environment's next recv()
+    observations: Observations  # valid until the environment's next recv()
     rewards: FloatArray  # [E] unclipped
     terminated: BoolArray  # [E] the episode ended in a terminal state
     truncated: BoolArray  # [E] the episode was cut (time limit): its last state still has a value

@@ -19,7 +19,7 @@ from apex_ray.types import Batch, EnvSpec
 from benchmarks.machine import ROOT, write
 from benchmarks.table import show
 
-SPEC = EnvSpec("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
+SPEC = EnvSpec.of_frames("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
 PLAIN = "as glibc does"
 
 

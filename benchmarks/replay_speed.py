@@ -24,19 +24,19 @@ from benchmarks.table import rates, show
 
 BATCH, CAPACITY, HORIZON, STREAMS, N = 512, 500_000, 100, 16, 3
 PEERS_CAPACITY = 100_000
-SPEC = EnvSpec("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
+SPEC = EnvSpec.of_frames("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
 FIELDS = build_agent(load("atari").config, SPEC).fields
 
 
 def make_chunk(rng: np.random.Generator) -> Chunk:
     shape = (STREAMS, HORIZON)
     fields = {
-        "frames": rng.integers(0, 255, (STREAMS, HORIZON + SPEC.stack - 1 + N, 84, 84), dtype=np.uint8),
+        "frames": rng.integers(0, 255, (STREAMS, HORIZON + SPEC.leaf.stack - 1 + N, 84, 84), dtype=np.uint8),
         "actions": rng.integers(0, 6, shape, dtype=np.int32),
         "returns": rng.random(shape, np.float32),
         "discounts": np.full(shape, 0.97, np.float32),
         "steps": np.full(shape, N, np.uint8),
-        "ages": np.full(shape, SPEC.stack - 1, np.uint8),
+        "ages": np.full(shape, SPEC.leaf.stack - 1, np.uint8),
     }
     return Chunk(fields, np.ones(shape, bool), rng.random(shape) + 0.01)
 
@@ -51,7 +51,7 @@ def in_process() -> tuple[dict[str, float], float]:
         memory.add(chunks[i % 4])
     resident = (psutil.Process().memory_info().rss - before) / memory.size
     source = memory._windows["frames"].all.reshape(-1)
-    size = BATCH * (SPEC.stack + N) * SPEC.frame_bytes
+    size = BATCH * (SPEC.leaf.stack + N) * SPEC.leaf.frame_bytes
     turn = iter(range(10**9))
 
     def memcpy() -> int:

@@ -17,7 +17,7 @@ from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 
 from apex_ray.agent.contract import State
 from apex_ray.agent.exploration import epsilon_greedy
-from apex_ray.types import AnyArray, ByteArray, EnvSpec, FloatArray, IntArray, Step
+from apex_ray.types import FRAMES, AnyArray, ByteArray, EnvSpec, FloatArray, IntArray, Observations, Step
 
 IMAGE_SHAPE = (6, 6)
 
@@ -74,7 +74,7 @@ class CountingEnvs:
             assert episode.length > 0 and episode.end in ("terminated", "truncated")
             assert all(0 < s < episode.length for s in episode.lives_lost_at), "the episode goes on after a lost life"
         shape, dtype = (IMAGE_SHAPE, "uint8") if image else ((4,), "float32")
-        self.spec = EnvSpec("counting", shape, dtype, stack, num_actions, frame_skip=1)
+        self.spec = EnvSpec.of_frames("counting", shape, dtype, stack, num_actions, frame_skip=1)
         self.num_envs = len(scripts)
         self.seeds: list[int] = []  # of each reset
         self.actions: list[list[int]] = []  # of each step since the last reset
@@ -90,7 +90,7 @@ class CountingEnvs:
         self._observations[index] = 0
         self._observations[index, -1] = encode(self._marks[index], self._image)
 
-    def reset(self, seed: int) -> AnyArray:
+    def reset(self, seed: int) -> Observations:
         assert not self._sent, "reset() between send() and recv()"
         self.seeds.append(seed)
         self.actions = []
@@ -98,7 +98,7 @@ class CountingEnvs:
         for e in range(self.num_envs):
             self._begin(e, 0, 1)
         self._ended[:] = False
-        return self._observations
+        return {FRAMES: self._observations}
 
     def send(self, actions: IntArray) -> None:
         assert self._marks, "send() before reset()"
@@ -127,7 +127,7 @@ class CountingEnvs:
             if step + 1 == script.length:
                 terminated[e], truncated[e] = script.end == "terminated", script.end == "truncated"
         self._ended = terminated | truncated
-        return Step(self._observations, rewards, terminated, truncated, life_lost, first)
+        return Step({FRAMES: self._observations}, rewards, terminated, truncated, life_lost, first)
 
     def render(self, index: int) -> ByteArray:
         """A picture [6, 6, 3] whose first colour is the image frame of now."""
@@ -138,7 +138,7 @@ class CountingEnvs:
 
 
 class QPlayer:
-    """A player (agent/policy.py) that is epsilon-greedy by a function of observations [E, S, *F] to values [E, A]."""
+    """A player (agent/policy.py) that is epsilon-greedy by a function of frames [E, S, *F] to values [E, A]."""
 
     def __init__(self, q_function: Callable[[AnyArray], AnyArray]) -> None:
         self._q_function = q_function
@@ -147,9 +147,9 @@ class QPlayer:
         return {}
 
     def act(
-        self, observations: AnyArray, state: State, epsilons: FloatArray, rng: np.random.Generator
+        self, observations: Observations, state: State, epsilons: FloatArray, rng: np.random.Generator
     ) -> tuple[IntArray, State]:
-        return epsilon_greedy(self._q_function(observations), epsilons, rng), {}
+        return epsilon_greedy(self._q_function(observations[FRAMES]), epsilons, rng), {}
 
 
 class CountingEnv(gymnasium.Env[Any, Any]):

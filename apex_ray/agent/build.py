@@ -10,5 +10,6 @@ from apex_ray.types import EnvSpec
 
 def build_agent(config: ApexConfig, spec: EnvSpec) -> Agent:
     """UserError where `agent` names nothing. Needs no torch until a network is asked for."""
-    agent: Agent = named(AGENTS, config.agent, "agent")(spec, config)
+    name = "branching" if config.agent == "q_learning" and len(spec.branches) > 1 else config.agent
+    agent: Agent = named(AGENTS, name, "agent")(spec, config)
     return agent

@@ -44,9 +44,9 @@ class Agent(Protocol):
         ...
 
     def infer(
-        self, network: nn.Module, observations: Tensor, state: Mapping[str, Tensor]
+        self, network: nn.Module, observations: Mapping[str, Tensor], state: Mapping[str, Tensor]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """What the network gives for observations [E, S, *F] in a state, and the state after them.
+        """What the network gives for observations, leaves [E, S, *F], in a state, and the state after them.
 
         It runs where the network is: in an actor, in the evaluator or in central inference, for any number of
         environments at once. No random numbers are drawn here.
@@ -54,7 +54,7 @@ class Agent(Protocol):
         ...
 
     def choose(self, outputs: Mapping[str, AnyArray], epsilons: FloatArray, rng: np.random.Generator) -> IntArray:
-        """Actions [E] from what `infer` gave, explored by epsilons [E]. It runs in the actor."""
+        """Actions [E], or [E, K] of K branches, from what `infer` gave, explored by epsilons [E]. In the actor."""
         ...
 
     def priorities(self, window: Mapping[str, AnyArray]) -> Float64Array:

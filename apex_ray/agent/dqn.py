@@ -12,6 +12,13 @@ from apex_ray.config.schema import ApexConfig
 from apex_ray.td import td_target
 
 
+def huber(errors: Tensor, delta: float | None) -> Tensor:
+    """Huber loss of each error with its threshold; half their squares for None."""
+    if delta is None:
+        return 0.5 * errors**2
+    return functional.huber_loss(errors, torch.zeros_like(errors), reduction="none", delta=delta)
+
+
 class Dqn:
     """One number an action: its value."""
 
@@ -33,13 +40,8 @@ class Dqn:
         with torch.no_grad():
             values = self.q_values(target(t.next_states))
             chooser = self.q_values(online(t.next_states)) if self._double_q else values
-            bootstrap = values.gather(1, chooser.argmax(dim=1, keepdim=True))[:, 0].to(t.returns.dtype)
+            bootstrap = values.gather(1, t.greedy(chooser)[:, None])[:, 0].to(t.returns.dtype)
             goals = td_target(t.returns, t.discounts, bootstrap)
         taken = self.q_values(online(t.states)).gather(1, t.actions[:, None])[:, 0].to(t.returns.dtype)
         errors = goals - taken
-        if self._huber_delta is None:
-            losses = 0.5 * errors**2
-        else:
-            nothing = torch.zeros_like(errors)
-            losses = functional.huber_loss(errors, nothing, reduction="none", delta=self._huber_delta)
-        return Loss(losses, errors.detach().abs(), {"q_mean": taken.detach().mean()})
+        return Loss(huber(errors, self._huber_delta), errors.detach().abs(), {"q_mean": taken.detach().mean()})

@@ -25,8 +25,16 @@ def actor_epsilons(actor: int, num_actors: int, envs_per_actor: int, base: float
 
 
 def epsilon_greedy(q_values: FloatArray, epsilons: FloatArray | float, rng: np.random.Generator) -> IntArray:
-    """Actions int64 [E] from q_values [E, A]: uniform with probability epsilons [E], else greedy."""
+    """Actions int64 [E] from q_values [E, A]: uniform with probability epsilons [E], else greedy.
+
+    An action whose value is -inf, which is what illegal ones have (`masked`), is never taken.
+    """
     count, num_actions = q_values.shape
-    random_actions = rng.integers(num_actions, size=count)
+    legal = ~np.isneginf(q_values)
+    if legal.all():
+        random_actions = rng.integers(num_actions, size=count)
+    else:
+        ranks = rng.integers(legal.sum(axis=1))  # which of the legal ones
+        random_actions = (legal.cumsum(axis=1) > ranks[:, None]).argmax(axis=1)
     explore = rng.random(count) < epsilons
     return np.where(explore, random_actions, q_values.argmax(1))

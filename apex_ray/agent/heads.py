@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from apex_ray.agent.full_precision import FullPrecision
 
-class FullPrecisionLinear(nn.Linear):
+
+class FullPrecisionLinear(FullPrecision, nn.Linear):
     """A linear layer in its parameters' own dtype, also under autocast.
 
     The values of a state's actions differ by less than bfloat16's step (1/256 of the value), so the last layer adds up
@@ -27,7 +29,7 @@ class DuelingHead(nn.Module):
 
     def __init__(self, num_features: int, hidden: int, num_actions: int, outputs: int) -> None:
         super().__init__()
-        self._shape = (num_actions, outputs)
+        self._shape = (num_actions, outputs)  # A, K
         self.value = _layers(num_features, hidden, outputs)
         self.advantage = _layers(num_features, hidden, num_actions * outputs)
 
@@ -46,3 +48,20 @@ class PlainHead(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         return self.layers(features).unflatten(1, self._shape)  # type: ignore[no-any-return]
+
+
+class BranchingHead(nn.Module):
+    """Q_d(s, a) = V(s) + A_d(s, a) - mean_a A_d(s, a) of each branch d (Tavakoli et al. 2018, eq. 1).
+
+    The branches' values lie side by side, [B, sum of A_d, 1].
+    """
+
+    def __init__(self, num_features: int, hidden: int, branches: tuple[int, ...]) -> None:
+        super().__init__()
+        self.value = _layers(num_features, hidden, 1)
+        self.advantages = nn.ModuleList([_layers(num_features, hidden, count) for count in branches])
+
+    def forward(self, features: Tensor) -> Tensor:
+        advantages = [branch(features) for branch in self.advantages]
+        centred = torch.cat([a - a.mean(dim=1, keepdim=True) for a in advantages], dim=1)
+        return (self.value(features) + centred)[..., None]  # type: ignore[no-any-return]

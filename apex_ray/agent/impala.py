@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
@@ -10,7 +12,6 @@ from apex_ray.agent.torsos import PixelConv2d, as_image, image_shape
 from apex_ray.config.plugins import checked
 from apex_ray.config.schema import NetworkConfig
 from apex_ray.types import EnvSpec
-from trainkit.errors import UserError
 from trainkit.section import Section
 
 CHANNELS = (16, 32, 32)  # of the three sections
@@ -38,20 +39,18 @@ class ImpalaTorso(nn.Module):
 
     def __init__(self, spec: EnvSpec, config: NetworkConfig) -> None:
         super().__init__()
-        if len(spec.frame_shape) == 1:
-            raise UserError(f"network.torso is impala, but {spec.env_id} has vectors of {spec.frame_shape[0]} numbers")
         given = checked(ImpalaKwargs, config.torso_kwargs, "network.torso_kwargs")
-        in_channels, _, _ = image_shape(spec)
+        in_channels, _, _ = image_shape(spec, "impala")
         layers: list[nn.Module] = []
         for channels in (given.width * c for c in CHANNELS):
-            kind = nn.Conv2d if layers else PixelConv2d
+            convolution = nn.Conv2d if layers else partial(PixelConv2d, spec.leaf.scale)
             pooling = nn.MaxPool2d(3, stride=2, padding=1)
-            layers += [kind(in_channels, channels, 3, padding=1), pooling]
+            layers += [convolution(in_channels, channels, 3, padding=1), pooling]
             layers += [ResidualBlock(channels), ResidualBlock(channels)]
             in_channels = channels
         self.layers = nn.Sequential(*layers, nn.ReLU(), nn.AdaptiveMaxPool2d(given.pool), nn.Flatten())
         self.num_features = in_channels * given.pool**2
 
     def forward(self, observations: Tensor) -> Tensor:
-        """[B, S, (C,) H, W] uint8 -> [B, features]."""
+        """[B, S, (C,) H, W] -> [B, features]."""
         return self.layers(as_image(observations))  # type: ignore[no-any-return]

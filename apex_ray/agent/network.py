@@ -10,19 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from apex_ray.agent.contract import Agent, State
-from apex_ray.agent.heads import FullPrecisionLinear
-from apex_ray.types import AnyArray
-
-
-class QNetwork(nn.Module):
-    """Observations [B, S, *F] -> [B, A, K]."""
-
-    def __init__(self, torso: nn.Module, head: nn.Module) -> None:
-        super().__init__()
-        self.torso, self.head = torso, head
-
-    def forward(self, observations: Tensor) -> Tensor:
-        return self.head(self.torso(observations))  # type: ignore[no-any-return]
+from apex_ray.agent.full_precision import FullPrecision
+from apex_ray.types import AnyArray, Observations
 
 
 def new_network(agent: Agent, seed: int | None = None) -> nn.Module:
@@ -57,7 +46,7 @@ def multiplies_bf16(device: torch.device) -> bool:
 
 
 class Inference:
-    """An agent's network as a function of arrays: observations [E, S, *F] and a state -> its outputs and a state."""
+    """An agent's network as a function of arrays: observations and a state -> its outputs and a state."""
 
     def __init__(
         self,
@@ -66,25 +55,27 @@ class Inference:
         device: torch.device | None = None,
         seed: int | None = None,
     ) -> None:
-        """`bf16`: hold the parameters, but for the last layers', in bfloat16; auto: where the device multiplies it."""
+        """`bf16`: hold the parameters, but for FullPrecision's, in bfloat16; auto: where the device multiplies it."""
         self.device = device or torch.device("cpu")
         self._agent = agent
         self.network = new_network(agent, seed).eval().requires_grad_(False).to(self.device)
         if bf16 is True or (bf16 == "auto" and multiplies_bf16(self.device)):
             self.network.to(torch.bfloat16)
             for module in self.network.modules():
-                if isinstance(module, FullPrecisionLinear):
+                if isinstance(module, FullPrecision):
                     module.float()
 
     def load(self, params: Mapping[str, AnyArray]) -> None:
         from_arrays(self.network, params)
 
-    def __call__(self, observations: AnyArray, state: State) -> tuple[dict[str, AnyArray], State]:
+    def __call__(self, observations: Observations, state: State) -> tuple[dict[str, AnyArray], State]:
         with torch.inference_mode():
-            inputs = torch.as_tensor(observations).to(self.device)
-            before = {name: torch.as_tensor(array).to(self.device) for name, array in state.items()}
+            inputs, before = self._tensors(observations), self._tensors(state)
             outputs, after = self._agent.infer(self.network, inputs, before)
             return _arrays(outputs), _arrays(after)
+
+    def _tensors(self, arrays: Mapping[str, AnyArray]) -> dict[str, Tensor]:
+        return {name: torch.as_tensor(array).to(self.device) for name, array in arrays.items()}
 
 
 def _arrays(tensors: Mapping[str, Tensor]) -> dict[str, AnyArray]:

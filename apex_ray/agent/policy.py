@@ -8,10 +8,10 @@ from typing import Protocol
 import numpy as np
 
 from apex_ray.agent.contract import Agent, State
-from apex_ray.types import AnyArray, FloatArray, IntArray
+from apex_ray.types import AnyArray, FloatArray, IntArray, Observations
 
-# Observations [E, S, *F] and a state -> the agent's outputs [E, ...] and the next state.
-Infer = Callable[[AnyArray, State], tuple[dict[str, AnyArray], State]]
+# Observations and a state -> the agent's outputs [E, ...] and the next state.
+Infer = Callable[[Observations, State], tuple[dict[str, AnyArray], State]]
 
 
 class Player(Protocol):
@@ -22,9 +22,9 @@ class Player(Protocol):
         ...
 
     def act(
-        self, observations: AnyArray, state: State, epsilons: FloatArray, rng: np.random.Generator
+        self, observations: Observations, state: State, epsilons: FloatArray, rng: np.random.Generator
     ) -> tuple[IntArray, State]:
-        """Actions [E] for observations [E, S, *F], explored by epsilons [E], and the next state."""
+        """Actions [E] (or [E, K]) for observations of E environments, explored by epsilons [E], and the next state."""
         ...
 
 
@@ -36,7 +36,7 @@ class AgentPlayer:
         self.initial_state = agent.initial_state
 
     def act(
-        self, observations: AnyArray, state: State, epsilons: FloatArray, rng: np.random.Generator
+        self, observations: Observations, state: State, epsilons: FloatArray, rng: np.random.Generator
     ) -> tuple[IntArray, State]:
         outputs, after = self._infer(observations, state)
         return self._agent.choose(outputs, epsilons, rng), after

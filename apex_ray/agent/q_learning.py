@@ -9,11 +9,11 @@ import numpy as np
 
 from apex_ray.agent.contract import Loss, State
 from apex_ray.agent.exploration import epsilon_greedy
-from apex_ray.agent.registry import HEADS, OBJECTIVES, TORSOS, named
+from apex_ray.agent.registry import HEADS, OBJECTIVES, named
 from apex_ray.config.schema import ApexConfig
 from apex_ray.fields import Field
 from apex_ray.td import td_target
-from apex_ray.types import AnyArray, EnvSpec, Float64Array, FloatArray, IntArray
+from apex_ray.types import MASK, AnyArray, EnvSpec, Float64Array, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -22,11 +22,16 @@ if TYPE_CHECKING:
 class Transitions(NamedTuple):
     """B transitions as an objective takes them."""
 
-    states: Tensor  # [B, S, *F]
-    actions: Tensor  # int64 [B]
+    states: dict[str, Tensor]  # by leaf, [B, S, *F]
+    actions: Tensor  # int64 [B], or [B, K] of K branches
     returns: Tensor  # float [B], n-step, rewards clipped
     discounts: Tensor  # float [B], gamma^m, 0 where the window ended in a terminal state
-    next_states: Tensor  # [B, S, *F], m steps later
+    next_states: dict[str, Tensor]  # m steps later
+    legal: Tensor | None = None  # bool [B, A], which actions are there; None: all
+
+    def greedy(self, q_values: Tensor) -> Tensor:
+        """int64 [B], the best of the actions that are legal in the bootstrap states, by q_values [B, A]."""
+        return masked(q_values, self.legal).argmax(dim=1)
 
 
 class QLearning:
@@ -38,11 +43,14 @@ class QLearning:
 
     def __init__(self, spec: EnvSpec, config: ApexConfig) -> None:
         self._spec, self._config = spec, config
-        n, stack = config.td.n_step, spec.stack
+        n = config.td.n_step
         self.fields = {
             # State t is the first S frames of a sample; the bootstrap state begins `steps` later.
-            "frames": Field(spec.frame_dtype, spec.frame_shape, before=stack - 1, after=n),
-            "actions": Field("int32"),
+            **{
+                name: Field(leaf.dtype, leaf.shape, before=leaf.stack - 1, after=n)
+                for name, leaf in spec.observation.items()
+            },
+            "actions": Field("int32", spec.action_shape),
             "returns": Field("float32"),
             "discounts": Field("float32"),
             "steps": Field("uint8"),
@@ -59,24 +67,26 @@ class QLearning:
         return self._loaded_objective
 
     def network(self) -> nn.Module:
-        """Observations [B, S, *F] -> [B, A, K]."""
-        from apex_ray.agent.network import QNetwork
+        """Observations, leaves [B, S, *F] -> [B, A, K]."""
+        from apex_ray.agent.q_network import QNetwork, build_torso
 
-        config, spec = self._config.network, self._spec
-        name = config.torso
-        if name == "auto":
-            name = "mlp" if len(spec.frame_shape) == 1 else "conv"
-        torso = named(TORSOS, name, "network.torso")(spec, config)
-        head = named(HEADS, "dueling" if config.dueling else "plain", "network.dueling")
-        return QNetwork(torso, head(torso.num_features, config.hidden, spec.num_actions, self._objective.outputs))
+        torso = build_torso(self._spec, self._config.network)
+        return QNetwork(self._spec, torso, self._head(torso.num_features))
+
+    def _head(self, features: Any) -> nn.Module:
+        config = self._config.network
+        kind = named(HEADS, "dueling" if config.dueling else "plain", "network.dueling")
+        head: nn.Module = kind(features, config.hidden, self._spec.num_actions, self._objective.outputs)
+        return head
 
     def initial_state(self, num_envs: int) -> State:
         return {}
 
     def infer(
-        self, network: nn.Module, observations: Tensor, state: Mapping[str, Tensor]
+        self, network: nn.Module, observations: Mapping[str, Tensor], state: Mapping[str, Tensor]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        return {"q_values": self._objective.q_values(network(observations))}, {}
+        legal = observations[MASK][:, -1] if self._spec.masked else None
+        return {"q_values": masked(self._objective.q_values(network(observations)), legal)}, {}
 
     def choose(self, outputs: Mapping[str, AnyArray], epsilons: FloatArray, rng: np.random.Generator) -> IntArray:
         return epsilon_greedy(outputs["q_values"], epsilons, rng)
@@ -95,10 +105,23 @@ class QLearning:
         return np.abs(errors).astype(np.float64)
 
     def loss(self, online: nn.Module, target: nn.Module, batch: Mapping[str, Tensor]) -> Loss:
-        states, next_states = split_states(batch["frames"], batch["steps"], self._spec.stack)
-        actions, returns, discounts = batch["actions"].long(), batch["returns"], batch["discounts"]
-        loss: Loss = self._objective.loss(online, target, Transitions(states, actions, returns, discounts, next_states))
+        loss: Loss = self._objective.loss(online, target, self._transitions(batch))
         return loss
+
+    def _transitions(self, batch: Mapping[str, Tensor]) -> Transitions:
+        both = {
+            name: split_states(batch[name], batch["steps"], leaf.stack) for name, leaf in self._spec.observation.items()
+        }
+        states, later = ({name: pair[i] for name, pair in both.items()} for i in (0, 1))
+        legal = later[MASK][:, -1] if self._spec.masked else None
+        return Transitions(states, batch["actions"].long(), batch["returns"], batch["discounts"], later, legal)
+
+
+def masked(q_values: Tensor, legal: Tensor | None) -> Tensor:
+    """Values [B, A], -inf for actions that are not legal [B, A]. Where none is, as after an episode's end, all are."""
+    if legal is None:
+        return q_values
+    return q_values.masked_fill(~legal & legal.any(dim=1, keepdim=True), float("-inf"))
 
 
 def split_states(frames: Tensor, steps: Tensor, stack: int) -> tuple[Tensor, Tensor]:

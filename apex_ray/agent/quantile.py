@@ -41,7 +41,7 @@ class QuantileDqn:
         with torch.no_grad():
             later = target(t.next_states)
             chooser = online(t.next_states) if self._double_q else later
-            chosen = later[rows, self.q_values(chooser).argmax(dim=1)].to(t.returns.dtype)
+            chosen = later[rows, t.greedy(self.q_values(chooser))].to(t.returns.dtype)
             goals = td_target(t.returns[:, None], t.discounts[:, None], chosen)  # [B, N]
         taken = online(t.states)[rows, t.actions].to(t.returns.dtype)  # [B, N]
         errors = goals[:, None, :] - taken[:, :, None]  # [B, N of the prediction, N of the target]

@@ -16,6 +16,7 @@ from trainkit.errors import UserError, did_you_mean
 # Called with (spec, config).
 AGENTS = {
     "q_learning": "apex_ray.agent.q_learning:QLearning",
+    "branching": "apex_ray.agent.branching:Branching",
 }
 # Called with (config).
 OBJECTIVES = {
@@ -25,6 +26,7 @@ OBJECTIVES = {
 # Called with (spec, config.network).
 TORSOS = {
     "conv": "apex_ray.agent.torsos:ConvTorso",
+    "small_conv": "apex_ray.agent.torsos:SmallConvTorso",
     "mlp": "apex_ray.agent.torsos:MlpTorso",
     "impala": "apex_ray.agent.impala:ImpalaTorso",
 }

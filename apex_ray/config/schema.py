@@ -20,8 +20,8 @@ class EnvConfig(Section):
     """
 
     id: str = Field(
-        description="ALE/<Game>-v5, <plug-in>/<its name for it>, or any Gymnasium id, also as module:id, with Discrete "
-        "actions and Box observations"
+        description="ALE/<Game>-v5, <plug-in>/<its name for it>, or any Gymnasium id, also as module:id "
+        "(docs/environments.md says with which observations and actions)"
     )
     make: str | None = Field(
         None,
@@ -47,6 +47,15 @@ class EnvConfig(Section):
     import_modules: tuple[str, ...] = Field(
         (), description="modules to import first, which register environments; also found in the current folder"
     )
+    channels: Literal["auto", "first", "last"] = Field(
+        "auto", description="where images [H, W, C] have their colours; auto: last, and what can't be so is refused"
+    )
+    action_mask: bool | Literal["auto"] = Field(
+        "auto", description="respect action masks in observations or infos; auto: where there are some; false: never"
+    )
+    max_joint_actions: PositiveInt = Field(
+        64, description="actions of several parts are learned as one up to so many combinations, above part by part"
+    )
     kwargs: dict[str, Any] = Field(
         default_factory=dict, description="passed to what makes the environment: gymnasium.make, or the plug-in"
     )
@@ -65,7 +74,9 @@ class TdConfig(Section):
 
 class NetworkConfig(Section):
     torso: str = Field(
-        "auto", description="auto (conv for images, mlp for vectors), conv, mlp, or your own as package.module:name"
+        "auto",
+        description="auto (conv for images, small_conv for small ones, mlp for vectors), one of these by name, impala, "
+        "or your own as package.module:name",
     )
     torso_kwargs: dict[str, Any] = Field(default_factory=dict, description="of torsos that take some")
     conv_channels: tuple[PositiveInt, ...] = (32, 64, 64)
@@ -73,6 +84,10 @@ class NetworkConfig(Section):
     conv_strides: tuple[PositiveInt, ...] = (4, 2, 1)
     mlp_layers: tuple[PositiveInt, ...] = Field((128, 128), min_length=1)
     hidden: PositiveInt = Field(512, description="width of each head's hidden layer")
+    normalise: bool = Field(
+        False,
+        description="vectors less their running mean, divided by their running deviation, of what was learned from",
+    )
     dueling: bool = Field(True, description="separate value and advantage heads (Wang et al. 2016)")
 
     @model_validator(mode="after")
@@ -253,7 +268,9 @@ class ApexConfig(Section):
     name: str = "apex"
     seed: int = Field(1, ge=0)
     agent: str = Field(
-        "q_learning", description="how to act and to learn: q_learning, or your own as package.module:name"
+        "q_learning",
+        description="how to act and to learn: q_learning (several branches of actions: branching), or your own as "
+        "package.module:name",
     )
     mode: Literal["ray", "serial"] = Field("ray", description="serial: one process, deterministic, for debugging")
     runs_dir: str = Field("runs", description="folder that run folders are made in")

@@ -14,7 +14,7 @@ from ale_py.vector_env import AtariVectorEnv
 
 from apex_ray.config.schema import EnvConfig
 from apex_ray.envs.watchdog import Watched
-from apex_ray.types import AnyArray, BoolArray, ByteArray, EnvSpec, IntArray, Step
+from apex_ray.types import FRAMES, BoolArray, ByteArray, EnvSpec, IntArray, Observations, Step
 from trainkit.errors import UserError, did_you_mean
 
 PREFIX = "ALE/"
@@ -69,19 +69,14 @@ class AtariEnvs:
         self._watched = Watched(config.id, config.step_limit_s)
         self._filmed: tuple[int, _Games] | None = None  # (environment, its twin in colours)
         self._picture: ByteArray | None = None
-        self.spec = EnvSpec(
-            env_id=config.id,
-            frame_shape=(size, size),
-            frame_dtype="uint8",
-            stack=config.frame_stack,
-            num_actions=self._ale.num_actions,
-            frame_skip=config.frame_skip,
+        self.spec = EnvSpec.of_frames(
+            config.id, (size, size), "uint8", config.frame_stack, self._ale.num_actions, config.frame_skip
         )
         self._ended = np.zeros(num_envs, bool)
         self._lives = np.zeros(num_envs, np.int64)
         self._newest: ByteArray = np.zeros((num_envs, 1, 1, 1), np.uint8)  # the observations last returned
 
-    def reset(self, seed: int) -> AnyArray:
+    def reset(self, seed: int) -> Observations:
         # ALE takes 31-bit seeds; environment e gets seed + e.
         first = seed % (2**31 - self.num_envs)
         self._watched.begin(None, "reset()")
@@ -93,7 +88,7 @@ class AtariEnvs:
         finally:
             self._watched.end()
         self._ended[:] = False
-        return self._newest
+        return {FRAMES: self._newest}
 
     def send(self, actions: IntArray) -> None:
         # ALE waits forever for a thread that met an action outside its set (seen with ale-py 0.12.1).
@@ -116,7 +111,8 @@ class AtariEnvs:
             self._watched.end()
         lost = (lives < self._lives) & ~terminated & ~first
         self._ended, self._lives, self._newest = terminated | truncated, lives, observations
-        return Step(observations, rewards.astype(np.float32), terminated, truncated & ~terminated, lost, first)
+        seen = {FRAMES: observations}
+        return Step(seen, rewards.astype(np.float32), terminated, truncated & ~terminated, lost, first)
 
     def film(self, index: int | None) -> None:
         """As FilmsOne says. ALE draws gray or colours: a second game with the same seed and actions draws the colours.

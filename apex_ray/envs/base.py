@@ -5,27 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
-from apex_ray.types import AnyArray, EnvSpec, IntArray, Step
+from apex_ray.types import AnyArray, EnvSpec, IntArray, Observations, Step
 
 
 class VectorEnv(Protocol):
     """E environments stepped together, in two halves so that work can be done while they emulate.
 
     Each episode ends with its own final observation; the step after it ignores the action, starts a new episode and
-    is marked `first` (next-step autoreset). `observations[e]` of a step that is not `first` is that of the step before,
-    shifted by one frame. At a `first` step
-    the frames before the first one are zeros (as ALE does).
+    is marked `first` (next-step autoreset). What is observed at a step that is not `first` is that of the step before,
+    shifted by one frame. At a `first` step the frames before the first one are zeros (as ALE does).
     """
 
-    spec: EnvSpec
+    spec: EnvSpec  # whole once `reset` was called
     num_envs: int
 
-    def reset(self, seed: int) -> AnyArray:
-        """Start all episodes; environment e uses seed + e. Returns observations [E, S, *F], newest frame last."""
+    def reset(self, seed: int) -> Observations:
+        """Start all episodes; environment e uses seed + e."""
         ...
 
     def send(self, actions: IntArray) -> None:
-        """Start one step with actions [E]."""
+        """Start one step with actions [E], or [E, K] of K branches."""
         ...
 
     def recv(self) -> Step:

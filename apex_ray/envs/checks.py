@@ -24,8 +24,9 @@ def _where(env_id: str, index: int, step: int) -> str:
 class ObservationCheck:
     """Holds observations against a Box. An array of the space's own dtype and shape costs two comparisons."""
 
-    def __init__(self, env_id: str, space: spaces.Box) -> None:
-        self._env_id, self._space = env_id, space
+    def __init__(self, env_id: str, space: spaces.Box, exact: bool = False) -> None:
+        """`exact`: values are choices, of which none may lie outside, at any step."""
+        self._env_id, self._space, self._exact = env_id, space, exact
         self._dtype, self._shape = space.dtype, space.shape
         self._left = RANGE_CHECKED
         self.note = ""  # of what is not as the space says and does no harm
@@ -37,7 +38,7 @@ class ObservationCheck:
         numbers, which environments often give too tight, may be passed by once their width.
         """
         if type(observation) is np.ndarray and observation.dtype == self._dtype and observation.shape == self._shape:
-            if self._left > 0:
+            if self._left > 0 or self._exact:
                 self._left -= 1
                 self._check_range(observation, index, step)
             return observation
@@ -48,7 +49,8 @@ class ObservationCheck:
         problem = misfit(given, self._dtype, self._shape)
         if problem:
             raise self._refused(given, index, step, problem)
-        self._note(f"gives {given.dtype} observations of the same values as its space's {self._dtype}")
+        if given.dtype != self._dtype:
+            self._note(f"gives {given.dtype} observations of the same values as its space's {self._dtype}")
         self._check_range(given, index, step)
         return given.astype(self._dtype)
 
@@ -60,8 +62,8 @@ class ObservationCheck:
         beyond = np.maximum(low - values, values - high)
         if (beyond <= 1e-6 * np.maximum(1, np.abs(values))).all():
             return
-        if (beyond > high - low).any():
-            raise self._refused(given, index, step, "values lie far outside")
+        if self._exact or (beyond > high - low).any():
+            raise self._refused(given, index, step, f"values lie {'' if self._exact else 'far '}outside")
         self._note(f"gives observations from {values.min():g} to {values.max():g}, outside its space {self._space}")
 
     def _refused(self, given: AnyArray, index: int, step: int, problem: str) -> UserError:
@@ -83,6 +85,8 @@ def misfit(given: AnyArray, dtype: Any, shape: tuple[int, ...]) -> str:
         return "it is no array of numbers"
     if given.shape != shape:
         return "another shape"
+    if np.issubdtype(dtype, np.bool_):
+        return "" if kind == "b" or np.isin(given, (0, 1)).all() else "values that bool does not hold"
     if np.issubdtype(dtype, np.integer):
         if kind == "f":
             return f"floats where {np.dtype(dtype)} was promised"

@@ -1,99 +1,121 @@
-"""Any Gymnasium environment with Discrete actions and Box observations, E copies stepped in this process."""
+"""Any Gymnasium environment, E copies stepped in this process."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import gymnasium
 import numpy as np
-from gymnasium import spaces
 
 from apex_ray.config.schema import EnvConfig
 from apex_ray.dotted import imported
-from apex_ray.envs.checks import LARGEST, ObservationCheck, checked_flag, checked_reward, described, not_finite
+from apex_ray.envs.checks import LARGEST, checked_flag, checked_reward, described, not_finite
+from apex_ray.envs.spaces import Choices, Observed, check_actions, mask_leaf, narrowed
+from apex_ray.envs.stacks import Stacks
 from apex_ray.envs.watchdog import Watched
-from apex_ray.types import AnyArray, ByteArray, EnvSpec, IntArray, Step
+from apex_ray.types import MASK, AnyArray, ByteArray, EnvSpec, IntArray, Observations, Step
 from trainkit.errors import UserError
 
 
-def frame_format(env_id: str, space: spaces.Space[Any]) -> tuple[tuple[int, ...], str]:
-    """(frame shape, dtype) that an observation space becomes. UserError for one that is not supported."""
-    if isinstance(space, spaces.Box):
-        shape = space.shape
-        if len(shape) == 1:
-            return shape, "float32"
-        if len(shape) == 2 and space.dtype == np.uint8:
-            return shape, "uint8"
-        # Colours are the last axis and few; (4, 84, 84) is a stack of frames, which would be read as 84 colours.
-        if len(shape) == 3 and space.dtype == np.uint8 and shape[2] <= min(shape[:2]):
-            height, width, colours = shape
-            return (height, width) if colours == 1 else (colours, height, width), "uint8"
-    raise UserError(
-        f"env.id = {env_id!r} has observations {space}; expected a Box: a vector [D], or a uint8 image [H, W] or "
-        "[H, W, C] with C colours (env.frame_stack stacks frames, so the environment should not)"
-    )
+class InfoMask:
+    """Action masks that an environment gives in its infos."""
+
+    def __init__(self, config: EnvConfig, choices: Choices) -> None:
+        self._config, self._choices = config, choices
+        self.note = ""  # why what looks like a mask is none
+
+    def found(self, info: Mapping[str, Any]) -> bool:
+        """Whether the first info of a process has one. UserError where there has to be one and is not."""
+        wanted, env_id = self._config.action_mask, self._config.id
+        if wanted is False:
+            return False
+        if MASK not in info:
+            if wanted is True:
+                raise UserError(f"env.action_mask = true, but {env_id!r} gives none, in observations or infos")
+            return False
+        try:
+            self.of(info, 0, 0)
+        except UserError:
+            if wanted is True:
+                raise
+            self.note = f"env.id = {env_id!r}: info[{MASK!r}] is not used, as it has not one entry for each action"
+            return False
+        return True
+
+    def of(self, info: Mapping[str, Any], index: int, step: int) -> AnyArray:
+        """Which actions are legal, bool [A]. UserError where it is missing or no mask."""
+        where = f"env.id = {self._config.id!r}: environment {index}, step {step}"
+        if MASK not in info:
+            raise UserError(
+                f"{where}: its info has no {MASK!r}, which the first had (env.action_mask=false: it is none)"
+            )
+        return self._choices.mask(info[MASK], where)
 
 
 class GymEnvs:
-    """E copies, stepped one after the other. Vectors become float32 frames (D,), images stay uint8.
+    """E copies, stepped one after the other; envs/spaces.py says what becomes of observations and actions.
 
-    Gray images are frames (H, W), colour images (C, H, W). The observations [E, S, *F] are one array that each
-    `recv` overwrites: copy what must last longer. Actions count from 0 whatever the environment's own first one is.
-    Gymnasium's time limit is a truncation; where the environment has none, `max_episode_frames` is one. What an
-    environment raises in reset or step is not caught. UserError, naming environment and step, for observations that are
-    not in its space, for what is not finite and for ends that are no bool.
+    The observations are arrays that each `recv` overwrites: copy what must last longer. Gymnasium's time limit is a
+    truncation; where the environment has none, `max_episode_frames` is one. What an environment raises in reset or step
+    is not caught. UserError, naming environment and step, for observations that are not in its space, for what is not
+    finite and for ends that are no bool.
     """
 
-    def __init__(self, config: EnvConfig, num_envs: int, render: bool = False) -> None:
-        self._envs = [_make(config, render) for _ in range(num_envs)]
-        actions = self._envs[0].action_space
-        if not isinstance(actions, spaces.Discrete):
-            raise UserError(f"env.id = {config.id!r} has actions {actions}; expected Discrete")
+    def __init__(
+        self, config: EnvConfig, num_envs: int, render: bool = False, given: gymnasium.Env[Any, Any] | None = None
+    ) -> None:
+        """`given`: an environment that is there, instead of `num_envs` new ones."""
+        self._envs = [_make(config, render) for _ in range(num_envs)] if given is None else [given]
+        self._choices = Choices(config, self._envs[0].action_space)
         space = self._envs[0].observation_space
-        shape, dtype = frame_format(config.id, space)
-        assert isinstance(space, spaces.Box)  # else frame_format had refused it
-        self._checks = [ObservationCheck(config.id, space) for _ in range(num_envs)]
+        self._observed = [Observed(config, space, self._choices) for _ in range(num_envs)]
         self._watched = Watched(config.id, config.step_limit_s)
         self._steps = [0] * num_envs  # of the episode
-        self._first_action = int(actions.start)
         self.num_envs = num_envs
-        self.spec = EnvSpec(config.id, shape, dtype, config.frame_stack, int(actions.n), frame_skip=1)
-        self._observations = np.zeros((num_envs, config.frame_stack, *shape), dtype)
+        self.spec = EnvSpec(config.id, self._observed[0].leaves, self._choices.branches, frame_skip=1)
+        self._info_mask = InfoMask(config, self._choices)
+        self._masked: bool | None = False if self.spec.masked else None  # by infos; None: no info was seen yet
+        self._stacks = Stacks(self.spec.observation, num_envs)
+        self._narrowed = narrowed(config, space)
         self._ended = np.zeros(num_envs, bool)
         self._actions: IntArray | None = None
-
-    @staticmethod
-    def _frame(observation: AnyArray) -> AnyArray:
-        """An environment's observation as a frame [*F]: colours first, a lone colour dropped."""
-        if observation.ndim == 3:
-            return observation[:, :, 0] if observation.shape[2] == 1 else np.moveaxis(observation, 2, 0)
-        return observation
 
     @property
     def notes(self) -> list[str]:
         """What is not as the environment says and does no harm."""
-        return [check.note for check in self._checks if check.note]
+        notes = [self._info_mask.note, *(note for observed in self._observed for note in observed.notes)]
+        return [*self._narrowed, *(note for note in notes if note)]
+
+    def _frames(self, index: int, observation: Any, info: Mapping[str, Any]) -> list[tuple[str, AnyArray]]:
+        step = self._steps[index]
+        frames = self._observed[index].frames(observation, index, step)
+        return [*frames, (MASK, self._info_mask.of(info, index, step))] if self._masked else frames
 
     def _begin(self, index: int, seed: int | None) -> None:
         self._watched.begin(index, "reset()")
         try:
-            observation, _ = self._envs[index].reset(seed=seed)
+            observation, info = self._envs[index].reset(seed=seed)
         finally:
             self._watched.end()
         self._steps[index] = 0
-        self._observations[index] = 0
-        self._observations[index, -1] = self._frame(self._checks[index].checked(observation, index, 0))
+        if self._masked is None:
+            self._masked = self._info_mask.found(info)
+            if self._masked:
+                self.spec = replace(self.spec, observation={**self.spec.observation, MASK: mask_leaf(self._choices)})
+                self._stacks = Stacks(self.spec.observation, self.num_envs)
+        self._stacks.begin(index, self._frames(index, observation, info))
 
-    def reset(self, seed: int) -> AnyArray:
+    def reset(self, seed: int) -> Observations:
         for e in range(self.num_envs):
             self._begin(e, seed + e)
         self._check_finite()
         self._ended[:] = False
         self._actions = None
-        return self._observations
+        return self._stacks.arrays
 
     def send(self, actions: IntArray) -> None:
         if self._actions is not None:
@@ -106,16 +128,15 @@ class GymEnvs:
         first, count = self._ended.copy(), self.num_envs
         rewards = np.zeros(count, np.float32)
         terminated, truncated = np.zeros(count, bool), np.zeros(count, bool)
+        check_actions(self.spec, self._actions, ~first)
         for e in range(count):
             if first[e]:
                 self._begin(e, None)
                 continue
-            action = int(self._actions[e])
-            if not 0 <= action < self.spec.num_actions:
-                raise ValueError(f"action {action} outside 0..{self.spec.num_actions - 1} of {self.spec.env_id}")
+            action = self._choices.action(self._actions[e])
             self._watched.begin(e, "step()")
             try:
-                observation, reward, ended, cut, _ = self._envs[e].step(action + self._first_action)
+                observation, reward, ended, cut, info = self._envs[e].step(action)
             finally:
                 self._watched.end()
             self._steps[e] = at = self._steps[e] + 1
@@ -124,17 +145,16 @@ class GymEnvs:
             if type(ended) is not bool or type(cut) is not bool:
                 ended = checked_flag(self.spec.env_id, e, at, "terminated", ended)
                 cut = checked_flag(self.spec.env_id, e, at, "truncated", cut)
-            self._observations[e, :-1] = self._observations[e, 1:]
-            self._observations[e, -1] = self._frame(self._checks[e].checked(observation, e, at))
+            self._stacks.push(e, self._frames(e, observation, info))
             rewards[e], terminated[e], truncated[e] = reward, ended, cut and not ended
         self._check_finite()
         self._actions = None
         self._ended = terminated | truncated
-        return Step(self._observations, rewards, terminated, truncated, np.zeros(count, bool), first)
+        return Step(self._stacks.arrays, rewards, terminated, truncated, np.zeros(count, bool), first)
 
     def _check_finite(self) -> None:
-        newest = self._observations[:, -1]
-        if newest.dtype == np.float32 and not np.isfinite(newest).all():
+        newest = self._stacks.not_finite()
+        if newest is not None:
             raise not_finite(self.spec.env_id, newest, self._steps)
 
     def render(self, index: int) -> ByteArray:

@@ -16,6 +16,7 @@ from apex_ray.config.schema import EnvConfig
 from apex_ray.envs import atari, own_code
 from apex_ray.envs.base import VectorEnv
 from apex_ray.envs.gym import GymEnvs
+from apex_ray.envs.spaces import random_actions
 from apex_ray.types import EnvSpec
 from trainkit.errors import UserError, did_you_mean
 
@@ -83,11 +84,11 @@ def probe(config: EnvConfig, pictures: bool = False) -> EnvSpec:
     try:
         envs = make_envs(config, 1)
         try:
-            envs.reset(0)
+            observations = envs.reset(0)
             rng = np.random.default_rng(0)
             for _ in range(PROBED_STEPS):
-                envs.send(rng.integers(envs.spec.num_actions, size=1))
-                envs.recv()
+                envs.send(random_actions(envs.spec, rng, observations))
+                observations = envs.recv().observations
         finally:
             envs.close()
     except UserError:

@@ -13,7 +13,7 @@ from apex_ray.envs.base import VectorEnv
 from apex_ray.envs.seeds import TRAINING, first_seed
 from apex_ray.experience.variables import Variables
 from apex_ray.experience.window import ExperienceWindow
-from apex_ray.types import AnyArray, Chunk, EpisodeEnd, FloatArray, Step
+from apex_ray.types import AnyArray, Chunk, EpisodeEnd, FloatArray, Observations, Step
 
 
 class Actor:
@@ -98,17 +98,17 @@ class Actor:
             "lengths": self._lengths,
             "counts": np.asarray([self._sequence, self.steps], np.int64),
             "rng": rng.state_of(self._rng),
-            "observations": self._observations,
+            **{f"observed.{name}": array for name, array in self._observations.items()},
             **{f"state.{name}": array for name, array in self._state.items()},
             **self._window.state_arrays(),
         }
 
-    def load_state_arrays(self, state: Mapping[str, AnyArray], observations: AnyArray) -> None:
-        """What `state_arrays` gave, with the environments' observations [E, S, *F] of now.
+    def load_state_arrays(self, state: Mapping[str, AnyArray], observations: Observations) -> None:
+        """What `state_arrays` gave, with the environments' observations of now.
 
         Raises ValueError where these are not those of then.
         """
-        if not np.array_equal(observations, state["observations"]):
+        if not all(np.array_equal(array, state[f"observed.{name}"]) for name, array in observations.items()):
             raise ValueError("the environments' observations differ")
         self._observations = observations
         self._returns[:], self._lengths[:] = state["returns"], state["lengths"]

@@ -9,15 +9,15 @@ import numpy as np
 from apex_ray.config.schema import TdConfig
 from apex_ray.fields import AGES, Field, Fields, stored
 from apex_ray.td import CONTINUES, RESET, TERMINAL, TRUNCATED, clip_rewards, n_step_returns
-from apex_ray.types import AnyArray, Chunk, EnvSpec, Float64Array, IntArray, Step
+from apex_ray.types import AnyArray, Chunk, EnvSpec, Float64Array, IntArray, Observations, Step
 from trainkit.errors import UserError
 
 # Names of fields that a window gives; an agent may have any of them, and whatever its network gives besides.
-FRAMES, ACTIONS, REWARDS = "frames", "actions", "rewards"  # of each step; rewards are clipped
+# Beside the observation's leaves:
+ACTIONS, REWARDS = "actions", "rewards"  # of each step; rewards are clipped
 RETURNS, DISCOUNTS, STEPS = "returns", "discounts", "steps"  # of the n steps that begin there; see td.n_step_returns
 VALID = "valid"  # whether the step is a transition: an autoreset step is none
 OF_N_STEPS = (RETURNS, DISCOUNTS, STEPS, VALID)
-NAMES = ", ".join((FRAMES, ACTIONS, REWARDS, *OF_N_STEPS))
 KINDS = "kinds"  # how the step ended, of td.py
 
 Priorities = Callable[[Mapping[str, AnyArray]], Float64Array]
@@ -45,11 +45,13 @@ class ExperienceWindow:
         self._td, self._terminal_on_life_loss = td, terminal_on_life_loss
         self._fields, self._priorities, self._horizon = stored(fields), priorities, chunk_transitions
         self._outputs = tuple(outputs)
-        seen = {FRAMES: Field(spec.frame_dtype, spec.frame_shape), ACTIONS: Field("int64"), REWARDS: Field("float32")}
+        self._leaves = {name: Field(leaf.dtype, leaf.shape) for name, leaf in spec.observation.items()}
+        seen = {**self._leaves, ACTIONS: Field("int64", spec.action_shape), REWARDS: Field("float32")}
         known = {**outputs, **seen, KINDS: Field("uint8"), AGES: Field("uint8")}
         for name, field in fields.items():
             if name not in {*known, *OF_N_STEPS}:
-                raise UserError(f"the agent's field {name!r} is neither an output of its network nor one of {NAMES}")
+                names = ", ".join((*seen, *OF_N_STEPS))
+                raise UserError(f"the agent's field {name!r} is neither an output of its network nor one of {names}")
             assert field.after <= td.n_step, f"{name}: a chunk ends n steps after its last one"
         self._kept = {name: self._fields.get(name, field) for name, field in known.items()}
         self._before = max(field.before for field in self._fields.values())
@@ -65,17 +67,18 @@ class ExperienceWindow:
     def _put(self, name: str, values: AnyArray, at: int) -> None:
         self._arrays[name][:, self._kept[name].before + at] = values
 
-    def observe(self, observations: AnyArray, outputs: Mapping[str, AnyArray]) -> None:
-        """The state of the next position: observations [E, S, *F], of which the newest frame is kept, and what the
-        network gives for them, [E, ...].
+    def observe(self, observations: Observations, outputs: Mapping[str, AnyArray]) -> None:
+        """The state of the next position: observations, of which the newest frames are kept, and what the network gives
+        for them, [E, ...].
         """
-        self._put(FRAMES, observations[:, -1], self._t)
+        for name in self._leaves:
+            self._put(name, observations[name][:, -1], self._t)
         for name in self._outputs:
             self._put(name, outputs[name], self._t)
         self._put(AGES, self._next_age, self._t)
 
     def decide(self, actions: IntArray) -> None:
-        """The actions [E] chosen there."""
+        """The actions [E], or [E, K] of K branches, chosen there."""
         self._put(ACTIONS, actions, self._t)
         self._t += 1
 

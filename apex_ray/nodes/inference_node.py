@@ -7,6 +7,7 @@ other group emulates while this one's answer is on its way.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,7 +23,7 @@ from apex_ray.experience.variables import VariableClient
 from apex_ray.nodes.weights_node import RemoteSource
 from apex_ray.parts import build_inference
 from apex_ray.process import prepare_process
-from apex_ray.types import AnyArray, EnvSpec
+from apex_ray.types import AnyArray, EnvSpec, Observations
 
 Answer = tuple[dict[str, AnyArray], State, int]  # the agent's outputs, the next state, the version of the weights
 
@@ -35,11 +36,11 @@ class InferenceNode:
         unpack(spec)
         self._network = build_inference(config, build_agent(config, spec))
         self._variables = VariableClient(RemoteSource(weights), 1, lambda w: self._network.load(w.params))
-        self._waiting: list[tuple[AnyArray, State, asyncio.Future[Answer]]] = []
+        self._waiting: list[tuple[Observations, State, asyncio.Future[Answer]]] = []
         self._serving: asyncio.Task[None] | None = None
 
-    async def infer(self, observations: AnyArray, state: State) -> Answer:
-        """What the network gives for the E environments of an actor: observations [E, S, *F], state [E, ...]."""
+    async def infer(self, observations: Observations, state: State) -> Answer:
+        """What the network gives for the E environments of an actor and their state [E, ...]."""
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Answer] = loop.create_future()
         self._waiting.append((observations, state, answer))
@@ -61,16 +62,19 @@ class InferenceNode:
                 continue
             first = 0
             for observations, _, answer in batch:
-                rows = slice(first, first + len(observations))
+                rows = slice(first, first + len(next(iter(observations.values()))))
                 answer.set_result((_rows(outputs, rows), _rows(after, rows), self._variables.version))
-                first += len(observations)
+                first = rows.stop
 
-    def _infer(self, observations: list[AnyArray], states: list[State]) -> tuple[dict[str, AnyArray], State]:
+    def _infer(self, observations: list[Observations], states: list[State]) -> tuple[dict[str, AnyArray], State]:
         self._variables.step()
         if len(observations) == 1:
             return self._network(observations[0], states[0])
-        state = {name: np.concatenate([s[name] for s in states]) for name in states[0]}
-        return self._network(np.concatenate(observations), state)
+        return self._network(_joined(observations), _joined(states))
+
+
+def _joined(parts: Sequence[Mapping[str, AnyArray]]) -> dict[str, AnyArray]:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _rows(arrays: dict[str, AnyArray], rows: slice) -> dict[str, AnyArray]:
@@ -84,7 +88,7 @@ class CentralInference:
         self._node = node
         self.version = -1
 
-    def __call__(self, observations: AnyArray, state: State) -> tuple[dict[str, AnyArray], State]:
+    def __call__(self, observations: Observations, state: State) -> tuple[dict[str, AnyArray], State]:
         call: ObjectRef[Answer] = self._node.infer.remote(observations, state)
         outputs, after, version = ray.get(call)
         self.version = max(self.version, version)

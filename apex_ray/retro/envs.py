@@ -20,7 +20,7 @@ from apex_ray.envs.watchdog import Watched
 from apex_ray.retro import games, pad
 from apex_ray.retro.emulator_link import Answer, Link
 from apex_ray.retro.settings import REPORTER, settings_of
-from apex_ray.types import AnyArray, ByteArray, EnvSpec, EpisodeValues, IntArray, Step
+from apex_ray.types import FRAMES, ByteArray, EnvSpec, EpisodeValues, IntArray, Observations, Step
 
 CLOSE_S = 5.0
 
@@ -44,11 +44,11 @@ class RetroEnvs:
         self.task = games.task(config)
         self.num_envs, self._in_order = num_envs, in_order
         size = config.image_size
-        self.spec = EnvSpec(
-            env_id=config.id,
-            frame_shape=(size, size),
-            frame_dtype="uint8",
-            stack=config.frame_stack,
+        self.spec = EnvSpec.of_frames(
+            config.id,
+            (size, size),
+            "uint8",
+            config.frame_stack,
             num_actions=len(self.task.buttons),
             frame_skip=config.frame_skip,
             scores_of=settings_of(config).scores_of,
@@ -67,7 +67,7 @@ class RetroEnvs:
         self._watched = Watched(config.id, config.step_limit_s)
         self._pressed = [frozenset[str]()] * num_envs
 
-    def reset(self, seed: int) -> AnyArray:
+    def reset(self, seed: int) -> Observations:
         self._orders = [np.random.default_rng([seed, e]) for e in range(self.num_envs)]
         self._waiting: list[list[int]] = [[] for _ in range(self.num_envs)]
         self._begun = [0] * self.num_envs
@@ -83,7 +83,7 @@ class RetroEnvs:
             self._observations[e, -1] = self._frames[e]
         self._ended[:] = False
         self._actions = None
-        return self._observations
+        return {FRAMES: self._observations}
 
     def send(self, actions: IntArray) -> None:
         if self._actions is not None:
@@ -125,7 +125,8 @@ class RetroEnvs:
             if answer.end is not None:
                 ends[e] = answer.end.values
         self._ended = terminated | truncated
-        return Step(self._observations, rewards, terminated, truncated, life_lost, first, ends)
+        seen = {FRAMES: self._observations}
+        return Step(seen, rewards, terminated, truncated, life_lost, first, ends)
 
     def render(self, index: int) -> ByteArray:
         """The game's screen, with the buttons that are pressed below it and what stands in for the game, if so."""

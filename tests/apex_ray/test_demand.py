@@ -19,7 +19,7 @@ from cluster.plan import _told
 from cluster.resources import Bundle, Node, fit
 from trainkit.errors import UserError
 
-PONG = EnvSpec("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
+PONG = EnvSpec.of_frames("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
 
 
 def needs(*settings: str, gpus: float = 0.0) -> dict[str, Bundle]:
@@ -76,7 +76,7 @@ def test_a_ray_of_its_own_holds_the_run_and_no_more(
     words = [f"actors.count={actors}", f"replay.shards={shards}", f"learner.threads={learner}"]
     words += [f"actors.threads={threads}", f"actors.groups={groups}", f"actors.inference={inference}"]
     config = load("cartpole", words).config
-    spec = EnvSpec("CartPole-v1", (4,), "float32", 1, 2, 1)
+    spec = EnvSpec.of_frames("CartPole-v1", (4,), "float32", 1, 2, 1)
     embedded, needs = own_ray(config, resolve_sizes(config, spec, 1), cores=1)
     # By hand: a group of environments that infers by itself runs beside the other.
     of_actor = threads * (2 if groups == 2 and inference == "local" else 1)

@@ -50,7 +50,7 @@ def test_one_clear_message(words, parts, capsys, tmp_path, monkeypatch):
         assert not Path("runs").exists(), "nothing is left behind"
 
 
-SPEC = EnvSpec("CartPole-v1", (4,), "float32", 1, 2, 1)
+SPEC = EnvSpec.of_frames("CartPole-v1", (4,), "float32", 1, 2, 1)
 
 
 def saved_run(tmp_path, *overrides):

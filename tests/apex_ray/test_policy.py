@@ -53,7 +53,7 @@ def test_a_policy_plays_atari_with_environments_of_its_own(pong_run):
     envs = policy.make_envs(num_envs=2)
     observations = envs.reset(seed=7)
     assert policy(observations).shape == (2,)
-    assert policy(observations[0]) == policy(observations)[0]
+    assert policy(observations["frames"][0]) == policy(observations)[0]
     for _ in range(3):
         envs.send(policy(observations))
         observations = envs.recv().observations

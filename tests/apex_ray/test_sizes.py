@@ -7,7 +7,7 @@ from apex_ray.sizes import resolve_sizes
 from apex_ray.types import EnvSpec
 from trainkit.errors import UserError
 
-PONG = EnvSpec("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
+PONG = EnvSpec.of_frames("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
 
 
 @pytest.mark.parametrize(

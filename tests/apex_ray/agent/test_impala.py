@@ -10,7 +10,7 @@ from apex_ray.config.schema import ApexConfig, EnvConfig, NetworkConfig
 from apex_ray.types import EnvSpec
 from trainkit.errors import UserError
 
-PONG = EnvSpec("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
+PONG = EnvSpec.of_frames("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
 
 
 def torso(spec, **kwargs):
@@ -31,7 +31,7 @@ def test_its_size_is_the_papers():
 
 @pytest.mark.parametrize("shape", [(84, 84), (64, 96), (3, 40, 36)])
 def test_every_frame_size_gives_the_same_features(shape):
-    spec = EnvSpec("fake", shape, "uint8", 2, 5, 1)
+    spec = EnvSpec.of_frames("fake", shape, "uint8", 2, 5, 1)
     one = torso(spec, width=2, pool=4)
     images = torch.randint(256, (3, 2, *shape), dtype=torch.uint8)
     assert one(images).shape == (3, one.num_features) == (3, 64 * 16)
@@ -48,7 +48,7 @@ def test_it_can_be_told_what_is_wrong():
     with pytest.raises(UserError, match=r"network.torso_kwargs.widht = 2.*Did you mean 'width'"):
         torso(PONG, widht=2)
     with pytest.raises(UserError, match="has vectors of 3 numbers"):
-        torso(EnvSpec("fake", (3,), "float32", 1, 2, 1))
+        torso(EnvSpec.of_frames("fake", (3,), "float32", 1, 2, 1))
 
 
 def test_gradients_reach_the_first_layer():

@@ -8,9 +8,9 @@ from apex_ray.agent.network import Inference, from_arrays, new_network, to_array
 from apex_ray.config.schema import ApexConfig, EnvConfig, NetworkConfig
 from apex_ray.types import EnvSpec
 
-ATARI = EnvSpec("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
-VECTOR = EnvSpec("CartPole-v1", (4,), "float32", 1, 2, 1)
-COLOUR = EnvSpec("colour", (3, 40, 36), "uint8", 2, 5, 1)
+ATARI = EnvSpec.of_frames("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
+VECTOR = EnvSpec.of_frames("CartPole-v1", (4,), "float32", 1, 2, 1)
+COLOUR = EnvSpec.of_frames("colour", (3, 40, 36), "uint8", 2, 5, 1)
 
 
 def agent(spec, **network):
@@ -18,7 +18,7 @@ def agent(spec, **network):
 
 
 def q_values(inference, observations):
-    outputs, state = inference(observations, {})
+    outputs, state = inference({"frames": observations}, {})
     assert state == {}
     return outputs["q_values"]
 
@@ -34,7 +34,7 @@ def test_the_nature_network_has_the_papers_size():
 def test_q_values_of_every_kind_of_observation(spec, dueling):
     network = Inference(agent(spec, dueling=dueling, hidden=16), seed=0)
     rng = np.random.default_rng(0)
-    observations = rng.integers(0, 255, (3, spec.stack, *spec.frame_shape)).astype(spec.frame_dtype)
+    observations = rng.integers(0, 255, (3, spec.leaf.stack, *spec.leaf.shape)).astype(spec.leaf.dtype)
     together = q_values(network, observations)
     assert together.shape == (3, spec.num_actions) and together.dtype == np.float32
     np.testing.assert_allclose(q_values(network, observations[1:2])[0], together[1], rtol=1e-4, atol=1e-5)
@@ -67,7 +67,7 @@ def test_inference_in_bf16_is_close_and_takes_float32_weights(spec):
     dtypes = {p.dtype for p in short.network.parameters()}
     assert dtypes == {torch.bfloat16, torch.float32}, "all but the last layers are short"
     rng = np.random.default_rng(0)
-    observations = (rng.random((8, spec.stack, *spec.frame_shape)) * 255).astype(spec.frame_dtype)
+    observations = (rng.random((8, spec.leaf.stack, *spec.leaf.shape)) * 255).astype(spec.leaf.dtype)
     before = q_values(short, observations)
     for inference in (plain, short):
         inference.load(to_arrays(newest))

@@ -8,7 +8,7 @@ from apex_ray.agent.q_learning import split_states
 from apex_ray.config.schema import ApexConfig, EnvConfig
 from apex_ray.types import EnvSpec
 
-AGENT = build_agent(ApexConfig(env=EnvConfig(id="fake")), EnvSpec("fake", (3,), "float32", 2, 2, 1))
+AGENT = build_agent(ApexConfig(env=EnvConfig(id="fake")), EnvSpec.of_frames("fake", (3,), "float32", 2, 2, 1))
 
 
 def test_states_are_cut_out_of_the_frames():

@@ -70,7 +70,7 @@ def test_sticky_actions_are_what_the_configuration_says():
 
     def last(sticky, actions_seed):
         *_, step = steps(make("Pong", num_envs=1, sticky_actions=sticky), 40, actions_seed=actions_seed)
-        return step.observations
+        return step.observations["frames"]
 
     assert not np.array_equal(last(0.0, 1), last(0.0, 2))
     np.testing.assert_array_equal(last(1.0, 1), last(1.0, 2), "every action repeats the last: choices change nothing")
@@ -83,7 +83,7 @@ def test_noops_vary_the_starts():
         envs.reset(3)
         for _ in range(20):  # Pong shows the same picture until its first serve
             envs.send(np.zeros(4, np.int64))
-            pictures = envs.recv().observations
+            pictures = envs.recv().observations["frames"]
         return [not np.array_equal(pictures[0], p) for p in pictures]
 
     assert not any(after_twenty_steps(0))
@@ -134,7 +134,7 @@ def test_a_film_shows_the_very_same_game_in_its_colours(game, all_of_it):
         picture = envs.render(1)
         assert picture.shape == (420, 320, 3) and picture.dtype == np.uint8
         if t % 6 == 0 or step.first[1]:
-            off = np.abs(as_the_agent_sees(picture[::2, ::2]) - step.observations[1, -1]) > 1.01
+            off = np.abs(as_the_agent_sees(picture[::2, ::2]) - step.observations["frames"][1, -1]) > 1.01
             assert not off.any() if all_of_it else off.mean() < 0.02
             colours |= {tuple(c) for c in picture.reshape(-1, 3)[::7].tolist()}
     assert firsts == 2 and any(len(set(c)) == 3 for c in colours), "there are colours"
@@ -147,7 +147,7 @@ def test_a_film_of_another_game_would_be_found_out():
     envs = make("Breakout", num_envs=3, max_episode_frames=160)
     envs.film(1)
     apart = [
-        (np.abs(as_the_agent_sees(envs.render(1)[::2, ::2]) - step.observations[2, -1]) > 1.01).any()
+        (np.abs(as_the_agent_sees(envs.render(1)[::2, ::2]) - step.observations["frames"][2, -1]) > 1.01).any()
         for step in steps(envs, 30)
     ]
     assert np.mean(apart) > 0.5
@@ -177,8 +177,8 @@ def test_every_call_is_one_of_its_own_for_the_watchdog():
 
 def test_settings_reach_the_spec():
     spec = make("Breakout", image_size=64, frame_stack=2, full_action_space=True).spec
-    assert (spec.frame_shape, spec.stack, spec.num_actions, spec.frame_skip) == ((64, 64), 2, 18, 4)
-    assert make("Breakout", image_size=64, frame_stack=2).reset(0).shape == (2, 2, 64, 64)
+    assert (spec.leaf.shape, spec.leaf.stack, spec.num_actions, spec.frame_skip) == ((64, 64), 2, 18, 4)
+    assert make("Breakout", image_size=64, frame_stack=2).reset(0)["frames"].shape == (2, 2, 64, 64)
 
 
 def test_threads_are_as_many_as_asked():
@@ -206,7 +206,7 @@ def test_closing_twice_is_closing():
 
 def test_observations_may_be_kept():
     """Docstring's promise: ALE gives a fresh array for each step."""
-    kept = [(s.observations, s.observations.copy()) for s in steps(make("Pong"), 30)]
+    kept = [(s.observations["frames"], s.observations["frames"].copy()) for s in steps(make("Pong"), 30)]
     assert all(np.array_equal(a, b) for a, b in kept)
 
 
@@ -216,8 +216,8 @@ def test_the_picture_is_the_newest_frame_enlarged():
     picture = envs.render(1)
     assert picture.shape == (336, 336, 3) and picture.dtype == np.uint8
     for colour in range(3):
-        np.testing.assert_array_equal(picture[::4, ::4, colour], step.observations[1, -1])
-        np.testing.assert_array_equal(picture[3::4, 3::4, colour], step.observations[1, -1])
+        np.testing.assert_array_equal(picture[::4, ::4, colour], step.observations["frames"][1, -1])
+        np.testing.assert_array_equal(picture[3::4, 3::4, colour], step.observations["frames"][1, -1])
 
 
 def test_an_action_out_of_range_is_an_error_instead_of_a_hang():
@@ -233,7 +233,7 @@ def test_an_action_out_of_range_is_an_error_instead_of_a_hang():
 def test_any_seed_is_taken():
     envs = make("Breakout", num_envs=1, noop_max=0)
     for seed in (0, 2**31 - 1, 2**40):
-        assert envs.reset(seed).any()
+        assert envs.reset(seed)["frames"].any()
 
 
 def test_every_game_has_its_rom():

@@ -39,10 +39,10 @@ def says(**kwargs):
 
 def played(config, steps, num_envs=2):
     envs = make_envs(config, num_envs)
-    out = [envs.reset(0).copy()]
+    out = [envs.reset(0)["frames"].copy()]
     for _ in range(steps):
         envs.send(np.zeros(num_envs, np.int64))
-        out.append(envs.recv().observations.copy())
+        out.append(envs.recv().observations["frames"].copy())
     return out
 
 
@@ -87,7 +87,7 @@ def test_wider_dtypes_of_the_same_values_pass_and_are_said_once(space, given):
     assert len(spec.notes) == 1 and "of the same values" in spec.notes[0]
     for observations in played(config, 2):
         np.testing.assert_array_equal(observations[0, -1], given)
-        assert observations.dtype == spec.frame_dtype
+        assert observations.dtype == spec.leaf.dtype
 
 
 def test_bounds_that_are_a_little_too_tight_pass_and_are_said():

@@ -55,11 +55,12 @@ def envs(name):
 def play(envs, seed, steps=STEPS):
     """[(observations, rewards, terminated, truncated, life_lost, first)] copied; the first holds reset's only."""
     rng = np.random.default_rng(0)
-    trace = [(envs.reset(seed).copy(),)]
+    trace = [(envs.reset(seed)["frames"].copy(),)]
     for _ in range(steps):
         envs.send(rng.integers(envs.spec.num_actions, size=envs.num_envs))
         step = envs.recv()
-        trace.append(tuple(np.copy(x) for name, x in vars(step).items() if name != "ends"))
+        flags = (step.rewards, step.terminated, step.truncated, step.life_lost, step.first)
+        trace.append(tuple(np.copy(x) for x in (step.observations["frames"], *flags)))
     return trace
 
 
@@ -70,8 +71,8 @@ def same(a, b):
 def test_shapes_and_dtypes_are_the_specs(envs):
     spec, (start, *steps) = envs.spec, play(envs, 1, 3)
     for observations in [start[0], *(s[0] for s in steps)]:
-        assert observations.shape == (2, spec.stack, *spec.frame_shape)
-        assert observations.dtype == spec.frame_dtype
+        assert observations.shape == (2, spec.leaf.stack, *spec.leaf.shape)
+        assert observations.dtype == spec.leaf.dtype
     for _, rewards, *flags in steps:
         assert rewards.shape == (2,) and rewards.dtype == np.float32
         assert all(f.shape == (2,) and f.dtype == bool for f in flags) and len(flags) == 4
@@ -169,7 +170,7 @@ def test_a_missing_module_is_named():
 
 def test_probe_returns_the_spec():
     spec = probe(EnvConfig(id="CartPole-v1", frame_stack=2))
-    assert (spec.frame_shape, spec.frame_dtype, spec.stack, spec.num_actions) == ((4,), "float32", 2, 2)
+    assert (spec.leaf.shape, spec.leaf.dtype, spec.leaf.stack, spec.num_actions) == ((4,), "float32", 2, 2)
     assert probe(EnvConfig(id="ALE/Breakout-v5")).num_actions == 4
 
 

@@ -99,7 +99,7 @@ def test_a_class_of_the_script_itself_travels(monkeypatch):
         make_envs(config, 1)
     unpack(spec)
     envs = make_envs(config, 1)
-    assert envs.reset(1).shape == (1, 1, 4)
+    assert envs.reset(1)["frames"].shape == (1, 1, 4)
     assert type(envs._envs[0].unwrapped).__name__ == "Own"
 
 
@@ -112,7 +112,7 @@ def test_a_module_beside_the_script_travels_by_its_folder(here, monkeypatch):
     del sys.modules["my_game"]
     monkeypatch.undo()
     unpack(spec)
-    assert make_envs(config, 1).reset(1).shape == (1, 1, 4)
+    assert make_envs(config, 1).reset(1)["frames"].shape == (1, 1, 4)
 
 
 def test_what_can_not_travel_says_so(monkeypatch):

@@ -46,7 +46,7 @@ class Script:
             if self.t[e] == length:
                 flags[kind][e] = True
                 self.pending_reset[e] = True
-        return Step(self.observations(), rewards, **flags)
+        return Step({"frames": self.observations()}, rewards, **flags)
 
     @staticmethod
     def reward(e, episode, t):
@@ -59,9 +59,9 @@ def run(script, spec, chunks, horizon, n, life=False):
     agent = build_agent(ApexConfig(env=EnvConfig(id="script"), td=td), spec)
     streams = len(script.ends)
     window = ExperienceWindow(spec, agent.fields, agent.outputs, agent.priorities, streams, horizon, td, life)
-    observations, out, t = script.observations(), [], 0
+    observations, out, t = {"frames": script.observations()}, [], 0
     while len(out) < chunks:
-        window.observe(observations, {"q_values": q_of(observations[:, -1])})
+        window.observe(observations, {"q_values": q_of(observations["frames"][:, -1])})
         window.decide(np.full(len(script.ends), t % 3))
         chunk = window.chunk()
         if chunk is not None:
@@ -83,7 +83,7 @@ def q_of(frames):
 @pytest.mark.parametrize(("horizon", "n"), [(1, 1), (2, 1), (2, 2), (5, 1), (5, 3), (8, 3), (3, 3)])
 def test_every_transition_exactly_once_with_the_right_return(stack, horizon, n):
     ends = [[(4, "terminated"), (1, "terminated")], [(6, "truncated"), (2, "truncated")], [(10**6, "terminated")]]
-    spec = EnvSpec("script", (3,), "float32", stack, 3, 1)
+    spec = EnvSpec.of_frames("script", (3,), "float32", stack, 3, 1)
     chunks = run(Script(ends, stack), spec, chunks=40 // horizon, horizon=horizon, n=n)
     seen = [[] for _ in ends]
     for chunk in chunks:
@@ -134,7 +134,7 @@ def check(chunk, e, t, ends, stack, n):
 def test_rewards_are_clipped_but_only_in_the_returns():
     script = Script([[(10**6, "terminated")]], 1)
     script.reward = lambda e, episode, t: 400.0 if t == 1 else 0.0  # type: ignore[method-assign]
-    (chunk,) = run(script, EnvSpec("script", (3,), "float32", 1, 3, 1), chunks=1, horizon=4, n=3)
+    (chunk,) = run(script, EnvSpec.of_frames("script", (3,), "float32", 1, 3, 1), chunks=1, horizon=4, n=3)
     np.testing.assert_array_equal(chunk.fields["returns"][0], [1.0, 0.0, 0.0, 0.0])
 
 
@@ -147,6 +147,6 @@ def test_a_lost_life_ends_the_window_only_when_asked_to(terminal):
             return step
 
     script = LosesALife([[(10**6, "terminated")]], 1)
-    (chunk,) = run(script, EnvSpec("script", (3,), "float32", 1, 3, 1), 1, horizon=4, n=3, life=terminal)
+    (chunk,) = run(script, EnvSpec.of_frames("script", (3,), "float32", 1, 3, 1), 1, horizon=4, n=3, life=terminal)
     np.testing.assert_array_equal(chunk.fields["steps"][0], [2, 1, 3, 3] if terminal else [3, 3, 3, 3])
     np.testing.assert_array_equal(chunk.fields["discounts"][0] == 0, [terminal, terminal, False, False])

@@ -188,7 +188,7 @@ def test_once_diverged_nothing_is_saved_though_it_may_be_finite():
         learner.state()
 
 
-IMAGES = EnvSpec("images", (36, 36), "uint8", 2, 3, 4)
+IMAGES = EnvSpec.of_frames("images", (36, 36), "uint8", 2, 3, 4)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])

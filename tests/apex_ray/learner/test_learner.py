@@ -15,7 +15,7 @@ from apex_ray.learner.learner import Learner
 from apex_ray.types import Batch, EnvSpec
 from trainkit.errors import UserError
 
-SPEC = EnvSpec("fake", (3,), "float32", 2, 4, 1)
+SPEC = EnvSpec.of_frames("fake", (3,), "float32", 2, 4, 1)
 
 
 def make_config(**learner):

@@ -18,7 +18,7 @@ from apex_ray.types import SHARD_STRIDE, Chunk, EnvSpec
 from tests.apex_ray.runs import cartpole
 
 pytestmark = pytest.mark.timeout(300)
-SPEC = EnvSpec("fake", (4, 5), "uint8", 3, 2, 1)
+SPEC = EnvSpec.of_frames("fake", (4, 5), "uint8", 3, 2, 1)
 HORIZON, N = 5, 2
 
 
@@ -39,12 +39,12 @@ def cluster():
 def chunk(rng, streams=4):
     shape = (streams, HORIZON)
     fields = {
-        "frames": rng.integers(0, 255, (streams, HORIZON + SPEC.stack - 1 + N, 4, 5), dtype=np.uint8),
+        "frames": rng.integers(0, 255, (streams, HORIZON + SPEC.leaf.stack - 1 + N, 4, 5), dtype=np.uint8),
         "actions": rng.integers(0, 2, shape),
         "returns": rng.random(shape, np.float32),
         "discounts": rng.random(shape, np.float32),
         "steps": np.full(shape, N, np.uint8),
-        "ages": rng.integers(0, SPEC.stack, shape).astype(np.uint8),
+        "ages": rng.integers(0, SPEC.leaf.stack, shape).astype(np.uint8),
     }
     return Chunk(fields, np.ones(shape, bool), rng.random(shape))
 
@@ -84,7 +84,7 @@ def next_batch(source):
 
 def frames_in(config, nodes, tmp_path, batch):
     """The frames of a batch's transitions, read from what the shards save."""
-    frames = np.empty((len(batch.slots), SPEC.stack + N, 4, 5), np.uint8)
+    frames = np.empty((len(batch.slots), SPEC.leaf.stack + N, 4, 5), np.uint8)
     for i, node in enumerate(nodes):
         ray.get(node.save.remote(tmp_path / f"{i}.safetensors"))
         memory = build_replay(config, fields_of(config), i)

@@ -33,13 +33,13 @@ def test_requests_that_come_together_are_one_batch(node):
     network = node._network
 
     def slow(observations, state):
-        passes.append(len(observations))
+        passes.append(len(observations["frames"]))
         time.sleep(0.05)
         return network(observations, state)
 
     node._network = slow
     rng = np.random.default_rng(0)
-    asked = [rng.normal(size=(e, 1, 4)).astype(np.float32) for e in (3, 1, 2, 5, 3)]
+    asked = [{"frames": rng.normal(size=(e, 1, 4)).astype(np.float32)} for e in (3, 1, 2, 5, 3)]
 
     async def ask():
         return await asyncio.gather(*(node.infer(observations, {}) for observations in asked))
@@ -52,7 +52,7 @@ def test_requests_that_come_together_are_one_batch(node):
 
 
 def test_a_mistake_reaches_those_who_asked_and_nobody_else(node):
-    good, bad = np.zeros((2, 1, 4), np.float32), np.zeros((2, 1, 7), np.float32)
+    good, bad = ({"frames": np.zeros((2, 1, size), np.float32)} for size in (4, 7))
 
     async def ask():
         with pytest.raises(RuntimeError):
@@ -70,7 +70,7 @@ def test_the_answers_change_with_the_weights():
     try:
         weights = ray.remote(num_cpus=0)(WeightsNode).remote()
         node = ray.remote(num_cpus=0)(InferenceNode).remote(config, spec, weights, 1)
-        observations, agent = np.ones((2, 1, 4), np.float32), build_agent(config, spec)
+        observations, agent = {"frames": np.ones((2, 1, 4), np.float32)}, build_agent(config, spec)
         start = to_arrays(build_inference(config, agent).network)
         ray.get(weights.publish.remote(3, [ray.put({k: v - 0.5 for k, v in start.items()})]))
         before, _, version = ray.get(node.infer.remote(observations, {}))

@@ -19,7 +19,7 @@ from tests.apex_ray.nodes import threads
 from tests.apex_ray.runs import cartpole
 from trainkit.errors import UserError
 
-SPEC = EnvSpec("fake", (2,), "float32", 1, 2, 1)
+SPEC = EnvSpec.of_frames("fake", (2,), "float32", 1, 2, 1)
 BATCHES = 60
 STALL_S = 20.0
 

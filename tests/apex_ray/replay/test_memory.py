@@ -16,26 +16,28 @@ from apex_ray.rng import STATE_BYTES
 from apex_ray.types import Chunk, EnvSpec, PriorityUpdate
 
 STACK, N, HORIZON = 3, 2, 4
-SPEC = EnvSpec("fake", (2,), "float32", STACK, 5, 1)
+SPEC = EnvSpec.of_frames("fake", (2,), "float32", STACK, 5, 1)
 
 
 def make_chunk(first, streams=2, rng=None, horizon=HORIZON, spec=SPEC):
     """A chunk whose frames hold (stream, running number); position t of a stream is number first + t."""
     rng = rng or np.random.default_rng(first)
-    length = horizon + spec.stack - 1 + N
-    frames = np.zeros((streams, length, *spec.frame_shape), spec.frame_dtype)
-    numbers = first - (spec.stack - 1) + np.arange(length)
+    length = horizon + spec.leaf.stack - 1 + N
+    frames = np.zeros((streams, length, *spec.leaf.shape), spec.leaf.dtype)
+    numbers = first - (spec.leaf.stack - 1) + np.arange(length)
     for e in range(streams):
         frames[e, :, 0], frames[e, :, 1] = e + 1, numbers
     priorities = rng.random((streams, horizon))
     valid = rng.random((streams, horizon)) >= 0.15  # the others are autoreset steps
     fields = {
         "frames": frames,
-        "actions": np.tile(numbers[spec.stack - 1 : spec.stack - 1 + horizon] % 5, (streams, 1)).astype(np.int64),
+        "actions": np.tile(numbers[spec.leaf.stack - 1 : spec.leaf.stack - 1 + horizon] % 5, (streams, 1)).astype(
+            np.int64
+        ),
         "returns": rng.random((streams, horizon)).astype(np.float32),
         "discounts": rng.random((streams, horizon)).astype(np.float32),
         "steps": np.full((streams, horizon), N, np.uint8),
-        "ages": rng.integers(0, spec.stack, (streams, horizon)).astype(np.uint8),
+        "ages": rng.integers(0, spec.leaf.stack, (streams, horizon)).astype(np.uint8),
     }
     return Chunk(fields, valid, priorities)
 
@@ -189,7 +191,7 @@ def test_saved_and_loaded_goes_on_alike():
 
 
 def test_bytes_needed_is_what_is_allocated():
-    spec = EnvSpec("atari", (84, 84), "uint8", 4, 6, 4)
+    spec = EnvSpec.of_frames("atari", (84, 84), "uint8", 4, 6, 4)
     memory = PrioritizedReplay(fields_of(spec, 3), 5_000, 100, 0.6, 0)
     actual = sum(v.nbytes for v in memory.state_arrays().values()) + memory._tree.nbytes
     actual -= memory.capacity * 8 + 16 + STATE_BYTES  # the copied masses, the cursor, the generator's state

@@ -13,7 +13,7 @@ class Corridor:
     """A wall at 20 that only a jump passes; episodes of 300 steps; 1 for each new furthest position."""
 
     num_envs = 1
-    spec = EnvSpec("corridor", (1,), "float32", 1, 3, 1)
+    spec = EnvSpec.of_frames("corridor", (1,), "float32", 1, 3, 1)
 
     def reset(self, seed):
         self.x = self.best = self.steps = 0
