@@ -17,8 +17,7 @@ from apex_ray.agent.network import Inference
 from apex_ray.agent.policy import AgentPlayer
 from apex_ray.config.plugins import KWARGS
 from apex_ray.config.schema import ApexConfig, EnvConfig
-from apex_ray.envs.base import ProcessLostError, RecordsMovies
-from apex_ray.envs.gym import GymEnvs
+from apex_ray.envs.base import Noted, ProcessLostError, RecordsMovies
 from apex_ray.envs.make import make_envs, probe
 from apex_ray.envs.rollout import StoppedError, play_episodes, replay_episode
 from apex_ray.envs.seeds import AFTERWARDS, EVALUATION, first_seed
@@ -173,7 +172,7 @@ class Evaluator:
     @property
     def notes(self) -> list[str]:
         """What its environments gave that is not as they say and does no harm."""
-        return self._envs.notes if isinstance(self._envs, GymEnvs) else []
+        return self._envs.notes if isinstance(self._envs, Noted) else []
 
     def close(self) -> None:
         self._envs.close()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
+
 from apex_ray.agent.contract import Agent
 from apex_ray.agent.exploration import actor_epsilons
 from apex_ray.agent.network import Inference
@@ -53,12 +55,14 @@ def build_actors(
     infer, variables = inference
 
     def build(index: int) -> Actor:
+        envs = around(make_envs(config.env, num_envs, a.threads))
+        epsilons = actor_epsilons(index, num_actors, num_envs, a.epsilon_base, a.epsilon_alpha)
         window = ExperienceWindow(
             spec,
             agent.fields,
             agent.outputs,
             agent.priorities,
-            num_envs,
+            envs.num_envs,
             a.chunk_transitions,
             config.td,
             config.env.terminal_on_life_loss,
@@ -66,10 +70,10 @@ def build_actors(
         return Actor(
             index,
             agent,
-            around(make_envs(config.env, num_envs, a.threads)),
+            envs,
             infer,
             window,
-            actor_epsilons(index, num_actors, num_envs, a.epsilon_base, a.epsilon_alpha),
+            np.repeat(epsilons, spec.streams),
             variables,
             seed=(config.seed, generation, restarts),
         )

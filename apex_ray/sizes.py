@@ -43,7 +43,7 @@ def resolve_sizes(config: ApexConfig, spec: EnvSpec, cores: int | None = None) -
     if n > horizon:
         raise UserError(f"td.n_step = {n} is larger than actors.chunk_transitions = {horizon}; expected at most that")
     capacity = config.replay.capacity_transitions // config.replay.shards
-    if capacity < 2 * chunk * -(-actors * config.actors.groups // config.replay.shards):
+    if capacity < 2 * chunk * spec.streams * -(-actors * config.actors.groups // config.replay.shards):
         raise UserError(
             f"replay.capacity_transitions = {config.replay.capacity_transitions} holds less than two chunks of each "
             f"actor ({actors} actors x {config.actors.envs_per_actor} environments x {horizon} steps = "
@@ -58,7 +58,7 @@ def resolve_sizes(config: ApexConfig, spec: EnvSpec, cores: int | None = None) -
         learner_threads=threads,
         inference_cpus=inference_cpus,
         chunk_transitions=chunk,
-        chunk_bytes=envs * (chunk_bytes(stored(fields), horizon) + horizon * IN_CHUNK_BYTES),
+        chunk_bytes=envs * spec.streams * (chunk_bytes(stored(fields), horizon) + horizon * IN_CHUNK_BYTES),
         batch_bytes=config.learner.batch_size * (sample_bytes(stored(fields)) + IN_BATCH_BYTES),
         replay_bytes=config.replay.shards * PrioritizedReplay.bytes_needed(fields, capacity, horizon),
     )

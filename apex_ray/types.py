@@ -71,6 +71,7 @@ class EnvSpec:
     observation: Mapping[str, Leaf]  # its leaves by name
     branches: tuple[int, ...]  # how many values each part of an action has: one part, or several (Tavakoli et al. 2018)
     frame_skip: int  # emulator frames per agent step, 1 where there is no emulator
+    streams: int = 1  # of each environment in a VectorEnv; envs/vector.py says which has two
     scores_of: str = ""  # what stands in for the game that the scores seem to be of; "" when nothing does
     reporter: str = ""  # "package.module:Class" of what reports its episodes' values; "" where they have none
     draws: bool = True  # pictures for videos, as far as the probe has looked
@@ -90,7 +91,7 @@ class EnvSpec:
     ) -> EnvSpec:
         """Of observations that are one array, a vector or (uint8) an image, and actions 0..num_actions-1."""
         leaf = Leaf("vector" if len(shape) == 1 else "image", shape, dtype, stack, 1 / 255 if dtype == "uint8" else 1.0)
-        return EnvSpec(env_id, {FRAMES: leaf}, (num_actions,), frame_skip, scores_of, reporter)
+        return EnvSpec(env_id, {FRAMES: leaf}, (num_actions,), frame_skip, scores_of=scores_of, reporter=reporter)
 
     @property
     def seen(self) -> dict[str, Leaf]:
@@ -135,6 +136,7 @@ class Step:
     life_lost: BoolArray  # [E] a life was lost and the game goes on, or would if it were not cut here
     first: BoolArray  # [E] the observation starts an episode
     ends: Mapping[int, EpisodeValues] = field(default_factory=dict)  # by environment whose episode ended
+    idle: BoolArray | None = None  # [E] streams in which no environment has made a step; None: all have
 
 
 @dataclass

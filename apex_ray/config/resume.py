@@ -76,6 +76,8 @@ FREE = frozenset(
         "env.fire_reset",
         "env.max_episode_frames",
         "env.step_limit_s",
+        "env.vector",
+        "env.processes",
         "env.import_modules",
         "td.double_q",
         "actors.count",

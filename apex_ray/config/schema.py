@@ -41,11 +41,21 @@ class EnvConfig(Section):
     )
     max_episode_frames: PositiveInt = Field(108_000, description="time limit (truncation), 30 minutes of play")
     step_limit_s: PositiveFloat = Field(
-        120.0, description="seconds in a reset() or step() after which the environment is named; it is waited for"
+        120.0,
+        description="seconds in a reset() or step() after which the environment is named; without processes it is "
+        "waited for",
     )
     full_action_space: bool = Field(False, description="Atari: all 18 actions instead of the game's own")
     import_modules: tuple[str, ...] = Field(
         (), description="modules to import first, which register environments; also found in the current folder"
+    )
+    vector: bool = Field(
+        False, description="your own make, or Gymnasium's entry point of the id, gives a VectorEnv: all of an actor's"
+    )
+    processes: bool = Field(
+        False,
+        description="Gymnasium's environments in processes of their own: slow ones side by side; one that crashes, or "
+        "is in a step for step_limit_s, is started anew with its actor",
     )
     channels: Literal["auto", "first", "last"] = Field(
         "auto", description="where images [H, W, C] have their colours; auto: last, and what can't be so is refused"
@@ -59,6 +69,12 @@ class EnvConfig(Section):
     kwargs: dict[str, Any] = Field(
         default_factory=dict, description="passed to what makes the environment: gymnasium.make, or the plug-in"
     )
+
+    @model_validator(mode="after")
+    def _one_way(self) -> EnvConfig:
+        if self.vector and self.processes:
+            raise ValueError("vector and processes are two ways to step environments: expected one of them")
+        return self
 
 
 class TdConfig(Section):

@@ -43,6 +43,19 @@ def rom_name(env_id: str) -> str:
     return name
 
 
+def of_ram(config: EnvConfig) -> EnvConfig:
+    """The settings with which Gymnasium's own Atari environment gives a game's 128 bytes of memory, env.kwargs.obs_type
+    = ram. A lost life is not reported.
+    """
+    kwargs = {
+        "frameskip": config.frame_skip,
+        "repeat_action_probability": config.sticky_actions,
+        "full_action_space": config.full_action_space,
+        "max_num_frames_per_episode": config.max_episode_frames,
+    }
+    return config.model_copy(update={"kwargs": kwargs | config.kwargs})
+
+
 def _rom_folder() -> Path:
     return Path(os.environ.get("ALE_ROMS_DIR") or Path(roms.__file__).parent)
 

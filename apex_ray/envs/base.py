@@ -61,5 +61,15 @@ class FilmsOne(Protocol):
         ...
 
 
+@runtime_checkable
+class Noted(Protocol):
+    """Environments that look at what they are given."""
+
+    @property
+    def notes(self) -> list[str]:
+        """What is not as the environment says and does no harm, for the user."""
+        ...
+
+
 class ProcessLostError(RuntimeError):
     """A process that an environment needs ended by itself: no mistake in the environment, it can be started anew."""

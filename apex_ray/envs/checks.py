@@ -140,3 +140,7 @@ def checked_flag(env_id: str, index: int, step: int, name: str, value: Any) -> b
             if value == answer:
                 return answer
     raise UserError(f"{_where(env_id, index, step)}: {name} is {value!r}; expected True or False")
+
+
+def no_pictures(env_id: str) -> str:
+    return f"env.id = {env_id!r} draws no pictures (render_mode 'rgb_array'), so there can be no video of it"

@@ -13,47 +13,13 @@ import numpy as np
 
 from apex_ray.config.schema import EnvConfig
 from apex_ray.dotted import imported
-from apex_ray.envs.checks import LARGEST, checked_flag, checked_reward, described, not_finite
+from apex_ray.envs.checks import LARGEST, checked_flag, checked_reward, described, no_pictures, not_finite
+from apex_ray.envs.info_mask import InfoMask
 from apex_ray.envs.spaces import Choices, Observed, check_actions, mask_leaf, narrowed
 from apex_ray.envs.stacks import Stacks
 from apex_ray.envs.watchdog import Watched
 from apex_ray.types import MASK, AnyArray, ByteArray, EnvSpec, IntArray, Observations, Step
 from trainkit.errors import UserError
-
-
-class InfoMask:
-    """Action masks that an environment gives in its infos."""
-
-    def __init__(self, config: EnvConfig, choices: Choices) -> None:
-        self._config, self._choices = config, choices
-        self.note = ""  # why what looks like a mask is none
-
-    def found(self, info: Mapping[str, Any]) -> bool:
-        """Whether the first info of a process has one. UserError where there has to be one and is not."""
-        wanted, env_id = self._config.action_mask, self._config.id
-        if wanted is False:
-            return False
-        if MASK not in info:
-            if wanted is True:
-                raise UserError(f"env.action_mask = true, but {env_id!r} gives none, in observations or infos")
-            return False
-        try:
-            self.of(info, 0, 0)
-        except UserError:
-            if wanted is True:
-                raise
-            self.note = f"env.id = {env_id!r}: info[{MASK!r}] is not used, as it has not one entry for each action"
-            return False
-        return True
-
-    def of(self, info: Mapping[str, Any], index: int, step: int) -> AnyArray:
-        """Which actions are legal, bool [A]. UserError where it is missing or no mask."""
-        where = f"env.id = {self._config.id!r}: environment {index}, step {step}"
-        if MASK not in info:
-            raise UserError(
-                f"{where}: its info has no {MASK!r}, which the first had (env.action_mask=false: it is none)"
-            )
-        return self._choices.mask(info[MASK], where)
 
 
 class GymEnvs:
@@ -69,7 +35,7 @@ class GymEnvs:
         self, config: EnvConfig, num_envs: int, render: bool = False, given: gymnasium.Env[Any, Any] | None = None
     ) -> None:
         """`given`: an environment that is there, instead of `num_envs` new ones."""
-        self._envs = [_make(config, render) for _ in range(num_envs)] if given is None else [given]
+        self._envs = [make_env(config, render) for _ in range(num_envs)] if given is None else [given]
         self._choices = Choices(config, self._envs[0].action_space)
         space = self._envs[0].observation_space
         self._observed = [Observed(config, space, self._choices) for _ in range(num_envs)]
@@ -161,7 +127,7 @@ class GymEnvs:
         """The environment's own picture. UserError when it draws none, or one of another form."""
         picture: Any = self._envs[index].render()
         if not isinstance(picture, np.ndarray):
-            raise UserError(_no_pictures(self.spec.env_id))
+            raise UserError(no_pictures(self.spec.env_id))
         if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
             raise UserError(
                 f"env.id = {self.spec.env_id!r} draws pictures of {described(picture)}; expected uint8 [H, W, 3] (red, "
@@ -174,7 +140,7 @@ class GymEnvs:
             env.close()
 
 
-def _make(config: EnvConfig, render: bool) -> gymnasium.Env[Any, Any]:
+def make_env(config: EnvConfig, render: bool) -> gymnasium.Env[Any, Any]:
     """One environment. UserError when pictures are asked of one that draws none."""
     make, kwargs = _maker(config)
     if not render:  # render_mode is not named then: an environment need not take it
@@ -185,9 +151,9 @@ def _make(config: EnvConfig, render: bool) -> gymnasium.Env[Any, Any]:
     except TypeError as error:
         if "render_mode" not in str(error):
             raise
-        raise UserError(_no_pictures(config.id)) from error
+        raise UserError(no_pictures(config.id)) from error
     if "rgb_array" not in env.metadata.get("render_modes", []):
-        raise UserError(_no_pictures(config.id))
+        raise UserError(no_pictures(config.id))
     return env
 
 
@@ -214,7 +180,3 @@ def _draw_without_a_screen() -> None:
     """Keep SDL, which Gymnasium's own environments draw with, from looking for a screen, which it complains of."""
     if not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR")):
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
-
-
-def _no_pictures(env_id: str) -> str:
-    return f"env.id = {env_id!r} draws no pictures (render_mode 'rgb_array'), so there can be no video of it"

@@ -14,9 +14,10 @@ import numpy as np
 from apex_ray.config.plugins import plugin_names, plugin_of, settings_of
 from apex_ray.config.schema import EnvConfig
 from apex_ray.envs import atari, own_code
-from apex_ray.envs.base import VectorEnv
+from apex_ray.envs.base import Noted, VectorEnv
 from apex_ray.envs.gym import GymEnvs
 from apex_ray.envs.spaces import random_actions
+from apex_ray.envs.vector import ENVPOOL, GymVectorEnvs, vector_envs
 from apex_ray.types import EnvSpec
 from trainkit.errors import UserError, did_you_mean
 
@@ -33,27 +34,45 @@ def make_envs(
     """
     given, bare = config.id, own_code.import_modules(config)
     config = config.model_copy(update={"id": bare})
-    if config.make is not None:
-        return GymEnvs(config, num_envs, render)
-    if config.id.startswith(atari.PREFIX):
-        return atari.AtariEnvs(config, num_envs, threads)
-    plugin = plugin_of(config.id)
-    if plugin is not None:
-        complete = config.model_copy(update={"kwargs": settings_of(config)})
-        envs: VectorEnv = plugin.make(complete, num_envs, in_order)
-        return envs
+    if config.make is None:
+        plugin, ram = plugin_of(bare), config.kwargs.get("obs_type") == "ram"
+        if (bare.startswith(atari.PREFIX) and not ram) or plugin is not None:
+            if config.vector or config.processes:
+                what = "vector" if config.vector else "processes"
+                raise UserError(f"env.{what} = true has no effect on {bare!r}, which has its own way; expected false")
+            if plugin is None:
+                return atari.AtariEnvs(config, num_envs, threads)
+            complete = config.model_copy(update={"kwargs": settings_of(config)})
+            envs: VectorEnv = plugin.make(complete, num_envs, in_order)
+            return envs
+        if bare.startswith(ENVPOOL):
+            return vector_envs(config, num_envs, render)
+        _check_registered(given, bare)
+        if ram:
+            config = atari.of_ram(config)
+    if config.vector or config.processes:
+        return vector_envs(config, num_envs, render)
+    return GymEnvs(config, num_envs, render)
+
+
+def _check_registered(given: str, bare: str) -> None:
+    """UserError for an id that Gymnasium does not know, with or without the module before its colon."""
     gymnasium.register_envs(ale_py)
-    spec = gymnasium.registry.get(config.id)
+    own_code.register_installed(bare)
+    spec = gymnasium.registry.get(bare)
     if spec is None:
         raise UserError(
             f"env.id = {given!r} is not registered with Gymnasium; one of your own: env.id=module:{bare} imports the "
             f"module that registers it, from the current folder {os.getcwd()!r} or what is installed; plug-ins are "
-            f"there for {', '.join(f'{name}/...' for name in plugin_names()) or 'none'}.{_nearest(config.id)}"
+            f"there for {', '.join(f'{name}/...' for name in plugin_names()) or 'none'}.{_nearest(bare)}"
         )
-    if _is_old_atari(config.id, spec):
+    if _is_old_atari(bare, spec):
         # Gymnasium's old ids give raw colour screens at their own frame skip: not what is meant by playing Atari.
-        raise UserError(f"env.id = {config.id!r} is an old Atari id without preprocessing.{_nearest(config.id)}")
-    return GymEnvs(config, num_envs, render)
+        sticky = "0.25" if bare.endswith("-v0") else "0.0"
+        raise UserError(
+            f"env.id = {bare!r} is an old Atari id without preprocessing.{_nearest(bare)} With "
+            f"env.sticky_actions={sticky} and DQN's preprocessing, which is the default, it is the same game"
+        )
 
 
 def _nearest(env_id: str) -> str:
@@ -95,9 +114,9 @@ def probe(config: EnvConfig, pictures: bool = False) -> EnvSpec:
         raise
     except Exception as error:
         raise UserError(f"env.id = {config.id!r} can't be used: {_reason(error)}") from error
-    notes = list(envs.notes) if isinstance(envs, GymEnvs) else []
+    notes = list(envs.notes) if isinstance(envs, Noted) else []
     draws = True
-    if pictures and isinstance(envs, GymEnvs) and (trouble := _no_picture(config)):
+    if pictures and isinstance(envs, GymEnvs | GymVectorEnvs) and (trouble := _no_picture(config)):
         notes.append(trouble)
         draws = False
     return replace(envs.spec, own_code=own_code.packed(envs.spec.env_id), notes=tuple(notes), draws=draws)

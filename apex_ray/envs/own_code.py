@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+from importlib.metadata import entry_points
 
 import cloudpickle
 import gymnasium
 
 from apex_ray.config.schema import EnvConfig
 from apex_ray.dotted import ELSEWHERE, MAIN, import_module, look_in, of_main
-from apex_ray.types import EnvSpec, OwnCode
+from apex_ray.types import OwnCode
 from trainkit.errors import UserError
 
 
@@ -27,6 +28,18 @@ def import_modules(config: EnvConfig) -> str:
     if colon:
         import_module(module, f"env.id = {config.id!r}")
     return name
+
+
+def register_installed(env_id: str) -> None:
+    """Let the installed packages that say so (entry points of `gymnasium.envs`) register their environments.
+
+    Only those whose name begins the id: importing all of them would take time, and may fail.
+    """
+    if env_id in gymnasium.registry:
+        return
+    for point in entry_points(group="gymnasium.envs"):
+        if point.name.lower() in (env_id.partition("/")[0].lower(), "__root__"):
+            point.load()()
 
 
 def packed(env_id: str) -> OwnCode:
@@ -52,9 +65,8 @@ def packed(env_id: str) -> OwnCode:
         return OwnCode(path, of_main=objects, trouble=f"{type(error).__name__}: {error}")
 
 
-def unpack(env: EnvSpec) -> None:
+def unpack(env_id: str, code: OwnCode | None) -> None:
     """Make an environment of another process known in this one. UserError when that can't be."""
-    env_id, code = env.env_id, env.own_code
     if code is None:
         return
     look_in(code.path)

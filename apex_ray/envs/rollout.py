@@ -88,9 +88,10 @@ def play_episodes(
     rounds = int(played[played < quota].min())
     if rounds:
         return _counted([episode for episode in ended if episode.nth < rounds], episodes, None)
-    begun = [_Ended(e, 0, float(returns[e]), int(lengths[e])) for e in range(count) if quota[e] > 0 and played[e] == 0]
+    started = np.flatnonzero((quota > 0) & (played == 0) & (lengths > 0)).tolist()
+    begun = [_Ended(e, 0, float(returns[e]), int(lengths[e])) for e in started]
     first = [episode for episode in ended if episode.nth == 0]
-    return _counted([*first, *begun], episodes, cut_steps=max(episode.length_steps for episode in begun))
+    return _counted([*first, *begun], episodes, cut_steps=max((e.length_steps for e in begun), default=None))
 
 
 def _counted(ended: list[_Ended], asked: int, cut_steps: int | None) -> Episodes:

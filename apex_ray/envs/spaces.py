@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,7 @@ class Choices:
         if not self._joint or len(legal) == self.branches[0]:
             return legal
         parts = np.split(legal, np.cumsum(self._sizes)[:-1])
-        outer: BoolArray = np.logical_and.reduce(np.ix_(*parts)).ravel()
+        outer: BoolArray = reduce(np.logical_and.outer, parts).ravel()
         return outer
 
 
@@ -114,7 +115,11 @@ class Observed:
             stack = config.frame_stack if leaf.kind == "image" or not images else 1
             name = ".".join([FRAMES, *map(str, path)])
             self.leaves[name] = Leaf(leaf.kind, leaf.shape, leaf.dtype, stack, leaf.scale, leaf.sizes)
-            self._parts.append(_Part(name, path, ObservationCheck(config.id, _box(part), leaf.kind == "choice"), frame))
+            self._parts.append(
+                _Part(
+                    name, path, ObservationCheck(config.id, _box(part), exact=not isinstance(part, spaces.Box)), frame
+                )
+            )
         if not self.leaves:
             raise UserError(f"env.id = {config.id!r} has observations {space}; expected at least one array of numbers")
         for path, _ in _flat(space):

@@ -74,7 +74,7 @@ class Actor:
 
     def _count(self, step: Step) -> None:
         first = step.first
-        self.steps += len(first)
+        self.steps += len(first) if step.idle is None else int(np.count_nonzero(~step.idle))
         self._returns += step.rewards
         self._lengths += 1
         if first.any():

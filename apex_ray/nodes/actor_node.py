@@ -45,7 +45,7 @@ class ActorNode:
         settings = self._config.actors
         prepare_process(settings.threads)
         watchdog.say_with(lambda text: metrics.say.remote(f"actor {self._index}: {text}"))
-        unpack(self._spec)
+        unpack(self._spec.env_id, self._spec.own_code)
         agent = build_agent(self._config, self._spec)
         if central is None:
             inference = local_inference(self._config, agent, RemoteSource(weights))

@@ -33,7 +33,7 @@ class EvaluatorNode:
         if self._keeper is None:  # not in __init__, whose errors Ray would wrap as a lost process
             prepare_process(threads=1)
             watchdog.say_with(lambda text: metrics.say.remote(f"evaluator: {text}"))
-            unpack(self._spec)
+            unpack(self._spec.env_id, self._spec.own_code)
             self._keeper = self._make()
         with ending_with_its_processes():
             return self._keeper.evaluate(newest, counters, metrics.say.remote)

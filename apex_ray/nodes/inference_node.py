@@ -33,7 +33,7 @@ class InferenceNode:
 
     def __init__(self, config: ApexConfig, spec: EnvSpec, weights: Any, threads: int) -> None:
         self._thread = ThreadPoolExecutor(1, initializer=prepare_process, initargs=(threads,))
-        unpack(spec)
+        unpack(spec.env_id, spec.own_code)
         self._network = build_inference(config, build_agent(config, spec))
         self._variables = VariableClient(RemoteSource(weights), 1, lambda w: self._network.load(w.params))
         self._waiting: list[tuple[Observations, State, asyncio.Future[Answer]]] = []

@@ -47,7 +47,7 @@ class LearnerNode:
                 "learner where the run was started"
             )
         prepare_process(self._sizes.learner_threads)
-        unpack(self._spec)
+        unpack(self._spec.env_id, self._spec.own_code)
         self._learner = Learner(build_agent(self._config, self._spec), self._config)
         if self._config.replay.frames == "learner":
             self._learner.mirror_replay()

@@ -97,7 +97,7 @@ def test_a_class_of_the_script_itself_travels(monkeypatch):
     monkeypatch.setitem(sys.modules, "__main__", types.ModuleType("__main__"))
     with pytest.raises(UserError, match="not registered"):
         make_envs(config, 1)
-    unpack(spec)
+    unpack(spec.env_id, spec.own_code)
     envs = make_envs(config, 1)
     assert envs.reset(1)["frames"].shape == (1, 1, 4)
     assert type(envs._envs[0].unwrapped).__name__ == "Own"
@@ -111,7 +111,7 @@ def test_a_module_beside_the_script_travels_by_its_folder(here, monkeypatch):
     spec = sent(config)
     del sys.modules["my_game"]
     monkeypatch.undo()
-    unpack(spec)
+    unpack(spec.env_id, spec.own_code)
     assert make_envs(config, 1).reset(1)["frames"].shape == (1, 1, 4)
 
 
@@ -127,7 +127,7 @@ def test_what_can_not_travel_says_so(monkeypatch):
     gymnasium.register("own/Locked-v0", entry_point=make)
     spec = sent(EnvConfig(id="own/Locked-v0", frame_stack=1))
     with pytest.raises(UserError, match=r"can't be sent .*lock.*env.id=module:own/Locked-v0"):
-        unpack(spec)
+        unpack(spec.env_id, spec.own_code)
 
 
 def test_code_that_is_not_on_that_machine_is_named(here, monkeypatch):
@@ -139,4 +139,4 @@ def test_code_that_is_not_on_that_machine_is_named(here, monkeypatch):
     monkeypatch.undo()
     (here / "my_game.py").unlink()
     with pytest.raises(UserError, match=r"code is not on this machine .*my_game.*--working-dir"):
-        unpack(spec)
+        unpack(spec.env_id, spec.own_code)

@@ -1,0 +1,270 @@
+"""Environments that step as one: Gymnasium's vector environments of every autoreset mode, EnvPool's, and your own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, VectorEnv
+from gymnasium.vector.utils import concatenate, create_empty_array
+
+from apex_ray.config.schema import EnvConfig
+from apex_ray.dotted import imported
+from apex_ray.envs.checks import checked_flag, checked_reward, no_pictures, not_finite
+from apex_ray.envs.info_mask import InfoMask
+from apex_ray.envs.spaces import Choices, Observed, check_actions, mask_leaf, narrowed
+from apex_ray.envs.stacks import Stacks
+from apex_ray.envs.watchdog import Watched
+from apex_ray.types import MASK, AnyArray, BoolArray, ByteArray, EnvSpec, IntArray, Observations, Step
+from trainkit.errors import UserError, did_you_mean
+
+ENVPOOL = "EnvPool/"
+Vector = VectorEnv[Any, Any, Any]
+
+
+class GymVectorEnvs:
+    """A vector of E environments as a VectorEnv of ours (envs/base.py).
+
+    Where it begins the next episode in the very step that ends one (Gymnasium's SAME_STEP), or when it is told to
+    (DISABLED), an episode's final observation and the next one's first come at once. It then has two streams for each
+    environment, whose episodes are played in one and the other by turns, so that in each of them the final observation
+    is followed by an autoreset step as everywhere else. The one that waits is at autoreset steps all the time.
+    """
+
+    def __init__(self, config: EnvConfig, num_envs: int, make: Callable[[int], Vector], seed_at_make: bool) -> None:
+        """`make`, called with a seed, gives the vector; with `seed_at_make` it is made anew for each reset."""
+        self._config, self._make, self._seed_at_make, self._count = config, make, seed_at_make, num_envs
+        self._vector = make(0)
+        self._mode = self._vector.metadata.get("autoreset_mode") or AutoresetMode.NEXT_STEP
+        self._streams = 1 if self._mode == AutoresetMode.NEXT_STEP else 2  # of each environment
+        self.num_envs = num_envs * self._streams
+        self._space = _single(self._vector, "observation_space")
+        self._choices = Choices(config, _single(self._vector, "action_space"))
+        self._observed = [Observed(config, self._space, self._choices) for _ in range(num_envs)]
+        spec = EnvSpec(config.id, self._observed[0].leaves, self._choices.branches, 1, streams=self._streams)
+        self.spec = spec
+        self._info_mask = InfoMask(config, self._choices)
+        self._masked: bool | None = False if spec.masked else None  # by infos; None: no info was seen yet
+        self._stacks = Stacks(spec.observation, self.num_envs)
+        self._watched = Watched(config.id, config.step_limit_s)
+        self._narrowed = narrowed(config, self._space)
+
+    @property
+    def notes(self) -> list[str]:
+        """What is not as the environment says and does no harm."""
+        two = (
+            ""
+            if self._streams == 1
+            else (
+                f"env.id = {self._config.id!r} begins episodes in the step that ends one ({self._mode.value}), so each "
+                "environment takes two streams of replay; AutoresetMode.NEXT_STEP takes one"
+            )
+        )
+        notes = [two, self._info_mask.note, *(note for observed in self._observed for note in observed.notes)]
+        return [*self._narrowed, *(note for note in notes if note)]
+
+    def _watch(self, what: str, call: Callable[[], Any]) -> Any:
+        self._watched.begin(None, what)
+        try:
+            return call()
+        finally:
+            self._watched.end()
+
+    def _frames(self, index: int, observation: Any, infos: Mapping[str, Any]) -> list[tuple[str, AnyArray]]:
+        """Of one environment's part of a batch; `infos` has its mask."""
+        step = int(self._steps[index])
+        frames = self._observed[index].frames(observation, index, step)
+        return [*frames, (MASK, self._info_mask.of(infos, index, step))] if self._masked else frames
+
+    def _row(self, batch: Any, index: int, space: spaces.Space[Any] | None = None) -> Any:
+        """What environment `index` observed, as its space has it."""
+        space = space or self._space
+        if isinstance(space, spaces.Dict):
+            return {name: self._row(batch[name], index, part) for name, part in space.spaces.items()}
+        if isinstance(space, spaces.Tuple):
+            return tuple(self._row(batch[i], index, part) for i, part in enumerate(space.spaces))
+        return batch[index]
+
+    def reset(self, seed: int) -> Observations:
+        if self._seed_at_make:
+            self._vector.close()
+            self._vector = self._make(seed)
+        batch, infos = self._watch(
+            "reset()", lambda: self._vector.reset() if self._seed_at_make else self._vector.reset(seed=seed)
+        )
+        self._steps = np.zeros(self._count, np.int64)  # of the episodes
+        self._at = np.arange(self._count) * self._streams  # the stream that each environment is in
+        self._ended = np.zeros(self._count, bool)  # at the last step: now comes an autoreset step
+        self._left = np.zeros(
+            self.num_envs, bool
+        )  # streams whose environment went on in the other one at the last step
+        self._actions: IntArray | None = None
+        if self._masked is None:
+            self._masked = self._info_mask.found(_of(infos, 0))
+            if self._masked:
+                self.spec = replace(self.spec, observation={**self.spec.observation, MASK: mask_leaf(self._choices)})
+                self._stacks = Stacks(self.spec.observation, self.num_envs)
+        for array in self._stacks.arrays.values():
+            array[:] = 0
+        for e in range(self._count):
+            self._stacks.begin(int(self._at[e]), self._frames(e, self._row(batch, e), _of(infos, e)))
+        self._check_finite()
+        return self._stacks.arrays
+
+    def send(self, actions: IntArray) -> None:
+        if self._actions is not None:
+            raise RuntimeError("send() twice without recv()")
+        self._actions = actions[self._at]
+        check_actions(self.spec, self._actions, ~self._ended)
+        chosen = [
+            self._choices.action(np.where(ended, 0, a)) for a, ended in zip(self._actions, self._ended, strict=True)
+        ]
+        space = _single(self._vector, "action_space")
+        room: Any = create_empty_array(space, len(chosen))
+        given = concatenate(space, chosen, room)
+        self._answer: Callable[[], Any] = partial(self._vector.step, given)
+        if isinstance(self._vector, AsyncVectorEnv):
+            self._vector.step_async(given)
+            self._answer = self._vector.step_wait
+
+    def recv(self) -> Step:
+        if self._actions is None:
+            raise RuntimeError("recv() without send()")
+        self._actions = None
+        batch, given, ended, cut, infos = self._watch("step()", self._answer)
+        for array in self._stacks.arrays.values():
+            array[self._left] = 0
+        count, first = self._count, np.ones(self.num_envs, bool)  # idle streams only wait for an episode
+        rewards = np.zeros(self.num_envs, np.float32)
+        terminated, truncated = np.zeros(self.num_envs, bool), np.zeros(self.num_envs, bool)
+        begins, over = self._ended, np.zeros(count, bool)
+        for e in range(count):
+            at = int(self._at[e])
+            if begins[e]:  # next-step autoreset: the batch has the first observation
+                self._steps[e] = 0
+                self._stacks.begin(at, self._frames(e, self._row(batch, e), _of(infos, e)))
+                continue
+            self._steps[e] = step = self._steps[e] + 1
+            first[at] = False
+            rewards[at] = checked_reward(self.spec.env_id, e, int(step), given[e])
+            terminated[at] = checked_flag(self.spec.env_id, e, int(step), "terminated", ended[e])
+            truncated[at] = checked_flag(self.spec.env_id, e, int(step), "truncated", cut[e]) and not terminated[at]
+            over[e] = terminated[at] | truncated[at]
+            own = over[e] and self._mode == AutoresetMode.SAME_STEP
+            seen = self._final(infos, e) if own else (self._row(batch, e), _of(infos, e))
+            self._stacks.push(at, self._frames(e, *seen))
+        if self._streams == 2 and over.any():
+            self._change_streams(over, batch, infos)
+            over[:] = False
+        self._ended = over
+        self._check_finite()
+        nothing = np.zeros(self.num_envs, bool)
+        two = self._streams == 2
+        self._left = (terminated | truncated) if two else nothing
+        return Step(self._stacks.arrays, rewards, terminated, truncated, nothing, first, idle=first if two else None)
+
+    def _final(self, infos: Mapping[str, Any], index: int) -> tuple[Any, Mapping[str, Any]]:
+        """The final observation of an episode and its info."""
+        if "final_obs" not in infos:
+            raise UserError(
+                f"env.id = {self._config.id!r} begins episodes in the step that ends one, but its infos have no "
+                "'final_obs'; without the final observation nothing can be learned from a time limit"
+            )
+        final = infos["final_obs"]
+        one = self._row(final, index) if isinstance(final, dict | tuple) else final[index]
+        return one, _of(infos.get("final_info", {}), index)
+
+    def _change_streams(self, over: BoolArray, batch: Any, infos: Mapping[str, Any]) -> None:
+        """The episodes of environments whose last one is over begin, each in its environment's other stream."""
+        if self._mode == AutoresetMode.DISABLED:
+            batch, infos = self._watch("reset()", lambda: self._vector.reset(options={"reset_mask": over}))
+        for e in np.flatnonzero(over).tolist():
+            self._at[e] ^= 1
+            self._steps[e] = 0
+            self._stacks.begin(int(self._at[e]), self._frames(e, self._row(batch, e), _of(infos, e)))
+
+    def _check_finite(self) -> None:
+        newest = self._stacks.not_finite()
+        if newest is not None:
+            raise not_finite(self.spec.env_id, newest, np.repeat(self._steps, self._streams).tolist())
+
+    def render(self, index: int) -> ByteArray:
+        """The picture of the environment of stream `index`. UserError when there is none."""
+        pictures: Any = self._vector.render()
+        if not isinstance(pictures, tuple | list | np.ndarray) or len(pictures) != self._count:
+            raise UserError(no_pictures(self.spec.env_id))
+        picture = np.asarray(pictures[index // self._streams])
+        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
+            raise UserError(no_pictures(self.spec.env_id))
+        return picture
+
+    def close(self) -> None:
+        self._vector.close()
+
+
+def _single(vector: Vector, name: str) -> spaces.Space[Any]:
+    """One environment's space; EnvPool's has it by the name of all."""
+    space: spaces.Space[Any] = getattr(vector, f"single_{name}", None) or getattr(vector, name)
+    return space
+
+
+def _of(infos: Any, index: int) -> Mapping[str, Any]:
+    """What the infos of a vector have of the mask of environment `index`."""
+    if not isinstance(infos, Mapping):  # an array of dicts
+        return infos[index] or {}
+    if MASK not in infos or not infos.get(f"_{MASK}", np.ones(index + 1, bool))[index]:
+        return {}
+    return {MASK: infos[MASK][index]}
+
+
+def vector_envs(config: EnvConfig, num_envs: int, render: bool = False) -> GymVectorEnvs:
+    """The vector that `env.id`, `env.vector` or `env.processes` ask for. UserError where it can't be had."""
+    kwargs = {**config.kwargs, **({"render_mode": "rgb_array"} if render else {})}
+    if config.id.startswith(ENVPOOL):
+        pool, name = _envpool(), config.id[len(ENVPOOL) :]
+        if name not in pool.list_all_envs():
+            raise UserError(
+                f"env.id = {config.id!r}: EnvPool has no {name!r}.{did_you_mean(name, pool.list_all_envs())}"
+            )
+        return GymVectorEnvs(
+            config, num_envs, lambda seed: pool.make_gymnasium(name, num_envs=num_envs, seed=seed, **kwargs), True
+        )
+    if config.processes:
+        from apex_ray.envs.processes import OwnProcesses
+
+        return GymVectorEnvs(config, num_envs, lambda seed: OwnProcesses(config, num_envs, render), False)
+
+    def make(seed: int) -> Vector:
+        try:
+            if config.make is None:
+                return gymnasium.make_vec(config.id, num_envs, vectorization_mode="vector_entry_point", **kwargs)
+            vector = imported(config.make, "env.make")(num_envs=num_envs, **kwargs)
+        except TypeError as error:
+            if render and "render_mode" in str(error):
+                raise UserError(no_pictures(config.id)) from error
+            raise
+        except gymnasium.error.Error as error:
+            raise UserError(f"env.vector = true: {error}") from error
+        if not isinstance(vector, VectorEnv) or vector.num_envs != num_envs:
+            raise UserError(
+                f"env.vector = true: env.make = {config.make!r} gave {vector!r}; expected a "
+                f"gymnasium.vector.VectorEnv of num_envs = {num_envs} environments, with which it was called"
+            )
+        return vector
+
+    return GymVectorEnvs(config, num_envs, make, False)
+
+
+def _envpool() -> Any:
+    try:
+        import envpool
+    except ImportError as error:
+        raise UserError(
+            f"env.id = 'EnvPool/...' needs EnvPool, which can't be imported ({error}): pip install envpool"
+        ) from None
+    return envpool
