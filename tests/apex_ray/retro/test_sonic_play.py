@@ -152,7 +152,8 @@ def test_two_runs_with_one_seed_are_the_same_frame_for_frame():
             one.send(actions)
             two.send(actions)
             a, b = one.recv(), two.recv()
-            for name in ("observations", "rewards", "terminated", "truncated", "first"):
+            np.testing.assert_array_equal(a.observations["frames"], b.observations["frames"])
+            for name in ("rewards", "terminated", "truncated", "first"):
                 np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
             assert a.ends == b.ends
             played += [end["stage"] for end in a.ends.values()]
