@@ -1,4 +1,4 @@
-"""The console script `apex-ray`: train, config, evaluate, record, plot, and the commands of plug-ins.
+"""The console script `apex-ray`: train, config, evaluate, record, plot, runs, and the commands of plug-ins.
 
 Torch and Ray are imported inside the commands that need them: `apex-ray config` and every mistake answer at once.
 """
@@ -18,7 +18,7 @@ from apex_ray.config.plugins import plugins
 from trainkit.command_line import EXIT_INTERRUPTED, EXIT_MISTAKE, next_steps, run
 from trainkit.config import format_resolved
 from trainkit.errors import UserError
-from trainkit.runs import open_run
+from trainkit.runs import RUNS_DIR, open_run
 from trainkit.words import plural
 
 if TYPE_CHECKING:
@@ -160,12 +160,27 @@ class Plot:
         return 0
 
 
+@dataclass(frozen=True)
+class Runs:
+    """List the runs in a folder, the newest first: how far each has come, and how it ended."""
+
+    folder: Annotated[Positional[str], arg(metavar="[FOLDER]")] = RUNS_DIR
+    """that run folders are made in"""
+
+    def __call__(self) -> int:
+        from apex_ray.report.run_table import run_table
+
+        print(run_table(self.folder))
+        return 0
+
+
 COMMANDS: dict[str, type[Any]] = {
     "train": Train,
     "config": Config,
     "evaluate": Evaluate,
     "record": Record,
     "plot": Plot,
+    "runs": Runs,
 }
 
 

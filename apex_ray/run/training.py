@@ -24,7 +24,7 @@ from apex_ray.types import EnvSpec
 from trainkit.command_line import program
 from trainkit.config import to_yaml
 from trainkit.interrupts import asked_to_stop
-from trainkit.run_record import record_start
+from trainkit.run_record import FINISHED, INTERRUPTED, recorded
 from trainkit.runs import create_run
 from trainkit.words import plural, size
 
@@ -65,11 +65,10 @@ def train(
     with _joined(config, sized) as site:
         if run is None:
             run = create_run(config.runs_dir, config.name, settings)
-        record_start(run, TRAINER)
         sizes, title = site.sizes, f"{config.name}: {config.env.id}"
         if spec.scores_of:
             title += f", played on {spec.scores_of}: its scores say nothing of the real game"
-        with Console(title, config) as console:
+        with recorded(run, TRAINER) as ended, Console(title, config) as console:
             few = "" if sizes.min_actors == sizes.actors else f"{sizes.min_actors} to "
             console.event(
                 f"{few}{plural(sizes.actors, 'actor')} x {plural(config.actors.envs_per_actor, 'environment')}, "
@@ -86,7 +85,9 @@ def train(
             if going_on:
                 going_on.begun()
             with asked_to_stop() as interrupted, MetricsWriter(run, resume) as writer:
-                return Run(config, spec, run, system, console, writer, interrupted, site.here).until_stopped()
+                outcome = Run(config, spec, run, system, console, writer, interrupted, site.here).until_stopped()
+            ended(INTERRUPTED if outcome.interrupted else FINISHED, outcome.reason)
+            return outcome
 
 
 @contextmanager
