@@ -132,11 +132,11 @@ def _draw_curve(
         axes.plot(x, mean, ":", color=colour, linewidth=0.8, label="_", zorder=8)
 
 
-def new_figure(panels: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+def new_figure(panels: int, size: tuple[float, float], rows: int = 1) -> tuple[Figure, list[Axes]]:
     # Not pyplot: that would keep every figure, and choose a backend that may want a screen.
     figure = Figure(figsize=size, dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = [figure.add_subplot(1, panels, i + 1) for i in range(panels)]
+    axes = [figure.add_subplot(rows, panels // rows, i + 1) for i in range(panels)]
     for a in axes:
         a.grid(True, color="#dddddd", linewidth=0.6)
         a.set_axisbelow(True)
