@@ -51,6 +51,7 @@ FIXED = {
         ),
         _SAME_NETWORK,
     ),
+    "learner.init_from": "the run has begun, and goes on from its own checkpoint",
     "learner.optimizer": "its running means are of the other kind",
 }
 

@@ -11,6 +11,7 @@ from apex_ray.config.load import TRAINER
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.make import probe
 from apex_ray.evaluation import check_evaluation_env
+from apex_ray.learner.warm_start import read_warm_start
 from apex_ray.report.console import Console
 from apex_ray.report.episodes import reporter_named
 from apex_ray.report.writer import MetricsWriter
@@ -50,6 +51,11 @@ def train(
     config = with_own_parts(config, own)
     going_on = prepare_resume(run, config) if resume and run is not None else None
     spec = probe(config.env, pictures=config.evaluation.video)
+    # Read here: a folder that this machine sees, the one that learns need not see.
+    warm = None if resume else read_warm_start(config, spec)
+    if warm:  # kept by its whole path: what `latest` or `best` is changes
+        learner = config.learner.model_copy(update={"init_from": str(warm.source)})
+        config = config.model_copy(update={"learner": learner})
     settings = to_yaml(config)  # as they were given: what this machine can't draw, another may
     if not spec.draws:
         config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"video": False})})
@@ -77,11 +83,11 @@ def train(
             console.event(f"run folder {run}")
             dashboard = f"; dashboard http://{site.dashboard}" if site.dashboard else ""
             console.event(f"watch with {program('tensorboard')} --logdir {run.parent}{dashboard}")
-            for note in (*spec.notes, site.note, *(going_on.begin() if going_on else ())):
+            for note in (*spec.notes, site.note, warm.told if warm else "", *(going_on.begin() if going_on else ())):
                 if note:
                     console.event(note)
             system = _system(config, spec, site, run, console.event)
-            system.start(resume)
+            system.start(resume, warm.params if warm else None)
             if going_on:
                 going_on.begun()
             with asked_to_stop() as interrupted, MetricsWriter(run, resume) as writer:
