@@ -1,4 +1,4 @@
-"""The console script `apex-ray`: train, config, evaluate, record, plot, and the commands of plug-ins.
+"""The console script `apex-ray`: train, config, evaluate, record, plot, runs, and the commands of plug-ins.
 
 Torch and Ray are imported inside the commands that need them: `apex-ray config` and every mistake answer at once.
 """
@@ -15,10 +15,10 @@ from tyro.conf import Positional, arg, subcommand
 
 from apex_ray.config.load import TRAINER, load, load_run_config, presets, resolved
 from apex_ray.config.plugins import plugins
-from trainkit.command_line import EXIT_INTERRUPTED, EXIT_MISTAKE, next_steps, run
+from trainkit.command_line import EXIT_INTERRUPTED, EXIT_MISTAKE, next_steps, output_file, run
 from trainkit.config import format_resolved
 from trainkit.errors import UserError
-from trainkit.runs import open_run
+from trainkit.runs import RUNS_DIR, open_run
 from trainkit.words import plural
 
 if TYPE_CHECKING:
@@ -146,17 +146,51 @@ class Record:
 
 @dataclass(frozen=True)
 class Plot:
-    """Draw a run's learning curve, memory and what else its environment reports, from what it has written so far."""
+    """Draw a run's learning curve, memory and what else its environment reports, from what it has written so far.
 
-    run: Run
-    """the run's folder, or latest"""
+    Of several runs, one picture that compares them: those that differ only in seed are one curve, with a band.
+    """
+
+    runs: Annotated[Positional[tuple[str, ...]], arg(metavar="RUN [RUN ...]", help_behavior_hint="")] = ()
+    """the runs' folders, or latest"""
+    by: Annotated[str, arg(metavar="SETTING", help_behavior_hint="")] = ""
+    """of several runs: a curve for each value of this setting, such as td.n_step"""
+    out: Annotated[str, arg(metavar="FILE.png", help_behavior_hint="")] = ""
+    """of several runs: where to; default: comparison.png beside the first run's folder"""
 
     def __call__(self) -> int:
-        run = open_run(self.run, TRAINER)
-        from apex_ray.report.drawn import draw_run
+        runs = list({run.resolve(): run for run in (open_run(name, TRAINER) for name in self.runs)}.values())
+        if not runs:
+            raise UserError("command line: no run; expected the folders of one run or more, or latest")
+        if len(runs) == 1:
+            if self.by or self.out:
+                raise UserError(f"command line: {'--by' if self.by else '--out'} is of several runs, and one was given")
+            from apex_ray.report.drawn import draw_run
 
-        drawn = draw_run(run)
-        print("\n".join(map(str, drawn)) if drawn else f"{run} holds nothing yet that could be drawn")
+            drawn = draw_run(runs[0])
+            print("\n".join(map(str, drawn)) if drawn else f"{runs[0]} holds nothing yet that could be drawn")
+            return 0
+        out = output_file("--out", self.out or str(runs[0].parent / "comparison.png"))
+        if out.suffix != ".png":
+            raise UserError(f"command line: --out {self.out!r}: expected a file name that ends in .png")
+        from apex_ray.report.compare import compare
+
+        picture, said = compare(runs, self.by, out)
+        print("\n".join([*said, str(picture) if picture else "no run holds anything yet that could be drawn"]))
+        return 0
+
+
+@dataclass(frozen=True)
+class Runs:
+    """List the runs in a folder, the newest first: how far each has come, and how it ended."""
+
+    folder: Annotated[Positional[str], arg(metavar="[FOLDER]")] = RUNS_DIR
+    """that run folders are made in"""
+
+    def __call__(self) -> int:
+        from apex_ray.report.run_table import run_table
+
+        print(run_table(self.folder))
         return 0
 
 
@@ -166,6 +200,7 @@ COMMANDS: dict[str, type[Any]] = {
     "evaluate": Evaluate,
     "record": Record,
     "plot": Plot,
+    "runs": Runs,
 }
 
 

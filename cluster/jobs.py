@@ -20,9 +20,9 @@ from cluster import ray_private
 from cluster.connect import first_line, send_token, why_refused
 from cluster.dashboard import check_dashboard, is_local
 from cluster.local_head import JOB_STOP_WAIT_S
-from cluster.resources import table
 from trainkit.errors import UserError, did_you_mean
 from trainkit.runs import RUNS_BASE
+from trainkit.words import table
 
 # Beside what .gitignore and .rayignore name, which Ray leaves out by itself.
 EXCLUDES = (

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import ray
 
 from cluster import ray_private
-from trainkit.words import size
+from trainkit.words import size, table
 
 KINDS = ("CPU", "GPU", "memory", "object_store_memory")  # Ray's names; the last two in bytes
 TOLERANCE = 1e-6  # of fractional resources
@@ -269,11 +269,3 @@ def _size(amount_bytes: float) -> str:
 
 def _of(free: float, total: float, shown: Callable[[float], str]) -> str:
     return f"{shown(free)} of {shown(total)}" if total else "-"
-
-
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Rows of text in aligned columns under a head."""
-    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    return "\n".join(
-        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
-    )

@@ -10,7 +10,7 @@ from typing import Any
 from cluster.dashboard import check_dashboard
 from cluster.http import get
 from cluster.jobs import Jobs, job_table
-from cluster.resources import table
+from trainkit.words import table
 
 LIMIT = 10_000  # the state API's own most
 INTERNAL = "_ray_internal"  # names of Ray's own actors begin so

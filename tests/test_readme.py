@@ -70,6 +70,9 @@ def test_an_apex_ray_command(line, capsys, tmp_path, monkeypatch):
     elif command == "sonic":
         assert main([command, *words]) == 2
         assert "--roms = 'my-roms': the folder does not exist" in capsys.readouterr().err
+    elif command == "runs":
+        assert main([command, *words]) == 2
+        assert "runs folder 'runs' does not exist" in capsys.readouterr().err
     else:
         load(words[0], [w for w in words[1:] if w not in ("--demo", "--roms", "my-roms")])
 

@@ -1,4 +1,4 @@
-"""What a run was started with: versions, source, command, machine; an entry for every start in its run.json."""
+"""What a run was started with: versions, source, command, machine; and how it ended. An entry a start in run.json."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ import shlex
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,6 +23,10 @@ from trainkit.runs import RECORD_FILE, atomic_write, read_record
 
 PACKAGES = ("apex-ray", "ray", "torch", "numpy", "gymnasium", "ale-py", "stable-retro")
 SOURCE = Path(__file__).parents[1]
+RUNNING, FINISHED, INTERRUPTED, FAILED = "running", "finished", "interrupted", "failed"
+LOST = "lost"  # its process is gone and has not said how it ended: killed, or the machine went down
+UNKNOWN = "unknown"
+SAME_PROCESS_S = 5.0  # by which a process's start may seem to move when the machine's clock is set
 
 
 def record_start(run: Path, trainer: str) -> None:
@@ -32,9 +38,72 @@ def record_start(run: Path, trainer: str) -> None:
         raise UserError(f"run folder {str(run)!r} cannot be written: {error.strerror}") from None
 
 
+@contextmanager
+def recorded(run: Path, trainer: str) -> Iterator[Callable[[str, str], None]]:
+    """As `record_start`, and the entry gets how the block ended: an error by itself, else what is called with.
+
+    That is FINISHED or INTERRUPTED, and why. An end that a full disk has no room for is lost.
+    """
+    record_start(run, trainer)
+    try:
+        yield lambda state, why: _record_end(run, state, why)
+    except BaseException as error:
+        if isinstance(error, KeyboardInterrupt):
+            _record_end(run, INTERRUPTED, "Ctrl-C")
+        else:
+            kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+            _record_end(run, FAILED, f"{kind}{error}")
+        raise
+
+
+def _record_end(run: Path, state: str, why: str) -> None:
+    record = read_record(run)
+    starts = record.get("starts")
+    if not isinstance(starts, list) or not starts or starts[-1].get("pid") != os.getpid():
+        return  # it was replaced since
+    starts[-1]["ended"] = {"at": _now(), "state": state, "why": why}
+    with suppress(OSError):
+        atomic_write(run / RECORD_FILE, (json.dumps(record, indent=1) + "\n").encode())
+
+
+def state_of(run: Path) -> tuple[str, str]:
+    """(RUNNING, FINISHED, INTERRUPTED, FAILED, LOST or UNKNOWN, why) of a run's last start."""
+    starts = read_record(run).get("starts")
+    last = starts[-1] if isinstance(starts, list) and starts else None
+    if not isinstance(last, dict):
+        return UNKNOWN, "no record of its start"
+    ended = last.get("ended")
+    if isinstance(ended, dict):
+        return str(ended.get("state", UNKNOWN)), str(ended.get("why", ""))
+    pid, began, host = last.get("pid"), last.get("began"), last.get("host")
+    if not isinstance(pid, int) or not isinstance(began, int | float):
+        return UNKNOWN, "started by a version that did not record ends"
+    if host != socket.gethostname():
+        return UNKNOWN, f"started on {host}: whether process {pid} runs there can't be seen from here"
+    if _runs(pid, began):
+        return RUNNING, f"process {pid}"
+    return LOST, f"process {pid} is gone and did not say why"
+
+
+def _runs(pid: int, began: float) -> bool:
+    """Whether process `pid` is alive and the one that began then, seconds since 1970: numbers are used again."""
+    try:
+        process = psutil.Process(pid)
+        same = abs(process.create_time() - began) <= SAME_PROCESS_S
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+def _now() -> str:
+    return datetime.now().astimezone().isoformat(timespec="seconds")
+
+
 def _start() -> dict[str, Any]:
     return {
-        "at": datetime.now().astimezone().isoformat(timespec="seconds"),
+        "at": _now(),
+        "pid": os.getpid(),
+        "began": psutil.Process().create_time(),
         "command": shlex.join(sys.orig_argv),
         "folder": str(Path.cwd()),
         "source": _source(),

@@ -21,6 +21,7 @@ CONFIG_FILE = "config.yaml"
 RECORD_FILE = "run.json"  # who trained it, and with what (run_record.py)
 RUNS_DIR = "runs"  # where run folders are made unless runs_dir says otherwise
 LATEST = "latest"
+NAMED = re.compile(r"-(\d{8}-\d{6})(?:-(\d+))?$")  # how create_run's names end
 EXPECTED_RUN = "expected the folder of an earlier run, the beginning of its name, or latest"
 STOP_FILE = "stop"  # in the folder of a data-parallel run that is asked to end
 RUNS_BASE = "APEX_RUNS_DIR"  # environment variable: the folder that relative run folders lie in
@@ -129,7 +130,7 @@ def _runs_in(folder: Path, trainer: str) -> list[Path]:
     """The runs of a trainer in a folder, the one that was started last at the end."""
     found = [file.parent for file in folder.glob(f"*/{CONFIG_FILE}")]
     mine = [run for run in found if not trainer or read_record(run).get("trainer", trainer) == trainer]
-    return sorted(mine, key=_started)
+    return sorted(mine, key=started)
 
 
 def _begun(run: Path, trainer: str) -> list[Path]:
@@ -137,11 +138,12 @@ def _begun(run: Path, trainer: str) -> list[Path]:
     return [found for found in _runs_in(run.parent, trainer) if run.name == LATEST or found.name.startswith(run.name)]
 
 
-def _started(run: Path) -> tuple[str, int, str]:
-    """What sorts runs by their start: the name's time, else when the settings were written."""
-    if named := re.search(r"-(\d{8}-\d{6})(?:-(\d+))?$", run.name):
+def started(run: Path) -> tuple[str, int, str]:
+    """What sorts runs by their start: the name's time, else when the settings were written, or the folder changed."""
+    if named := NAMED.search(run.name):
         return named[1], int(named[2] or 1), run.name
-    return f"{datetime.fromtimestamp((run / CONFIG_FILE).stat().st_mtime):%Y%m%d-%H%M%S}", 1, run.name
+    written = next(path for path in (run / CONFIG_FILE, run) if path.exists())
+    return f"{datetime.fromtimestamp(written.stat().st_mtime):%Y%m%d-%H%M%S}", 1, run.name
 
 
 def _nearest(run: Path, runs: list[Path]) -> str:

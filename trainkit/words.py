@@ -1,6 +1,8 @@
-"""Numbers as words of a message: counts with their noun, sizes in a unit that fits."""
+"""Numbers as words of a message: counts with their noun, sizes in a unit that fits; rows as a table."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -16,3 +18,11 @@ def size(amount_bytes: float) -> str:
     while amount >= 999.5 and unit < len(UNITS) - 1:
         amount, unit = amount / 1024, unit + 1
     return f"{amount:.1f} {UNITS[unit]}" if unit and amount < 99.95 else f"{amount:.0f} {UNITS[unit]}"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Rows of text in aligned columns under a head."""
+    widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in [head, *rows]
+    )

@@ -55,6 +55,7 @@ FIXED = {
         ),
         _SAME_NETWORK,
     ),
+    "learner.init_from": "the run has begun, and goes on from its own checkpoint",
     "learner.optimizer": "its running means are of the other kind",
 }
 
@@ -146,14 +147,15 @@ Changes = dict[str, tuple[Any, Any]]  # by dotted key: (before, after) as YAML k
 
 def changes(before: ApexConfig, after: ApexConfig) -> Changes:
     """What differs, in the order of the schema; env.kwargs key by key."""
-    old, new = _flat(before), _flat(after)
+    old, new = flat(before), flat(after)
     return {key: (old.get(key), new.get(key)) for key in {**new, **old} if old.get(key) != new.get(key)}
 
 
-def _flat(config: ApexConfig) -> dict[str, Any]:
-    flat = flatten(config)
-    del flat[KWARGS]
-    return flat | {f"{KWARGS}.{name}": value for name, value in settings_of(config.env).items()}
+def flat(config: ApexConfig) -> dict[str, Any]:
+    """Every setting by its dotted key as YAML knows values, those of env.kwargs key by key."""
+    values = flatten(config)
+    del values[KWARGS]
+    return values | {f"{KWARGS}.{name}": value for name, value in settings_of(config.env).items()}
 
 
 def refuse(changed: Changes, saved_replay: str | None, free: Collection[str] = ()) -> None:

@@ -173,6 +173,11 @@ class ReplayConfig(Section):
 
 
 class LearnerConfig(Section):
+    init_from: str | None = Field(
+        None,
+        description="RUN (its best weights) or RUN/checkpoints/NAME: begin with these weights, as far as they fit; "
+        "null: with random ones",
+    )
     batch_size: PositiveInt = Field(512, description="Horgan: 512")
     optimizer: Literal["rmsprop", "adam"] = Field("rmsprop", description="centred RMSProp (Horgan), or Adam")
     learning_rate: PositiveFloat = Field(6.25e-5, description="Horgan: 0.00025 / 4")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -151,6 +153,11 @@ class Learner:
             self._diverged = f"{bad[0]} is not finite" if bad else ""
         if self._diverged:
             raise self._divergence()
+
+    def warm_start(self, params: Mapping[str, AnyArray]) -> None:
+        """Begin with these in place of the online and target network's own, with a new optimizer and no updates."""
+        from_arrays(self.online, {**to_arrays(self.online), **params})
+        self.target.load_state_dict(self.online.state_dict())
 
     def load_state(
         self, online: dict[str, AnyArray], target: dict[str, AnyArray], optimizer: dict[str, AnyArray], updates: int

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import warnings
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from apex_ray.process import prepare_process
 from apex_ray.replay import shards as sharding
 from apex_ray.report.tally import LearnerReport, UpdateMeans
 from apex_ray.sizes import Sizes
-from apex_ray.types import EnvSpec
+from apex_ray.types import AnyArray, EnvSpec
 from trainkit.errors import UserError
 from trainkit.runs import CONFIG_FILE
 
@@ -38,8 +39,11 @@ class LearnerNode:
         self._updating = threading.Lock()
         self._learner: Learner | None = None
 
-    def prepare(self, resume: bool) -> Counters:
-        """Build the networks, from the newest checkpoint when resuming. UserError when the run folder isn't here."""
+    def prepare(self, resume: bool, warm: Mapping[str, AnyArray] | None) -> Counters:
+        """Build the networks, from the newest checkpoint when resuming, else with the parameters `warm`.
+
+        UserError when the run folder isn't here.
+        """
         if not (self._run_folder / CONFIG_FILE).is_file():
             raise UserError(
                 f"the run folder {self._run_folder} can't be seen on {_address()}, where the learner runs; expected "
@@ -52,6 +56,8 @@ class LearnerNode:
         if self._config.replay.frames == "learner":
             self._learner.mirror_replay()
         if not resume:
+            if warm:
+                self._learner.warm_start(warm)
             return Counters()
         saved = load_checkpoint(self._run_folder)
         self._learner.load_state(saved.online, saved.target, saved.optimizer, saved.counters.updates)

@@ -37,7 +37,7 @@ from apex_ray.nodes.supervise import Supervisor, Watched, as_user_error, root_ca
 from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.replay.saving import replay_file, replay_files
 from apex_ray.site import Site
-from apex_ray.types import EnvSpec, EvaluationResult
+from apex_ray.types import AnyArray, EnvSpec, EvaluationResult
 from trainkit.errors import UserError
 
 SAID_EVERY_S = 1.0
@@ -72,8 +72,11 @@ class Program:
         self._incarnations = self._saved_update = 0
         self.counters = Counters()
 
-    def start(self, resume: bool) -> None:
-        """Start every node and its loop. UserError when one can't be built."""
+    def start(self, resume: bool, warm: Mapping[str, AnyArray] | None = None) -> None:
+        """Start every node and its loop; the network begins with the parameters `warm`, unless the run is resumed.
+
+        UserError when a node can't be built.
+        """
         config, spec, sizes = self._config, self._spec, self._sizes
         self._placement = Placement(self._site.bundles, self._site.namespace)
         learner = remote(
@@ -87,7 +90,7 @@ class Program:
         know = self._supervisor.know
         learning = know(LEARNER, learner.remote(config, spec, sizes, self._run))
         try:
-            self.counters = c = ray.get(learning.prepare.remote(resume))
+            self.counters = c = ray.get(learning.prepare.remote(resume, warm))
         except ray.exceptions.RayTaskError as error:
             raise as_user_error(LEARNER, error, self._run) from None
         self._stall = StallWatch(config.cluster.stall_s, self._run, c.frames)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import math
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,10 +15,9 @@ from matplotlib.ticker import EngFormatter
 
 from apex_ray.config.load import load_run_config
 from apex_ray.report.metrics import NUM_BANDS
+from apex_ray.report.reading import Row, read_csv, read_jsonl, read_named_csv, resumed
 from apex_ray.report.words import Words, words_for
 from trainkit.errors import UserError
-
-Row = dict[str, float]
 
 BANDS = {f"episode_return_band_{band}" for band in range(NUM_BANDS)}
 EVALUATION_COLOUR = "#b8322a"
@@ -39,12 +35,12 @@ def learning_curve(run: Path, scores_of: str = "") -> Path | None:
     """
     evaluations = [
         row
-        for row in _resumed(_read_csv(run / "evaluations.csv"), "wall_s")
+        for row in resumed(read_csv(run / "evaluations.csv"), "wall_s")
         if {"frames", "mean", "min", "max"} <= row.keys()
     ]
     rows = [
         row
-        for row in _resumed(_read_jsonl(run / "metrics.jsonl"), "time_s")
+        for row in resumed(read_jsonl(run / "metrics.jsonl"), "time_s")
         if "frames" in row and not BANDS.isdisjoint(row)
     ]
     if not evaluations and not rows:
@@ -136,11 +132,11 @@ def _draw_curve(
         axes.plot(x, mean, ":", color=colour, linewidth=0.8, label="_", zorder=8)
 
 
-def new_figure(panels: int, size: tuple[float, float]) -> tuple[Figure, list[Axes]]:
+def new_figure(panels: int, size: tuple[float, float], rows: int = 1) -> tuple[Figure, list[Axes]]:
     # Not pyplot: that would keep every figure, and choose a backend that may want a screen.
     figure = Figure(figsize=size, dpi=130, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = [figure.add_subplot(1, panels, i + 1) for i in range(panels)]
+    axes = [figure.add_subplot(rows, panels // rows, i + 1) for i in range(panels)]
     for a in axes:
         a.grid(True, color="#dddddd", linewidth=0.6)
         a.set_axisbelow(True)
@@ -169,22 +165,10 @@ def _largest(table: dict[str, np.ndarray], keep: int) -> dict[str, np.ndarray]:
     return kept
 
 
-def _resumed(rows: Iterable[Row], time_name: str) -> list[Row]:
-    """Rows in order of time. A run resumed from a checkpoint repeats a stretch: its later account counts."""
-    kept: list[Row] = []
-    for row in rows:
-        if time_name not in row:
-            continue
-        while kept and kept[-1][time_name] >= row[time_name]:
-            kept.pop()
-        kept.append(row)
-    return kept
-
-
 def _memory_samples(path: Path) -> list[tuple[float, dict[str, list[float]]]]:
     """(time_s, bytes of each process by name) in order of time; of a stretch told twice the later account."""
     samples: list[tuple[float, dict[str, list[float]]]] = []
-    for row, name in _read_named_csv(path):
+    for row, name in read_named_csv(path):
         if not {"time_s", "resident_bytes"} <= row.keys():
             continue
         if not samples or samples[-1][0] != row["time_s"]:
@@ -193,46 +177,3 @@ def _memory_samples(path: Path) -> list[tuple[float, dict[str, list[float]]]]:
             samples.append((row["time_s"], defaultdict(list)))
         samples[-1][1][name].append(row["resident_bytes"])
     return samples
-
-
-def _read_jsonl(path: Path) -> list[Row]:
-    rows: list[Row] = []
-    for line in _lines(path):
-        try:
-            values = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(values, dict):
-            rows.append({k: v for k, v in values.items() if isinstance(v, int | float) and math.isfinite(v)})
-    return rows
-
-
-def _read_csv(path: Path) -> list[Row]:
-    return [row for row, _ in _read_named_csv(path)]
-
-
-def _read_named_csv(path: Path) -> list[tuple[Row, str]]:
-    """The numbers of each line by column, and its `process`; a line without all of its fields is left out."""
-    rows: list[tuple[Row, str]] = []
-    for fields in csv.DictReader(_lines(path)):
-        if None in fields or None in fields.values():
-            continue
-        row: Row = {}
-        for name, text in fields.items():
-            try:
-                value = float(text)
-            except ValueError:
-                continue
-            if math.isfinite(value):
-                row[name] = value
-        rows.append((row, fields.get("process", "")))
-    return rows
-
-
-def _lines(path: Path) -> list[str]:
-    """Whole lines only: one without a newline may be half a number."""
-    try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
-    except FileNotFoundError:
-        return []
-    return [line for line in lines if line.endswith("\n")]

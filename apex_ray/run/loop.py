@@ -18,7 +18,7 @@ from apex_ray.report.episodes import reporter_named
 from apex_ray.report.plots import learning_curve
 from apex_ray.report.process_memory import MemoryLog
 from apex_ray.report.writer import MetricsWriter
-from apex_ray.types import EnvSpec, EvaluationResult
+from apex_ray.types import AnyArray, EnvSpec, EvaluationResult
 from trainkit.errors import NotWrittenError, UserError
 from trainkit.tensor_files import NotFiniteError
 from trainkit.words import plural
@@ -35,7 +35,7 @@ class System(Protocol):
 
     counters: Counters  # where it started from
 
-    def start(self, resume: bool) -> None: ...
+    def start(self, resume: bool, warm: Mapping[str, AnyArray] | None) -> None: ...
     def watch(self, timeout_s: float) -> bool: ...  # whether a limit of `stop` is reached for certain
     def row(self) -> dict[str, float]: ...
     def episode_rows(self) -> list[Any]: ...  # of the environment's own reporter

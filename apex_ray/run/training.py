@@ -11,6 +11,7 @@ from apex_ray.config.load import TRAINER
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.make import probe
 from apex_ray.evaluation import check_evaluation_env
+from apex_ray.learner.warm_start import read_warm_start
 from apex_ray.report.console import Console
 from apex_ray.report.episodes import reporter_named
 from apex_ray.report.writer import MetricsWriter
@@ -24,7 +25,7 @@ from apex_ray.types import EnvSpec
 from trainkit.command_line import program
 from trainkit.config import to_yaml
 from trainkit.interrupts import asked_to_stop
-from trainkit.run_record import record_start
+from trainkit.run_record import FINISHED, INTERRUPTED, recorded
 from trainkit.runs import create_run
 from trainkit.words import plural, size
 
@@ -50,6 +51,11 @@ def train(
     config = with_own_parts(config, own)
     going_on = prepare_resume(run, config) if resume and run is not None else None
     spec = probe(config.env, pictures=config.evaluation.video)
+    # Read here: a folder that this machine sees, the one that learns need not see.
+    warm = None if resume else read_warm_start(config, spec)
+    if warm:  # kept by its whole path: what `latest` or `best` is changes
+        learner = config.learner.model_copy(update={"init_from": str(warm.source)})
+        config = config.model_copy(update={"learner": learner})
     settings = to_yaml(config)  # as they were given: what this machine can't draw, another may
     if not spec.draws:
         config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"video": False})})
@@ -65,11 +71,10 @@ def train(
     with _joined(config, sized) as site:
         if run is None:
             run = create_run(config.runs_dir, config.name, settings)
-        record_start(run, TRAINER)
         sizes, title = site.sizes, f"{config.name}: {config.env.id}"
         if spec.scores_of:
             title += f", played on {spec.scores_of}: its scores say nothing of the real game"
-        with Console(title, config) as console:
+        with recorded(run, TRAINER) as ended, Console(title, config) as console:
             few = "" if sizes.min_actors == sizes.actors else f"{sizes.min_actors} to "
             console.event(
                 f"{few}{plural(sizes.actors, 'actor')} x {plural(config.actors.envs_per_actor, 'environment')}, "
@@ -78,15 +83,17 @@ def train(
             console.event(f"run folder {run}")
             dashboard = f"; dashboard http://{site.dashboard}" if site.dashboard else ""
             console.event(f"watch with {program('tensorboard')} --logdir {run.parent}{dashboard}")
-            for note in (*spec.notes, site.note, *(going_on.begin() if going_on else ())):
+            for note in (*spec.notes, site.note, warm.told if warm else "", *(going_on.begin() if going_on else ())):
                 if note:
                     console.event(note)
             system = _system(config, spec, site, run, console.event)
-            system.start(resume)
+            system.start(resume, warm.params if warm else None)
             if going_on:
                 going_on.begun()
             with asked_to_stop() as interrupted, MetricsWriter(run, resume) as writer:
-                return Run(config, spec, run, system, console, writer, interrupted, site.here).until_stopped()
+                outcome = Run(config, spec, run, system, console, writer, interrupted, site.here).until_stopped()
+            ended(INTERRUPTED if outcome.interrupted else FINISHED, outcome.reason)
+            return outcome
 
 
 @contextmanager

@@ -19,7 +19,9 @@ class LearnerSource:
 
     def __init__(self, newest: Callable[[], Weights]) -> None:
         self._newest = newest
-        self.asked: int | None = None  # for weights newer than this version
+        # For weights newer than this version. The first are there at once, as on Ray: nobody acts with those that its
+        # network begins with.
+        self.asked: int | None = -1
 
     def request(self, newer_than: int) -> None:
         self.asked = newer_than

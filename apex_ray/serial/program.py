@@ -24,7 +24,7 @@ from apex_ray.report.tally import ActorReport, LearnerReport, Tally, UpdateMeans
 from apex_ray.serial import state as serial_state
 from apex_ray.serial.process import ProcessState, SerialProcess
 from apex_ray.sizes import Sizes
-from apex_ray.types import Batch, Chunk, EnvSpec, EvaluationResult, Weights
+from apex_ray.types import AnyArray, Batch, Chunk, EnvSpec, EvaluationResult, Weights
 
 
 class SerialProgram:
@@ -48,8 +48,11 @@ class SerialProgram:
         self._saved_update = 0
         self._stopped: list[ProcessState] = []
 
-    def start(self, resume: bool) -> None:
-        """Build the parts, from the newest checkpoint when resuming. UserError where it does not read."""
+    def start(self, resume: bool, warm: Mapping[str, AnyArray] | None = None) -> None:
+        """Build the parts, from the newest checkpoint when resuming, else with the parameters `warm`.
+
+        UserError where the checkpoint does not read.
+        """
         config, spec, sizes = self._config, self._spec, self._sizes
         prepare_process(sizes.learner_threads)
         self._agent = build_agent(config, spec)
@@ -58,6 +61,8 @@ class SerialProgram:
             saved = load_checkpoint(self._run)
             self._learner.load_state(saved.online, saved.target, saved.optimizer, saved.counters.updates)
             self.counters = saved.counters
+        elif warm:
+            self._learner.warm_start(warm)
         c = self.counters
         self._memory = build_replay(config, self._agent.fields)
         self._limiter = build_limiter(config, sizes.chunk_transitions)

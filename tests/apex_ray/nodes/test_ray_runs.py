@@ -23,7 +23,7 @@ from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.run.training import train
 from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
-from tests.apex_ray.runs import assert_same_batch, cartpole, new_run, rows_of
+from tests.apex_ray.runs import assert_same_batch, cartpole, new_run, rows_of, saved
 
 # Each starts a Ray of its own: seconds on an idle machine, a minute or two on a busy one.
 pytestmark = pytest.mark.timeout(300)
@@ -210,3 +210,19 @@ def test_shards_ratio_frames_groups_and_inference_together(tmp_path, shards, rat
     assert last["weights_version"] > 0, "actors, or who acts for them, have newer weights than the first"
     if ratio is not None:
         assert last["replay_ratio"] == pytest.approx(ratio, rel=0.5)
+
+
+def test_a_run_begins_with_another_s_weights(tmp_path):
+    """Steps so small that the weights stay as they were."""
+    source, learner = saved(tmp_path / "source", cartpole(seed=1))
+    config = cartpole(
+        seed=2,
+        learner={"init_from": str(source), "learning_rate": 1e-12},
+        stop={"after_updates": 5},
+        evaluation={"final": False},
+    )
+    outcome = train(config, new_run(tmp_path, config))
+    mine, theirs = load_checkpoint(outcome.run).online, learner.state()[0]
+    assert mine.keys() == theirs.keys()
+    for name in mine:
+        np.testing.assert_allclose(mine[name], theirs[name], atol=1e-6, err_msg=name)

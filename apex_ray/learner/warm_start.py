@@ -1,0 +1,71 @@
+"""A run that begins with another's weights (learner.init_from), as far as they fit its network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from apex_ray.agent.build import build_agent
+from apex_ray.agent.network import new_network, to_arrays
+from apex_ray.config.load import TRAINER
+from apex_ray.config.schema import ApexConfig
+from apex_ray.learner.checkpoint import BEST, find, load_policy_weights
+from apex_ray.types import AnyArray, EnvSpec
+from trainkit.errors import UserError
+from trainkit.runs import open_run
+
+KEY = "learner.init_from"
+FOLDER = "checkpoints"
+
+
+@dataclass(frozen=True)
+class WarmStart:
+    """What a checkpoint gives a network."""
+
+    source: Path  # the checkpoint's folder, absolute
+    updates: int  # that its weights come from
+    params: dict[str, AnyArray]  # those that are taken
+    new: list[str]  # the network's others
+
+    @property
+    def told(self) -> str:
+        """In a line."""
+        count = len(self.params) + len(self.new)
+        rest = f"not taken, since they don't fit, and new: {', '.join(self.new)}" if self.new else "all fit"
+        return f"weights of {self.source} (update {self.updates:,}): {len(self.params)} of {count} parameters; {rest}"
+
+
+def read_warm_start(config: ApexConfig, spec: EnvSpec) -> WarmStart | None:
+    """What `learner.init_from` names: RUN, its best checkpoint, or RUN/checkpoints/NAME; None without it.
+
+    A layer's parameters are taken when all of them have the names and shapes of the network's. UserError where it names
+    no checkpoint or a damaged one, and where nothing fits of the part that observations come to first, such as
+    the torso: what lies behind it would make no sense of another's features.
+    """
+    if config.learner.init_from is None:
+        return None
+    given = Path(config.learner.init_from).expanduser()
+    run, which = (given.parent.parent, given.name) if given.parent.name == FOLDER else (given, BEST)
+    try:
+        folder = open_run(run, TRAINER)
+        found, counters = load_policy_weights(folder, which)
+        source = find(folder, which).absolute()
+    except UserError as error:
+        raise UserError(f"{KEY}: {error}") from None
+    mine = to_arrays(new_network(build_agent(config, spec)))
+    misfits = {name for name, array in mine.items() if name not in found or found[name].shape != array.shape}
+    broken = {_layer(name) for name in misfits}
+    params = {name: found[name] for name in mine if _layer(name) not in broken}
+    first = next(iter(mine))
+    part = first.partition(".")[0]
+    if not any(name.partition(".")[0] == part for name in params):
+        there = f"{list(found[first].shape)} there" if first in found else "not there"
+        raise UserError(
+            f"{KEY}: no layer of {part} in {source} fits this network ({first} is {there}, {list(mine[first].shape)} "
+            f"here); expected a run whose network and observations are like this one's"
+        )
+    return WarmStart(source, counters.updates, params, [name for name in mine if name not in params])
+
+
+def _layer(name: str) -> str:
+    return name.rpartition(".")[0]
