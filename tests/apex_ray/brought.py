@@ -1,7 +1,7 @@
 """Environments as users bring them, and an agent that finds out whether what it learns from was seen so.
 
-`Sealed` puts a checksum of observation, action and next observation into the reward, and the agent computes it again from
-what a batch holds: a part of a transition that belongs to another step, or was changed on its way, is found.
+`Sealed` puts a checksum of observation, action and next observation into the reward, and the agent computes it again
+from what a batch holds: a part of a transition that belongs to another step, or was changed on its way, is found.
 """
 
 from __future__ import annotations
