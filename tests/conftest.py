@@ -6,3 +6,7 @@ What starts threads by its configuration still does: it asks torch for them.
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--every", action="store_true", help="train every environment of test_brought.py on Ray")

@@ -17,6 +17,7 @@ from gymnasium import spaces
 from apex_ray.agent.build import build_agent
 from apex_ray.agent.contract import Agent
 from apex_ray.config.schema import ApexConfig, EnvConfig
+from apex_ray.envs import own_code
 from apex_ray.envs.spaces import Choices, Observed
 from apex_ray.types import MASK, EnvSpec
 
@@ -64,6 +65,7 @@ class Sealed(gymnasium.Wrapper[Any, Any, Any, Any]):
 def sealed(of: str, settings: dict[str, Any] | None = None, **kwargs: Any) -> Sealed:
     """What env.make names: `of` is the name of a class here, or an id of Gymnasium's."""
     config = EnvConfig(id="sealed", frame_stack=1, **(settings or {}))
+    own_code.register_installed(of)
     env = globals()[of](**kwargs) if of in globals() else gymnasium.make(of, **kwargs)
     return Sealed(env, config)
 

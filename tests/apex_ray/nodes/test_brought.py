@@ -1,4 +1,8 @@
-"""Environments as users bring them: each is trained on Ray, every sample checked, or refused in one line."""
+"""Environments as users bring them: each is trained, every sample checked, or refused in one line.
+
+On Ray are those of ON_RAY, one of each kind, and with pytest's --every all of them; the others are trained by the same
+parts in one process, since a run's processes take seconds to start.
+"""
 
 import numpy as np
 import pytest
@@ -41,6 +45,18 @@ VECTORS = [
     {"id": "asynchronous", "make": f"{BROUGHT}:asynchronous", "vector": True},
     {"id": "slow", "make": f"{BROUGHT}:sealed", "kwargs": {"of": "Slow"}, "processes": True},
 ]
+ON_RAY = (
+    "CartPole-v1",
+    "MinAtar/Breakout-v1",
+    "nested",
+    "number",
+    "bool_image",
+    "branched_actions",
+    "masked_nested",
+    "EnvPool/Pong-v5",
+    "same_step",
+    "slow",
+)
 REFUSED = {
     "continuous": "a wrapper has to turn continuous ones into steps",
     "words": "expected a Box of numbers",
@@ -49,7 +65,7 @@ REFUSED = {
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def cluster():
     """One for all: whoever is in a running Ray trains in it."""
     ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=2**28)
@@ -81,17 +97,28 @@ def sealed(name):
     return of_env, {"agent": f"{BROUGHT}:sealed_agent"}
 
 
+@pytest.fixture
+def mode(request):
+    """Where the environment that a test is called with is trained."""
+    params = request.node.callspec.params
+    name = params.get("name") or params["env"]["id"]
+    if name not in ON_RAY and not request.config.getoption("--every"):
+        return "serial"
+    request.getfixturevalue("cluster")
+    return "ray"
+
+
 @pytest.mark.parametrize("name", [*IDS, *SPACES, *ACTIONS])
-def test_an_environment_is_trained_and_every_sample_is_as_it_was_seen(tmp_path, name):
+def test_an_environment_is_trained_and_every_sample_is_as_it_was_seen(tmp_path, name, mode):
     env, agent = sealed(name)
-    outcome = run(tmp_path, env, **agent)
+    outcome = run(tmp_path, env, mode=mode, **agent)
     assert outcome.reason == "stop.after_updates = 15"
 
 
 @pytest.mark.parametrize("env", VECTORS, ids=lambda env: env["id"])
-def test_a_vector_of_environments_is_trained(tmp_path, env):
+def test_a_vector_of_environments_is_trained(tmp_path, env, mode):
     agent = {"agent": f"{BROUGHT}:sealed_agent"} if env.get("make") else {}
-    assert run(tmp_path, env, **agent).reason == "stop.after_updates = 15"
+    assert run(tmp_path, env, mode=mode, **agent).reason == "stop.after_updates = 15"
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -101,22 +128,32 @@ def test_what_can_not_be_learned_is_refused_in_one_line(tmp_path, name):
     assert REFUSED[name] in str(info.value) and "\n" not in str(info.value)
 
 
-def test_a_checksum_that_does_not_fit_ends_the_run(tmp_path, monkeypatch):
+def test_a_checksum_that_does_not_fit_ends_the_run(tmp_path):
     """The check itself can fail: here the rewards are clipped."""
     env, agent = sealed("vector")
     with pytest.raises(Exception, match="is of several steps"):
-        run(tmp_path, env, td={"reward_clip": 1.0, "n_step": 1}, **agent)
+        run(tmp_path, env, mode="serial", td={"reward_clip": 1.0, "n_step": 1}, **agent)
 
 
-@pytest.mark.parametrize("inference", ["local", "central"])
-def test_no_illegal_action_is_taken_with_or_without_a_state(tmp_path, inference):
+@pytest.mark.parametrize(
+    ("inference", "agent"),
+    [
+        ("local", "q_learning"),
+        ("central", "q_learning"),
+        ("local", "tests.apex_ray.counting_agent:CountingAgent"),
+        ("central", "tests.apex_ray.counting_agent:CountingAgent"),
+    ],
+)
+def test_no_illegal_action_is_taken_with_or_without_a_state(tmp_path, inference, agent, request):
     """The environment raises at the first one; actors explore with 0.4 and less, the evaluator with 0.001."""
     env = {"id": "masked", "make": f"{BROUGHT}:masked_info"}
     actors = {"count": 1, "envs_per_actor": 4, "chunk_transitions": 5, "inference": inference, "epsilon_alpha": 0.0}
     evaluation = {"every_s": 1000.0, "episodes": 4, "envs": 2, "video": False, "epsilon": 0.5}
-    for agent in ("q_learning", "tests.apex_ray.counting_agent:CountingAgent"):
-        outcome = run(tmp_path, env, actors=actors, evaluation=evaluation, agent=agent)
-        assert outcome.last_return == 0.0
+    mode = "ray" if inference == "central" else "serial"
+    if mode == "ray":
+        request.getfixturevalue("cluster")
+    outcome = run(tmp_path, env, actors=actors, evaluation=evaluation, agent=agent, mode=mode)
+    assert outcome.last_return == 0.0
 
 
 def test_masks_of_the_environments_here_are_found():
