@@ -126,7 +126,7 @@ def test_the_python_example_runs(tmp_path):
     assert '["seed=3"]' in example
     names: dict[str, object] = {}
     exec(example.replace('["seed=3"]', repr(short)), names)
-    assert names["observations"].shape == (4, 1, 4)
+    assert names["observations"]["frames"].shape == (4, 1, 4)
 
 
 def lines_of_make(*words):

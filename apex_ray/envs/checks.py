@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from apex_ray.types import AnyArray
+from apex_ray.types import AnyArray, ByteArray
 from trainkit.errors import UserError
 
 RANGE_CHECKED = 200  # an environment's first observations in a process, whose range is looked at too
@@ -140,6 +140,28 @@ def checked_flag(env_id: str, index: int, step: int, name: str, value: Any) -> b
             if value == answer:
                 return answer
     raise UserError(f"{_where(env_id, index, step)}: {name} is {value!r}; expected True or False")
+
+
+SMALLEST_PICTURE = 128  # pixels, of a video's longer side
+
+
+def picture(env_id: str, given: Any) -> ByteArray:
+    """What an environment draws, uint8 [H, W, 3]: floats 0 to 1 become bytes, and a board of few pixels larger.
+
+    UserError for what is no picture, and for none.
+    """
+    if not isinstance(given, np.ndarray):
+        raise UserError(no_pictures(env_id))
+    drawn = given
+    if drawn.dtype.kind == "f" and drawn.size and drawn.min() >= 0 and drawn.max() <= 1:
+        drawn = (drawn * 255).round().astype(np.uint8)
+    if drawn.dtype != np.uint8 or drawn.ndim != 3 or drawn.shape[2] != 3:
+        raise UserError(
+            f"env.id = {env_id!r} draws pictures of {described(given)}; expected uint8 [H, W, 3] (red, green, blue), "
+            "so there can be no video of it"
+        )
+    times = -(-SMALLEST_PICTURE // max(drawn.shape[:2]))
+    return drawn.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def no_pictures(env_id: str) -> str:

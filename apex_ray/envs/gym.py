@@ -13,7 +13,7 @@ import numpy as np
 
 from apex_ray.config.schema import EnvConfig
 from apex_ray.dotted import imported
-from apex_ray.envs.checks import LARGEST, checked_flag, checked_reward, described, no_pictures, not_finite
+from apex_ray.envs.checks import LARGEST, checked_flag, checked_reward, no_pictures, not_finite, picture
 from apex_ray.envs.info_mask import InfoMask
 from apex_ray.envs.spaces import Choices, Observed, check_actions, mask_leaf, narrowed
 from apex_ray.envs.stacks import Stacks
@@ -125,15 +125,7 @@ class GymEnvs:
 
     def render(self, index: int) -> ByteArray:
         """The environment's own picture. UserError when it draws none, or one of another form."""
-        picture: Any = self._envs[index].render()
-        if not isinstance(picture, np.ndarray):
-            raise UserError(no_pictures(self.spec.env_id))
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-            raise UserError(
-                f"env.id = {self.spec.env_id!r} draws pictures of {described(picture)}; expected uint8 [H, W, 3] (red, "
-                "green, blue), so there can be no video of it"
-            )
-        return picture
+        return picture(self.spec.env_id, self._envs[index].render())
 
     def close(self) -> None:
         for env in self._envs:

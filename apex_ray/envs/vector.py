@@ -15,7 +15,7 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 
 from apex_ray.config.schema import EnvConfig
 from apex_ray.dotted import imported
-from apex_ray.envs.checks import checked_flag, checked_reward, no_pictures, not_finite
+from apex_ray.envs.checks import checked_flag, checked_reward, no_pictures, not_finite, picture
 from apex_ray.envs.info_mask import InfoMask
 from apex_ray.envs.spaces import Choices, Observed, check_actions, mask_leaf, narrowed
 from apex_ray.envs.stacks import Stacks
@@ -198,10 +198,7 @@ class GymVectorEnvs:
         pictures: Any = self._vector.render()
         if not isinstance(pictures, tuple | list | np.ndarray) or len(pictures) != self._count:
             raise UserError(no_pictures(self.spec.env_id))
-        picture = np.asarray(pictures[index // self._streams])
-        if picture.dtype != np.uint8 or picture.ndim != 3 or picture.shape[2] != 3:
-            raise UserError(no_pictures(self.spec.env_id))
-        return picture
+        return picture(self.spec.env_id, np.asarray(pictures[index // self._streams]))
 
     def close(self) -> None:
         self._vector.close()

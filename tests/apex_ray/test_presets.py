@@ -62,6 +62,7 @@ def test_the_presets_are_these() -> None:
         "cartpole",
         "cartpole_quantile",
         "gym",
+        "minatar",
         "pong",
         "sonic",
         "sonic_contest",

@@ -222,6 +222,6 @@ def test_no_two_processes_of_a_run_have_the_same_seed():
         for generation in range(3):
             for restarts in range(3):
                 (actor,) = build_actors(config, spec, agent, index, 2, (None, None), generation, restarts)
-                seen.add(actor._observations.tobytes())
+                seen.add(actor._observations["frames"].tobytes())
                 actor.close()
     assert len(seen) == 2 * 3 * 3

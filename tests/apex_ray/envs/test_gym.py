@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from apex_ray.config.schema import EnvConfig
+from apex_ray.envs.checks import picture
 from apex_ray.envs.gym import GymEnvs
 from apex_ray.envs.make import probe
 from tests.fakes import FAKES, decode, reward_of
@@ -147,7 +148,7 @@ def test_pictures_when_asked():
     envs = make("Counting", render=True)
     list(steps(envs, 3))
     picture = envs.render(0)
-    assert picture.shape == (8, 8, 3) and picture.dtype == np.uint8 and (picture == 3).all()
+    assert picture.shape == (128, 128, 3) and picture.dtype == np.uint8 and (picture == 3).all()
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
@@ -174,7 +175,7 @@ def test_pictures_that_were_not_asked_for():
     [
         (np.zeros((8, 8), np.uint8), "uint8 [8, 8], 0 to 0"),
         (np.zeros((8, 8, 4), np.uint8), "uint8 [8, 8, 4]"),
-        (np.full((8, 8, 3), 0.5), "float64 [8, 8, 3], 0.5 to 0.5"),
+        (np.full((8, 8, 3), 1.5), "float64 [8, 8, 3], 1.5 to 1.5"),
     ],
 )
 def test_pictures_that_are_no_rgb_are_found_before_training(monkeypatch, picture, told):
@@ -182,6 +183,16 @@ def test_pictures_that_are_no_rgb_are_found_before_training(monkeypatch, picture
     spec = probe(EnvConfig(id="apex-tests/Counting-v0", frame_stack=1), pictures=True)
     assert not spec.draws and f"draws pictures of {told}" in spec.notes[0]
     assert "expected uint8 [H, W, 3]" in spec.notes[0] and "no video" in spec.notes[0]
+
+
+def test_a_board_of_floats_is_drawn_in_bytes_and_larger():
+    board = np.zeros((10, 10, 3))
+    board[2, 3] = (1.0, 0.5, 0.0)
+    drawn = picture("board", board)
+    assert drawn.shape == (130, 130, 3) and drawn.dtype == np.uint8
+    assert drawn[2 * 13, 3 * 13].tolist() == [255, 128, 0] and not drawn[0].any()
+    large = np.zeros((200, 300, 3), np.uint8)
+    assert picture("screen", large).shape == large.shape
 
 
 def test_close_closes_each(monkeypatch):

@@ -71,7 +71,7 @@ def test_an_evaluation_begins_every_episode_anew():
     network = Inference(agent, seed=1)
 
     def infer(observations, state):
-        seen.append((state["steps"].tolist(), [decode(o[-1]).step for o in observations]))
+        seen.append((state["steps"].tolist(), [decode(o[-1]).step for o in observations["frames"]]))
         return network(observations, state)
 
     play_episodes(envs, AgentPlayer(agent, infer), 8, 0.5, seed=1)
