@@ -38,6 +38,7 @@ FIXED = {
             "env.image_size",
             "env.full_action_space",
             "env.channels",
+            "env.ignore",
             "env.action_mask",
             "env.max_joint_actions",
             "agent",

@@ -60,6 +60,9 @@ class EnvConfig(Section):
     channels: Literal["auto", "first", "last"] = Field(
         "auto", description="where images [H, W, C] have their colours; auto: last, and what can't be so is refused"
     )
+    ignore: tuple[str, ...] = Field(
+        (), description="parts of Dict and Tuple observations that are left out, such as [mission], nested a.b"
+    )
     action_mask: bool | Literal["auto"] = Field(
         "auto", description="respect action masks in observations or infos; auto: where there are some; false: never"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from apex_ray.types import AnyArray, ByteArray
 from trainkit.errors import UserError
 
 RANGE_CHECKED = 200  # an environment's first observations in a process, whose range is looked at too
+OLD_GYM = "An environment of the old gym: env.id=GymV26Environment-v0 env.kwargs.env_id=... (shimmy)"
 LARGEST = float(np.finfo(np.float32).max)  # rewards are kept in float32
 
 
@@ -122,7 +124,7 @@ def not_finite(env_id: str, observations: AnyArray, steps: list[int]) -> UserErr
 def checked_reward(env_id: str, index: int, step: int, reward: Any) -> float:
     """A reward as a number that float32 holds. UserError for nan, inf and what is no number."""
     try:
-        value = float(reward)
+        value = float(reward.item() if isinstance(reward, np.ndarray) else reward)
     except (TypeError, ValueError):
         value = math.nan
     if not -LARGEST <= value <= LARGEST:
@@ -131,6 +133,18 @@ def checked_reward(env_id: str, index: int, step: int, reward: Any) -> float:
             "It was not stored"
         )
     return value
+
+
+def checked_answer(env_id: str, index: int, call: str, answer: Any) -> Any:
+    """What `reset()` or `step()` gave, of Gymnasium's form. UserError for another, such as that of the old gym."""
+    form = {"reset()": "(observation, info)", "step()": "(observation, reward, terminated, truncated, info)"}[call]
+    if type(answer) is tuple and len(answer) == form.count(",") + 1 and isinstance(answer[-1], Mapping):
+        return answer
+    kinds = f"({', '.join(type(part).__name__ for part in answer)})" if isinstance(answer, tuple) else ""
+    raise UserError(
+        f"env.id = {env_id!r}: environment {index}: {call} gave {kinds or type(answer).__name__}; expected {form}, "
+        f"Gymnasium's form. {OLD_GYM}"
+    )
 
 
 def checked_flag(env_id: str, index: int, step: int, name: str, value: Any) -> bool:

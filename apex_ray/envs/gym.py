@@ -13,7 +13,7 @@ import numpy as np
 
 from apex_ray.config.schema import EnvConfig
 from apex_ray.dotted import imported
-from apex_ray.envs.checks import LARGEST, checked_flag, checked_reward, no_pictures, not_finite, picture
+from apex_ray.envs.checks import LARGEST, checked_answer, checked_flag, checked_reward, no_pictures, not_finite, picture
 from apex_ray.envs.info_mask import InfoMask
 from apex_ray.envs.spaces import Choices, Observed, check_actions, mask_leaf, narrowed
 from apex_ray.envs.stacks import Stacks
@@ -64,9 +64,10 @@ class GymEnvs:
     def _begin(self, index: int, seed: int | None) -> None:
         self._watched.begin(index, "reset()")
         try:
-            observation, info = self._envs[index].reset(seed=seed)
+            answer = self._envs[index].reset(seed=seed)
         finally:
             self._watched.end()
+        observation, info = checked_answer(self.spec.env_id, index, "reset()", answer)
         self._steps[index] = 0
         if self._masked is None:
             self._masked = self._info_mask.found(info)
@@ -102,9 +103,10 @@ class GymEnvs:
             action = self._choices.action(self._actions[e])
             self._watched.begin(e, "step()")
             try:
-                observation, reward, ended, cut, info = self._envs[e].step(action)
+                answer = self._envs[e].step(action)
             finally:
                 self._watched.end()
+            observation, reward, ended, cut, info = checked_answer(self.spec.env_id, e, "step()", answer)
             self._steps[e] = at = self._steps[e] + 1
             if type(reward) is not float or not -LARGEST <= reward <= LARGEST:
                 reward = checked_reward(self.spec.env_id, e, at, reward)

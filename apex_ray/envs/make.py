@@ -15,6 +15,7 @@ from apex_ray.config.plugins import plugin_names, plugin_of, settings_of
 from apex_ray.config.schema import EnvConfig
 from apex_ray.envs import atari, own_code
 from apex_ray.envs.base import Noted, VectorEnv
+from apex_ray.envs.checks import OLD_GYM
 from apex_ray.envs.gym import GymEnvs
 from apex_ray.envs.spaces import random_actions
 from apex_ray.envs.vector import ENVPOOL, GymVectorEnvs, vector_envs
@@ -141,4 +142,7 @@ def _no_picture(config: EnvConfig) -> str:
 
 
 def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}"
+    what = (str(error).strip().splitlines() or ["no message"])[0]
+    # Of a wrapper around an environment whose reset or step gives less, or more, than Gymnasium's.
+    old = f". {OLD_GYM}" if isinstance(error, ValueError) and "values to unpack" in what else ""
+    return f"{type(error).__name__}: {what}{old}"

@@ -14,6 +14,7 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode
 from apex_ray.config.schema import EnvConfig
 from apex_ray.envs import own_code
 from apex_ray.envs.base import ProcessLostError
+from apex_ray.envs.checks import checked_answer
 from apex_ray.envs.gym import make_env
 from apex_ray.envs.spaces import Choices, Observed
 
@@ -98,16 +99,17 @@ class _Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
     def __init__(self, env: gymnasium.Env[Any, Any], config: EnvConfig) -> None:
         super().__init__(env)
         self._observed = Observed(config, env.observation_space, Choices(config, env.action_space))
-        self._steps = 0
+        self._steps, self._env_id = 0, config.id
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
-        observation, info = self.env.reset(**kwargs)
+        observation, info = checked_answer(self._env_id, 0, "reset()", self.env.reset(**kwargs))
         self._steps = 0
         self._observed.frames(observation, 0, 0)
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        observation, reward, terminated, truncated, info = self.env.step(action)
+        answer = checked_answer(self._env_id, 0, "step()", self.env.step(action))
+        observation, reward, terminated, truncated, info = answer
         self._steps += 1
         self._observed.frames(observation, 0, self._steps)
         return observation, reward, terminated, truncated, info

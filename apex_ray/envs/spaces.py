@@ -106,7 +106,8 @@ class Observed:
     def __init__(self, config: EnvConfig, space: spaces.Space[Any], choices: Choices) -> None:
         """UserError for a space that holds what a network can't be given."""
         self._env_id, self._choices = config.id, choices
-        found = [(path, part, *_leaf(config, path, part)) for path, part in _flat(space) if not _is_mask(config, path)]
+        parts = [(path, part) for path, part in _flat(space) if ".".join(map(str, path)) not in config.ignore]
+        found = [(path, part, *_leaf(config, path, part)) for path, part in parts if not _is_mask(config, path)]
         images = any(leaf.kind == "image" for _, _, leaf, _ in found)
         self.leaves: dict[str, Leaf] = {}
         self._parts: list[_Part] = []
@@ -122,7 +123,7 @@ class Observed:
             )
         if not self.leaves:
             raise UserError(f"env.id = {config.id!r} has observations {space}; expected at least one array of numbers")
-        for path, _ in _flat(space):
+        for path, _ in parts:
             if _is_mask(config, path):
                 self.leaves[MASK] = mask_leaf(choices)
                 self._parts.append(_Part(MASK, path, None, lambda mask: mask))
@@ -222,12 +223,20 @@ def _leaf(
     if isinstance(space, spaces.Box):
         if (found := _image(config, space)) is not None:
             return found
-        is_stack_of_images = space.dtype in (np.uint8, bool) and len(space.shape) > 1
-        if not is_stack_of_images and math.prod(space.shape) > 0:
+        pixels = space.dtype in (np.uint8, bool) and len(space.shape) > 1
+        # Three axes of floats of which the first is the shortest are more likely an image than a table.
+        colours_first = len(space.shape) == 3 and space.shape[0] < min(space.shape[1:])
+        if not pixels and not colours_first and math.prod(space.shape) > 0:
             kept = space.dtype if space.dtype in (np.uint8, bool) else np.dtype(np.float32)
             scale = 1 / 255 if space.dtype == np.uint8 and space.high.max() > 1 else 1.0
             return Leaf("vector", space.shape or (1,), str(kept), scale=scale), np.atleast_1d
-    name = f" at {'.'.join(map(str, path))!r}" if path else ""
+    whole = ".".join(map(str, path))
+    name = f" at {whole!r} (env.ignore=[{whole}] leaves it out)" if path else ""
+    if not isinstance(space, spaces.Space):
+        raise UserError(
+            f"env.id = {config.id!r} has observations {type(space).__module__}.{type(space).__name__}{name}; "
+            "expected a space of gymnasium.spaces (the old gym has others)"
+        )
     raise UserError(
         f"env.id = {config.id!r} has observations {space}{name}; expected a Box of numbers, an image uint8, bool or "
         "float [H, W] or [H, W, C] with C colours (env.channels=first: [C, H, W]; env.frame_stack stacks frames, so "

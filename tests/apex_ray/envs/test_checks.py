@@ -6,6 +6,7 @@ import pytest
 from gymnasium import spaces
 
 from apex_ray.config.schema import EnvConfig
+from apex_ray.envs.checks import checked_answer, checked_reward
 from apex_ray.envs.make import make_envs, probe
 from tests.fakes import CountingEnv
 from trainkit.errors import UserError
@@ -137,3 +138,28 @@ def test_ends_that_mean_a_bool_pass(terminated):
         envs.send(np.zeros(1, np.int64))
         ends.append(bool(envs.recv().terminated[0]))
     assert ends == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("call", "answer", "told"),
+    [
+        ("reset()", np.zeros(4), "gave ndarray; expected (observation, info)"),
+        ("reset()", (np.zeros(4), None), "gave (ndarray, NoneType)"),
+        (
+            "step()",
+            (np.zeros(4), 0.0, False, {}),
+            "gave (ndarray, float, bool, dict); expected (observation, reward, term",
+        ),
+        ("step()", None, "gave NoneType"),
+    ],
+)
+def test_the_old_gyms_form_is_told_with_what_to_do(call, answer, told):
+    with pytest.raises(UserError) as info:
+        checked_answer("mine", 2, call, answer)
+    assert told in str(info.value) and "GymV26Environment" in str(info.value) and "environment 2" in str(info.value)
+
+
+def test_a_reward_in_an_array_of_one_is_a_number():
+    assert checked_reward("mine", 0, 1, np.array([1.5])) == 1.5
+    with pytest.raises(UserError, match="expected a finite number"):
+        checked_reward("mine", 0, 1, np.array([1.5, 2]))

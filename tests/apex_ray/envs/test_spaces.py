@@ -103,6 +103,10 @@ def test_vectors_are_stacked_where_there_is_no_image():
         (spaces.Box(0, 255, (4, 84, 84, 3), np.uint8), "(4, 84, 84, 3)"),
         (spaces.Box(0, 255, (4, 84, 84), np.uint8), "env.channels=first"),
         (spaces.Dict({}), "at least one array"),
+        (spaces.Box(0, 255, (3, 84, 84), np.float32), "env.channels=first"),
+        (spaces.Box(-1, 1, (0,)), "expected a Box of numbers"),
+        (type("Box", (), {"__module__": "gym.spaces.box"})(), "the old gym has others"),
+        (None, "expected a space of gymnasium.spaces"),
     ],
 )
 def test_what_no_network_can_be_given_is_refused_in_one_line(space, part):
@@ -218,3 +222,12 @@ def test_gymnasiums_own_environments_fit():
         env = gymnasium.make(env_id)
         looks = observed(env.observation_space, env.action_space)
         looks.frames(env.reset(seed=0)[0], 0, 0)
+
+
+def test_parts_that_are_ignored_are_left_out():
+    space = spaces.Dict({"image": IMAGE, "mission": spaces.Text(9), "deep": spaces.Dict({"a": spaces.Text(2)})})
+    with pytest.raises(UserError, match=r"at 'deep.a' \(env.ignore=\[deep.a\] leaves it out\)"):
+        observed(space)
+    looks = observed(space, ignore=("mission", "deep.a"))
+    assert list(looks.leaves) == ["frames.image"]
+    assert [name for name, _ in looks.frames({"image": np.zeros((6, 7, 3), np.uint8)}, 0, 0)] == ["frames.image"]
