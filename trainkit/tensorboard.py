@@ -21,7 +21,7 @@ def open_board(run: Path, purge_step: int | None, compared: Sequence[str]) -> An
     board: Any = SummaryWriter(str(run / FOLDER), purge_step=purge_step, flush_secs=30)
     config = run / CONFIG_FILE
     text = config.read_text(encoding="utf-8") if config.exists() else ""
-    if settings := dict(_flat(yaml.safe_load(text))):
+    if settings := dict(flat(yaml.safe_load(text))):
         board.add_text("settings", "".join(f"    {line}\n" for line in text.splitlines()), purge_step or 0)
         for summary in hparams(settings, dict.fromkeys(compared, 0.0)):  # type: ignore[no-untyped-call]
             board.file_writer.add_summary(summary, purge_step or 0)
@@ -29,12 +29,12 @@ def open_board(run: Path, purge_step: int | None, compared: Sequence[str]) -> An
     return board
 
 
-def _flat(section: Any, prefix: str = "") -> Iterator[tuple[str, str | float | bool]]:
+def flat(section: Any, prefix: str = "") -> Iterator[tuple[str, str | float | bool]]:
     """Dotted names and values; what is no number or truth value is a text."""
     if not isinstance(section, Mapping):
         return
     for name, value in section.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value if isinstance(value, bool | int | float) else str(value)

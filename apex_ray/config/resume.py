@@ -140,6 +140,7 @@ FREE = frozenset(
         "cluster.object_store_bytes",
         "report.every_s",
         "report.line_every_s",
+        "report.loggers",
     }
 )
 

@@ -284,6 +284,9 @@ class ClusterConfig(Section):
 class ReportConfig(Section):
     every_s: PositiveFloat = Field(5.0, description="seconds between metric rows (JSONL, TensorBoard)")
     line_every_s: PositiveFloat = Field(30.0, description="seconds between lines where there is no terminal")
+    loggers: tuple[str, ...] = Field(
+        (), description="beside the run folder and TensorBoard: wandb, mlflow, or your own as package.module:name"
+    )
 
 
 class ApexConfig(Section):

@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from apex_ray.config.schema import ApexConfig
-from apex_ray.learner.checkpoint import Counters, find
+from apex_ray.learner.checkpoint import BEST, Counters, find
 from apex_ray.report.console import Console
 from apex_ray.report.episodes import reporter_named
+from apex_ray.report.loggers import Loggers
 from apex_ray.report.plots import learning_curve
 from apex_ray.report.process_memory import MemoryLog
 from apex_ray.report.writer import MetricsWriter
+from apex_ray.run.hooks import Hooks
 from apex_ray.types import AnyArray, EnvSpec, EvaluationResult
 from trainkit.errors import NotWrittenError, UserError
 from trainkit.tensor_files import NotFiniteError
@@ -85,11 +87,15 @@ class Run:
         system: System,
         console: Console,
         writer: MetricsWriter,
+        loggers: Loggers,
+        hooks: Hooks,
         interrupted: Callable[[], bool],
         here: bool,
     ) -> None:
         self._config, self._run, self._system = config, run, system
         self._console, self._writer, self._interrupted = console, writer, interrupted
+        self._loggers, self._hooks = loggers, hooks
+        self._asked = ""  # the hook that asked for the end
         self._counters = replace(system.counters, generation=system.counters.generation + 1)
         self._best = system.counters.best_return
         self._last: float | None = None
@@ -172,6 +178,8 @@ class Run:
             time_s=row["time_s"],
         )
         self._write("the metrics", lambda: self._writer.write(row))
+        self._loggers.row(row)
+        self._asked = self._asked or self._hooks.row(row)
         self._system.publish(row)
         self._console.update(self._row)
 
@@ -193,6 +201,7 @@ class Run:
             self._last, self._human = result.mean_return, result.human_normalised
             if self._best is None or self._last > self._best:
                 self._best = self._last
+                self._loggers.checkpoint(self._run / "checkpoints" / BEST, True)
             self._counters = replace(self._counters, best_return=self._best)
         self._write("the evaluation", lambda: self._writer.evaluation(result, self._counters.time_s))
         if result.not_written:
@@ -208,6 +217,8 @@ class Run:
         )
         if table := self._reporter.table(result.episode_values):
             self._console.event(table)
+        self._loggers.evaluation(result, self._counters.frames)
+        self._asked = self._asked or self._hooks.evaluation(result)
 
     def _write_episodes(self) -> list[Any]:
         rows = self._system.episode_rows()
@@ -240,6 +251,8 @@ class Run:
         stop, c = self._config.stop, self._counters
         if self._interrupted():
             return "asked to (Ctrl-C); a second one stops at once"
+        if self._asked:
+            return f"{self._asked} asked to"
         if stop.after_s is not None and c.time_s >= stop.after_s:
             return f"stop.after_s = {stop.after_s:,.12g}"
         if stop.after_frames is not None and c.frames >= stop.after_frames:
@@ -260,10 +273,13 @@ class Run:
         self._console.event(
             f"{what}: {path.absolute().relative_to(self._run.absolute())} at {plural(updates, 'update')}"
         )
+        self._loggers.checkpoint(path, False)
+        self._asked = self._asked or self._hooks.checkpoint(path)
         return None
 
     def _save_before_an_error(self) -> None:
         """The error goes on to the user; what was learned is kept when the learner still answers and it is any good."""
+        self._hooks = Hooks()  # it may be one of them that raised
         try:
             failure = self._save("checkpoint before stopping on an error")
         except Exception as error:

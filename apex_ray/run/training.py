@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +14,16 @@ from apex_ray.evaluation import check_evaluation_env
 from apex_ray.learner.warm_start import read_warm_start
 from apex_ray.report.console import Console
 from apex_ray.report.episodes import reporter_named
+from apex_ray.report.loggers import Loggers, check_loggers
 from apex_ray.report.writer import MetricsWriter
 from apex_ray.run import preflight
+from apex_ray.run.hooks import Hooks
 from apex_ray.run.loop import Outcome, Run, System
 from apex_ray.run.own_parts import with_own_parts
 from apex_ray.run.resume import prepare_resume
 from apex_ray.site import Site
 from apex_ray.sizes import Sizes, resolve_sizes
-from apex_ray.types import EnvSpec
+from apex_ray.types import EnvSpec, EvaluationResult
 from trainkit.command_line import program
 from trainkit.config import to_yaml
 from trainkit.interrupts import asked_to_stop
@@ -31,7 +33,14 @@ from trainkit.words import plural, size
 
 
 def train(
-    config: ApexConfig, run: Path | None = None, resume: bool = False, **own: Callable[..., Any] | str
+    config: ApexConfig,
+    run: Path | None = None,
+    resume: bool = False,
+    *,
+    on_row: Callable[[Mapping[str, float]], Any] | None = None,
+    on_evaluation: Callable[[EvaluationResult], Any] | None = None,
+    on_checkpoint: Callable[[Path], Any] | None = None,
+    **own: Callable[..., Any] | str,
 ) -> Outcome:
     """Train until a limit of `config.stop`, Ctrl-C or an error.
 
@@ -40,6 +49,10 @@ def train(
         run: the run folder; None makes a new one under `config.runs_dir`.
         resume: go on from the newest checkpoint in `run` that can be used; `config` may differ from the run's own in
             what config/resume.py lets change.
+        on_row: called with the metrics by name, each time that a row is written.
+        on_evaluation: called with each evaluation.
+        on_checkpoint: called with each checkpoint's folder. These three are called in this process; one that returns
+            True ends the run as a limit of `config.stop` does, one that raises ends it with its error.
         own: your own parts, importable functions or classes, or their names as package.module:name: `make_env` (called
             with env.kwargs, gives a gymnasium.Env), `agent`, `objective`, `torso` (agent/registry.py says what these
             are called with). They stand for the settings env.make, agent, td.objective and network.torso.
@@ -60,6 +73,7 @@ def train(
     if not spec.draws:
         config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"video": False})})
     reporter_named(spec.reporter)  # refused here rather than by a part
+    check_loggers(config)
     check_evaluation_env(config, spec)
 
     def sized(cores: int | None) -> Sizes:
@@ -90,8 +104,11 @@ def train(
             system.start(resume, warm.params if warm else None)
             if going_on:
                 going_on.begun()
-            with asked_to_stop() as interrupted, MetricsWriter(run, resume) as writer:
-                outcome = Run(config, spec, run, system, console, writer, interrupted, site.here).until_stopped()
+            hooks, loggers = Hooks(on_row, on_evaluation, on_checkpoint), Loggers(config, run, resume, console.event)
+            with asked_to_stop() as interrupted, MetricsWriter(run, resume) as writer, closing(loggers):
+                outcome = Run(
+                    config, spec, run, system, console, writer, loggers, hooks, interrupted, site.here
+                ).until_stopped()
             ended(INTERRUPTED if outcome.interrupted else FINISHED, outcome.reason)
             return outcome
 

@@ -5,6 +5,8 @@ import pytest
 from apex_ray.envs.make import probe
 from apex_ray.learner.checkpoint import Counters
 from apex_ray.report.writer import MetricsWriter
+from apex_ray.report.loggers import Loggers
+from apex_ray.run.hooks import Hooks
 from apex_ray.run.loop import Run
 from tests.apex_ray.runs import cartpole
 from trainkit.errors import NotWrittenError
@@ -67,7 +69,9 @@ def writer(tmp_path):
 def bookkeeping(folder, system, writer):
     config = cartpole(mode="serial", stop={"after_updates": 7}, evaluation={"final": False})
     shown = Shown()
-    return Run(config, probe(config.env), folder, system, shown, writer, lambda: False, here=True), shown
+    loggers = Loggers(config, folder, False, shown.event)
+    run = Run(config, probe(config.env), folder, system, shown, writer, loggers, Hooks(), lambda: False, here=True)
+    return run, shown
 
 
 def test_the_memory_that_a_row_has_is_shown(tmp_path, writer):

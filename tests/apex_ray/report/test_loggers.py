@@ -1,0 +1,163 @@
+"""Loggers beside the run folder, and hooks of `train`, in real runs of one process."""
+
+import importlib
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from apex_ray import train
+from apex_ray.report.loggers import check_loggers
+from tests.apex_ray.runs import cartpole, rows_of
+from trainkit.errors import UserError
+
+HERE = __name__
+
+
+def config(tmp_path, *loggers, **stop):
+    return cartpole(
+        mode="serial",
+        runs_dir=str(tmp_path),
+        actors={"count": 1},
+        stop=stop or {"after_updates": 40},
+        report={"every_s": 0.05, "loggers": loggers},
+        evaluation={"every_s": 1000.0, "episodes": 2, "envs": 2, "video": False},
+    )
+
+
+class Own:
+    """Keeps what it is given."""
+
+    note = "own at home"
+    seen: ClassVar[list[tuple[object, ...]]] = []
+
+    def __init__(self, run, settings, resume):
+        self.seen.append(("begin", run, settings["env"]["id"], resume))
+
+    def row(self, row):
+        self.seen.append(("row", row["frames"], row["updates"]))
+
+    def evaluation(self, result, frames):
+        self.seen.append(("evaluation", result.mean_return, frames))
+
+    def checkpoint(self, folder, best):
+        self.seen.append(("checkpoint", Path(folder).name, best, Path(folder).is_dir()))
+
+    def close(self):
+        self.seen.append(("close",))
+
+
+class Failing(Own):
+    note = ""
+
+    def row(self, row):
+        raise OSError("no route to host")
+
+
+@pytest.fixture
+def seen(monkeypatch):
+    monkeypatch.setattr(Own, "seen", [])
+    return Own.seen
+
+
+def test_a_logger_of_ones_own_has_every_row_evaluation_and_checkpoint(tmp_path, seen, capsys):
+    outcome = train(config(tmp_path, f"{HERE}:Own"))
+    assert seen[0] == ("begin", outcome.run, "CartPole-v1", False) and seen[-1] == ("close",)
+    kinds = [event[0] for event in seen]
+    assert [event[1:] for event in seen if event[0] == "row"] == [
+        (row["frames"], row["updates"]) for row in rows_of(outcome.run)
+    ]
+    assert ("evaluation", outcome.last_return, rows_of(outcome.run)[-1]["frames"]) in seen
+    assert ("checkpoint", "best", True, True) in seen and kinds.count("checkpoint") == 2
+    assert "own at home" in capsys.readouterr().out
+    train(config(tmp_path, f"{HERE}:Own", after_updates=60), outcome.run, resume=True)
+    assert ("begin", outcome.run, "CartPole-v1", True) in seen
+
+
+def test_a_logger_that_fails_is_told_once_and_the_run_goes_on(tmp_path, seen, capsys):
+    outcome = train(config(tmp_path, f"{HERE}:Failing", after_updates=300))
+    assert outcome.reason == "stop.after_updates = 300" and len(rows_of(outcome.run)) > 1
+    assert capsys.readouterr().out.count("does not take it (OSError: no route to host); the run goes on") == 1
+    assert ("close",) in seen
+
+
+@pytest.mark.parametrize(
+    ("name", "part"), [("wadnb", "Did you mean 'wandb'"), ("nowhere:Logger", "no module 'nowhere'")]
+)
+def test_a_logger_that_is_not_there_is_refused_before_anything_starts(tmp_path, name, part):
+    with pytest.raises(UserError) as info:
+        train(config(tmp_path, name))
+    assert part in str(info.value) and not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["wandb", "mlflow"])
+def test_a_library_that_is_missing_is_named_with_what_to_install(tmp_path, name, monkeypatch):
+    monkeypatch.setitem(importlib.sys.modules, name, None)
+    with pytest.raises(UserError, match=rf"report.loggers = {name}: .*pip install 'apex-ray\[loggers\]'"):
+        check_loggers(config(tmp_path, name))
+
+
+def test_wandb_writes_offline_what_the_run_says(tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    monkeypatch.delenv("WANDB_API_KEY", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    outcome = train(config(tmp_path / "runs", "wandb"))
+    assert "wandb offline: wandb sync " in capsys.readouterr().out
+    (log,) = (outcome.run / "wandb").glob("offline-run-*/*.wandb")
+    written = log.read_bytes()
+    name = (outcome.run / "wandb_id").read_bytes()
+    for part in (
+        b"CartPole-v1",
+        b"evaluations/mean",
+        b"updates_per_s",
+        name,
+        outcome.run.name.encode(),
+        b"best-" + name,
+    ):
+        assert part in written, part
+
+
+def test_mlflow_holds_settings_metrics_and_the_best_checkpoint_over_a_resume(tmp_path, monkeypatch, capsys):
+    from mlflow import MlflowClient
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    outcome = train(config(tmp_path, "mlflow"))
+    assert f"mlflow at sqlite:///{tmp_path}/mlflow.db" in capsys.readouterr().out
+    train(config(tmp_path, "mlflow", after_updates=60), outcome.run, resume=True)
+    client = MlflowClient(tracking_uri=f"sqlite:///{tmp_path}/mlflow.db")
+    (run,) = client.search_runs([client.get_experiment_by_name("apex-ray").experiment_id])
+    assert run.info.run_name == outcome.run.name and run.info.status == "FINISHED"
+    assert run.data.params["env.id"] == "CartPole-v1" and run.data.params["td.n_step"] == "3"
+    history = client.get_metric_history(run.info.run_id, "updates")
+    assert [(m.step, m.value) for m in history] == [(r["frames"], r["updates"]) for r in rows_of(outcome.run)]
+    assert history[-1].value >= 60 and run.data.metrics["evaluations/mean"] > 0
+    best = client.list_artifacts(run.info.run_id, "checkpoints/best")
+    assert "checkpoints/best/manifest.json" in [file.path for file in best]
+
+
+def test_hooks_are_called_with_what_was_written(tmp_path):
+    rows, evaluations, checkpoints = [], [], []
+    hooks = {"on_row": rows.append, "on_evaluation": evaluations.append, "on_checkpoint": checkpoints.append}
+    outcome = train(config(tmp_path), **hooks)
+    assert [row["updates"] for row in rows] == [row["updates"] for row in rows_of(outcome.run)]
+    assert [e.mean_return for e in evaluations] == [outcome.last_return]
+    assert [folder.parent for folder in checkpoints] == [outcome.run / "checkpoints"] and checkpoints[0].is_dir()
+
+
+def test_a_hook_that_returns_true_ends_the_run_as_a_limit_does(tmp_path):
+    outcome = train(config(tmp_path, after_updates=10**6), on_row=lambda row: row["updates"] >= 20)
+    assert outcome.reason == "on_row asked to" and outcome.last_return is not None
+    assert 20 <= rows_of(outcome.run)[-1]["updates"] < 10**5
+    assert list((outcome.run / "checkpoints").glob("update-*"))
+
+
+@pytest.mark.parametrize("hook", ["on_row", "on_checkpoint"])
+def test_a_hook_that_raises_ends_the_run_with_its_error_and_a_checkpoint(tmp_path, hook):
+    def broken(given):
+        raise ZeroDivisionError("mine")
+
+    with pytest.raises(ZeroDivisionError, match="mine") as info:
+        train(config(tmp_path), **{hook: broken})
+    assert info.traceback[-1].name == "broken"
+    (run,) = tmp_path.iterdir()
+    assert list((run / "checkpoints").glob("update-*"))
