@@ -1,4 +1,4 @@
-"""The console script `apex-ray`: train, config, evaluate, record, plot, runs, and the commands of plug-ins.
+"""The console script `apex-ray`: train, config, evaluate, record, plot, export, runs, and the commands of plug-ins.
 
 Torch and Ray are imported inside the commands that need them: `apex-ray config` and every mistake answer at once.
 """
@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Union, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast
 
 from tyro.conf import Positional, arg, subcommand
 
@@ -145,6 +145,33 @@ class Record:
 
 
 @dataclass(frozen=True)
+class Export:
+    """Write a run's network for other programs, checked on 1,000 observations of its own environment."""
+
+    run: Run
+    """the run's folder, or latest"""
+    format: Annotated[Literal["onnx", "torchscript", "safetensors"], arg(metavar="onnx|torchscript|safetensors")] = (
+        "onnx"
+    )
+    """ONNX, TorchScript (both from observations to Q-values), or the weights alone"""
+    out: Annotated[str, arg(metavar="FILE", help_behavior_hint="")] = ""
+    """where to; default: RUN/export/CHECKPOINT.onnx, .pt or .safetensors"""
+    checkpoint: Annotated[str, arg(metavar="best|latest")] = "best"
+    """which weights; also a folder's name under checkpoints/"""
+
+    def __call__(self) -> int:
+        run = open_run(self.run, TRAINER)
+        from apex_ray.export import SUFFIXES, export_run
+
+        suffix = SUFFIXES[self.format]
+        out = output_file("--out", self.out or str(run / "export" / f"{self.checkpoint}{suffix}"))
+        if out.suffix != suffix:
+            raise UserError(f"command line: --out {self.out!r}: expected a file name that ends in {suffix}")
+        print("\n".join(export_run(run, self.checkpoint, self.format, out)))
+        return 0
+
+
+@dataclass(frozen=True)
 class Plot:
     """Draw a run's learning curve, memory and what else its environment reports, from what it has written so far.
 
@@ -200,6 +227,7 @@ COMMANDS: dict[str, type[Any]] = {
     "evaluate": Evaluate,
     "record": Record,
     "plot": Plot,
+    "export": Export,
     "runs": Runs,
 }
 

@@ -38,11 +38,12 @@ class Policy:
     """
 
     def __init__(self, spec: EnvSpec, config: ApexConfig, params: dict[str, AnyArray]) -> None:
-        self.spec, self._config, self._agent = spec, config, build_agent(config, spec)
-        self._network = Inference(self._agent)
-        self._network.load(params)
-        self._player, self._rng = AgentPlayer(self._agent, self._network), np.random.default_rng(config.seed)
-        self.initial_state = self._agent.initial_state
+        self.spec, self.config, self.agent = spec, config, build_agent(config, spec)
+        self._inference = Inference(self.agent)
+        self._inference.load(params)
+        self.network = self._inference.network
+        self._player, self._rng = AgentPlayer(self.agent, self._inference), np.random.default_rng(config.seed)
+        self.initial_state = self.agent.initial_state
 
     def __call__(self, observations: Any, action_mask: Any = None) -> IntArray:
         """Greedy actions int64 [E], [] for one environment alone; [..., K] where actions have K branches.
@@ -58,7 +59,7 @@ class Policy:
         """The value of each action, float32 [E, A], or [A] for one environment alone; -inf for illegal ones."""
         batch, alone = self._batch(observations, action_mask)
         self._refuse_state()
-        outputs, _ = self._network(batch, {})
+        outputs, _ = self._inference(batch, {})
         if "q_values" not in outputs:
             raise UserError(f"policy of {self.spec.env_id}: its agent gives {', '.join(outputs)}; expected q_values")
         values: FloatArray = outputs["q_values"]
@@ -79,19 +80,19 @@ class Policy:
         """Environments with the preprocessing and the time limit of the run's evaluations (envs/base.py says how to
         use them). With `render` they draw pictures.
         """
-        return make_envs(evaluation_env(self._config), num_envs, render=render, in_order=True)
+        return make_envs(evaluation_env(self.config), num_envs, render=render, in_order=True)
 
     def evaluate(
         self, env: gymnasium.Env[Any, Any] | None = None, episodes: int = 20, epsilon: float = 0.0, seed: int = 0
     ) -> Episodes:
         """Play whole episodes in `env`, or in environments as those of the run's evaluations; unclipped returns."""
         if env is None:
-            envs = self.make_envs(min(episodes, self._config.evaluation.envs))
+            envs = self.make_envs(min(episodes, self.config.evaluation.envs))
             try:
                 return play_episodes(envs, self._player, episodes, epsilon, seed)
             finally:
                 envs.close()
-        return play_episodes(GymEnvs(self._config.env, 1, given=env), self._player, episodes, epsilon, seed)
+        return play_episodes(GymEnvs(self.config.env, 1, given=env), self._player, episodes, epsilon, seed)
 
     def _refuse_state(self) -> None:
         if self.initial_state(1):

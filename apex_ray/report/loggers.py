@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 from collections.abc import Callable, Mapping
-from functools import partial
 from pathlib import Path
+from types import TracebackType
 from typing import Any, Protocol
 
 from apex_ray.agent.registry import named
 from apex_ray.config.schema import ApexConfig
 from apex_ray.types import EvaluationResult
 from trainkit.errors import UserError
+
+MAX_WAITING = 1000  # events that a logger has not taken yet
+CLOSE_S = 60.0  # of waiting for loggers when the run ends
 
 # Called with (run folder, settings as YAML knows them, whether the run is resumed).
 LOGGERS = {
@@ -20,7 +25,7 @@ LOGGERS = {
 
 
 class Logger(Protocol):
-    """Its methods may raise: that is told once and the run goes on."""
+    """Its methods are called in a thread, in turn, and may raise: that is told once and the run goes on."""
 
     @property
     def note(self) -> str:
@@ -31,21 +36,23 @@ class Logger(Protocol):
         """Metrics by name (docs/metrics.md), `frames` among them, which is what they are drawn against."""
         ...
 
-    def evaluation(self, result: EvaluationResult, frames: int) -> None:
+    def evaluation(self, result: EvaluationResult) -> None:
         """`result.video` is the path of a video, if one was made of it."""
         ...
 
     def checkpoint(self, folder: Path, best: bool) -> None: ...
 
-    def close(self) -> None: ...
+    def close(self, failed: bool) -> None:
+        """The run has ended, or with `failed` ends with an error."""
+        ...
 
 
 class Loggers:
-    """All that the settings name, each of which may fail without harm."""
+    """All that the settings name, fed by a thread: one that hangs on a network holds nothing up."""
 
     def __init__(self, config: ApexConfig, run: Path, resume: bool, say: Callable[[str], None]) -> None:
         """UserError for one that is not there, and for one that can't begin."""
-        self._say, self._silent = say, set[str]()
+        self._say, self._told = say, set[str]()
         self._loggers: dict[str, Logger] = {}
         for name, kind in _kinds(config).items():
             try:
@@ -56,19 +63,46 @@ class Loggers:
                 raise UserError(f"report.loggers = {name}: can't begin: {_reason(error)}") from error
             if logger.note:
                 say(logger.note)
+        self._waiting: queue.Queue[tuple[str, tuple[Any, ...]]] = queue.Queue(MAX_WAITING)
+        self._thread = threading.Thread(target=self._feed, daemon=True)
+        self._thread.start()
 
-    def __getattr__(self, event: str) -> Callable[..., None]:
-        """row, evaluation, checkpoint and close, of each."""
-        return partial(self._each, event)
+    def row(self, row: Mapping[str, float]) -> None:
+        self._put("row", dict(row))
 
-    def _each(self, event: str, *args: Any) -> None:
-        for name, logger in self._loggers.items():
-            try:
-                getattr(logger, event)(*args)
-            except Exception as error:
-                if name not in self._silent:
-                    self._say(f"report.loggers: {name} does not take it ({_reason(error)}); the run goes on")
-                self._silent.add(name)
+    def evaluation(self, result: EvaluationResult) -> None:
+        self._put("evaluation", result)
+
+    def checkpoint(self, folder: Path, best: bool) -> None:
+        self._put("checkpoint", folder, best)
+
+    def __enter__(self) -> Loggers:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._put("close", kind is not None)
+        self._thread.join(CLOSE_S)
+
+    def _put(self, event: str, *given: Any) -> None:
+        try:
+            self._waiting.put_nowait((event, given))
+        except queue.Full:
+            self._tell("all", "they are too slow, and what they miss is left out")
+
+    def _feed(self) -> None:
+        event = ""
+        while event != "close":
+            event, given = self._waiting.get()
+            for name, logger in self._loggers.items():
+                try:
+                    getattr(logger, event)(*given)
+                except Exception as error:
+                    self._tell(name, _reason(error))
+
+    def _tell(self, name: str, reason: str) -> None:
+        if name not in self._told:
+            self._told.add(name)
+            self._say(f"report.loggers: {name} does not take it ({reason}); the run goes on")
 
 
 def check_loggers(config: ApexConfig) -> None:

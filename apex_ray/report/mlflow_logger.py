@@ -53,8 +53,8 @@ class MlflowLogger:
     def row(self, row: Mapping[str, float]) -> None:
         self._log(row, int(row["frames"]))
 
-    def evaluation(self, result: EvaluationResult, frames: int) -> None:
-        self._log({"evaluations/mean": result.mean_return}, frames)
+    def evaluation(self, result: EvaluationResult) -> None:
+        self._log({"evaluations/mean": result.mean_return}, result.frames)
         if result.video:
             self._client.log_artifact(self._id, result.video, "videos")
 
@@ -68,5 +68,5 @@ class MlflowLogger:
         if best:
             self._client.log_artifacts(self._id, str(folder), "checkpoints/best")
 
-    def close(self) -> None:
-        self._client.set_terminated(self._id)
+    def close(self, failed: bool) -> None:
+        self._client.set_terminated(self._id, "FAILED" if failed else "FINISHED")

@@ -40,7 +40,7 @@ class WandbLogger:
             config=dict(settings),
             resume="allow",
             mode=mode,
-            settings=wandb.Settings(silent=True),
+            settings=wandb.Settings(silent=True, console="off"),
         )
         self._run.define_metric("*", step_metric="frames")
         self._offline = mode == "offline"
@@ -54,8 +54,8 @@ class WandbLogger:
     def row(self, row: Mapping[str, float]) -> None:
         self._run.log(dict(row))
 
-    def evaluation(self, result: EvaluationResult, frames: int) -> None:
-        logged: dict[str, Any] = {"evaluations/mean": result.mean_return, "frames": frames}
+    def evaluation(self, result: EvaluationResult) -> None:
+        logged: dict[str, Any] = {"evaluations/mean": result.mean_return, "frames": result.frames}
         if result.video:
             logged["video"] = self._wandb.Video(result.video, format="mp4")
         self._run.log(logged)
@@ -66,5 +66,5 @@ class WandbLogger:
             artifact.add_dir(str(folder))
             self._run.log_artifact(artifact)
 
-    def close(self) -> None:
-        self._run.finish()
+    def close(self, failed: bool) -> None:
+        self._run.finish(exit_code=int(failed))

@@ -109,11 +109,11 @@ class Run:
     def until_stopped(self) -> Outcome:
         try:
             reason = self._loop()
+            if time.monotonic() - self._reported_at >= WATCH_S:
+                self._report()
         except Exception:
             self._save_before_an_error()
             raise
-        if time.monotonic() - self._reported_at >= WATCH_S:
-            self._report()
         self._console.update(self._row, last=True)
         self._sample_memory()
         self._console.event(f"stopping: {reason}")
@@ -179,7 +179,7 @@ class Run:
         )
         self._write("the metrics", lambda: self._writer.write(row))
         self._loggers.row(row)
-        self._asked = self._asked or self._hooks.row(row)
+        self._hook("on_row", row)
         self._system.publish(row)
         self._console.update(self._row)
 
@@ -217,8 +217,8 @@ class Run:
         )
         if table := self._reporter.table(result.episode_values):
             self._console.event(table)
-        self._loggers.evaluation(result, self._counters.frames)
-        self._asked = self._asked or self._hooks.evaluation(result)
+        self._loggers.evaluation(result)
+        self._hook("on_evaluation", result)
 
     def _write_episodes(self) -> list[Any]:
         rows = self._system.episode_rows()
@@ -247,6 +247,9 @@ class Run:
             self._finish_evaluation()
             time.sleep(0.05)
 
+    def _hook(self, name: str, *given: Any) -> None:
+        self._asked = self._hooks.call(name, *given) or self._asked
+
     def _stop_reason(self) -> str | None:
         stop, c = self._config.stop, self._counters
         if self._interrupted():
@@ -274,7 +277,7 @@ class Run:
             f"{what}: {path.absolute().relative_to(self._run.absolute())} at {plural(updates, 'update')}"
         )
         self._loggers.checkpoint(path, False)
-        self._asked = self._asked or self._hooks.checkpoint(path)
+        self._hook("on_checkpoint", path)
         return None
 
     def _save_before_an_error(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ def train(
         on_row: called with the metrics by name, each time that a row is written.
         on_evaluation: called with each evaluation.
         on_checkpoint: called with each checkpoint's folder. These three are called in this process; one that returns
-            True ends the run as a limit of `config.stop` does, one that raises ends it with its error.
+            a true value ends the run as a limit of `config.stop` does, one that raises ends it with its error.
         own: your own parts, importable functions or classes, or their names as package.module:name: `make_env` (called
             with env.kwargs, gives a gymnasium.Env), `agent`, `objective`, `torso` (agent/registry.py says what these
             are called with). They stand for the settings env.make, agent, td.objective and network.torso.
@@ -61,6 +61,7 @@ def train(
     starts is.
 
     """
+    hooks = Hooks(on_row, on_evaluation, on_checkpoint)
     config = with_own_parts(config, own)
     going_on = prepare_resume(run, config) if resume and run is not None else None
     spec = probe(config.env, pictures=config.evaluation.video)
@@ -88,7 +89,7 @@ def train(
         sizes, title = site.sizes, f"{config.name}: {config.env.id}"
         if spec.scores_of:
             title += f", played on {spec.scores_of}: its scores say nothing of the real game"
-        with recorded(run, TRAINER) as ended, Console(title, config) as console:
+        with recorded(run, TRAINER) as ended, Console(title, config) as console, ExitStack() as stack:
             few = "" if sizes.min_actors == sizes.actors else f"{sizes.min_actors} to "
             console.event(
                 f"{few}{plural(sizes.actors, 'actor')} x {plural(config.actors.envs_per_actor, 'environment')}, "
@@ -100,12 +101,12 @@ def train(
             for note in (*spec.notes, site.note, warm.told if warm else "", *(going_on.begin() if going_on else ())):
                 if note:
                     console.event(note)
+            loggers = stack.enter_context(Loggers(config, run, resume, console.event))
             system = _system(config, spec, site, run, console.event)
             system.start(resume, warm.params if warm else None)
             if going_on:
                 going_on.begun()
-            hooks, loggers = Hooks(on_row, on_evaluation, on_checkpoint), Loggers(config, run, resume, console.event)
-            with asked_to_stop() as interrupted, MetricsWriter(run, resume) as writer, closing(loggers):
+            with asked_to_stop() as interrupted, MetricsWriter(run, resume) as writer:
                 outcome = Run(
                     config, spec, run, system, console, writer, loggers, hooks, interrupted, site.here
                 ).until_stopped()

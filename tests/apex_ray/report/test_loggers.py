@@ -1,12 +1,15 @@
 """Loggers beside the run folder, and hooks of `train`, in real runs of one process."""
 
 import importlib
+import threading
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
 import pytest
 
 from apex_ray import train
+from apex_ray.report import loggers
 from apex_ray.report.loggers import check_loggers
 from tests.apex_ray.runs import cartpole, rows_of
 from trainkit.errors import UserError
@@ -37,14 +40,14 @@ class Own:
     def row(self, row):
         self.seen.append(("row", row["frames"], row["updates"]))
 
-    def evaluation(self, result, frames):
-        self.seen.append(("evaluation", result.mean_return, frames))
+    def evaluation(self, result):
+        self.seen.append(("evaluation", result.mean_return, result.frames))
 
     def checkpoint(self, folder, best):
         self.seen.append(("checkpoint", Path(folder).name, best, Path(folder).is_dir()))
 
-    def close(self):
-        self.seen.append(("close",))
+    def close(self, failed):
+        self.seen.append(("close", failed))
 
 
 class Failing(Own):
@@ -62,7 +65,7 @@ def seen(monkeypatch):
 
 def test_a_logger_of_ones_own_has_every_row_evaluation_and_checkpoint(tmp_path, seen, capsys):
     outcome = train(config(tmp_path, f"{HERE}:Own"))
-    assert seen[0] == ("begin", outcome.run, "CartPole-v1", False) and seen[-1] == ("close",)
+    assert seen[0] == ("begin", outcome.run, "CartPole-v1", False) and seen[-1] == ("close", False)
     kinds = [event[0] for event in seen]
     assert [event[1:] for event in seen if event[0] == "row"] == [
         (row["frames"], row["updates"]) for row in rows_of(outcome.run)
@@ -78,7 +81,7 @@ def test_a_logger_that_fails_is_told_once_and_the_run_goes_on(tmp_path, seen, ca
     outcome = train(config(tmp_path, f"{HERE}:Failing", after_updates=300))
     assert outcome.reason == "stop.after_updates = 300" and len(rows_of(outcome.run)) > 1
     assert capsys.readouterr().out.count("does not take it (OSError: no route to host); the run goes on") == 1
-    assert ("close",) in seen
+    assert ("close", False) in seen
 
 
 @pytest.mark.parametrize(
@@ -145,10 +148,29 @@ def test_hooks_are_called_with_what_was_written(tmp_path):
 
 
 def test_a_hook_that_returns_true_ends_the_run_as_a_limit_does(tmp_path):
-    outcome = train(config(tmp_path, after_updates=10**6), on_row=lambda row: row["updates"] >= 20)
+    outcome = train(config(tmp_path, after_updates=10**6), on_row=lambda row: np.float64(row["updates"]) >= 20)
     assert outcome.reason == "on_row asked to" and outcome.last_return is not None
     assert 20 <= rows_of(outcome.run)[-1]["updates"] < 10**5
     assert list((outcome.run / "checkpoints").glob("update-*"))
+
+
+def test_a_logger_hears_of_an_error_and_one_that_hangs_holds_nothing_up(tmp_path, seen, monkeypatch):
+    gone = threading.Event()
+    monkeypatch.setattr(loggers, "CLOSE_S", 0.2)
+    monkeypatch.setattr(Own, "row", lambda self, row: gone.wait())
+    assert train(config(tmp_path, f"{HERE}:Own")).reason == "stop.after_updates = 40"
+    gone.set()
+    monkeypatch.undo()
+    monkeypatch.setattr(Own, "seen", [])
+    with pytest.raises(ZeroDivisionError):
+        train(config(tmp_path, f"{HERE}:Own"), on_row=lambda row: 1 / 0)
+    assert Own.seen[-1] == ("close", True)
+
+
+def test_what_is_no_hook_is_refused_before_anything_starts(tmp_path):
+    with pytest.raises(UserError, match=r"train: on_row = 3: expected a function"):
+        train(config(tmp_path), on_row=3)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("hook", ["on_row", "on_checkpoint"])
