@@ -50,14 +50,14 @@ class Policy:
 
         UserError for an agent with a state, such as a memory: it is asked by `act` instead.
         """
-        batch, alone = self._batch(observations, action_mask)
+        batch, alone = self.batch(observations, action_mask)
         self._refuse_state()
         actions, _ = self.act(batch, {})
         return actions[0] if alone else actions
 
     def q_values(self, observations: Any, action_mask: Any = None) -> FloatArray:
         """The value of each action, float32 [E, A], or [A] for one environment alone; -inf for illegal ones."""
-        batch, alone = self._batch(observations, action_mask)
+        batch, alone = self.batch(observations, action_mask)
         self._refuse_state()
         outputs, _ = self._inference(batch, {})
         if "q_values" not in outputs:
@@ -70,7 +70,7 @@ class Policy:
 
         `initial_state(E)` is that of environments whose episodes begin; agent.contract.begun puts some of them back.
         """
-        batch, alone = self._batch(observations, action_mask)
+        batch, alone = self.batch(observations, action_mask)
         if alone:
             raise UserError(f"policy of {self.spec.env_id}: act is for observations [E, ...]; one alone has E = 1")
         greedy = np.zeros(len(next(iter(batch.values()))), np.float32)
@@ -98,11 +98,11 @@ class Policy:
         if self.initial_state(1):
             raise UserError(f"policy of {self.spec.env_id} has a state; expected act(observations, state)")
 
-    def _batch(self, given: Any, mask: Any) -> tuple[Observations, bool]:
-        """Leaves [E, S, *F], and whether it was one environment alone."""
-        found = dict(_flat(given))
-        if mask is not None:
-            found[MASK] = mask
+    def batch(self, observations: Any, action_mask: Any = None) -> tuple[Observations, bool]:
+        """The leaves [E, S, *F] of what may be given, and whether it was one environment alone."""
+        found = dict(_flat(observations))
+        if action_mask is not None:
+            found[MASK] = action_mask
         leaves = self.spec.observation
         if found.keys() != leaves.keys():
             raise UserError(
