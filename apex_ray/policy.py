@@ -100,28 +100,32 @@ class Policy:
 
     def batch(self, observations: Any, action_mask: Any = None) -> tuple[Observations, bool]:
         """The leaves [E, S, *F] of what may be given, and whether it was one environment alone."""
-        found = dict(_flat(observations))
+        leaves = self.spec.observation
+        named = isinstance(observations, Mapping) and observations.keys() <= leaves.keys()  # as make_envs names them
+        found = dict(observations) if named else dict(_flat(observations))
+        if self.spec.masked and f"{FRAMES}.{MASK}" in found:
+            found[MASK] = found.pop(f"{FRAMES}.{MASK}")
         if action_mask is not None:
             found[MASK] = action_mask
-        leaves = self.spec.observation
+        ignored = {f"{FRAMES}.{name}" for name in self.config.env.ignore}
+        found = {name: part for name, part in found.items() if name not in ignored}
         if found.keys() != leaves.keys():
             raise UserError(
                 f"policy of {self.spec.env_id}: observations have {', '.join(found) or 'nothing'}; expected "
                 f"{', '.join(leaves)}"
             )
-        batch, alone = {}, False
-        for name, leaf in leaves.items():
-            batch[name], alone = self._leaf(name, leaf, np.asarray(found[name]))
-        counts = {name: len(array) for name, array in batch.items()}
+        both = {name: self._leaf(name, leaf, np.asarray(found[name])) for name, leaf in leaves.items()}
+        batch = {name: array for name, (array, _) in both.items()}
+        counts = {name: "one alone" if alone else f"E = {len(array)}" for name, (array, alone) in both.items()}
         if len(set(counts.values())) > 1:
-            raise UserError(f"policy of {self.spec.env_id}: E differs: {counts}")
-        return batch, alone
+            raise UserError(f"policy of {self.spec.env_id}: environments differ in number: {counts}")
+        return batch, any(alone for _, alone in both.values())
 
     def _leaf(self, name: str, leaf: Leaf, given: AnyArray) -> tuple[AnyArray, bool]:
         shaped, one = given, (leaf.stack, *leaf.shape)
         axes = len(leaf.shape)
-        if leaf.kind == "choice" and len(leaf.sizes) == 1 and given.shape[-1:] != (1,):
-            shaped = given[..., None]  # numbers as a Discrete space has them
+        if leaf.kind == "choice" and len(leaf.sizes) == 1 and given.ndim < 2:
+            shaped = given[..., None]  # numbers as a Discrete space has them, one or a batch
         if leaf.stack == 1 and shaped.ndim <= axes + 1 and shaped.shape[-axes:] == leaf.shape:
             shaped = np.expand_dims(shaped, -axes - 1)
         alone = shaped.ndim == len(one)
@@ -138,18 +142,14 @@ class Policy:
 
 
 def _flat(given: Any, name: str = FRAMES) -> list[tuple[str, Any]]:
-    """Nested observations as leaves by name; what has the names of leaves already stays as it is."""
+    """Nested observations as leaves by name."""
     if isinstance(given, Mapping):
-        pairs = [(str(key), part) for key, part in given.items()]
+        pairs = list(given.items())
     elif isinstance(given, tuple):
-        pairs = [(str(key), part) for key, part in enumerate(given)]
+        pairs = list(enumerate(given))
     else:
         return [(name, given)]
-    flat: list[tuple[str, Any]] = []
-    for key, part in pairs:
-        whole = key if key == MASK or key.split(".")[0] == FRAMES else f"{name}.{key}"
-        flat += _flat(part, whole)
-    return flat
+    return [leaf for key, part in pairs for leaf in _flat(part, f"{name}.{key}")]
 
 
 def load_policy(run: Path | str, checkpoint: str = "best") -> Policy:

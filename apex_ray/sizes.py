@@ -39,7 +39,7 @@ def resolve_sizes(config: ApexConfig, spec: EnvSpec, cores: int | None = None) -
     envs = config.actors.envs_per_actor // config.actors.groups
     chunk = horizon * envs
     inference_cpus = config.actors.threads if config.actors.inference == "central" else 0
-    (min_actors, actors), threads = _share(config, max(cores - inference_cpus, 1), chunk)
+    (min_actors, actors), threads = _share(config, max(cores - inference_cpus, 1), chunk * spec.streams)
     if n > horizon:
         raise UserError(f"td.n_step = {n} is larger than actors.chunk_transitions = {horizon}; expected at most that")
     capacity = config.replay.capacity_transitions // config.replay.shards

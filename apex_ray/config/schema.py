@@ -31,7 +31,9 @@ class EnvConfig(Section):
     frame_skip: PositiveInt = Field(
         4, description="games: emulator frames per agent step; of Atari's the last two are max-pooled"
     )
-    frame_stack: PositiveInt = Field(4, description="frames per observation; vectors use 1")
+    frame_stack: PositiveInt = Field(
+        4, le=255, description="frames of an observation; set 1 for vectors (beside images, these are never stacked)"
+    )
     image_size: PositiveInt = Field(84, description="side of the square gray frame, pixels")
     noop_max: int = Field(30, ge=0, description="games: frames of no-ops after a reset, 1 to this many")
     sticky_actions: float = Field(0.0, ge=0, le=1, description="games: probability of repeating the last action")

@@ -37,17 +37,17 @@ def make_envs(
     config = config.model_copy(update={"id": bare})
     if config.make is None:
         plugin, ram = plugin_of(bare), config.kwargs.get("obs_type") == "ram"
-        if (bare.startswith(atari.PREFIX) and not ram) or plugin is not None:
+        if (bare.startswith((atari.PREFIX, ENVPOOL)) and not ram) or plugin is not None:
             if config.vector or config.processes:
                 what = "vector" if config.vector else "processes"
                 raise UserError(f"env.{what} = true has no effect on {bare!r}, which has its own way; expected false")
+            if bare.startswith(ENVPOOL):
+                return vector_envs(config, num_envs, render)
             if plugin is None:
                 return atari.AtariEnvs(config, num_envs, threads)
             complete = config.model_copy(update={"kwargs": settings_of(config)})
             envs: VectorEnv = plugin.make(complete, num_envs, in_order)
             return envs
-        if bare.startswith(ENVPOOL):
-            return vector_envs(config, num_envs, render)
         _check_registered(given, bare)
         if ram:
             config = atari.of_ram(config)

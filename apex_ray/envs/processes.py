@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -30,12 +32,14 @@ class OwnProcesses(AsyncVectorEnv):
         self._config, self._lost = config, False
         code = own_code.packed(config.id)
 
-        def make() -> gymnasium.Env[Any, Any]:
+        def make(index: int) -> gymnasium.Env[Any, Any]:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
             own_code.unpack(config.id, code)
-            return _Checked(make_env(config, render), config)
+            return _Checked(make_env(config, render), config, index)
 
         with _script_left_alone():
-            super().__init__([make] * num_envs, autoreset_mode=AutoresetMode.NEXT_STEP, context="forkserver")
+            makers = [partial(make, index) for index in range(num_envs)]
+            super().__init__(makers, autoreset_mode=AutoresetMode.NEXT_STEP, context="forkserver")
 
     def reset_async(self, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None) -> None:
         with self._naming():
@@ -72,8 +76,10 @@ class OwnProcesses(AsyncVectorEnv):
         except (EOFError, OSError):
             for process in self.processes:
                 process.join(LOOK_S)
-            codes = {e: process.exitcode for e, process in enumerate(self.processes) if process.exitcode}
-            index, code = next(iter(codes.items()), (0, 0))
+            codes = {e: process.exitcode for e, process in enumerate(self.processes) if process.exitcode is not None}
+            # One that was killed, or failed, rather than one that ended since another did.
+            index = max(codes, key=lambda e: codes[e] != 0, default=0)
+            code = codes.get(index, 0)
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
             raise self._gone(index, how) from None
 
@@ -96,22 +102,22 @@ class _Checked(gymnasium.Wrapper[Any, Any, Any, Any]):
     dtype, whatever they were.
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], config: EnvConfig) -> None:
+    def __init__(self, env: gymnasium.Env[Any, Any], config: EnvConfig, index: int) -> None:
         super().__init__(env)
         self._observed = Observed(config, env.observation_space, Choices(config, env.action_space))
-        self._steps, self._env_id = 0, config.id
+        self._steps, self._env_id, self._index = 0, config.id, index
 
     def reset(self, **kwargs: Any) -> tuple[Any, dict[str, Any]]:
-        observation, info = checked_answer(self._env_id, 0, "reset()", self.env.reset(**kwargs))
+        observation, info = checked_answer(self._env_id, self._index, "reset()", self.env.reset(**kwargs))
         self._steps = 0
-        self._observed.frames(observation, 0, 0)
+        self._observed.frames(observation, self._index, 0)
         return observation, info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        answer = checked_answer(self._env_id, 0, "step()", self.env.step(action))
+        answer = checked_answer(self._env_id, self._index, "step()", self.env.step(action))
         observation, reward, terminated, truncated, info = answer
         self._steps += 1
-        self._observed.frames(observation, 0, self._steps)
+        self._observed.frames(observation, self._index, self._steps)
         return observation, reward, terminated, truncated, info
 
 

@@ -83,7 +83,7 @@ def play_episodes(
             played[e] += 1
         if (played == quota).all():
             return _counted(ended, episodes, None)
-        if watch(len(ended), at * count):
+        if watch(len(ended), at * count) and at:  # not before the first step: resets may have taken all the time
             break
     rounds = int(played[played < quota].min())
     if rounds:

@@ -70,9 +70,14 @@ class Choices:
     def mask(self, given: Any, where: str) -> BoolArray:
         """Which actions are legal, bool [A], from an entry for each action, or for each value of each part.
 
-        UserError, with `where`, for another number of entries, and for entries that are neither 0 nor 1.
+        A tuple or list of as many masks as the action has parts is one for each part; one array that could be either
+        has an entry for each action. UserError, with `where`, for another number of entries, and for entries that are
+        neither 0 nor 1.
         """
         rows = given if isinstance(given, Sequence) else [given]
+        of_parts = len(rows) == len(self._sizes) > 1 and all(
+            np.size(r) == n for r, n in zip(rows, self._sizes, strict=True)
+        )
         try:
             flat = np.concatenate([np.ravel(np.asarray(row)) for row in rows])
         except ValueError:
@@ -83,7 +88,7 @@ class Choices:
                 "action (env.action_mask=false: it is none)"
             )
         legal = flat.astype(bool)
-        if not self._joint or len(legal) == self.branches[0]:
+        if not self._joint or (len(legal) == self.branches[0] and not of_parts):
             return legal
         parts = np.split(legal, np.cumsum(self._sizes)[:-1])
         outer: BoolArray = reduce(np.logical_and.outer, parts).ravel()
@@ -201,7 +206,7 @@ def _box(space: spaces.Space[Any]) -> spaces.Box:
     if isinstance(space, spaces.Discrete):
         return spaces.Box(space.start, space.start + space.n - 1, (), np.int64)
     if isinstance(space, spaces.MultiDiscrete):
-        return spaces.Box(space.start, space.start + space.nvec - 1, dtype=np.int64)
+        return spaces.Box(space.start, space.start + space.nvec - 1, dtype=space.dtype)
     if isinstance(space, spaces.MultiBinary):
         return spaces.Box(0, 1, space.shape, np.int8)
     assert isinstance(space, spaces.Box)  # else `_leaf` had refused it

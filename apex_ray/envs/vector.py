@@ -191,7 +191,7 @@ class GymVectorEnvs:
     def _check_finite(self) -> None:
         newest = self._stacks.not_finite()
         if newest is not None:
-            raise not_finite(self.spec.env_id, newest, np.repeat(self._steps, self._streams).tolist())
+            raise not_finite(self.spec.env_id, newest[self._at], self._steps.tolist())
 
     def render(self, index: int) -> ByteArray:
         """The picture of the environment of stream `index`. UserError when there is none."""

@@ -20,6 +20,8 @@ VALID = "valid"  # whether the step is a transition: an autoreset step is none
 OF_N_STEPS = (RETURNS, DISCOUNTS, STEPS, VALID)
 KINDS = "kinds"  # how the step ended, of td.py
 
+MAX_BEFORE = 254  # what ages, one byte a step, can count
+
 Priorities = Callable[[Mapping[str, AnyArray]], Float64Array]
 
 
@@ -52,7 +54,12 @@ class ExperienceWindow:
             if name not in {*known, *OF_N_STEPS}:
                 names = ", ".join((*seen, *OF_N_STEPS))
                 raise UserError(f"the agent's field {name!r} is neither an output of its network nor one of {names}")
-            assert field.after <= td.n_step, f"{name}: a chunk ends n steps after its last one"
+            after = 0 if name in OF_N_STEPS else td.n_step  # a chunk ends n steps after its last one
+            if field.after > after or field.before > MAX_BEFORE or (field.before and name in OF_N_STEPS):
+                raise UserError(
+                    f"the agent's field {name!r} has before = {field.before}, after = {field.after}; expected at most "
+                    f"{0 if name in OF_N_STEPS else MAX_BEFORE} and {after}"
+                )
         self._kept = {name: self._fields.get(name, field) for name, field in known.items()}
         self._before = max(field.before for field in self._fields.values())
         length = chunk_transitions + td.n_step

@@ -201,11 +201,12 @@ def plain_line(row: Mapping[str, float], stop: StopConfig, frames: str) -> str:
 
 def phase(row: Mapping[str, float], config: ApexConfig) -> str:
     """What the run does: STARTING, FILLING, COMPILING or LEARNING."""
-    if row.get("updates"):
+    filled = row.get("replay_transitions", math.inf) >= config.replay.min_transitions
+    if row.get("updates") and (filled or row.get("updates_per_s")):  # a resumed run has updates before it learns
         return LEARNING
     if not row.get("frames"):
         return STARTING
-    if row.get("replay_transitions", 0) < config.replay.min_transitions:
+    if not filled:
         return FILLING
     return COMPILING if config.learner.compile else LEARNING
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
@@ -48,24 +49,17 @@ class Logger(Protocol):
 
 
 class Loggers:
-    """All that the settings name, fed by a thread: one that hangs on a network holds nothing up."""
+    """All that the settings name, each fed by a thread: one that hangs on a network holds nothing up."""
 
     def __init__(self, config: ApexConfig, run: Path, resume: bool, say: Callable[[str], None]) -> None:
         """UserError for one that is not there, and for one that can't begin."""
-        self._say, self._told = say, set[str]()
-        self._loggers: dict[str, Logger] = {}
-        for name, kind in _kinds(config).items():
-            try:
-                self._loggers[name] = logger = kind(run, config.model_dump(mode="json"), resume)
-            except ImportError as error:
-                raise _missing(name, error) from None
-            except Exception as error:  # whatever its library raises: no account, another version, no room
-                raise UserError(f"report.loggers = {name}: can't begin: {_reason(error)}") from error
-            if logger.note:
-                say(logger.note)
-        self._waiting: queue.Queue[tuple[str, tuple[Any, ...]]] = queue.Queue(MAX_WAITING)
-        self._thread = threading.Thread(target=self._feed, daemon=True)
-        self._thread.start()
+        self._feeds: list[_Feed] = []
+        try:
+            for name, kind in _kinds(config).items():
+                self._feeds.append(_Feed(name, _begun(name, kind, run, config, resume), say))
+        except UserError:
+            self._close(failed=True)
+            raise
 
     def row(self, row: Mapping[str, float]) -> None:
         self._put("row", dict(row))
@@ -80,29 +74,60 @@ class Loggers:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._put("close", kind is not None)
-        self._thread.join(CLOSE_S)
+        self._close(failed=kind is not None)
 
     def _put(self, event: str, *given: Any) -> None:
-        try:
-            self._waiting.put_nowait((event, given))
-        except queue.Full:
-            self._tell("all", "they are too slow, and what they miss is left out")
+        for feed in self._feeds:
+            feed.put(event, *given)
+
+    def _close(self, failed: bool) -> None:
+        self._put("close", failed)
+        until = time.monotonic() + CLOSE_S
+        for feed in self._feeds:
+            feed.thread.join(max(until - time.monotonic(), 0))
+
+
+class _Feed:
+    """A logger and the thread that calls it."""
+
+    def __init__(self, name: str, logger: Logger, say: Callable[[str], None]) -> None:
+        self._name, self._logger, self._say, self._said = name, logger, say, False
+        self._waiting: queue.Queue[tuple[str, tuple[Any, ...]]] = queue.Queue()
+        self.thread = threading.Thread(target=self._feed, daemon=True)
+        self.thread.start()
+        if logger.note:
+            say(logger.note)
+
+    def put(self, event: str, *given: Any) -> None:
+        """Its turn comes; of a logger that is too slow events are left out, but for the last."""
+        if self._waiting.qsize() < MAX_WAITING or event == "close":
+            self._waiting.put((event, given))
+        else:
+            self._say_once("it is too slow, some events are left out")
 
     def _feed(self) -> None:
         event = ""
         while event != "close":
             event, given = self._waiting.get()
-            for name, logger in self._loggers.items():
-                try:
-                    getattr(logger, event)(*given)
-                except Exception as error:
-                    self._tell(name, _reason(error))
+            try:
+                getattr(self._logger, event)(*given)
+            except Exception as error:
+                self._say_once(_reason(error))
 
-    def _tell(self, name: str, reason: str) -> None:
-        if name not in self._told:
-            self._told.add(name)
-            self._say(f"report.loggers: {name} does not take it ({reason}); the run goes on")
+    def _say_once(self, reason: str) -> None:
+        if not self._said:
+            self._said = True
+            self._say(f"report.loggers: {self._name} does not take it ({reason}); the run goes on")
+
+
+def _begun(name: str, kind: Any, run: Path, config: ApexConfig, resume: bool) -> Logger:
+    try:
+        logger: Logger = kind(run, config.model_dump(mode="json"), resume)
+    except ImportError as error:
+        raise _missing(name, error) from None
+    except Exception as error:  # whatever its library raises: no account, another version, no room
+        raise UserError(f"report.loggers = {name}: can't begin: {_reason(error)}") from error
+    return logger
 
 
 def check_loggers(config: ApexConfig) -> None:
@@ -121,7 +146,7 @@ def _kinds(config: ApexConfig) -> dict[str, Any]:
 
 
 def _missing(name: str, error: ImportError) -> UserError:
-    return UserError(f"report.loggers = {name}: {error}; expected it to be there: pip install 'apex-ray[loggers]'")
+    return UserError(f"report.loggers = {name}: {error}; install it: pip install 'apex-ray[loggers]'")
 
 
 def _reason(error: Exception) -> str:

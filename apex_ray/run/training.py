@@ -26,6 +26,7 @@ from apex_ray.sizes import Sizes, resolve_sizes
 from apex_ray.types import EnvSpec, EvaluationResult
 from trainkit.command_line import program
 from trainkit.config import to_yaml
+from trainkit.errors import UserError
 from trainkit.interrupts import asked_to_stop
 from trainkit.run_record import FINISHED, INTERRUPTED, recorded
 from trainkit.runs import create_run
@@ -61,6 +62,8 @@ def train(
     starts is.
 
     """
+    if resume and run is None:
+        raise UserError("train: resume = True, but run is None; expected the folder of the run to go on with")
     hooks = Hooks(on_row, on_evaluation, on_checkpoint)
     config = with_own_parts(config, own)
     going_on = prepare_resume(run, config) if resume and run is not None else None

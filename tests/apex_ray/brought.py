@@ -168,6 +168,7 @@ masked_info = _of(FLOATS, spaces.Discrete(6), "info")
 masked_nested = _of(NESTED, spaces.Discrete(6), "observation")
 masked_branches = _of(FLOATS, spaces.MultiDiscrete([7, 3, 11]), "info")
 masked_joint = _of(FLOATS, spaces.MultiDiscrete([3, 4]), "observation")
+unmasked = _of(spaces.Dict({"seen": FLOATS, MASK: spaces.Box(-1, 1, (2,))}))  # a part by that name which is no mask
 continuous = _of(FLOATS, spaces.Box(-1, 1, (2,)))
 words = _of(spaces.Text(4))
 sequence = _of(spaces.Sequence(FLOATS))

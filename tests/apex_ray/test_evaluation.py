@@ -102,7 +102,7 @@ def test_a_film_that_fails_does_not_end_training(tmp_path, monkeypatch, size):
     monkeypatch.setattr(FAKES["apex-tests/Counting-v0"][0], "render", draws)
     result = keeper.evaluate(learner.weights(), Counters(), said.append)
     assert result.video is None and kept_best(run) == result.mean_return
-    reason = "ValueError: frame 3 is uint8 [9, 9, 3], not uint8 [8, 8, 3]" if size else "TypeError: "
+    reason = "ValueError: frame 3 is uint8 [135, 135, 3], not uint8 [128, 128, 3]" if size else "TypeError: "
     assert len(said) == 1 and said[0].startswith(f"no video of the best episode: {reason}")
     assert not list((run / "videos").iterdir())
     monkeypatch.setattr(FAKES["apex-tests/Counting-v0"][0], "render", draw)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from apex_ray import train
 from apex_ray.envs.make import probe
 from apex_ray.learner.checkpoint import Counters
 from apex_ray.report.loggers import Loggers
@@ -9,7 +10,7 @@ from apex_ray.report.writer import MetricsWriter
 from apex_ray.run.hooks import Hooks
 from apex_ray.run.loop import Run
 from tests.apex_ray.runs import cartpole
-from trainkit.errors import NotWrittenError
+from trainkit.errors import NotWrittenError, UserError
 
 ROW = {"time_s": 1.0, "frames": 30, "episodes": 2, "updates": 7}
 
@@ -93,3 +94,9 @@ def test_a_replay_is_saved_with_its_checkpoint_or_not_at_all(tmp_path, writer, r
         with pytest.raises(NotWrittenError, match="no room"):
             run.until_stopped()
     assert system.replay_saved == room and ("no final checkpoint: no room" in shown.events) != room
+
+
+def test_going_on_without_a_run_is_refused(tmp_path):
+    with pytest.raises(UserError, match="resume = True, but run is None"):
+        train(cartpole(runs_dir=str(tmp_path)), resume=True)
+    assert not list(tmp_path.iterdir())

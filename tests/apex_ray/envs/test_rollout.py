@@ -171,3 +171,10 @@ def test_atari_is_the_same_game_when_played_again():
     assert len(pictures) == 41, "40 steps an episode and its start"
     assert all(picture.shape == (420, 320, 3) for picture in pictures), "in colours"
     assert (pictures[0] != pictures[-1]).any()
+
+
+def test_an_evaluation_whose_time_was_up_at_its_start_is_cut_after_a_step():
+    """Resets may take all of it."""
+    envs = CountingEnvs([[Episode(3)], [Episode(4)]])
+    played = play_episodes(envs, prefers(0), 4, 0.0, seed=1, watch=lambda episodes, steps: True)
+    assert played.lengths_steps == [1, 1] and played.cut_steps == 1

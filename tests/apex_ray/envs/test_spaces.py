@@ -186,6 +186,20 @@ def test_masks_of_parts_are_joined_as_the_actions_are():
     np.testing.assert_array_equal(apart.mask(parts, "here"), [True, False, False, True, True])
 
 
+def test_masks_of_two_parts_of_two_are_not_read_as_one_of_four_actions():
+    for space in (spaces.MultiDiscrete([2, 2]), spaces.MultiBinary(2)):
+        choices = Choices(config(), space)
+        legal = choices.mask((np.array([1, 0]), np.array([1, 1])), "here")
+        assert [choices.action(i).tolist() for i in np.flatnonzero(legal)] == [[0, 0], [0, 1]]
+        np.testing.assert_array_equal(choices.mask(np.array([1, 0, 1, 1]), "here"), [True, False, True, True])
+
+
+def test_a_space_of_another_dtype_brings_no_note():
+    looks = observed(spaces.MultiDiscrete([3, 4], dtype=np.int32))
+    looks.frames(np.array([1, 2], np.int32), 0, 0)
+    assert not looks.notes
+
+
 @pytest.mark.parametrize("given", [np.ones(4), np.array([0, 1, 2]), "all", None, [[1], [0, 1, 1]]])
 def test_what_is_no_mask_of_the_actions_is_refused(given):
     with pytest.raises(UserError, match=r"here: the action mask is .*expected 3 entries"):

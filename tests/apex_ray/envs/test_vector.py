@@ -196,6 +196,51 @@ def test_what_an_environment_raises_in_its_process_goes_on_with_its_words():
     envs.close()
 
 
+class NotFinite(Episodes):
+    def observation(self):
+        return super().observation() * (np.nan if self.mark.counter == 3 else 1)
+
+
+def last_of(num_envs, mode=None):
+    """Of these environments only the last has a fault."""
+    return SyncVectorEnv([Episodes] * (num_envs - 1) + [NotFinite], autoreset_mode=AutoresetMode.SAME_STEP)
+
+
+def test_a_fault_names_the_environment_and_not_its_stream():
+    envs = make_envs(config(make=f"{HERE}:last_of", vector=True), 3)
+    envs.reset(0)
+    with pytest.raises(UserError, match="environment 2, at step 2 of its episode: the observation is not"):
+        for _ in range(3):
+            envs.send(np.zeros(6, np.int64))
+            envs.recv()
+
+
+class WrongInOne(Episodes):
+    def observation(self):
+        wrong = self.np_random_seed == 2 and self.mark.step == 1  # the third environment's, of seed 0 + 2
+        return super().observation().reshape(2, 2) if wrong else super().observation()
+
+
+def test_a_process_names_its_own_environment():
+    envs = make_envs(config(make=f"{HERE}:WrongInOne", processes=True), 3)
+    envs.reset(0)
+    with pytest.raises(UserError, match="environment 2, at step 1 of its episode"):
+        envs.send(np.zeros(3, np.int64))
+        envs.recv()
+    envs.close()
+
+
+def test_ctrl_c_is_left_to_the_parent():
+    envs = make_envs(config(make=f"{HERE}:Episodes", processes=True), 2)
+    envs.reset(0)
+    for process in envs._vector.processes:
+        os.kill(process.pid, signal.SIGINT)
+    for _ in range(3):
+        envs.send(np.zeros(2, np.int64))
+        assert np.isfinite(envs.recv().rewards).all()
+    envs.close()
+
+
 def test_gymnasiums_own_vector_of_an_id():
     spec = probe(EnvConfig(id="CartPole-v1", frame_stack=1, vector=True))
     assert spec.leaf.shape == (4,) and spec.num_actions == 2
@@ -208,6 +253,7 @@ def test_gymnasiums_own_vector_of_an_id():
         ({"id": "fake", "vector": True, "make": f"{HERE}:Episodes", "kwargs": {}}, "num_envs"),
         ({"id": "ALE/Pong-v5", "processes": True}, "env.processes = true has no effect"),
         ({"id": "EnvPool/Pnog-v5"}, "Did you mean 'Pong-v5'"),
+        ({"id": "EnvPool/Pong-v5", "processes": True}, "env.processes = true has no effect"),
     ],
 )
 def test_vectors_that_can_not_be_had_are_refused(env, part):

@@ -6,7 +6,9 @@ import pytest
 from apex_ray.agent.build import build_agent
 from apex_ray.config.schema import ApexConfig, EnvConfig, TdConfig
 from apex_ray.experience.window import ExperienceWindow
+from apex_ray.fields import Field
 from apex_ray.types import EnvSpec, Step
+from trainkit.errors import UserError
 
 GAMMA = 0.5
 
@@ -150,3 +152,18 @@ def test_a_lost_life_ends_the_window_only_when_asked_to(terminal):
     (chunk,) = run(script, EnvSpec.of_frames("script", (3,), "float32", 1, 3, 1), 1, horizon=4, n=3, life=terminal)
     np.testing.assert_array_equal(chunk.fields["steps"][0], [2, 1, 3, 3] if terminal else [3, 3, 3, 3])
     np.testing.assert_array_equal(chunk.fields["discounts"][0] == 0, [terminal, terminal, False, False])
+
+
+@pytest.mark.parametrize(
+    ("field", "told"),
+    [
+        ({"returns": Field("float32", after=1)}, "'returns' has before = 0, after = 1; expected at most 0 and 0"),
+        ({"rewards": Field("float32", after=4)}, "after = 4; expected at most 254 and 3"),
+        ({"actions": Field("int32", before=300)}, "before = 300"),
+    ],
+)
+def test_a_field_that_a_chunk_has_no_room_for_is_refused(field, told):
+    spec, td = EnvSpec.of_frames("script", (3,), "float32", 1, 3), TdConfig(n_step=3)
+    with pytest.raises(UserError) as info:
+        ExperienceWindow(spec, field, {}, lambda window: None, 2, 5, td, False)
+    assert told in str(info.value)

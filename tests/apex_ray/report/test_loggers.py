@@ -157,6 +157,46 @@ def test_a_hook_that_returns_true_ends_the_run_as_a_limit_does(tmp_path):
     assert list((outcome.run / "checkpoints").glob("update-*"))
 
 
+class Hanging(Own):
+    note = ""
+
+    def row(self, row):
+        threading.Event().wait()
+
+
+def test_a_logger_that_hangs_starves_no_other(tmp_path, seen, monkeypatch):
+    monkeypatch.setattr(loggers, "CLOSE_S", 1.0)
+    train(config(tmp_path, f"{HERE}:Hanging", f"{HERE}:Own"))
+    assert seen[-1] == ("close", False) and any(event[0] == "row" for event in seen)
+
+
+def test_events_of_a_slow_logger_are_left_out_but_the_last_is_not(monkeypatch):
+    gate, taken, said = threading.Event(), [], []
+
+    class Slow(Own):
+        note = ""
+
+        def __init__(self):
+            pass
+
+        def row(self, row):
+            gate.wait()
+            taken.append(row)
+
+        def close(self, failed):
+            taken.append("closed")
+
+    monkeypatch.setattr(loggers, "MAX_WAITING", 3)
+    feed = loggers._Feed("slow", Slow(), said.append)
+    for at in range(20):
+        feed.put("row", at)
+    feed.put("close", False)
+    gate.set()
+    feed.thread.join(30)
+    assert taken[0] == 0 and taken[-1] == "closed" and 4 <= len(taken) <= 6
+    assert said == ["report.loggers: slow does not take it (it is too slow, some events are left out); the run goes on"]
+
+
 def test_a_logger_hears_of_an_error_and_one_that_hangs_holds_nothing_up(tmp_path, seen, monkeypatch):
     gone = threading.Event()
     monkeypatch.setattr(loggers, "CLOSE_S", 0.2)
