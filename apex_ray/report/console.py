@@ -201,12 +201,13 @@ def plain_line(row: Mapping[str, float], stop: StopConfig, frames: str) -> str:
 
 def phase(row: Mapping[str, float], config: ApexConfig) -> str:
     """What the run does: STARTING, FILLING, COMPILING or LEARNING."""
-    filled = row.get("replay_transitions", math.inf) >= config.replay.min_transitions
-    if row.get("updates") and (filled or row.get("updates_per_s")):  # a resumed run has updates before it learns
+    stored, enough = row.get("replay_transitions"), config.replay.min_transitions
+    filling = stored is not None and stored < enough and not row.get("updates_per_s")
+    if row.get("updates") and not filling:  # a resumed run has updates before it learns
         return LEARNING
     if not row.get("frames"):
         return STARTING
-    if not filled:
+    if (stored or 0) < enough:
         return FILLING
     return COMPILING if config.learner.compile else LEARNING
 
