@@ -45,18 +45,7 @@ VECTORS = [
     {"id": "asynchronous", "make": f"{BROUGHT}:asynchronous", "vector": True},
     {"id": "slow", "make": f"{BROUGHT}:sealed", "kwargs": {"of": "Slow"}, "processes": True},
 ]
-ON_RAY = (
-    "CartPole-v1",
-    "MinAtar/Breakout-v1",
-    "nested",
-    "number",
-    "bool_image",
-    "branched_actions",
-    "masked_nested",
-    "EnvPool/Pong-v5",
-    "same_step",
-    "slow",
-)
+ON_RAY = ("MinAtar/Breakout-v1", "branched_actions", "masked_nested", "EnvPool/Pong-v5", "same_step", "slow")
 REFUSED = {
     "continuous": "a wrapper has to turn continuous ones into steps",
     "words": "expected a Box of numbers",
