@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from trainkit.errors import UserError, did_you_mean
+from trainkit.errors import UserError, did_you_mean, first_line
 
 MAIN = "__main__"
 ELSEWHERE = (
@@ -41,8 +41,9 @@ def import_module(name: str, key: str) -> Any:
     except UserError:
         raise
     except Exception as error:
-        reason = (str(error).strip().splitlines() or ["no message"])[0]
-        raise UserError(f"{key}: module {name!r} does not import: {type(error).__name__}: {reason}") from error
+        raise UserError(
+            f"{key}: module {name!r} does not import: {type(error).__name__}: {first_line(error)}"
+        ) from error
 
 
 def imported(dotted: str, key: str) -> Any:

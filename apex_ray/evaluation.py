@@ -26,7 +26,7 @@ from apex_ray.learner.checkpoint import misfit as checkpoint_misfit
 from apex_ray.report.atari_scores import human_normalised
 from apex_ray.report.video import write_video
 from apex_ray.types import EnvSpec, EvaluationResult, Weights
-from trainkit.errors import NotWrittenError, UserError
+from trainkit.errors import NotWrittenError, UserError, first_line
 from trainkit.runs import atomic_write
 
 Say = Callable[[str], None]
@@ -220,7 +220,7 @@ class BestKeeper:
             except (NotWrittenError, StoppedError, ProcessLostError):
                 raise
             except Exception as error:  # of drawing, whatever it is: the weights are kept, and training goes on
-                reason = (str(error).strip().splitlines() or ["no message"])[0]
+                reason = first_line(error)
                 kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
                 say(f"no video of the best episode: {kind}{reason}")
                 return

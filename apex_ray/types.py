@@ -157,10 +157,6 @@ class Chunk:
     def num_transitions(self) -> int:
         return int(np.count_nonzero(self.valid))
 
-    @property
-    def nbytes(self) -> int:
-        return sum(array.nbytes for array in (*self.fields.values(), self.valid, self.priorities))
-
 
 @dataclass
 class Batch:
@@ -170,10 +166,6 @@ class Batch:
     weights: FloatArray  # [B] importance weights, largest of the batch is 1
     slots: IntArray  # [B] where in replay they are: shard * SHARD_STRIDE + slot
     generations: IntArray  # [B] how often that slot had been overwritten
-
-    @property
-    def nbytes(self) -> int:
-        return sum(a.nbytes for a in (*self.fields.values(), self.weights, self.slots, self.generations))
 
 
 @dataclass

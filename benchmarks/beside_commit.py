@@ -76,7 +76,10 @@ def main() -> None:
             table = compare(old, arguments.parts, arguments.rounds)
         finally:
             subprocess.run(["git", "worktree", "remove", "--force", str(old)], cwd=ROOT, check=True)
-    write(ROOT / "results" / "bench" / f"beside_{arguments.commit}.json", {"commit before": arguments.commit, "figures": table})
+    write(
+        ROOT / "results" / "bench" / f"beside_{arguments.commit}.json",
+        {"commit before": arguments.commit, "figures": table},
+    )
 
 
 if __name__ == "__main__":

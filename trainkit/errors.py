@@ -18,6 +18,11 @@ class NotWrittenError(UserError):
     """A file is not written, for want of room or since it must not be; what was there before is as it was."""
 
 
+def first_line(error: BaseException) -> str:
+    """Of its message, for a line of ours."""
+    return (str(error).strip().splitlines() or ["no message"])[0]
+
+
 def did_you_mean(name: str, valid: Iterable[str], cutoff: float = 0.5) -> str:
     """' Did you mean X?' with the valid name nearest to `name`, or '' when none is near."""
     matches = difflib.get_close_matches(name, list(valid), n=1, cutoff=cutoff)

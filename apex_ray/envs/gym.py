@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -13,16 +12,14 @@ import numpy as np
 
 from apex_ray.config.schema import EnvConfig
 from apex_ray.dotted import imported
-from apex_ray.envs.checks import LARGEST, checked_answer, checked_flag, checked_reward, no_pictures, not_finite, picture
-from apex_ray.envs.info_mask import InfoMask
-from apex_ray.envs.spaces import Choices, Observed, check_actions, mask_leaf, narrowed
-from apex_ray.envs.stacks import Stacks
-from apex_ray.envs.watchdog import Watched
-from apex_ray.types import MASK, AnyArray, ByteArray, EnvSpec, IntArray, Observations, Step
+from apex_ray.envs.checks import LARGEST, checked_answer, checked_flag, checked_reward, no_pictures, picture
+from apex_ray.envs.observing import Observing
+from apex_ray.envs.spaces import check_actions
+from apex_ray.types import ByteArray, IntArray, Observations, Step
 from trainkit.errors import UserError
 
 
-class GymEnvs:
+class GymEnvs(Observing):
     """E copies, stepped one after the other; envs/spaces.py says what becomes of observations and actions.
 
     The observations are arrays that each `recv` overwrites: copy what must last longer. Gymnasium's time limit is a
@@ -36,30 +33,8 @@ class GymEnvs:
     ) -> None:
         """`given`: an environment that is there, instead of `num_envs` new ones."""
         self._envs = [make_env(config, render) for _ in range(num_envs)] if given is None else [given]
-        self._choices = Choices(config, self._envs[0].action_space)
-        space = self._envs[0].observation_space
-        self._observed = [Observed(config, space, self._choices) for _ in range(num_envs)]
-        self._watched = Watched(config.id, config.step_limit_s)
-        self._steps = [0] * num_envs  # of the episode
-        self.num_envs = num_envs
-        self.spec = EnvSpec(config.id, self._observed[0].leaves, self._choices.branches, frame_skip=1)
-        self._info_mask = InfoMask(config, self._choices)
-        self._masked: bool | None = False if self.spec.masked else None  # by infos; None: no info was seen yet
-        self._stacks = Stacks(self.spec.observation, num_envs)
-        self._narrowed = narrowed(config, space)
+        super().__init__(config, num_envs, self._envs[0].observation_space, self._envs[0].action_space)
         self._ended = np.zeros(num_envs, bool)
-        self._actions: IntArray | None = None
-
-    @property
-    def notes(self) -> list[str]:
-        """What is not as the environment says and does no harm."""
-        notes = [self._info_mask.note, *(note for observed in self._observed for note in observed.notes)]
-        return [*self._narrowed, *(note for note in notes if note)]
-
-    def _frames(self, index: int, observation: Any, info: Mapping[str, Any]) -> list[tuple[str, AnyArray]]:
-        step = self._steps[index]
-        frames = self._observed[index].frames(observation, index, step)
-        return [*frames, (MASK, self._info_mask.of(info, index, step))] if self._masked else frames
 
     def _begin(self, index: int, seed: int | None) -> None:
         self._watched.begin(index, "reset()")
@@ -69,11 +44,7 @@ class GymEnvs:
             self._watched.end()
         observation, info = checked_answer(self.spec.env_id, index, "reset()", answer)
         self._steps[index] = 0
-        if self._masked is None:
-            self._masked = self._info_mask.found(info)
-            if self._masked:
-                self.spec = replace(self.spec, observation={**self.spec.observation, MASK: mask_leaf(self._choices)})
-                self._stacks = Stacks(self.spec.observation, self.num_envs)
+        self._look_for_mask(info)
         self._stacks.begin(index, self._frames(index, observation, info))
 
     def reset(self, seed: int) -> Observations:
@@ -85,22 +56,19 @@ class GymEnvs:
         return self._stacks.arrays
 
     def send(self, actions: IntArray) -> None:
-        if self._actions is not None:
-            raise RuntimeError("send() twice without recv()")
-        self._actions = actions
+        self._take(actions)
 
     def recv(self) -> Step:
-        if self._actions is None:
-            raise RuntimeError("recv() without send()")
+        actions = self._taken()
         first, count = self._ended.copy(), self.num_envs
         rewards = np.zeros(count, np.float32)
         terminated, truncated = np.zeros(count, bool), np.zeros(count, bool)
-        check_actions(self.spec, self._actions, ~first)
+        check_actions(self.spec, actions, ~first)
         for e in range(count):
             if first[e]:
                 self._begin(e, None)
                 continue
-            action = self._choices.action(self._actions[e])
+            action = self._choices.action(actions[e])
             self._watched.begin(e, "step()")
             try:
                 answer = self._envs[e].step(action)
@@ -116,14 +84,8 @@ class GymEnvs:
             self._stacks.push(e, self._frames(e, observation, info))
             rewards[e], terminated[e], truncated[e] = reward, ended, cut and not ended
         self._check_finite()
-        self._actions = None
         self._ended = terminated | truncated
         return Step(self._stacks.arrays, rewards, terminated, truncated, np.zeros(count, bool), first)
-
-    def _check_finite(self) -> None:
-        newest = self._stacks.not_finite()
-        if newest is not None:
-            raise not_finite(self.spec.env_id, newest, self._steps)
 
     def render(self, index: int) -> ByteArray:
         """The environment's own picture. UserError when it draws none, or one of another form."""

@@ -20,7 +20,7 @@ from apex_ray.envs.gym import GymEnvs
 from apex_ray.envs.spaces import random_actions
 from apex_ray.envs.vector import ENVPOOL, GymVectorEnvs, vector_envs
 from apex_ray.types import EnvSpec
-from trainkit.errors import UserError, did_you_mean
+from trainkit.errors import UserError, did_you_mean, first_line
 
 PROBED_STEPS = 4
 
@@ -142,7 +142,7 @@ def _no_picture(config: EnvConfig) -> str:
 
 
 def _reason(error: Exception) -> str:
-    what = (str(error).strip().splitlines() or ["no message"])[0]
+    what = first_line(error)
     # Of a wrapper around an environment whose reset or step gives less, or more, than Gymnasium's.
     old = f". {OLD_GYM}" if isinstance(error, ValueError) and "values to unpack" in what else ""
     return f"{type(error).__name__}: {what}{old}"

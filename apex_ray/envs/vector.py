@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,19 +14,17 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 
 from apex_ray.config.schema import EnvConfig
 from apex_ray.dotted import imported
-from apex_ray.envs.checks import checked_flag, checked_reward, no_pictures, not_finite, picture
-from apex_ray.envs.info_mask import InfoMask
-from apex_ray.envs.spaces import Choices, Observed, check_actions, mask_leaf, narrowed
-from apex_ray.envs.stacks import Stacks
-from apex_ray.envs.watchdog import Watched
-from apex_ray.types import MASK, AnyArray, BoolArray, ByteArray, EnvSpec, IntArray, Observations, Step
+from apex_ray.envs.checks import checked_flag, checked_reward, no_pictures, picture
+from apex_ray.envs.observing import Observing
+from apex_ray.envs.spaces import check_actions
+from apex_ray.types import MASK, BoolArray, ByteArray, IntArray, Observations, Step
 from trainkit.errors import UserError, did_you_mean
 
 ENVPOOL = "EnvPool/"
 Vector = VectorEnv[Any, Any, Any]
 
 
-class GymVectorEnvs:
+class GymVectorEnvs(Observing):
     """A vector of E environments as a VectorEnv of ours (envs/base.py).
 
     Where it begins the next episode in the very step that ends one (Gymnasium's SAME_STEP), or when it is told to
@@ -38,35 +35,17 @@ class GymVectorEnvs:
 
     def __init__(self, config: EnvConfig, num_envs: int, make: Callable[[int], Vector], seed_at_make: bool) -> None:
         """`make`, called with a seed, gives the vector; with `seed_at_make` it is made anew for each reset."""
-        self._config, self._make, self._seed_at_make, self._count = config, make, seed_at_make, num_envs
+        self._make, self._seed_at_make, self._count = make, seed_at_make, num_envs
         self._vector = make(0)
         self._mode = self._vector.metadata.get("autoreset_mode") or AutoresetMode.NEXT_STEP
         self._streams = 1 if self._mode == AutoresetMode.NEXT_STEP else 2  # of each environment
-        self.num_envs = num_envs * self._streams
         self._space = _single(self._vector, "observation_space")
-        self._choices = Choices(config, _single(self._vector, "action_space"))
-        self._observed = [Observed(config, self._space, self._choices) for _ in range(num_envs)]
-        spec = EnvSpec(config.id, self._observed[0].leaves, self._choices.branches, 1, streams=self._streams)
-        self.spec = spec
-        self._info_mask = InfoMask(config, self._choices)
-        self._masked: bool | None = False if spec.masked else None  # by infos; None: no info was seen yet
-        self._stacks = Stacks(spec.observation, self.num_envs)
-        self._watched = Watched(config.id, config.step_limit_s)
-        self._narrowed = narrowed(config, self._space)
-
-    @property
-    def notes(self) -> list[str]:
-        """What is not as the environment says and does no harm."""
-        two = (
-            ""
-            if self._streams == 1
-            else (
-                f"env.id = {self._config.id!r} begins episodes in the step that ends one ({self._mode.value}), so each "
+        super().__init__(config, num_envs, self._space, _single(self._vector, "action_space"), self._streams)
+        if self._streams == 2:
+            self._notes.append(
+                f"env.id = {config.id!r} begins episodes in the step that ends one ({self._mode.value}), so each "
                 "environment takes two streams of replay; AutoresetMode.NEXT_STEP takes one"
             )
-        )
-        notes = [two, self._info_mask.note, *(note for observed in self._observed for note in observed.notes)]
-        return [*self._narrowed, *(note for note in notes if note)]
 
     def _watch(self, what: str, call: Callable[[], Any]) -> Any:
         self._watched.begin(None, what)
@@ -74,12 +53,6 @@ class GymVectorEnvs:
             return call()
         finally:
             self._watched.end()
-
-    def _frames(self, index: int, observation: Any, infos: Mapping[str, Any]) -> list[tuple[str, AnyArray]]:
-        """Of one environment's part of a batch; `infos` has its mask."""
-        step = int(self._steps[index])
-        frames = self._observed[index].frames(observation, index, step)
-        return [*frames, (MASK, self._info_mask.of(infos, index, step))] if self._masked else frames
 
     def _row(self, batch: Any, index: int, space: spaces.Space[Any] | None = None) -> Any:
         """What environment `index` observed, as its space has it."""
@@ -97,33 +70,24 @@ class GymVectorEnvs:
         batch, infos = self._watch(
             "reset()", lambda: self._vector.reset() if self._seed_at_make else self._vector.reset(seed=seed)
         )
-        self._steps = np.zeros(self._count, np.int64)  # of the episodes
+        self._steps = [0] * self._count
         self._at = np.arange(self._count) * self._streams  # the stream that each environment is in
         self._ended = np.zeros(self._count, bool)  # at the last step: now comes an autoreset step
-        self._left = np.zeros(
-            self.num_envs, bool
-        )  # streams whose environment went on in the other one at the last step
-        self._actions: IntArray | None = None
-        if self._masked is None:
-            self._masked = self._info_mask.found(_of(infos, 0))
-            if self._masked:
-                self.spec = replace(self.spec, observation={**self.spec.observation, MASK: mask_leaf(self._choices)})
-                self._stacks = Stacks(self.spec.observation, self.num_envs)
+        self._left = np.zeros(self.num_envs, bool)  # streams that were left at the last step, for the other one
+        self._actions = None
+        self._look_for_mask(_of(infos, 0))
         for array in self._stacks.arrays.values():
             array[:] = 0
         for e in range(self._count):
             self._stacks.begin(int(self._at[e]), self._frames(e, self._row(batch, e), _of(infos, e)))
-        self._check_finite()
+        self._check_finite(self._at)
         return self._stacks.arrays
 
     def send(self, actions: IntArray) -> None:
-        if self._actions is not None:
-            raise RuntimeError("send() twice without recv()")
-        self._actions = actions[self._at]
-        check_actions(self.spec, self._actions, ~self._ended)
-        chosen = [
-            self._choices.action(np.where(ended, 0, a)) for a, ended in zip(self._actions, self._ended, strict=True)
-        ]
+        of_envs = actions[self._at]
+        self._take(of_envs)
+        check_actions(self.spec, of_envs, ~self._ended)
+        chosen = [self._choices.action(np.where(ended, 0, a)) for a, ended in zip(of_envs, self._ended, strict=True)]
         space = _single(self._vector, "action_space")
         room: Any = create_empty_array(space, len(chosen))
         given = concatenate(space, chosen, room)
@@ -133,9 +97,7 @@ class GymVectorEnvs:
             self._answer = self._vector.step_wait
 
     def recv(self) -> Step:
-        if self._actions is None:
-            raise RuntimeError("recv() without send()")
-        self._actions = None
+        self._taken()
         batch, given, ended, cut, infos = self._watch("step()", self._answer)
         for array in self._stacks.arrays.values():
             array[self._left] = 0
@@ -151,9 +113,9 @@ class GymVectorEnvs:
                 continue
             self._steps[e] = step = self._steps[e] + 1
             first[at] = False
-            rewards[at] = checked_reward(self.spec.env_id, e, int(step), given[e])
-            terminated[at] = checked_flag(self.spec.env_id, e, int(step), "terminated", ended[e])
-            truncated[at] = checked_flag(self.spec.env_id, e, int(step), "truncated", cut[e]) and not terminated[at]
+            rewards[at] = checked_reward(self.spec.env_id, e, step, given[e])
+            terminated[at] = checked_flag(self.spec.env_id, e, step, "terminated", ended[e])
+            truncated[at] = checked_flag(self.spec.env_id, e, step, "truncated", cut[e]) and not terminated[at]
             over[e] = terminated[at] | truncated[at]
             own = over[e] and self._mode == AutoresetMode.SAME_STEP
             seen = self._final(infos, e) if own else (self._row(batch, e), _of(infos, e))
@@ -162,7 +124,7 @@ class GymVectorEnvs:
             self._change_streams(over, batch, infos)
             over[:] = False
         self._ended = over
-        self._check_finite()
+        self._check_finite(self._at)
         nothing = np.zeros(self.num_envs, bool)
         two = self._streams == 2
         self._left = (terminated | truncated) if two else nothing
@@ -187,11 +149,6 @@ class GymVectorEnvs:
             self._at[e] ^= 1
             self._steps[e] = 0
             self._stacks.begin(int(self._at[e]), self._frames(e, self._row(batch, e), _of(infos, e)))
-
-    def _check_finite(self) -> None:
-        newest = self._stacks.not_finite()
-        if newest is not None:
-            raise not_finite(self.spec.env_id, newest[self._at], self._steps.tolist())
 
     def render(self, index: int) -> ByteArray:
         """The picture of the environment of stream `index`. UserError when there is none."""

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
@@ -72,7 +71,7 @@ def save_checkpoint(
     path = run / "checkpoints" / f"update-{counters.updates:09d}"
     for left in path.parent.glob(".update-*.partial"):  # by a process that was killed as it wrote; nobody else writes
         shutil.rmtree(left, ignore_errors=True)
-    with _writing(path) as folder:
+    with checkpoint_folders.replacing(path) as folder:
         for name, arrays in ((ONLINE, online), (TARGET, target), (OPTIMIZER, optimizer)):
             _write_arrays(folder / name, arrays)
         _write_counters(folder, counters)
@@ -87,7 +86,7 @@ def save_checkpoint(
 def save_best(run: Path, counters: Counters, online: Mapping[str, AnyArray]) -> Path:
     """Write checkpoints/best, replacing the one before. NotWrittenError as `save_checkpoint`."""
     path = run / "checkpoints" / BEST
-    with _writing(path) as folder:
+    with checkpoint_folders.replacing(path) as folder:
         _write_arrays(folder / ONLINE, online)
         _write_counters(folder, counters)
     return path
@@ -170,13 +169,6 @@ def find(run: Path, which: str) -> Path:
 
 def _numbered(run: Path) -> list[Path]:
     return sorted((run / "checkpoints").glob("update-*"))
-
-
-@contextmanager
-def _writing(path: Path) -> Iterator[Path]:
-    """As checkpoint_folders.replacing."""
-    with checkpoint_folders.replacing(path) as folder:
-        yield folder
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, AnyArray]) -> None:

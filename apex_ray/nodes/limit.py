@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
-from typing import Any, Protocol
+from typing import Any
 
 import ray
 
@@ -18,26 +18,15 @@ from apex_ray.replay.limiter import Limiter
 ASK_S = 0.5  # that one request for samples waits, before it is asked anew
 
 
-class Limit(Protocol):
-    """What a shard asks before it stores or draws."""
-
-    def insert(self, transitions: int) -> None:
-        """Wait until a chunk of that many transitions may be stored, and count it."""
-        ...
-
-    def may_sample(self, total: int, wait_s: float = ASK_S) -> bool:
-        """Whether the batch that brings the run's samples to `total` may be drawn, within `wait_s`."""
-        ...
-
-
 class OwnLimit:
-    """Of the shard that counts. Thread-safe: its own threads use it, and those of all other shards."""
+    """For shard 0, which counts. Thread-safe: its own threads use it, and those of all other shards."""
 
     def __init__(self, limiter: Limiter) -> None:
         self.limiter = limiter
         self._changed = threading.Condition()
 
     def insert(self, transitions: int) -> None:
+        """Wait until a chunk of that many transitions may be stored, and count it."""
         with self._changed:
             self._changed.wait_for(self.limiter.may_insert)
             self.limiter.inserted += transitions
@@ -58,6 +47,7 @@ class OwnLimit:
         return allowed
 
     def may_sample(self, total: int, wait_s: float = ASK_S) -> bool:
+        """Whether the batch that brings the run's samples to `total` may be drawn, within `wait_s`."""
         return self.permit(total, wait_s) >= total
 
     def start_from(self, inserted: int, sampled: int) -> None:
@@ -68,7 +58,7 @@ class OwnLimit:
 
 
 class LimitElsewhere:
-    """Of every other shard. What is allowed only grows, so an answer is good until a larger total is asked for."""
+    """For every other shard, which asks shard 0. What is allowed only grows: an answer is good up to its total."""
 
     def __init__(self, keeper: Any) -> None:
         """`keeper`: the handle of the shard that counts."""
@@ -82,3 +72,6 @@ class LimitElsewhere:
         if total > self._allowed:
             self._allowed = ray.get(self._keeper.permit.remote(total, wait_s))
         return total <= self._allowed
+
+
+Limit = OwnLimit | LimitElsewhere  # what a shard asks before it stores or draws

@@ -66,7 +66,7 @@ def _saved_with(path: Path) -> int:
         with safe_open(path, "numpy") as file:
             return int((file.metadata() or {})[OF_UPDATE])
     except (SafetensorError, ValueError, KeyError, OSError) as error:
-        raise _damaged(path, error) from None
+        raise unusable(path, error) from None
 
 
 def load_replay(path: Path, memory: PrioritizedReplay) -> tuple[int, int]:
@@ -79,9 +79,10 @@ def load_replay(path: Path, memory: PrioritizedReplay) -> tuple[int, int]:
         memory.load_state_arrays(state)
         inserted, sampled = (int(x) for x in state["counts"])
     except (SafetensorError, ValueError, KeyError, OSError) as error:
-        raise _damaged(path, error) from None
+        raise unusable(path, error) from None
     return inserted, sampled
 
 
-def _damaged(path: Path, error: Exception) -> UserError:
+def unusable(path: Path, error: Exception) -> UserError:
+    """A saved replay that does not read."""
     return UserError(f"{path}: {error}; delete it to resume with an empty replay")

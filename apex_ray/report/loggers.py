@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from apex_ray.agent.registry import named
 from apex_ray.config.schema import ApexConfig
 from apex_ray.types import EvaluationResult
-from trainkit.errors import UserError
+from trainkit.errors import UserError, first_line
 
 MAX_WAITING = 1000  # events that a logger has not taken yet
 CLOSE_S = 60.0  # of waiting for loggers when the run ends
@@ -112,7 +112,7 @@ class _Feed:
             try:
                 getattr(self._logger, event)(*given)
             except Exception as error:
-                self._say_once(_reason(error))
+                self._say_once(f"{type(error).__name__}: {first_line(error)}")
 
     def _say_once(self, reason: str) -> None:
         if not self._said:
@@ -126,7 +126,7 @@ def _begun(name: str, kind: Any, run: Path, config: ApexConfig, resume: bool) ->
     except ImportError as error:
         raise _missing(name, error) from None
     except Exception as error:  # whatever its library raises: no account, another version, no room
-        raise UserError(f"report.loggers = {name}: can't begin: {_reason(error)}") from error
+        raise UserError(f"report.loggers = {name}: can't begin: {type(error).__name__}: {first_line(error)}") from error
     return logger
 
 
@@ -147,7 +147,3 @@ def _kinds(config: ApexConfig) -> dict[str, Any]:
 
 def _missing(name: str, error: ImportError) -> UserError:
     return UserError(f"report.loggers = {name}: {error}; install it: pip install 'apex-ray[loggers]'")
-
-
-def _reason(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no message'])[0]}"

@@ -16,9 +16,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from apex_ray.replay.memory import PrioritizedReplay
+from apex_ray.replay.saving import unusable
 from apex_ray.serial.process import ProcessState
 from apex_ray.types import AnyArray, Weights
-from trainkit.errors import NotWrittenError, UserError
+from trainkit.errors import NotWrittenError
 
 FILE = "serial.safetensors"
 
@@ -40,7 +41,7 @@ class State:
         try:
             memory.load_state_arrays(self.memory)
         except ValueError as error:
-            raise _unusable(self.path, error) from None
+            raise unusable(self.path, error) from None
         return self.counts
 
 
@@ -97,7 +98,7 @@ def load(run: Path, update: int, tell: Callable[[str], None]) -> State | None:
         tell("replay starts empty: it was not saved (checkpoint.replay)")
         return None
     except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
-        raise _unusable(path, error) from None
+        raise unusable(path, error) from None
 
     def version(number: int) -> Weights:
         return Weights(number, _under(f"weights.{number}", arrays))
@@ -120,7 +121,3 @@ def _within(prefix: str, arrays: dict[str, AnyArray]) -> dict[str, AnyArray]:
 def _under(prefix: str, arrays: dict[str, AnyArray]) -> dict[str, AnyArray]:
     """What `_within` gave."""
     return {name.partition("/")[2]: array for name, array in arrays.items() if name.startswith(f"{prefix}/")}
-
-
-def _unusable(path: Path, error: Exception) -> UserError:
-    return UserError(f"{path}: {error}; delete it to resume with an empty replay")
