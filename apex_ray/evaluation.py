@@ -204,7 +204,7 @@ class BestKeeper:
             except NotWrittenError as error:
                 result.not_written = str(error)
             except StoppedError:
-                say("the video of the best episode was interrupted: there is none of it")
+                say("the video of the best episode was interrupted: it was not written")
         return result
 
     def _keep(

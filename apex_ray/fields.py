@@ -47,7 +47,7 @@ Fields = Mapping[str, Field]
 
 
 def stored(fields: Fields) -> dict[str, Field]:
-    """An agent's fields and, last, AGES: how many steps before a step belong to its episode, up to what is asked for.
+    """An agent's fields and, last, AGES: how many steps before one belong to its episode, at most the largest `before`.
 
     By it a sample knows which of the steps before it are zeros.
     """

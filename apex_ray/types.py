@@ -72,7 +72,7 @@ class EnvSpec:
     branches: tuple[int, ...]  # how many values each part of an action has: one part, or several (Tavakoli et al. 2018)
     frame_skip: int  # emulator frames per agent step, 1 where there is no emulator
     streams: int = 1  # of each environment in a VectorEnv; envs/vector.py says which has two
-    scores_of: str = ""  # what stands in for the game that the scores seem to be of; "" when nothing does
+    scores_of: str = ""  # the stand-in that was played, where scores are not the real game's; "" else
     reporter: str = ""  # "package.module:Class" of what reports its episodes' values; "" where they have none
     draws: bool = True  # pictures for videos, as far as the probe has looked
     notes: tuple[str, ...] = ()  # for the user: what the probe saw that does no harm
@@ -149,7 +149,7 @@ class Chunk:
     fields: dict[str, AnyArray]  # [E, before + T + after, ...]
     valid: BoolArray  # [E, T] whether the step is a transition; an autoreset step is none
     priorities: Float64Array  # [E, T] first |TD error|, by what the actor had computed anyway
-    actor: int = 0  # who made it
+    actor: int = 0  # index of the actor that collected it
     sequence: int = 0  # its running number with that actor
     version: int = 0  # of the weights that chose its last action
 

@@ -1,7 +1,7 @@
 """What the rest of the system knows of an agent. Everything else about it (network, objective, memory) is its own.
 
 An agent holds no weights: networks are given to it, so that one description serves actors, evaluator, central inference
-and learner. Its numbers live in three worlds: arrays [E, ...] of the environments of an actor, windows [E, T + n, ...]
+and learner. Its arrays come in three shapes: arrays [E, ...] of the environments of an actor, windows [E, T + n, ...]
 of what an actor collected, and tensors [B, ...] of a batch.
 """
 

@@ -54,7 +54,7 @@ class RecordsMovies(Protocol):
 
 @runtime_checkable
 class FilmsOne(Protocol):
-    """Environments that must know before an episode of which one of them pictures will be asked for."""
+    """Environments that must be told before an episode which one of them will be rendered."""
 
     def film(self, index: int | None) -> None:
         """From the next reset on, `render(index)` is the game's own picture; None: of none any more."""
@@ -63,7 +63,7 @@ class FilmsOne(Protocol):
 
 @runtime_checkable
 class Noted(Protocol):
-    """Environments that look at what they are given."""
+    """Environments that have remarks for the user."""
 
     @property
     def notes(self) -> list[str]:

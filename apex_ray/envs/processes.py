@@ -70,7 +70,7 @@ class OwnProcesses(AsyncVectorEnv):
 
     @contextlib.contextmanager
     def _naming(self) -> Iterator[None]:
-        """A pipe ends with its process. One whose environment raised has said so before, and ends with 0."""
+        """A pipe ends with its process. One whose environment raised has sent its error before, and exits with 0."""
         try:
             yield
         except (EOFError, OSError):

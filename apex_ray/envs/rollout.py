@@ -30,7 +30,7 @@ class Episodes:
     returns: list[float] = field(default_factory=list)  # unclipped, in the order in which the episodes ended
     lengths_steps: list[int] = field(default_factory=list)
     values: list[EpisodeValues] = field(default_factory=list)  # one an episode, where the environments give any
-    best: tuple[int, int] = (0, 0)  # (environment, its how manieth episode) of the highest return
+    best: tuple[int, int] = (0, 0)  # (environment, which of its episodes, from 0) of the highest return
     asked: int = 0  # episodes; there are fewer when the watch stopped them
     cut_steps: int | None = None  # where none could be used whole: the step at which all are cut
 

@@ -35,7 +35,7 @@ class Watched:
         _watching.add(self)
 
     def begin(self, index: int | None, what: str) -> None:
-        self.doing = (index, what)  # made here and now: a constant of the caller's would be the same at every call
+        self.doing = (index, what)  # a new tuple for each call: the watching thread compares by identity
 
     def end(self) -> None:
         """Also after a call that raised."""

@@ -31,7 +31,7 @@ class WarmStart:
     def told(self) -> str:
         """In a line."""
         count = len(self.params) + len(self.new)
-        rest = f"not taken, since they don't fit, and new: {', '.join(self.new)}" if self.new else "all fit"
+        rest = f"new, since they don't fit: {', '.join(self.new)}" if self.new else "all fit"
         return f"weights of {self.source} (update {self.updates:,}): {len(self.params)} of {count} parameters; {rest}"
 
 

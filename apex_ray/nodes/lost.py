@@ -1,4 +1,4 @@
-"""A node whose environments lost a process of theirs ends itself, so that it is replaced as a lost process is."""
+"""Ends this process when an environment's process has died, so that it is replaced as a lost one is."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ class WeightsNode:
 
 
 class RemoteSource:
-    """An actor's side of it, as actor.variable_client.VariableSource: one request in flight.
+    """An actor's side of it, as experience/variables.py: one request in flight.
 
     Only the first weights are waited for: a process that is started anew, or of a resumed run, must not act with those
     that its network begins with. The learner publishes before it learns.

@@ -118,7 +118,7 @@ class RetroEnvs:
             self._observations[e, :-1] = self._observations[e, 1:]
             self._observations[e, -1] = self._frames[e]
             self._steps[e] += 1
-            # A scenario's script can divide by nought.
+            # A scenario's script can divide by zero.
             rewards[e] = checked_reward(self.spec.env_id, e, self._steps[e], answer.reward)
             terminated[e] = answer.terminated
             truncated[e], life_lost[e] = answer.truncated, answer.life_lost

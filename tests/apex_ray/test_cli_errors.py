@@ -70,7 +70,9 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         ("trian pong", ["no command 'trian'", "Did you mean 'train'?"]),
     ],
 )
-def test_mistake(run: Path, calls: list[Any], capsys: pytest.CaptureFixture[str], line: str, parts: list[str]) -> None:
+def test_a_wrong_command_line_exits_2_with_one_line(
+    run: Path, calls: list[Any], capsys: pytest.CaptureFixture[str], line: str, parts: list[str]
+) -> None:
     assert main(line.format(run=run).split()) == 2
     out, err = capsys.readouterr()
     assert err.startswith("error: ") and err.count("\n") == 1 and "Traceback" not in err

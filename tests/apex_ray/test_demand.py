@@ -27,7 +27,7 @@ def needs(*settings: str, gpus: float = 0.0) -> dict[str, Bundle]:
     return {b.name: b for b in bundles(config, resolve_sizes(config, PONG, 64), gpus)}
 
 
-def test_learner_and_actors() -> None:
+def test_a_plan_asks_for_the_cores_of_learner_and_actors() -> None:
     found = needs("actors.count=4-16", "learner.threads=6", gpus=1)
     learner, actor = found["learner+replay-0"], found["actor"]
     assert list(found) == ["learner+replay-0", "actor"], "the learner first, what scales last"
@@ -96,7 +96,7 @@ def test_central_inference_has_its_own_gpu_where_there_are_two(
     assert (found["learner+replay-0"].gpus, found["inference"].gpus) == (learner, inference)
 
 
-def test_labels() -> None:
+def test_bundles_go_only_to_nodes_with_their_labels() -> None:
     found = needs("actors.count=8", "cluster.actor_labels={pool: spot}", "cluster.learner_labels={pool: '!spot'}")
     assert found["actor"].labels == {"pool": "spot"} and found["learner+replay-0"].labels == {"pool": "!spot"}
 

@@ -19,7 +19,7 @@ def found_in(text):
     return [(number, m[0]) for number, line in enumerate(text.splitlines(), 1) for m in FORBIDDEN.finditer(line)]
 
 
-def test_what_is_looked_for():
+def test_the_search_finds_plugin_words_and_no_ordinary_ones():
     yes = "stages Sonic stable-retro x.bk2 RetroEnvs StageRow check_stages _cartridge STAGES_EVERY_S"
     assert len(found_in(yes.replace(" ", "\n"))) == 9
     assert found_in("storage retrospect backstage supersonics Stagecoach stagehand") == []

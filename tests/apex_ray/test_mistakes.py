@@ -39,7 +39,7 @@ from trainkit.runs import create_run
         ("cartpole env.import_modules=[no_such_module]", ["no module 'no_such_module'"]),
     ],
 )
-def test_one_clear_message(words, parts, capsys, tmp_path, monkeypatch):
+def test_a_wrong_setting_exits_2_with_one_line(words, parts, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["train", *words.split()]) == 2
     error = capsys.readouterr().err

@@ -32,7 +32,7 @@ def test_a_table_by_hand() -> None:
     assert found.largest == 16 + 8 + 4, "all cores but the learner's"
 
 
-def test_what_is_used_by_others_is_not_there() -> None:
+def test_only_free_resources_count() -> None:
     gpu = node("gpu", 8, gpus=1)
     busy = Node("gpu", "gpu", {**gpu.free, "GPU": 0.0}, gpu.total)
     found = fit([LEARNER, actors(2)], [busy])
@@ -47,13 +47,13 @@ def test_a_range_is_enough_in_part() -> None:
     assert not fit([Bundle("learner", cpus=1), actors(8, at_least=4)], [node("a", 4)]).enough
 
 
-def test_bytes_count_as_cores_do() -> None:
+def test_memory_limits_how_many_bundles_fit_a_node() -> None:
     found = fit([Bundle("replay", memory_bytes=40 * GIB, count=3)], [node("a", 64, memory=100)])
     assert found.placed["replay"] == {"a": 2} and "3 x replay" in found.missing()
     assert fit([actors(100)], [node("a", 100)]).largest == 64, "object store: 64 quarters of a GiB"
 
 
-def test_labels_say_where() -> None:
+def test_bundles_go_only_to_nodes_with_their_labels() -> None:
     spot, other = node("spot", 4, labels={"pool": "spot"}), node("other", 8)
     found = fit(
         [Bundle("learner", cpus=1, labels={"pool": "!spot"}), actors(6, labels={"pool": "spot"})], [spot, other]

@@ -62,7 +62,7 @@ def started(head: Head, *command: str, cwd: Path) -> Iterator[tuple[subprocess.P
 
 
 @pytest.mark.timeout(300)
-def test_both_make_progress_and_end(head: Head, sound: Path) -> None:
+def test_apex_and_wavenet_share_three_cores_and_both_finish(head: Head, sound: Path) -> None:
     """Ape-X has two of the head's three cores. Of at most four workers one starts beside it; a job of two waits."""
     address = f"workers.address={head.address}"
     with started(head, *APEX, f"cluster.address={head.address}", cwd=sound) as (apex, apex_log):

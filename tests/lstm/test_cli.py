@@ -325,7 +325,7 @@ def test_codes_of_text():
         (["trian"], "Did you mean 'train'?"),
     ],
 )  # fmt: skip
-def test_one_clear_message(capsys, words, told):
+def test_a_wrong_command_line_exits_2_with_one_line(capsys, words, told):
     assert main(words) == 2
     err = capsys.readouterr().err
     assert err.startswith("error: ") and told in err and "Traceback" not in err and err.count("\n") == 1

@@ -305,7 +305,7 @@ GOOD = "date,y\n" + "".join(f"2000-01-{d:02d},{d}\n" for d in range(1, 31))
         (GOOD.replace(",7\n", ",-7\n"), {"transform": "log"}, "y has the value -7"),
     ],
 )  # fmt: skip
-def test_one_clear_message(tmp_path, content, extra, told):
+def test_a_wrong_table_exits_2_with_one_line(tmp_path, content, extra, told):
     raw = content if isinstance(content, bytes) else content.encode()
     (tmp_path / "a.csv").write_bytes(raw)
     with pytest.raises(UserError) as error:

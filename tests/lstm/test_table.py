@@ -87,7 +87,7 @@ def test_dates_that_can_be_two_things_are_refused_with_both(tmp_path):
         (AUTUMN.tz_localize(None), {}, "a.csv:173: 2024-10-27 02:00 is there twice, first at a.csv:172"),
     ],
 )  # fmt: skip
-def test_one_clear_message(tmp_path, times, extra, told):
+def test_wrong_times_are_refused_with_one_line(tmp_path, times, extra, told):
     with pytest.raises(UserError) as error:
         read_table(config(file_of(tmp_path, times), **extra))
     assert told in str(error.value)

@@ -129,7 +129,7 @@ def test_a_mistake_in_a_worker_ends_the_run_at_once(folder):
         (["generate", "x", "--seed", "-1"], "--seed -1: expected at least 0"),
     ],
 )
-def test_one_clear_message(folder, capsys, words, told):
+def test_a_wrong_command_line_exits_2_with_one_line(folder, capsys, words, told):
     assert main(words) == 2
     err = capsys.readouterr().err
     assert err.startswith("error: ") and told in err and "Traceback" not in err

@@ -50,6 +50,6 @@ def test_bits_stay_finite_far_from_every_mean():
     assert torch.isfinite(bits).all() and torch.isfinite(expected.grad).all()
 
 
-def test_classes():
+def test_equal_logits_cost_8_bits():
     logits = torch.zeros(2, 5, 256)
     assert softmax_bits(logits, torch.zeros(2, 5, dtype=torch.int64)).tolist() == [[8.0] * 5] * 2

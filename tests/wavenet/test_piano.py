@@ -66,6 +66,6 @@ def test_a_soundfont_that_is_none(tmp_path, name, told):
         make(tmp_path / "out", "pieces", 1, RATE, tmp_path / name, print)
 
 
-def test_how_long(capsys):
+def test_zero_minutes_are_refused(capsys):
     assert main(["data", "piano", "--minutes", "0"]) == 2
     assert "--minutes 0: expected more than 0" in capsys.readouterr().err

@@ -83,7 +83,7 @@ def test_actions_count_from_zero():
             list(steps(envs, 1, action=wrong))
 
 
-def test_environments_are_apart():
+def test_each_copy_gets_its_own_actions():
     envs = make("Counting", num_envs=3, kwargs={"length": 10})
     list(steps(envs, 2))
     assert [len(e.unwrapped.actions) for e in envs._envs] == [2, 2, 2]

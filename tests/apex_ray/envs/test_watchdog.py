@@ -115,7 +115,7 @@ def test_environments_that_are_gone_are_watched_no_more(monkeypatch):
     assert [ref() for ref in refs] == [None] * 3
 
 
-def test_the_probe_too(said):
+def test_a_hang_in_the_probe_is_named(said):
     thread = threading.Thread(target=probe, args=(config(where="reset()"),))
     thread.start()
     assert "environment 0 of apex-tests/Hangs-v0 has been in reset()" in said(1)[0]

@@ -76,7 +76,9 @@ class Feeder(threading.Thread):
     skew=st.sampled_from([1.0, 1e3, 1e-9]),
 )
 @pytest.mark.timeout(600)
-def test_nothing_stands_still(shards, actors, envs, horizon, batch, minimum, ratio, tolerance, mirrored, skew):
+def test_no_settings_deadlock_inserts_and_samples(
+    shards, actors, envs, horizon, batch, minimum, ratio, tolerance, mirrored, skew
+):
     capacity = max(2 * minimum, 4 * envs * horizon * actors * shards)
     config = cartpole(
         actors={"count": actors, "envs_per_actor": envs, "chunk_transitions": horizon},

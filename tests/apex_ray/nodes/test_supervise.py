@@ -86,7 +86,7 @@ def test_a_lost_node_that_the_supervisor_knows_has_its_name_whoever_talked_to_it
         until_it_ends(supervisor)
 
 
-def test_spending_counts(tmp_path):
+def test_restarts_beyond_the_budget_end_the_run(tmp_path):
     supervisor = Supervisor(tmp_path, max_restarts=1, on_event=lambda _: None)
     supervisor.spend_restart("evaluator", RayActorError())
     with pytest.raises(UserError, match="evaluator lost its process"):

@@ -24,7 +24,7 @@ def test_the_figures_by_their_sums_and_known_pairs() -> None:
 @pytest.mark.parametrize(
     "env_id", ["ALE/Breakout-v5", "Breakout-v4", "BreakoutNoFrameskip-v4", "BreakoutDeterministic-v0"]
 )
-def test_the_scale(env_id: str) -> None:
+def test_random_play_is_0_and_human_play_1(env_id: str) -> None:
     assert human_normalised(env_id, 1.7) == 0
     assert human_normalised(env_id, 30.5) == 1
     assert human_normalised(env_id, 59.3) == pytest.approx(2)

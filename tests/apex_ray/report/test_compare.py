@@ -125,7 +125,9 @@ def test_a_run_without_numbers_is_told_and_left_out(figures: list[Figure], capsy
     assert len(figures) == 1
 
 
-def test_mistakes(capsys: pytest.CaptureFixture[str], figures: list[Figure]) -> None:
+def test_a_wrong_command_line_exits_2_with_one_line_and_draws_nothing(
+    capsys: pytest.CaptureFixture[str], figures: list[Figure]
+) -> None:
     one, two, other = made({1: 1}), made({1: 1}), made({1: 1}, env={"id": "Acrobot-v1"})
     for words, told in (
         ([], "no run; expected"),

@@ -142,7 +142,7 @@ def test_what_a_run_does_before_it_learns_is_said(stream: io.StringIO) -> None:
         ({"frames": 1, "updates": 1}, LEARNING),
     ],
 )
-def test_the_table_says_it_too(stream: io.StringIO, row: dict[str, float], word: str) -> None:
+def test_the_table_shows_the_phase(stream: io.StringIO, row: dict[str, float], word: str) -> None:
     with Console("pong", config(learner={"compile": True}), stream, is_terminal=True) as console:
         console.update(row)
     assert f"{word}   elapsed" in last_table(stream)

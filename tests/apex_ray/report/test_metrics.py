@@ -107,7 +107,7 @@ def test_an_unwritable_folder_is_a_users_mistake(tmp_path: Path) -> None:
         MetricsWriter(tmp_path / "file" / "run", resume=False)
 
 
-def test_evaluations(tmp_path: Path) -> None:
+def test_an_evaluation_is_a_csv_line_and_scalars(tmp_path: Path) -> None:
     result = EvaluationResult(7, 8, 900, [1.0, 3.0], [10, 20], human_normalised=0.5)
     other = EvaluationResult(9, 9, 1000, [4.0], [10])
     with MetricsWriter(tmp_path, resume=False) as writer:

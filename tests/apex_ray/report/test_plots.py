@@ -71,7 +71,7 @@ def test_files_without_data_give_no_picture(tmp_path: Path, content: str | None)
     assert not list(tmp_path.glob("*.png"))
 
 
-def test_between_evaluations_nothing_is_filled(tmp_path: Path, figures: list[Figure]) -> None:
+def test_no_band_is_drawn_between_two_evaluations(tmp_path: Path, figures: list[Figure]) -> None:
     (tmp_path / "evaluations.csv").write_text(HEADER + "60,1000,9,9,5,1,4,6,20,\n" + "180,3000,9,9,7,1,2,9,20,\n")
     plots.learning_curve(tmp_path)
     (bars,) = figures[0].axes[0].collections

@@ -76,7 +76,7 @@ def test_ends_are_those_of_the_contests_script(game):
         (("SonicTheHedgehog2-Genesis-v0/*",), 18),
     ],
 )
-def test_select(words, count):
+def test_words_select_these_many_stages(words, count):
     assert len(sonic.select(words, "env.kwargs.stages")) == count
 
 

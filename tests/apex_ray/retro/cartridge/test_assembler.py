@@ -56,7 +56,7 @@ ENCODINGS = {
 
 
 @pytest.mark.parametrize("source", ENCODINGS)
-def test_encoding(source):
+def test_an_instruction_becomes_these_bytes(source):
     assert assemble(source, 0x200) == bytes.fromhex(ENCODINGS[source])
 
 

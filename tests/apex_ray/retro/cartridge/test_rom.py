@@ -5,7 +5,7 @@ import struct
 from apex_ray.retro.cartridge.rom import build_rom
 
 
-def test_header():
+def test_the_header_holds_name_and_checksum():
     rom = build_rom()
     assert rom[0x100:0x110] == b"SEGA MEGA DRIVE "
     stack, start = struct.unpack(">2I", rom[:8])
