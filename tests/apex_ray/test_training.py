@@ -1,5 +1,7 @@
 """The loop around a system: what it shows of a row, and what it leaves out when a checkpoint finds no room."""
 
+import threading
+
 import pytest
 
 from apex_ray import train
@@ -100,3 +102,24 @@ def test_going_on_without_a_run_is_refused(tmp_path):
     with pytest.raises(UserError, match="resume = True, but run is None"):
         train(cartpole(runs_dir=str(tmp_path)), resume=True)
     assert not list(tmp_path.iterdir())
+
+
+def test_several_runs_go_on_at_once_in_threads(tmp_path):
+    """As in a notebook: signals are the main thread's, everything else is each run's own."""
+    outcomes = {}
+
+    def run(seed):
+        config = cartpole(
+            mode="serial", seed=seed, name=f"run{seed}", runs_dir=str(tmp_path), stop={"after_updates": 20}
+        )
+        outcomes[seed] = train(config)
+
+    threads = [threading.Thread(target=run, args=(seed,)) for seed in (1, 2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {seed: outcome.reason for seed, outcome in outcomes.items()} == dict.fromkeys(
+        (1, 2), "stop.after_updates = 20"
+    )
+    assert outcomes[1].run != outcomes[2].run and len(list(tmp_path.iterdir())) == 2
