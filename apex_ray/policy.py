@@ -114,7 +114,7 @@ class Policy:
                 f"policy of {self.spec.env_id}: observations have {', '.join(found) or 'nothing'}; expected "
                 f"{', '.join(leaves)}"
             )
-        both = {name: self._leaf(name, leaf, np.asarray(found[name])) for name, leaf in leaves.items()}
+        both = {name: self._leaf(name, leaf, _array(found[name])) for name, leaf in leaves.items()}
         batch = {name: array for name, (array, _) in both.items()}
         counts = {name: "one alone" if alone else f"E = {len(array)}" for name, (array, alone) in both.items()}
         if len(set(counts.values())) > 1:
@@ -139,6 +139,14 @@ class Policy:
                 f"[E, {', '.join(map(str, one))}]{span}, as make_envs gives them, or {lone}"
             )
         return batch.astype(leaf.dtype), alone
+
+
+def _array(given: Any) -> AnyArray:
+    """Lists of unequal length are no array of numbers, which `_leaf` refuses."""
+    try:
+        return np.asarray(given)
+    except ValueError:
+        return np.asarray(None)
 
 
 def _flat(given: Any, name: str = FRAMES) -> list[tuple[str, Any]]:

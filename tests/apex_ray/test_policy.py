@@ -100,6 +100,11 @@ def test_a_batch_of_one_number_is_a_batch(tmp_path):
         policy_of(tmp_path / "b", "pair")({"0": np.zeros(3, np.float32), "1": np.array([1, 2])})
 
 
+def test_a_ragged_list_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no array of numbers"):
+        policy_of(tmp_path, "vector")([[1, 2, 3], [1, 2]])
+
+
 def test_a_policy_plays_whole_episodes_of_an_environment_of_ones_own(tmp_path):
     played = policy_of(tmp_path, "vector").evaluate(brought.vector(), episodes=4)
     assert len(played.returns) == 4 and all(5 <= length < 13 for length in played.lengths_steps)
