@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -35,9 +36,11 @@ class CombinedTorso(nn.Module):
     def __init__(self, spec: EnvSpec, config: NetworkConfig) -> None:
         super().__init__()
         self._names = list(spec.seen)
-        torsos = [_torso(replace(spec, observation={name: leaf}), config) for name, leaf in spec.seen.items()]
+        torsos: list[Any] = [
+            _torso(replace(spec, observation={name: leaf}), config) for name, leaf in spec.seen.items()
+        ]
         self.torsos = nn.ModuleList(torsos)
-        self.num_features = sum(torso.num_features for torso in torsos)  # type: ignore[misc]
+        self.num_features = sum(torso.num_features for torso in torsos)
 
     def forward(self, observations: Mapping[str, Tensor]) -> Tensor:
         """Leaves [B, S, *F] -> [B, features]."""

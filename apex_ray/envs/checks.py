@@ -137,9 +137,9 @@ def checked_reward(env_id: str, index: int, step: int, reward: Any) -> float:
 
 def checked_answer(env_id: str, index: int, call: str, answer: Any) -> Any:
     """What `reset()` or `step()` gave, of Gymnasium's form. UserError for another, such as that of the old gym."""
-    form = {"reset()": "(observation, info)", "step()": "(observation, reward, terminated, truncated, info)"}[call]
-    if type(answer) is tuple and len(answer) == form.count(",") + 1 and isinstance(answer[-1], Mapping):
+    if type(answer) is tuple and len(answer) == (5 if call == "step()" else 2) and isinstance(answer[-1], Mapping):
         return answer
+    form = "(observation, reward, terminated, truncated, info)" if call == "step()" else "(observation, info)"
     kinds = f"({', '.join(type(part).__name__ for part in answer)})" if isinstance(answer, tuple) else ""
     raise UserError(
         f"env.id = {env_id!r}: environment {index}: {call} gave {kinds or type(answer).__name__}; expected {form}, "

@@ -39,8 +39,8 @@ class GymVectorEnvs(Observing):
         self._vector = make(0)
         self._mode = self._vector.metadata.get("autoreset_mode") or AutoresetMode.NEXT_STEP
         self._streams = 1 if self._mode == AutoresetMode.NEXT_STEP else 2  # of each environment
-        self._space = _single(self._vector, "observation_space")
-        super().__init__(config, num_envs, self._space, _single(self._vector, "action_space"), self._streams)
+        self._space, self._action_space = (_single(self._vector, f"{of}_space") for of in ("observation", "action"))
+        super().__init__(config, num_envs, self._space, self._action_space, self._streams)
         if self._streams == 2:
             self._notes.append(
                 f"env.id = {config.id!r} begins episodes in the step that ends one ({self._mode.value}), so each "
@@ -88,9 +88,8 @@ class GymVectorEnvs(Observing):
         self._take(of_envs)
         check_actions(self.spec, of_envs, ~self._ended)
         chosen = [self._choices.action(np.where(ended, 0, a)) for a, ended in zip(of_envs, self._ended, strict=True)]
-        space = _single(self._vector, "action_space")
-        room: Any = create_empty_array(space, len(chosen))
-        given = concatenate(space, chosen, room)
+        room: Any = create_empty_array(self._action_space, len(chosen))
+        given = concatenate(self._action_space, chosen, room)
         self._answer: Callable[[], Any] = partial(self._vector.step, given)
         if isinstance(self._vector, AsyncVectorEnv):
             self._vector.step_async(given)
@@ -99,8 +98,9 @@ class GymVectorEnvs(Observing):
     def recv(self) -> Step:
         self._taken()
         batch, given, ended, cut, infos = self._watch("step()", self._answer)
-        for array in self._stacks.arrays.values():
-            array[self._left] = 0
+        if self._left.any():
+            for array in self._stacks.arrays.values():
+                array[self._left] = 0
         count, first = self._count, np.ones(self.num_envs, bool)  # idle streams only wait for an episode
         rewards = np.zeros(self.num_envs, np.float32)
         terminated, truncated = np.zeros(self.num_envs, bool), np.zeros(self.num_envs, bool)
