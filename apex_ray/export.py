@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -48,21 +49,23 @@ class QFunction(nn.Module):
 def export_run(run: Path, checkpoint: str, kind: Format, out: Path) -> list[str]:
     """Write `out`, and beside it a JSON file that says what goes in and comes out; lines to tell.
 
-    UserError for an agent whose values depend on more than an observation, where a library is missing, and, with no
-    file left, where what was written gives other values than the run's own network.
+    UserError for an agent whose values depend on more than an observation, where a library is missing, and where what
+    was written gives other values than the run's own network. Where it fails, what stood there before stays.
     """
     policy = load_policy(run, checkpoint)
     if policy.initial_state(1) or OUTPUT not in policy.agent.outputs:
         raise UserError(f"{run}: agent {policy.config.agent!r} can't be exported: it has a state, or gives no {OUTPUT}")
     samples = real_observations(policy, CHECKED)
-    try:
-        model = _WRITERS[kind](policy, samples, out)
-        difference = _difference(policy, model, samples)
-    except ImportError as error:
-        raise UserError(f"export to {kind} needs a library: {error}; pip install 'apex-ray[export]'") from None
-    if not difference <= TOLERANCE:
-        out.unlink()
-        raise UserError(f"{out}: its values differ by {difference:.1e} of the largest from the run's; nothing is kept")
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:  # on the same disk: moved at once, or not at all
+        made = Path(folder) / out.name
+        try:
+            model = _WRITERS[kind](policy, samples, made)
+            difference = _difference(policy, model, samples)
+        except ImportError as error:
+            raise UserError(f"export to {kind} needs a library: {error}; pip install 'apex-ray[export]'") from None
+        if not difference <= TOLERANCE:
+            raise UserError(f"{out}: values differ by {difference:.1e} of the largest from the run's; nothing is kept")
+        made.replace(out)
     notes = out.with_suffix(".json")
     notes.write_text(json.dumps(description(policy.spec, policy.config), indent=1) + "\n")
     checked = f"{CHECKED:,} real observations: values differ by at most {difference:.1e} of the largest"
@@ -92,7 +95,7 @@ def description(spec: EnvSpec, config: ApexConfig) -> dict[str, Any]:
     """What a program that uses the file must know."""
     env = config.env.model_dump(mode="json") | {"kwargs": settings_of(config.env)}
     return {
-        "apex_ray": __version__,
+        "versions": {"apex_ray": __version__, "torch": torch.__version__},
         "environment": spec.env_id,
         "inputs": {
             name: {**asdict(leaf), "array": ["batch", leaf.stack, *leaf.shape]}
@@ -107,6 +110,8 @@ def description(spec: EnvSpec, config: ApexConfig) -> dict[str, Any]:
             "env: how the run's environments made their frames (frame skip, gray, size, sticky actions).",
         ],
         "env": env,
+        "agent": config.agent,
+        "network": config.network.model_dump(mode="json"),  # by which the weights alone are built into one again
     }
 
 

@@ -67,6 +67,10 @@ def main() -> None:
     parser.add_argument("--checkpoint", default="best")
     parser.add_argument("--port", type=int, default=8000)
     words = parser.parse_args()
+    try:
+        apex_ray.load_policy(words.run, words.checkpoint)  # what is wrong with it is told here, not by a replica
+    except UserError as error:
+        parser.error(str(error))
     serve.start(http_options={"port": words.port})
     serve.run(Served.bind(words.run, words.checkpoint))
     print(f"answering on http://localhost:{words.port}; Ctrl-C ends it", flush=True)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -60,6 +61,12 @@ def test_a_policy_answers_over_http(tmp_path):
         assert asked(port, json.dumps({"observations": batch[0].tolist()})) == (200, {"actions": expected[0]})
         status, answer = asked(port, json.dumps({"observations": [1, 2, 3]}))
         assert status == 400 and "expected float32 [E, 1, 4]" in answer["error"]
+        with ThreadPoolExecutor(8) as pool:  # a bad one spoils none of those that it is batched with
+            bodies = [[[1, 2, 3, 4], [1]], *batch.tolist()] * 4
+            answers = list(pool.map(lambda body: asked(port, json.dumps({"observations": body})), bodies))
+        good = [(200, {"actions": action}) for action in expected]
+        assert [answers[at] for at in range(24) if at % 6] == good * 4
+        assert all(status == 400 and "no array of numbers" in answer["error"] for status, answer in answers[::6])
         status, answer = asked(port, "no json")
         assert status == 400 and "no JSON" in answer["error"]
     finally:

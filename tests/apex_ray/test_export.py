@@ -38,6 +38,7 @@ def test_an_exported_network_gives_the_same_values(tmp_path, name, kind, capsys)
     assert out.exists() and "1,000 real observations: values differ by at most" in capsys.readouterr().out
     told, policy = json.loads(out.with_suffix(".json").read_text()), load_policy(run)
     assert list(told["inputs"]) == list(policy.spec.observation)
+    assert told["network"]["hidden"] == policy.config.network.hidden and "torch" in told["versions"]
     assert told["output"]["branches"] == list(policy.spec.branches) and told["env"]["id"] == policy.config.env.id
 
 
@@ -63,9 +64,11 @@ def test_observations_are_of_many_states(tmp_path):
     assert frames.shape == (200, 1, 4) and len(np.unique(frames[:, 0], axis=0)) > 190
 
 
-def test_what_gives_other_values_is_not_kept(tmp_path, monkeypatch, capsys):
+def test_what_gives_other_values_is_not_kept_and_what_stood_there_stays(tmp_path, monkeypatch, capsys):
     run = run_of(tmp_path, "vector")
-    real = export._WRITERS["safetensors"]
+    real, out = export._WRITERS["safetensors"], run / "export" / "best.safetensors"
+    out.parent.mkdir()
+    out.write_bytes(b"of before")
 
     def wrong(policy, samples, out):
         model = real(policy, samples, out)
@@ -74,7 +77,7 @@ def test_what_gives_other_values_is_not_kept(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(export._WRITERS, "safetensors", wrong)
     assert main(["export", str(run), "--format", "safetensors"]) == 2
     assert "values differ by 1.0e-03 of the largest" in capsys.readouterr().err
-    assert not list((run / "export").iterdir())
+    assert list(out.parent.iterdir()) == [out] and out.read_bytes() == b"of before"
 
 
 @pytest.mark.parametrize(
