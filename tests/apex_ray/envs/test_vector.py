@@ -66,6 +66,13 @@ def of_mode(mode, **kwargs):
     return config(make=f"{HERE}:vector", vector=True, kwargs={"mode": mode, **kwargs})
 
 
+def steps(envs, count):
+    """`count` steps of every environment, all by action 0."""
+    for _ in range(count):
+        envs.send(np.zeros(envs.num_envs, np.int64))
+        envs.recv()
+
+
 COPIES = config(make=f"{HERE}:Episodes")
 
 
@@ -169,9 +176,7 @@ def test_a_process_that_is_killed_is_named():
     envs.reset(0)
     os.kill(envs._vector.processes[1].pid, signal.SIGKILL)
     with pytest.raises(ProcessLostError, match=r"environment 1 of fake was killed by signal 9"):
-        for _ in range(3):
-            envs.send(np.zeros(3, np.int64))
-            envs.recv()
+        steps(envs, 3)
     envs.close()
 
 
@@ -180,9 +185,7 @@ def test_an_environment_that_hangs_is_named_and_killed():
     envs = make_envs(hangs, 1)
     envs.reset(0)
     with pytest.raises(ProcessLostError, match=r"environment 0 of fake has been in step\(\) for 1 s .*was killed"):
-        for _ in range(9):
-            envs.send(np.zeros(1, np.int64))
-            envs.recv()
+        steps(envs, 9)
     envs.close()
 
 
@@ -190,9 +193,7 @@ def test_what_an_environment_raises_in_its_process_goes_on_with_its_words():
     envs = make_envs(config(make=f"{HERE}:Raising", processes=True), 2)
     envs.reset(0)
     with pytest.raises(RuntimeError, match="boom"):
-        for _ in range(9):
-            envs.send(np.zeros(2, np.int64))
-            envs.recv()
+        steps(envs, 9)
     envs.close()
 
 
@@ -210,9 +211,7 @@ def test_a_fault_names_the_environment_and_not_its_stream():
     envs = make_envs(config(make=f"{HERE}:last_of", vector=True), 3)
     envs.reset(0)
     with pytest.raises(UserError, match="environment 2, at step 2 of its episode: the observation is not"):
-        for _ in range(3):
-            envs.send(np.zeros(6, np.int64))
-            envs.recv()
+        steps(envs, 3)
 
 
 class WrongInOne(Episodes):
