@@ -8,8 +8,10 @@ from torch.nn import functional
 
 from apex_ray.agent.contract import Loss
 from apex_ray.agent.q_learning import Transitions
+from apex_ray.config.plugins import checked
 from apex_ray.config.schema import ApexConfig
 from apex_ray.td import td_target
+from trainkit.section import Section
 
 
 def huber(errors: Tensor, delta: float | None) -> Tensor:
@@ -25,6 +27,7 @@ class Dqn:
     outputs = 1
 
     def __init__(self, config: ApexConfig) -> None:
+        checked(Section, config.td.objective_kwargs, "td.objective_kwargs")  # it takes none
         self._double_q, self._huber_delta = config.td.double_q, config.learner.huber_delta
 
     def q_values(self, outputs: Tensor) -> Tensor:

@@ -14,8 +14,6 @@ from apex_ray.agent.torsos import conv_fits
 from apex_ray.config.schema import NetworkConfig
 from apex_ray.types import EnvSpec
 
-OF_IMAGES = ("conv", "small_conv", "impala")
-
 
 class QNetwork(nn.Module):
     """Observations, leaves [B, S, *F] -> what the head gives. A torso of one leaf is given its tensor alone."""
@@ -37,7 +35,7 @@ class CombinedTorso(nn.Module):
         super().__init__()
         self._names = list(spec.seen)
         torsos: list[Any] = [
-            _torso(replace(spec, observation={name: leaf}), config) for name, leaf in spec.seen.items()
+            _torso_of_leaf(replace(spec, observation={name: leaf}), config) for name, leaf in spec.seen.items()
         ]
         self.torsos = nn.ModuleList(torsos)
         self.num_features = sum(torso.num_features for torso in torsos)
@@ -52,18 +50,28 @@ def build_torso(spec: EnvSpec, config: NetworkConfig) -> nn.Module:
     """The torso that `network.torso` names. One of apex-ray's own is for the leaves that it can take; a user's own has
     the whole observation: its tensor, or where there are several leaves, a mapping of them.
     """
+    named(TORSOS | {"auto": TORSOS["mlp"]}, config.torso, "network.torso")  # refused here where there is none
     if len(spec.seen) > 1 and ":" not in config.torso:
-        named(TORSOS | {"auto": TORSOS["mlp"]}, config.torso, "network.torso")  # refused here where there is none
         return CombinedTorso(spec, config)
-    return _torso(spec, config, alone=True)
+    return _built(config.torso if ":" in config.torso else _fitting(spec, config), spec, config)
 
 
-def _torso(spec: EnvSpec, config: NetworkConfig, alone: bool = False) -> nn.Module:
-    name = config.torso
-    if not alone and (name in OF_IMAGES) != (spec.leaf.kind == "image"):
-        name = "auto"
-    if name == "auto":
-        image = spec.leaf.kind == "image"
-        name = ("conv" if conv_fits(spec, config) else "small_conv") if image else "mlp"
+def _torso_of_leaf(spec: EnvSpec, config: NetworkConfig) -> nn.Module:
+    """Of one among several; what `config` names is for the images, or with mlp for the others."""
+    if (config.torso != "mlp") != (spec.leaf.kind == "image"):
+        config = config.model_copy(update={"torso": "auto", "torso_kwargs": {}})
+    return _built(_fitting(spec, config), spec, config)
+
+
+def _fitting(spec: EnvSpec, config: NetworkConfig) -> str:
+    """The name that `auto` stands for, or the one that is given."""
+    if config.torso != "auto":
+        return config.torso
+    if spec.leaf.kind != "image":
+        return "mlp"
+    return "conv" if conv_fits(spec, config) else "small_conv"
+
+
+def _built(name: str, spec: EnvSpec, config: NetworkConfig) -> nn.Module:
     torso: nn.Module = named(TORSOS, name, "network.torso")(spec, config)
     return torso

@@ -41,6 +41,7 @@ class ConvTorso(nn.Module):
 
     def __init__(self, spec: EnvSpec, config: NetworkConfig) -> None:
         super().__init__()
+        checked(Section, config.torso_kwargs, "network.torso_kwargs")  # it takes none
         in_channels, height, width = image_shape(spec, "conv")
         layers: list[nn.Module] = []
         sizes = zip(config.conv_channels, config.conv_kernels, config.conv_strides, strict=True)
@@ -148,6 +149,7 @@ class MlpTorso(nn.Module):
 
     def __init__(self, spec: EnvSpec, config: NetworkConfig) -> None:
         super().__init__()
+        checked(Section, config.torso_kwargs, "network.torso_kwargs")  # it takes none
         self._leaf = spec.leaf
         width, layers = one_hot_width(spec.leaf), list[nn.Module]()
         self.norm = RunningNorm(width) if config.normalise else None

@@ -109,6 +109,8 @@ def checked(model: type[M], values: Mapping[str, Any], key: str = KWARGS) -> M:
     name = str(first["loc"][0]) if first["loc"] else ""
     known = list(model.model_fields)
     if name not in known:
+        if not known:
+            raise UserError(f"{key}.{name} = {values.get(name)!r} has no effect: what is chosen here takes no settings")
         hint = did_you_mean(name, known)
         raise UserError(f"{key}.{name} = {values.get(name)!r}: unknown key; expected one of {', '.join(known)}.{hint}")
     allowed = str(first.get("ctx", {}).get("expected", "")).replace("'", "").replace(",", "").split()

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from apex_ray.agent.build import build_agent
 from apex_ray.agent.q_network import CombinedTorso, build_torso
 from apex_ray.agent.torsos import ConvTorso, MlpTorso, RunningNorm, SmallConvTorso, as_numbers
-from apex_ray.config.schema import NetworkConfig
+from apex_ray.config.schema import ApexConfig, EnvConfig, NetworkConfig, TdConfig
 from apex_ray.types import EnvSpec, Leaf
 from trainkit.errors import UserError
 
@@ -122,3 +123,22 @@ def test_statistics_travel_with_the_weights():
     again.load_state_dict(torso.state_dict())
     given = torch.randn(5, 1, 3)
     assert torch.equal(again.eval()(given), torso.eval()(given))
+
+
+@pytest.mark.parametrize(("torso", "leaf"), [("conv", LARGE), ("auto", LARGE), ("mlp", VECTOR), ("auto", CHOICE)])
+def test_settings_of_a_torso_that_takes_none_are_refused(torso, leaf):
+    with pytest.raises(UserError, match=r"network.torso_kwargs.channels = 32 has no effect"):
+        build_torso(spec(frames=leaf), NetworkConfig(torso=torso, torso_kwargs={"channels": 32}))
+
+
+def test_settings_of_a_torso_reach_the_leaves_that_it_is_for():
+    both = spec(**{"frames.a": VECTOR, "frames.b": SMALL})
+    for torso in ("auto", "small_conv"):
+        made = build_torso(both, NetworkConfig(torso=torso, torso_kwargs={"channels": 5}))
+        assert made.torsos[1].num_features == 5 * 10 * 10
+
+
+def test_settings_of_an_objective_that_takes_none_are_refused():
+    config = ApexConfig(env=EnvConfig(id="fake"), td=TdConfig(objective_kwargs={"quantiles": 51}))
+    with pytest.raises(UserError, match=r"td.objective_kwargs.quantiles = 51 has no effect"):
+        build_agent(config, spec(frames=VECTOR)).network()
