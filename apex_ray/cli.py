@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, make_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, cast
+from typing import Annotated, Any, Literal, Union, cast
 
 from tyro.conf import Positional, arg, subcommand
 
@@ -19,10 +19,6 @@ from trainkit.command_line import EXIT_INTERRUPTED, EXIT_MISTAKE, next_steps, ou
 from trainkit.config import format_resolved
 from trainkit.errors import UserError
 from trainkit.runs import RUNS_DIR, open_run
-from trainkit.words import plural
-
-if TYPE_CHECKING:
-    from apex_ray.types import EvaluationResult
 
 DESCRIPTION = "Ape-X DQN on Ray. `apex-ray config PRESET` lists every setting; --version prints the version."
 
@@ -106,8 +102,10 @@ class Evaluate:
             raise UserError(f"command line: --episodes {self.episodes}: expected at least 1")
         config = load_run_config(self.run, self.overrides).config
         from apex_ray.evaluation import evaluate_run
+        from apex_ray.report.result_lines import result_lines
 
-        _report(evaluate_run(open_run(self.run, TRAINER), config, self.checkpoint, self.episodes, None), config.env.id)
+        result = evaluate_run(open_run(self.run, TRAINER), config, self.checkpoint, self.episodes, None)
+        print("\n".join(result_lines(result, config.env.id)))
         return 0
 
 
@@ -139,8 +137,10 @@ class Record:
         except OSError as error:
             raise UserError(f"command line: --out {str(video)!r}: cannot be written: {error.strerror}") from None
         from apex_ray.evaluation import evaluate_run
+        from apex_ray.report.result_lines import result_lines
 
-        _report(evaluate_run(run, config, self.checkpoint, self.episodes, video), config.env.id)
+        result = evaluate_run(run, config, self.checkpoint, self.episodes, video)
+        print("\n".join(result_lines(result, config.env.id)))
         return 0
 
 
@@ -260,32 +260,6 @@ def _split(words: Sequence[str]) -> tuple[str | None, Sequence[str]]:
     if words and "=" not in words[0]:
         return words[0], words[1:]
     return None, words
-
-
-def _report(result: EvaluationResult, env_id: str) -> None:
-    import numpy as np
-
-    from apex_ray.report.episodes import reporter_named
-    from apex_ray.report.words import words_for
-
-    returns = np.asarray(result.returns)
-    print(f"weights of update {result.updates:,}, {result.frames:,} {words_for(env_id).frames}")
-    if result.scores_of:
-        print(f"played on {result.scores_of}: these scores say nothing of the real game")
-    print(
-        f"return: mean {returns.mean():z.2f}, std {returns.std():.2f}, min {returns.min():z.2f}, "
-        f"max {returns.max():z.2f} of {plural(len(returns), 'episode')}"
-    )
-    if result.note:
-        print(result.note)
-    if result.human_normalised is not None:
-        print(f"human-normalised: {result.human_normalised:z.1%}")
-    if table := reporter_named(result.reporter, result.scores_of).table(result.episode_values):
-        print(table)
-    if result.video is not None:
-        print(f"video: {result.video}")
-    if result.movie is not None:
-        print(f"movie: {result.movie}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

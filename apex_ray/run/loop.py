@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from apex_ray.config.schema import ApexConfig
-from apex_ray.learner.checkpoint import BEST, Counters, find
+from apex_ray.learner.checkpoint import BEST, find
 from apex_ray.report.console import Console
 from apex_ray.report.episodes import reporter_named
 from apex_ray.report.loggers import Loggers
@@ -20,7 +20,8 @@ from apex_ray.report.plots import learning_curve
 from apex_ray.report.process_memory import MemoryLog
 from apex_ray.report.writer import MetricsWriter
 from apex_ray.run.hooks import Hooks
-from apex_ray.types import AnyArray, EnvSpec, EvaluationResult
+from apex_ray.run.system import System
+from apex_ray.types import EnvSpec
 from trainkit.errors import NotWrittenError, UserError
 from trainkit.tensor_files import NotFiniteError
 from trainkit.words import plural
@@ -30,25 +31,6 @@ T = TypeVar("T")
 WATCH_S = 1.0
 MEMORY_EVERY_S = 10.0
 EPISODES_EVERY_S = 30.0
-
-
-class System(Protocol):
-    """What runs: nodes.program.Program on Ray or serial.program.SerialProgram in this process."""
-
-    counters: Counters  # where it started from
-
-    def start(self, resume: bool, warm: Mapping[str, AnyArray] | None) -> None: ...
-    def watch(self, timeout_s: float) -> bool: ...  # whether a limit of `stop` is reached for certain
-    def row(self) -> dict[str, float]: ...
-    def episode_rows(self) -> list[Any]: ...  # of the environment's own reporter
-    def publish(self, row: Mapping[str, float]) -> None: ...
-    def start_evaluation(self, counters: Counters, interrupted: Callable[[], bool]) -> None: ...
-    def poll_evaluation(self) -> EvaluationResult | None: ...
-    @property
-    def evaluating(self) -> bool: ...
-    def stop_actors(self) -> None: ...
-    def save(self, counters: Counters) -> tuple[Path, int]: ...
-    def save_replay(self) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ from apex_ray.report.loggers import Loggers, check_loggers
 from apex_ray.report.writer import MetricsWriter
 from apex_ray.run import preflight
 from apex_ray.run.hooks import Hooks
-from apex_ray.run.loop import Outcome, Run, System
+from apex_ray.run.loop import Outcome, Run
 from apex_ray.run.own_parts import with_own_parts
 from apex_ray.run.resume import prepare_resume
+from apex_ray.run.system import System
 from apex_ray.site import Site
 from apex_ray.sizes import Sizes, resolve_sizes
 from apex_ray.types import EnvSpec, EvaluationResult

@@ -1,0 +1,29 @@
+"""What a run's loop drives: the parts on Ray, or in one process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from apex_ray.learner.checkpoint import Counters
+from apex_ray.types import AnyArray, EvaluationResult
+
+
+class System(Protocol):
+    """What runs: nodes.program.Program on Ray or serial.program.SerialProgram in this process."""
+
+    counters: Counters  # where it started from
+
+    def start(self, resume: bool, warm: Mapping[str, AnyArray] | None) -> None: ...
+    def watch(self, timeout_s: float) -> bool: ...  # whether a limit of `stop` is reached for certain
+    def row(self) -> dict[str, float]: ...
+    def episode_rows(self) -> list[Any]: ...  # of the environment's own reporter
+    def publish(self, row: Mapping[str, float]) -> None: ...
+    def start_evaluation(self, counters: Counters, interrupted: Callable[[], bool]) -> None: ...
+    def poll_evaluation(self) -> EvaluationResult | None: ...
+    @property
+    def evaluating(self) -> bool: ...
+    def stop_actors(self) -> None: ...
+    def save(self, counters: Counters) -> tuple[Path, int]: ...
+    def save_replay(self) -> None: ...
