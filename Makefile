@@ -46,7 +46,7 @@ endif
 	@echo "Set up. The command is $(BIN)/apex-ray; after 'source $(BIN)/activate' it is just apex-ray."
 
 $(VENV)/.ready-dev: $(VENV)/.ready
-	@echo "What tests and checks need on top: 0.9 GB to download, 1.6 GB on disk"
+	@echo "What tests and checks need on top: 0.5 GB to download, 1.6 GB on disk"
 	$(INSTALL) -c constraints.txt -e '.[dev]'
 	$(INSTALL) --no-deps $(TINYSOUNDFONT)
 	@touch $@

@@ -13,7 +13,7 @@ from apex_ray.types import AnyArray, ByteArray
 from trainkit.errors import UserError
 
 RANGE_CHECKED = 200  # an environment's first observations in a process, whose range is looked at too
-OLD_GYM = "For an environment of the old gym package: env.id=GymV26Environment-v0 env.kwargs.env_id=... (shimmy)"
+OLD_GYM = "For the old gym package: env.id=shimmy:GymV26Environment-v0 (docs/environments.md says how)"
 LARGEST = float(np.finfo(np.float32).max)  # rewards are kept in float32
 
 
