@@ -69,7 +69,7 @@ class SmallConvKwargs(Section):
 
 
 class SmallConvTorso(nn.Module):
-    """One convolution of 3 x 3 for images of few pixels (as for MinAtar, Young and Tian 2019, but padded: none shrinks)."""
+    """One padded convolution of 3 x 3 for images of few pixels (MinAtar: Young and Tian 2019, theirs unpadded)."""
 
     def __init__(self, spec: EnvSpec, config: NetworkConfig) -> None:
         super().__init__()
