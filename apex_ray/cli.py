@@ -98,15 +98,7 @@ class Evaluate:
     """which weights; also a folder's name under checkpoints/"""
 
     def __call__(self) -> int:
-        if self.episodes is not None and self.episodes < 1:
-            raise UserError(f"command line: --episodes {self.episodes}: expected at least 1")
-        config = load_run_config(self.run, self.overrides).config
-        from apex_ray.evaluation import evaluate_run
-        from apex_ray.report.result_lines import result_lines
-
-        result = evaluate_run(open_run(self.run, TRAINER), config, self.checkpoint, self.episodes, None)
-        print("\n".join(result_lines(result, config.env.id)))
-        return 0
+        return _play(self.run, self.overrides, self.checkpoint, self.episodes, None)
 
 
 @dataclass(frozen=True)
@@ -125,23 +117,8 @@ class Record:
     """episodes to play; the best of them is kept"""
 
     def __call__(self) -> int:
-        if self.episodes < 1:
-            raise UserError(f"command line: --episodes {self.episodes}: expected at least 1")
-        config = load_run_config(self.run, self.overrides).config
-        run = open_run(self.run, TRAINER)
-        video = Path(self.out).expanduser() if self.out else run / "videos" / f"{self.checkpoint}.mp4"
-        if video.suffix != ".mp4":
-            raise UserError(f"command line: --out {str(video)!r}: expected a file name that ends in .mp4")
-        try:
-            video.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise UserError(f"command line: --out {str(video)!r}: cannot be written: {error.strerror}") from None
-        from apex_ray.evaluation import evaluate_run
-        from apex_ray.report.result_lines import result_lines
-
-        result = evaluate_run(run, config, self.checkpoint, self.episodes, video)
-        print("\n".join(result_lines(result, config.env.id)))
-        return 0
+        video = _out(self.out, open_run(self.run, TRAINER) / "videos" / f"{self.checkpoint}.mp4", ".mp4")
+        return _play(self.run, self.overrides, self.checkpoint, self.episodes, video)
 
 
 @dataclass(frozen=True)
@@ -164,9 +141,7 @@ class Export:
         from apex_ray.export import SUFFIXES, export_run
 
         suffix = SUFFIXES[self.format]
-        out = output_file("--out", self.out or str(run / "export" / f"{self.checkpoint}{suffix}"))
-        if out.suffix != suffix:
-            raise UserError(f"command line: --out {self.out!r}: expected a file name that ends in {suffix}")
+        out = _out(self.out, run / "export" / f"{self.checkpoint}{suffix}", suffix)
         print("\n".join(export_run(run, self.checkpoint, self.format, out)))
         return 0
 
@@ -197,9 +172,7 @@ class Plot:
             drawn = draw_run(runs[0])
             print("\n".join(map(str, drawn)) if drawn else f"{runs[0]} holds nothing yet that could be drawn")
             return 0
-        out = output_file("--out", self.out or str(runs[0].parent / "comparison.png"))
-        if out.suffix != ".png":
-            raise UserError(f"command line: --out {self.out!r}: expected a file name that ends in .png")
+        out = _out(self.out, runs[0].parent / "comparison.png", ".png")
         from apex_ray.report.compare import compare
 
         picture, said = compare(runs, self.by, out)
@@ -243,6 +216,27 @@ def commands(words: Sequence[str]) -> dict[str, type[Any]]:
     train = make_dataclass("Train", (), bases=(Train, *options_of), frozen=True, namespace={"__doc__": Train.__doc__})
     theirs = {name: command for plugin in found for name, command in plugin.commands.items()}
     return COMMANDS | {"train": train} | theirs
+
+
+def _out(given: str, default: Path, suffix: str) -> Path:
+    """Where to write, its folder made. UserError for another suffix and for what can't be written."""
+    out = given or str(default)
+    if Path(out).suffix != suffix:
+        raise UserError(f"command line: --out {given!r}: expected a file name that ends in {suffix}")
+    return output_file("--out", out)
+
+
+def _play(run: str, overrides: Sequence[str], checkpoint: str, episodes: int | None, video: Path | None) -> int:
+    """Play episodes with a run's weights and print what came of it."""
+    if episodes is not None and episodes < 1:
+        raise UserError(f"command line: --episodes {episodes}: expected at least 1")
+    config = load_run_config(run, overrides).config
+    from apex_ray.evaluation import evaluate_run
+    from apex_ray.report.result_lines import result_lines
+
+    result = evaluate_run(open_run(run, TRAINER), config, checkpoint, episodes, video)
+    print("\n".join(result_lines(result, config.env.id)))
+    return 0
 
 
 def _steps(run: Path) -> dict[str, list[str]]:

@@ -21,11 +21,11 @@ from apex_ray.envs.base import Noted, ProcessLostError, RecordsMovies
 from apex_ray.envs.make import make_envs, probe
 from apex_ray.envs.rollout import StoppedError, play_episodes, replay_episode
 from apex_ray.envs.seeds import AFTERWARDS, EVALUATION, first_seed
-from apex_ray.learner.checkpoint import Counters, find, kept_best, load_policy_weights, save_best
+from apex_ray.learner.checkpoint import find, kept_best, load_policy_weights, save_best
 from apex_ray.learner.checkpoint import misfit as checkpoint_misfit
 from apex_ray.report.atari_scores import human_normalised
 from apex_ray.report.video import write_video
-from apex_ray.types import EnvSpec, EvaluationResult, Weights
+from apex_ray.types import Counters, EnvSpec, EvaluationResult, Weights
 from trainkit.errors import NotWrittenError, UserError, first_line
 from trainkit.runs import atomic_write
 

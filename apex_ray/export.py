@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -74,9 +75,9 @@ def export_run(run: Path, checkpoint: str, kind: Format, out: Path) -> list[str]
 
 def real_observations(policy: Policy, count: int) -> list[AnyArray]:
     """By leaf [count, S, *F]: from the run's own environment, half of its actions random."""
-    envs, rng = policy.make_envs(ENVS), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     seen: dict[str, list[AnyArray]] = {name: [] for name in policy.spec.observation}
-    try:
+    with closing(policy.make_envs(ENVS)) as envs:
         observations = envs.reset(0)
         for _ in range(-(-count // envs.num_envs)):
             for name, array in observations.items():
@@ -86,8 +87,6 @@ def real_observations(policy: Policy, count: int) -> list[AnyArray]:
             explores = (rng.random(len(chosen)) < 0.5).reshape(-1, *(1 for _ in policy.spec.action_shape))
             envs.send(np.where(explores, drawn, chosen))
             observations = envs.recv().observations
-    finally:
-        envs.close()
     return [np.concatenate(arrays)[:count] for arrays in seen.values()]
 
 

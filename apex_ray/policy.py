@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -87,11 +88,8 @@ class Policy:
     ) -> Episodes:
         """Play whole episodes in `env`, or in environments as those of the run's evaluations; unclipped returns."""
         if env is None:
-            envs = self.make_envs(min(episodes, self.config.evaluation.envs))
-            try:
+            with closing(self.make_envs(min(episodes, self.config.evaluation.envs))) as envs:
                 return play_episodes(envs, self._player, episodes, epsilon, seed)
-            finally:
-                envs.close()
         return play_episodes(GymEnvs(self.config.env, 1, given=env), self._player, episodes, epsilon, seed)
 
     def _refuse_state(self) -> None:

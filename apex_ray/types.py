@@ -58,10 +58,6 @@ class Leaf:
     scale: float = 1.0  # what the network multiplies values by: 1/255 for bytes
     sizes: tuple[int, ...] = ()  # of a choice: how many values each of its numbers has
 
-    @property
-    def frame_bytes(self) -> int:
-        return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
-
 
 @dataclass(frozen=True)
 class EnvSpec:
@@ -183,6 +179,18 @@ class Weights:
 
     version: int
     params: dict[str, AnyArray]
+
+
+@dataclass(frozen=True)
+class Counters:
+    """How far a run has come; resuming goes on from here."""
+
+    updates: int = 0
+    frames: int = 0
+    episodes: int = 0
+    time_s: float = 0.0
+    best_return: float | None = None
+    generation: int = 0  # how often the run was started
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 
 import numpy as np
@@ -51,7 +52,7 @@ def in_process() -> tuple[dict[str, float], float]:
         memory.add(chunks[i % 4])
     resident = (psutil.Process().memory_info().rss - before) / memory.size
     source = memory._windows["frames"].all.reshape(-1)
-    size = BATCH * (SPEC.leaf.stack + N) * SPEC.leaf.frame_bytes
+    size = BATCH * (SPEC.leaf.stack + N) * math.prod(SPEC.leaf.shape)
     turn = iter(range(10**9))
 
     def memcpy() -> int:

@@ -14,9 +14,9 @@ from apex_ray.config.load import load
 from apex_ray.envs.make import make_envs
 from apex_ray.envs.rollout import play_episodes
 from apex_ray.retro import sonic
-from apex_ray.retro.scripted import Jerk, Mixture
 from apex_ray.retro.stage_end import StageEnd
 from benchmarks.machine import ROOT, write
+from benchmarks.scripted_players import Jerk, Mixture
 
 EPISODES, ENVS, SEED = 20, 4, 900_000_000
 CARTRIDGE_EPISODES = 12

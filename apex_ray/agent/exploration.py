@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from apex_ray.config.schema import ActorsConfig
 from apex_ray.types import FloatArray, IntArray
 
 
@@ -14,6 +15,11 @@ def epsilon_ladder(num_envs: int, base: float, alpha: float) -> FloatArray:
     """
     position = np.arange(num_envs) / max(num_envs - 1, 1)
     return np.asarray(base ** (1 + alpha * position), np.float32)
+
+
+def epsilons_of(config: ActorsConfig, actors: int) -> FloatArray:
+    """The ladder of a run with so many actors."""
+    return epsilon_ladder(actors * config.envs_per_actor, config.epsilon_base, config.epsilon_alpha)
 
 
 def actor_epsilons(actor: int, num_actors: int, envs_per_actor: int, base: float, alpha: float) -> FloatArray:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from apex_ray.agent.full_precision import FullPrecision
+
+class FullPrecision(nn.Module):
+    """A mark: inference in bfloat16 leaves the parameters and buffers of this module as they are, in float32."""
 
 
 class FullPrecisionLinear(FullPrecision, nn.Linear):

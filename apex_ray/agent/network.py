@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from apex_ray.agent.contract import Agent, State
-from apex_ray.agent.full_precision import FullPrecision
+from apex_ray.agent.heads import FullPrecision
 from apex_ray.types import AnyArray, Observations
 
 

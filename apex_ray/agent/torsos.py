@@ -10,7 +10,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
-from apex_ray.agent.full_precision import FullPrecision
+from apex_ray.agent.heads import FullPrecision
 from apex_ray.config.plugins import checked
 from apex_ray.config.schema import NetworkConfig
 from apex_ray.types import EnvSpec, Leaf

@@ -15,7 +15,12 @@ from trainkit.config import flatten
 from trainkit.config_yaml import dump
 from trainkit.errors import UserError
 
-_SAME_TASK = "the run's scores, its best checkpoint among them, are of that task"
+
+def _keys(**names: str) -> list[str]:
+    """Dotted keys: of each section the names, separated by spaces."""
+    return [f"{section}.{name}" for section, listed in names.items() for name in listed.split()]
+
+
 _SAME_NETWORK = "the weights are of that network"
 
 FIXED = {
@@ -23,39 +28,18 @@ FIXED = {
     "seed": "the run has begun with it; every resume draws new random numbers",
     "runs_dir": "the run goes on in its folder",
     **dict.fromkeys(
-        (
-            "env.id",
-            "env.make",
-            "env.frame_skip",
-            "env.sticky_actions",
-            "env.kwargs",
-        ),
-        _SAME_TASK,
+        _keys(env="id make frame_skip sticky_actions kwargs"),
+        "the run's scores, its best checkpoint among them, are of that task",
     ),
     **dict.fromkeys(
-        (
-            "env.frame_stack",
-            "env.image_size",
-            "env.full_action_space",
-            "env.channels",
-            "env.ignore",
-            "env.action_mask",
-            "env.max_joint_actions",
-            "agent",
-            "td.objective",
-            "td.objective_kwargs",
-            "network.torso",
-            "network.torso_kwargs",
-            "network.conv_channels",
-            "network.conv_kernels",
-            "network.conv_strides",
-            "network.mlp_layers",
-            "network.hidden",
-            "network.normalise",
-            "network.dueling",
+        _keys(
+            env="frame_stack image_size full_action_space channels ignore action_mask max_joint_actions",
+            td="objective objective_kwargs",
+            network="torso torso_kwargs conv_channels conv_kernels conv_strides mlp_layers hidden normalise dueling",
         ),
         _SAME_NETWORK,
     ),
+    "agent": _SAME_NETWORK,
     "learner.init_from": "the run has begun, and goes on from its own checkpoint",
     "learner.optimizer": "its running means are of the other kind",
 }
@@ -71,78 +55,24 @@ STORED = {
     "replay.alpha": "stored priorities are raised to it",
 }
 
-FREE = frozenset(
-    {
-        "mode",
-        "env.noop_max",
-        "env.fire_reset",
-        "env.max_episode_frames",
-        "env.step_limit_s",
-        "env.vector",
-        "env.processes",
-        "env.import_modules",
-        "td.double_q",
-        "actors.count",
-        "actors.envs_per_actor",
-        "actors.epsilon_base",
-        "actors.epsilon_alpha",
-        "actors.weights_every_steps",
-        "actors.chunks_in_flight",
-        "actors.groups",
-        "actors.threads",
-        "actors.bf16",
-        "actors.inference",
-        "actors.inference_device",
-        "replay.min_transitions",
-        "replay.beta",
-        "replay.samples_per_insert",
-        "replay.insert_tolerance_transitions",
-        "replay.frames",
-        "replay.max_bytes",
-        "learner.batch_size",
-        "learner.learning_rate",
-        "learner.rmsprop_decay",
-        "learner.epsilon",
-        "learner.max_grad_norm",
-        "learner.huber_delta",
-        "learner.target_every_updates",
-        "learner.publish_every_updates",
-        "learner.prefetch_batches",
-        "learner.device",
-        "learner.bf16",
-        "learner.compile",
-        "learner.cuda_graphs",
-        "learner.threads",
-        "evaluation.every_s",
-        "evaluation.episodes",
-        "evaluation.env_kwargs",
-        "evaluation.envs",
-        "evaluation.epsilon",
-        "evaluation.video",
-        "evaluation.final",
-        "evaluation.max_episode_frames",
-        "evaluation.max_s",
-        "stop.after_s",
-        "stop.after_frames",
-        "stop.after_updates",
-        "stop.evaluation_return",
-        "checkpoint.every_s",
-        "checkpoint.keep",
-        "checkpoint.replay",
-        "cluster.address",
-        "cluster.learner_labels",
-        "cluster.actor_labels",
-        "cluster.autoscale_s",
-        "cluster.shortage_s",
-        "cluster.stall_s",
-        "cluster.max_restarts",
-        "cluster.dashboard",
-        "cluster.object_store_bytes",
-        "report.every_s",
-        "report.line_every_s",
-        "report.loggers",
-    }
-)
+FREE = [
+    "mode",
+    *_keys(
+        env="noop_max fire_reset max_episode_frames step_limit_s vector processes import_modules",
+        td="double_q",
+        actors="count envs_per_actor epsilon_base epsilon_alpha weights_every_steps chunks_in_flight groups threads "
+        "bf16 inference inference_device",
+        replay="min_transitions beta samples_per_insert insert_tolerance_transitions frames max_bytes",
+        learner="batch_size learning_rate rmsprop_decay epsilon max_grad_norm huber_delta target_every_updates "
+        "publish_every_updates prefetch_batches device bf16 compile cuda_graphs threads",
+        evaluation="every_s episodes env_kwargs envs epsilon video final max_episode_frames max_s",
+        stop="after_s after_frames after_updates evaluation_return",
+        checkpoint="every_s keep replay",
+        cluster="address learner_labels actor_labels autoscale_s shortage_s stall_s max_restarts dashboard "
+        "object_store_bytes",
+        report="every_s line_every_s loggers",
+    ),
+]
 
 Changes = dict[str, tuple[Any, Any]]  # by dotted key: (before, after) as YAML knows values
 

@@ -92,14 +92,11 @@ class AtariEnvs:
     def reset(self, seed: int) -> Observations:
         # ALE takes 31-bit seeds; environment e gets seed + e.
         first = seed % (2**31 - self.num_envs)
-        self._watched.begin(None, "reset()")
-        try:
+        with self._watched(None, "reset()"):
             self._newest, self._lives = self._ale.reset(first)
             if self._filmed is not None:
                 index, twin = self._filmed
                 self._picture = twin.reset(first + index)[0][0, -1]
-        finally:
-            self._watched.end()
         self._ended[:] = False
         return {FRAMES: self._newest}
 
@@ -114,14 +111,11 @@ class AtariEnvs:
 
     def recv(self) -> Step:
         first = self._ended
-        self._watched.begin(None, "step()")
-        try:
+        with self._watched(None, "step()"):
             observations, rewards, terminated, truncated, lives = self._ale.recv(first)
             if self._filmed is not None:
                 index, twin = self._filmed
                 self._picture = twin.recv(first[index : index + 1])[0][0, -1]
-        finally:
-            self._watched.end()
         lost = (lives < self._lives) & ~terminated & ~first
         self._ended, self._lives, self._newest = terminated | truncated, lives, observations
         seen = {FRAMES: observations}

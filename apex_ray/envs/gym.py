@@ -37,11 +37,8 @@ class GymEnvs(Observing):
         self._ended = np.zeros(num_envs, bool)
 
     def _begin(self, index: int, seed: int | None) -> None:
-        self._watched.begin(index, "reset()")
-        try:
+        with self._watched(index, "reset()"):
             answer = self._envs[index].reset(seed=seed)
-        finally:
-            self._watched.end()
         observation, info = checked_answer(self.spec.env_id, index, "reset()", answer)
         self._steps[index] = 0
         self._look_for_mask(info)
@@ -69,11 +66,8 @@ class GymEnvs(Observing):
                 self._begin(e, None)
                 continue
             action = self._choices.action(actions[e])
-            self._watched.begin(e, "step()")
-            try:
+            with self._watched(e, "step()"):
                 answer = self._envs[e].step(action)
-            finally:
-                self._watched.end()
             observation, reward, ended, cut, info = checked_answer(self.spec.env_id, e, "step()", answer)
             self._steps[e] = at = self._steps[e] + 1
             if type(reward) is not float or not -LARGEST <= reward <= LARGEST:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import warnings
+from contextlib import closing
 from dataclasses import replace
 
 import ale_py
@@ -102,15 +103,12 @@ def probe(config: EnvConfig, pictures: bool = False) -> EnvSpec:
     With `pictures` it also finds out whether the environment draws them; one that doesn't is no mistake.
     """
     try:
-        envs = make_envs(config, 1)
-        try:
+        with closing(make_envs(config, 1)) as envs:
             observations = envs.reset(0)
             rng = np.random.default_rng(0)
             for _ in range(PROBED_STEPS):
                 envs.send(random_actions(envs.spec, rng, observations))
                 observations = envs.recv().observations
-        finally:
-            envs.close()
     except UserError:
         raise
     except Exception as error:
@@ -128,12 +126,9 @@ def _no_picture(config: EnvConfig) -> str:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Gymnasium's, of what is told anyway
-            envs = make_envs(config, 1, render=True)
-            try:
+            with closing(make_envs(config, 1, render=True)) as envs:
                 envs.reset(0)
                 envs.render(0)
-            finally:
-                envs.close()
     except UserError as error:
         return str(error)
     except Exception as error:  # whatever its drawing raises: no screen, a library that is missing

@@ -124,35 +124,20 @@ def replay_episode(
     Playing twice costs less than keeping the pictures of every episode that might turn out the best: those of eight
     Atari games of half an hour are tens of gigabytes.
     """
-    if not isinstance(envs, FilmsOne):
-        yield from _pictures(envs, player, epsilon, seed, episode, watch, cut_steps)
-        return
-    envs.film(episode[0])
-    try:
-        yield from _pictures(envs, player, epsilon, seed, episode, watch, cut_steps)
-    finally:
-        envs.film(None)
-
-
-def _pictures(
-    envs: VectorEnv,
-    player: Player,
-    epsilon: float,
-    seed: int,
-    episode: tuple[int, int],
-    watch: Watch,
-    cut_steps: int | None,
-) -> Iterator[AnyArray]:
     index, wanted = episode
+    films = envs if isinstance(envs, FilmsOne) else None
+    if films is not None:
+        films.film(index)
     ended = 0
-    for at, step in enumerate(_steps(envs, player, epsilon, seed)):
-        if watch(ended, at * envs.num_envs):
-            raise StoppedError
-        if ended == wanted:
-            yield envs.render(index)
-        if step.terminated[index] or step.truncated[index]:
-            ended += 1
-            if ended > wanted:
+    try:
+        for at, step in enumerate(_steps(envs, player, epsilon, seed)):
+            if watch(ended, at * envs.num_envs):
+                raise StoppedError
+            if ended == wanted:
+                yield envs.render(index)
+            ended += bool(step.terminated[index] or step.truncated[index])
+            if ended > wanted or at == cut_steps:
                 return
-        if at == cut_steps:
-            return
+    finally:
+        if films is not None:
+            films.film(None)

@@ -47,13 +47,6 @@ class GymVectorEnvs(Observing):
                 "environment takes two streams of replay; AutoresetMode.NEXT_STEP takes one"
             )
 
-    def _watch(self, what: str, call: Callable[[], Any]) -> Any:
-        self._watched.begin(None, what)
-        try:
-            return call()
-        finally:
-            self._watched.end()
-
     def _row(self, batch: Any, index: int, space: spaces.Space[Any] | None = None) -> Any:
         """What environment `index` observed, as its space has it."""
         space = space or self._space
@@ -67,9 +60,8 @@ class GymVectorEnvs(Observing):
         if self._seed_at_make:
             self._vector.close()
             self._vector = self._make(seed)
-        batch, infos = self._watch(
-            "reset()", lambda: self._vector.reset() if self._seed_at_make else self._vector.reset(seed=seed)
-        )
+        with self._watched(None, "reset()"):
+            batch, infos = self._vector.reset() if self._seed_at_make else self._vector.reset(seed=seed)
         self._steps = [0] * self._count
         self._at = np.arange(self._count) * self._streams  # the stream that each environment is in
         self._ended = np.zeros(self._count, bool)  # at the last step: now comes an autoreset step
@@ -97,7 +89,8 @@ class GymVectorEnvs(Observing):
 
     def recv(self) -> Step:
         self._taken()
-        batch, given, ended, cut, infos = self._watch("step()", self._answer)
+        with self._watched(None, "step()"):
+            batch, given, ended, cut, infos = self._answer()
         if self._left.any():
             for array in self._stacks.arrays.values():
                 array[self._left] = 0
@@ -144,7 +137,8 @@ class GymVectorEnvs(Observing):
     def _change_streams(self, over: BoolArray, batch: Any, infos: Mapping[str, Any]) -> None:
         """The episodes of environments whose last one is over begin, each in its environment's other stream."""
         if self._mode == AutoresetMode.DISABLED:
-            batch, infos = self._watch("reset()", lambda: self._vector.reset(options={"reset_mask": over}))
+            with self._watched(None, "reset()"):
+                batch, infos = self._vector.reset(options={"reset_mask": over})
         for e in np.flatnonzero(over).tolist():
             self._at[e] ^= 1
             self._steps[e] = 0

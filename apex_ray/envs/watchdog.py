@@ -11,6 +11,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from typing import Self
 
 Say = Callable[[str], None]
 
@@ -20,7 +21,7 @@ def _to_stderr(text: str) -> None:
 
 
 class Watched:
-    """Where a vector of environments is. Its owner calls `begin` before a call and `end` after it, and pays no more.
+    """Where a vector of environments is. Its owner makes each call inside `with watched(index, what)`.
 
     `doing` is (index of the environment or None for all, what is called), and each call is told by its own tuple.
     """
@@ -34,11 +35,13 @@ class Watched:
         self.told_s = 0.0  # 0: nothing told of this call
         _watching.add(self)
 
-    def begin(self, index: int | None, what: str) -> None:
+    def __call__(self, index: int | None, what: str) -> Self:
         self.doing = (index, what)  # a new tuple for each call: the watching thread compares by identity
+        return self
 
-    def end(self) -> None:
-        """Also after a call that raised."""
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *error: object) -> None:
         self.doing = None
 
 

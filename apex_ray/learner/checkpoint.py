@@ -4,6 +4,7 @@ checkpoints/update-000012000/  online.safetensors target.safetensors optimizer.s
                                metrics.jsonl manifest.json
 checkpoints/best/              online.safetensors counters.json manifest.json: the weights of the best evaluation
 checkpoints/damaged-*/         set aside by a resume that could not use them
+resumes.jsonl                  a line for each resume, written before anything starts
 """
 
 from __future__ import annotations
@@ -12,18 +13,19 @@ import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from safetensors.numpy import load_file
 
-from apex_ray.learner import resumes
-from apex_ray.types import AnyArray
+from apex_ray.types import AnyArray, Counters
 from trainkit import checkpoint_folders, tensor_files
 from trainkit.errors import UserError
 from trainkit.manifest import DamagedError, check, sealed_files
-from trainkit.runs import CONFIG_FILE
+from trainkit.runs import CONFIG_FILE, append
 
 BEST = "best"
 ONLINE, TARGET, OPTIMIZER, COUNTERS = (
@@ -32,18 +34,7 @@ ONLINE, TARGET, OPTIMIZER, COUNTERS = (
     "optimizer.safetensors",
     "counters.json",
 )
-
-
-@dataclass(frozen=True)
-class Counters:
-    """How far a run has come; resuming goes on from here."""
-
-    updates: int = 0
-    frames: int = 0
-    episodes: int = 0
-    time_s: float = 0.0
-    best_return: float | None = None
-    generation: int = 0  # how often the run was started
+RESUMES = "resumes.jsonl"
 
 
 @dataclass
@@ -110,7 +101,7 @@ def load_checkpoint(run: Path) -> Checkpoint:
         online, target, optimizer = (_read_finite(path / name) for name in (ONLINE, TARGET, OPTIMIZER))
         counters = _read_counters(path)
         # Resumes that ended before their first checkpoint have used up their random numbers, too.
-        counters = replace(counters, generation=max(counters.generation, resumes.count(run)))
+        counters = replace(counters, generation=max(counters.generation, _resumes(run)))
         # An evaluation may have come after it, the final one always does.
         if (best := kept_best(run)) is not None:
             counters = replace(counters, best_return=best)
@@ -129,6 +120,18 @@ def set_aside(checkpoint: Checkpoint) -> dict[str, str]:
     """
     where = checkpoint_folders.set_aside(checkpoint.unusable, "damaged-")
     return {path.name: aside.name for path, aside in where.items()}
+
+
+def note_resume(run: Path, checkpoint: str, changed: Mapping[str, tuple[Any, Any]]) -> None:
+    """Add a line to RESUMES: when, from which checkpoint, and each setting that changed with [before, after]."""
+    line = {"time": f"{datetime.now().astimezone():%Y-%m-%dT%H:%M:%S%z}", "checkpoint": checkpoint, "changed": changed}
+    append(run / RESUMES, (json.dumps(line) + "\n").encode())
+
+
+def _resumes(run: Path) -> int:
+    """How often the run was resumed, the tries that ended before their first checkpoint among them."""
+    file = run / RESUMES
+    return file.read_bytes().count(b"\n") if file.exists() else 0
 
 
 def load_policy_weights(run: Path, which: str) -> tuple[dict[str, AnyArray], Counters]:

@@ -12,11 +12,10 @@ from apex_ray.config.schema import ApexConfig
 from apex_ray.envs import watchdog
 from apex_ray.envs.own_code import unpack
 from apex_ray.evaluation import BestKeeper
-from apex_ray.learner.checkpoint import Counters
 from apex_ray.nodes.lost import ending_with_its_processes
 from apex_ray.nodes.weights_node import fetch
 from apex_ray.process import prepare_process
-from apex_ray.types import EnvSpec, EvaluationResult
+from apex_ray.types import Counters, EnvSpec, EvaluationResult
 
 
 class EvaluatorNode:

@@ -15,7 +15,7 @@ import ray
 from apex_ray.agent.build import build_agent
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.own_code import unpack
-from apex_ray.learner.checkpoint import Counters, load_checkpoint, save_checkpoint
+from apex_ray.learner.checkpoint import load_checkpoint, save_checkpoint
 from apex_ray.learner.learner import Learner
 from apex_ray.nodes.batch_source import BatchSource
 from apex_ray.nodes.flow import CallWindow, LatestCall
@@ -23,7 +23,7 @@ from apex_ray.process import prepare_process
 from apex_ray.replay import shards as sharding
 from apex_ray.report.tally import LearnerReport, UpdateMeans
 from apex_ray.sizes import Sizes
-from apex_ray.types import AnyArray, EnvSpec
+from apex_ray.types import AnyArray, Counters, EnvSpec
 from trainkit.errors import UserError
 from trainkit.runs import CONFIG_FILE
 

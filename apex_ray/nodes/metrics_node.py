@@ -11,7 +11,7 @@ from apex_ray.nodes.stall import LEARNER
 from apex_ray.report.episodes import reporter_named
 from apex_ray.report.metrics import EXPORTED
 from apex_ray.report.tally import ActorReport, LearnerReport, Tally
-from apex_ray.types import FloatArray
+from apex_ray.types import Counters, FloatArray
 from cluster.metrics import Exporter
 
 MOST_SAID = 100  # lines kept between two calls of the driver
@@ -19,10 +19,10 @@ MOST_SAID = 100  # lines kept between two calls of the driver
 
 class MetricsNode:
     def __init__(
-        self, epsilons: FloatArray, frame_skip: int, start: dict[str, float], run: str = "", reporter: str = ""
+        self, epsilons: FloatArray, frame_skip: int, start: Counters, run: str = "", reporter: str = ""
     ) -> None:
         self._exporter = Exporter(EXPORTED, {"run": run})
-        self._tally = Tally(epsilons, frame_skip, **start, reporter=reporter_named(reporter))  # type: ignore[arg-type]
+        self._tally = Tally(epsilons, frame_skip, start, reporter_named(reporter))
         self._heard: dict[str, float] = {}  # by part, when it reported last
         self._said: deque[str] = deque(maxlen=MOST_SAID)
 

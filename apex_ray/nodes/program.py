@@ -19,9 +19,8 @@ from ray import ObjectRef
 
 from apex_ray import demand
 from apex_ray.agent.build import build_agent
-from apex_ray.agent.exploration import epsilon_ladder
+from apex_ray.agent.exploration import epsilons_of
 from apex_ray.config.schema import ApexConfig
-from apex_ray.learner.checkpoint import Counters
 from apex_ray.nodes import learner_node, replay_node
 from apex_ray.nodes.actor_node import ActorNode
 from apex_ray.nodes.connection import Placement
@@ -37,7 +36,7 @@ from apex_ray.nodes.supervise import Supervisor, Watched, as_user_error, root_ca
 from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.replay.saving import replay_file, replay_files
 from apex_ray.site import Site
-from apex_ray.types import AnyArray, EnvSpec, EvaluationResult
+from apex_ray.types import AnyArray, Counters, EnvSpec, EvaluationResult
 from trainkit.errors import UserError
 
 SAID_EVERY_S = 1.0
@@ -94,17 +93,13 @@ class Program:
         except ray.exceptions.RayTaskError as error:
             raise as_user_error(LEARNER, error, self._run) from None
         self._stall = StallWatch(config.cluster.stall_s, self._run, c.frames)
-        ladder = epsilon_ladder(
-            sizes.actors * config.actors.envs_per_actor, config.actors.epsilon_base, config.actors.epsilon_alpha
-        )
-        progress = {"time_s": c.time_s, "frames": c.frames, "updates": c.updates, "episodes": c.episodes}
         self._nodes = nodes = Nodes(
             shards=self._start_shards(),
             weights=know("the weights node", remote(name="weights", **light)(WeightsNode).remote()),
             metrics=know(
                 "the metrics node",
                 remote(name="metrics", **light)(MetricsNode).remote(
-                    ladder, spec.frame_skip, progress, self._run.name, spec.reporter
+                    epsilons_of(config.actors, sizes.actors), spec.frame_skip, c, self._run.name, spec.reporter
                 ),
             ),
             learner=learning,

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from apex_ray.replay.memory import PrioritizedReplay
+from apex_ray.types import AnyArray
 from trainkit.errors import NotWrittenError, UserError
 
 OF_UPDATE = "update"
@@ -29,10 +30,15 @@ def save_replay(path: Path, memory: PrioritizedReplay, counts: tuple[int, int], 
         update: of the checkpoint that it goes with.
 
     """
+    arrays = {**memory.state_arrays(), "counts": np.asarray(counts, np.int64)}
+    write_whole(path, arrays, {OF_UPDATE: str(update)})
+
+
+def write_whole(path: Path, arrays: dict[str, AnyArray], metadata: dict[str, str]) -> None:
+    """A safetensors file that appears whole or, with NotWrittenError, not at all."""
     temporary = path.with_suffix(".tmp")
     try:
-        arrays = {**memory.state_arrays(), "counts": np.asarray(counts, np.int64)}
-        save_file(arrays, temporary, {OF_UPDATE: str(update)})
+        save_file(arrays, temporary, metadata)
         temporary.replace(path)
     except (SafetensorError, OSError) as error:
         raise NotWrittenError(f"{path}: {error}") from None

@@ -72,10 +72,6 @@ class SumTree:
     def total(self) -> float:
         return float(self._nodes[1])
 
-    @property
-    def nbytes(self) -> int:
-        return self._nodes.nbytes
-
     def set_range(self, first: int, masses: Float64Array) -> None:
         """Set leaves first .. first + len(masses) - 1."""
         _set_range(self._nodes, first, self._leaves, np.ascontiguousarray(masses, np.float64))

@@ -16,7 +16,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from apex_ray.agent.exploration import epsilon_ladder
+from apex_ray.agent.exploration import epsilons_of
 from apex_ray.config.schema import ApexConfig, StopConfig
 from apex_ray.report import terminal
 from apex_ray.report.metrics import ReturnsByBand
@@ -246,4 +246,4 @@ def _band_ranges(config: ApexConfig) -> list[tuple[float, float] | None]:
     a = config.actors
     # On a cluster `auto` may come to more, which moves the ends of the quarters only little.
     actors = max((os.cpu_count() or 1) - 1, 1) if a.range is None else a.range[1]
-    return ReturnsByBand(epsilon_ladder(actors * a.envs_per_actor, a.epsilon_base, a.epsilon_alpha)).ranges()
+    return ReturnsByBand(epsilons_of(a, actors)).ranges()

@@ -10,7 +10,7 @@ import numpy as np
 
 from apex_ray.report.episodes import Reporter
 from apex_ray.report.metrics import Lately, Rates, ReturnsByBand
-from apex_ray.types import EpisodeEnd, FloatArray
+from apex_ray.types import Counters, EpisodeEnd, FloatArray
 
 
 @dataclass
@@ -61,15 +61,12 @@ class Tally:
         self,
         epsilons: FloatArray,
         frame_skip: int,
-        time_s: float = 0.0,
-        frames: int = 0,
-        updates: int = 0,
-        episodes: int = 0,
+        start: Counters = Counters(),  # noqa: B008 - it is frozen
         reporter: Reporter | None = None,
     ) -> None:
         self._frame_skip = frame_skip
-        self._started = time.monotonic() - time_s
-        self.frames, self.updates, self.episodes = frames, updates, episodes
+        self._started = time.monotonic() - start.time_s
+        self.frames, self.updates, self.episodes = start.frames, start.updates, start.episodes
         self.reporter = reporter or Reporter()
         self._rates = Rates()
         self._returns = ReturnsByBand(epsilons)

@@ -28,7 +28,6 @@ class MetricsWriter:
 
     def __init__(self, run: Path, resume: bool) -> None:
         rows, self._evaluations = run / FILE, run / "evaluations.csv"
-        self._last: dict[str, float] = {"time_s": 0.0, "frames": 0}
         try:
             run.mkdir(parents=True, exist_ok=True)
             for path, whole in ((rows, is_row), (self._evaluations, _is_evaluation)):
@@ -53,11 +52,10 @@ class MetricsWriter:
                 raise ValueError(f"unknown metric {name!r}.{did_you_mean(name, METRICS)} Add it to METRICS")
         if missing := {"time_s", "frames"} - row.keys():
             raise ValueError(f"a row of metrics lacks {', '.join(sorted(missing))}")
-        self._last = {"time_s": row["time_s"], "frames": row["frames"]}
         self._rows.write(row)
 
-    def evaluation(self, result: EvaluationResult, time_s: float | None = None) -> None:
-        """Append an evaluation that belongs to the training time `time_s`; None: the last row's."""
+    def evaluation(self, result: EvaluationResult, time_s: float) -> None:
+        """Append an evaluation that belongs to the training time `time_s`."""
         returns, human = np.asarray(result.returns, np.float64), result.human_normalised
         if not len(returns):
             raise ValueError("an evaluation without episodes")
@@ -67,9 +65,8 @@ class MetricsWriter:
             "min": float(returns.min()),
             "max": float(returns.max()),
         }
-        wall_s = self._last["time_s"] if time_s is None else time_s
         human_text = "" if human is None else f"{human:.6g}"
-        line = [f"{wall_s:.3f}", result.frames, result.updates, result.version]
+        line = [f"{time_s:.3f}", result.frames, result.updates, result.version]
         line += [*(f"{score:.6g}" for score in scores.values()), len(returns), human_text]
         append_csv(self._evaluations, EVALUATION_COLUMNS, [line])
         tags = {f"evaluations/{name}": score for name, score in scores.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,16 +78,13 @@ def examine(game: str, roms: str | None, shelf: Shelf | None, demo: bool) -> Fin
 
 def a_second_of_right(config: EnvConfig) -> tuple[int, int]:
     """X at the start of the configured stage and after a second of RIGHT."""
-    envs = RetroEnvs(config, 1, in_order=True)
-    try:
+    with closing(RetroEnvs(config, 1, in_order=True)) as envs:
         envs.reset(0)
         before = envs.look(0)["x"]
         for _ in range(SECOND_STEPS):
             envs.send(np.array([sonic.ACTIONS.index("RIGHT")]))
             envs.recv()
         return before, envs.look(0)["x"]
-    finally:
-        envs.close()
 
 
 def stage_list(words: Sequence[str]) -> str:

@@ -96,7 +96,7 @@ class RetroEnvs:
                 self._begin(e)
             else:
                 self._pressed[e] = self.task.buttons[action]
-                self._step(e, action)
+                self._ask(e, "step", action)
 
     def recv(self) -> Step:
         if self._actions is None:
@@ -171,25 +171,22 @@ class RetroEnvs:
         self._ask(e, "begin", stage)
 
     def _ask(self, e: int, *command: Any) -> None:
+        """A command with its arguments, or an agent step: `step` and the action."""
+        link = self._processes[e].link
         try:
-            self._processes[e].link.ask(*command)
-        except OSError:
-            raise self._lost(e) from None
-
-    def _step(self, e: int, action: int) -> None:
-        try:
-            self._processes[e].link.step(action)
+            if command[0] == "step":
+                link.step(command[1])
+            else:
+                link.ask(*command)
         except OSError:
             raise self._lost(e) from None
 
     def _answer(self, e: int) -> Any:
-        self._watched.begin(e, "the emulator")
         try:
-            answer = self._processes[e].link.answer()
+            with self._watched(e, "the emulator"):
+                answer = self._processes[e].link.answer()
         except (EOFError, OSError):
             raise self._lost(e) from None
-        finally:
-            self._watched.end()
         if isinstance(answer, RuntimeError):
             raise answer
         return answer

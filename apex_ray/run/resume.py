@@ -10,8 +10,8 @@ from apex_ray.config.load import load
 from apex_ray.config.plugins import plugin_of
 from apex_ray.config.resume import Changes, changes, refuse, told
 from apex_ray.config.schema import ApexConfig, StopConfig
-from apex_ray.learner import resumes
-from apex_ray.learner.checkpoint import Checkpoint, Counters, load_checkpoint, set_aside
+from apex_ray.learner.checkpoint import Checkpoint, load_checkpoint, note_resume, set_aside
+from apex_ray.types import Counters
 from trainkit.config import to_yaml
 from trainkit.errors import NotWrittenError, UserError
 from trainkit.runs import CONFIG_FILE, atomic_write
@@ -32,7 +32,7 @@ class Resume:
         """Set unusable checkpoints aside and note the resume; lines to tell. NotWrittenError where there is no room."""
         try:
             aside = set_aside(self.saved)
-            resumes.note(self.run, self.saved.path.name, self.changed)
+            note_resume(self.run, self.saved.path.name, self.changed)
         except OSError as error:
             raise NotWrittenError(f"run folder {self.run} can't be written: {error.strerror or error}") from None
         wrong = {path.name: why for path, why in self.saved.unusable.items()}

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from apex_ray.learner.checkpoint import Counters
-from apex_ray.types import AnyArray, EvaluationResult
+from apex_ray.types import AnyArray, Counters, EvaluationResult
 
 
 class System(Protocol):

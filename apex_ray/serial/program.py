@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from apex_ray.agent.build import build_agent
-from apex_ray.agent.exploration import epsilon_ladder
+from apex_ray.agent.exploration import epsilons_of
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs import watchdog
 from apex_ray.evaluation import BestKeeper
-from apex_ray.learner.checkpoint import Counters, load_checkpoint, save_checkpoint
+from apex_ray.learner.checkpoint import load_checkpoint, save_checkpoint
 from apex_ray.learner.learner import Learner
 from apex_ray.process import prepare_process
 from apex_ray.replay import shards as sharding
@@ -24,7 +24,7 @@ from apex_ray.report.tally import ActorReport, LearnerReport, Tally, UpdateMeans
 from apex_ray.serial import state as serial_state
 from apex_ray.serial.process import ProcessState, SerialProcess
 from apex_ray.sizes import Sizes
-from apex_ray.types import AnyArray, Batch, Chunk, EnvSpec, EvaluationResult, Weights
+from apex_ray.types import AnyArray, Batch, Chunk, Counters, EnvSpec, EvaluationResult, Weights
 
 
 class SerialProgram:
@@ -73,11 +73,8 @@ class SerialProgram:
             self._processes = self._build_processes()
         self._actors = [actor for process in self._processes for actor in process.actors]
         self._steps = [actor.steps for actor in self._actors]
-        ladder = epsilon_ladder(
-            sizes.actors * config.actors.envs_per_actor, config.actors.epsilon_base, config.actors.epsilon_alpha
-        )
-        reporter = reporter_named(spec.reporter)
-        self._tally = Tally(ladder, spec.frame_skip, c.time_s, c.frames, c.updates, c.episodes, reporter)
+        epsilons = epsilons_of(config.actors, sizes.actors)
+        self._tally = Tally(epsilons, spec.frame_skip, c, reporter_named(spec.reporter))
         self._means = UpdateMeans()
         self._keeper = BestKeeper(config, spec, self._run)
 

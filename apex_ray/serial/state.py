@@ -13,13 +13,11 @@ from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from apex_ray.replay.memory import PrioritizedReplay
-from apex_ray.replay.saving import unusable
+from apex_ray.replay.saving import unusable, write_whole
 from apex_ray.serial.process import ProcessState
 from apex_ray.types import AnyArray, Weights
-from trainkit.errors import NotWrittenError
 
 FILE = "serial.safetensors"
 
@@ -70,14 +68,8 @@ def save(
         "published": published.version,
         "processes": [[s.weights.version, s.steps, s.asked, len(s.actors)] for s in processes],
     }
-    temporary = run / f"{FILE}.tmp"
-    try:
-        save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, temporary, {"facts": json.dumps(facts)})
-        temporary.replace(run / FILE)
-    except (SafetensorError, OSError) as error:
-        raise NotWrittenError(f"{run / FILE}: {error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
+    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    write_whole(run / FILE, contiguous, {"facts": json.dumps(facts)})
 
 
 def load(run: Path, update: int, tell: Callable[[str], None]) -> State | None:

@@ -7,8 +7,9 @@ import numpy as np
 from apex_ray.agent.build import build_agent
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.make import probe
-from apex_ray.learner.checkpoint import Counters, save_best, save_checkpoint
+from apex_ray.learner.checkpoint import save_best, save_checkpoint
 from apex_ray.learner.learner import Learner
+from apex_ray.types import Counters
 from trainkit.config import to_yaml
 from trainkit.runs import create_run
 

@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from apex_ray.evaluation import BestKeeper
-from apex_ray.learner.checkpoint import Counters, load_checkpoint
+from apex_ray.learner.checkpoint import load_checkpoint
 from apex_ray.replay.saving import save_replay
 from apex_ray.report.failure import describe
 from apex_ray.report.video import write_video
 from apex_ray.report.writer import MetricsWriter
 from apex_ray.run.training import train
-from apex_ray.types import EvaluationResult, Weights
+from apex_ray.types import Counters, EvaluationResult, Weights
 from tests.apex_ray.test_resume import SERIAL, cartpole, files, with_
 from tests.apex_ray.test_serial import run as run_serial
 from trainkit.config import to_yaml
@@ -74,11 +74,11 @@ def test_rows_of_metrics_are_whole_or_not_there(tmp_path):
     result = EvaluationResult(1, 1, 10, [1.0], [1])
     with MetricsWriter(tmp_path, resume=False) as writer:
         writer.write(row)
-        writer.evaluation(result)
+        writer.evaluation(result, 1.0)
         before = files(tmp_path)
         for name, write in (
             ("metrics.jsonl", lambda: writer.write(row)),
-            ("evaluations.csv", lambda: writer.evaluation(result)),
+            ("evaluations.csv", lambda: writer.evaluation(result, 1.0)),
         ):
             size = (tmp_path / name).stat().st_size
             with room_bytes(size + 3), pytest.raises(OSError, match="File too large"):

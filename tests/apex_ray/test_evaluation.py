@@ -15,11 +15,12 @@ from apex_ray.config.load import load, load_run_config
 from apex_ray.envs.make import probe
 from apex_ray.envs.seeds import AFTERWARDS, EVALUATION
 from apex_ray.evaluation import BestKeeper, Evaluator, Progress, evaluate_run, evaluation_env
-from apex_ray.learner.checkpoint import Counters, kept_best, load_policy_weights, save_best
+from apex_ray.learner.checkpoint import kept_best, load_policy_weights, save_best
 from apex_ray.learner.learner import Learner
 from apex_ray.run.training import train
 from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
+from apex_ray.types import Counters
 from tests.apex_ray.runs import cartpole, saved
 from tests.fakes import FAKES, CountingEnvs, Episode
 from trainkit.config import to_yaml

@@ -8,9 +8,9 @@ import pytest
 from apex_ray.agent.build import build_agent
 from apex_ray.cli import main
 from apex_ray.config.load import load
-from apex_ray.learner.checkpoint import Counters, save_best, save_checkpoint
+from apex_ray.learner.checkpoint import save_best, save_checkpoint
 from apex_ray.learner.learner import Learner
-from apex_ray.types import EnvSpec
+from apex_ray.types import Counters, EnvSpec
 from trainkit.config import to_yaml
 from trainkit.runs import create_run
 

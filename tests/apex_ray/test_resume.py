@@ -12,13 +12,14 @@ from apex_ray.config.load import load_run_config
 from apex_ray.config.resume import FIXED, FREE, STORED, changes, refuse
 from apex_ray.config.schema import StopConfig
 from apex_ray.envs.make import probe
-from apex_ray.learner.checkpoint import Counters, load_checkpoint, load_policy_weights, save_best, save_checkpoint
+from apex_ray.learner.checkpoint import load_checkpoint, load_policy_weights, save_best, save_checkpoint
 from apex_ray.learner.learner import Learner
 from apex_ray.parts import build_actors
 from apex_ray.run.resume import _limits_met
 from apex_ray.run.training import train
 from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
+from apex_ray.types import Counters
 from tests.apex_ray.runs import cartpole
 from trainkit.config import flatten, load_config, to_yaml
 from trainkit.errors import UserError

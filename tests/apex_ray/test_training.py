@@ -6,11 +6,11 @@ import pytest
 
 from apex_ray import train
 from apex_ray.envs.make import probe
-from apex_ray.learner.checkpoint import Counters
 from apex_ray.report.loggers import Loggers
 from apex_ray.report.writer import MetricsWriter
 from apex_ray.run.hooks import Hooks
 from apex_ray.run.loop import Run
+from apex_ray.types import Counters
 from tests.apex_ray.runs import cartpole
 from trainkit.errors import NotWrittenError, UserError
 

@@ -8,18 +8,17 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from apex_ray.agent.build import build_agent
-from apex_ray.learner import resumes
 from apex_ray.learner.checkpoint import (
-    Counters,
     kept_best,
     load_checkpoint,
     load_policy_weights,
+    note_resume,
     save_best,
     save_checkpoint,
     set_aside,
 )
 from apex_ray.learner.learner import Learner
-from apex_ray.types import EnvSpec
+from apex_ray.types import Counters, EnvSpec
 from tests.apex_ray.learner.test_learner import make_batch, make_config, make_learner
 from trainkit.errors import NotWrittenError, UserError
 from trainkit.manifest import seal
@@ -162,7 +161,7 @@ def test_an_unusable_checkpoint_is_kept_but_does_not_count_as_one_to_keep(tmp_pa
 def test_resumes_that_saved_nothing_count_for_the_seeds(tmp_path):
     saved(tmp_path, 10)
     for generation in (1, 2):
-        resumes.note(tmp_path, "update-000000010", {})
+        note_resume(tmp_path, "update-000000010", {})
         assert load_checkpoint(tmp_path).counters.generation == generation
 
 

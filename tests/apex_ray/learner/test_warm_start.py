@@ -11,12 +11,13 @@ from apex_ray.agent.network import to_arrays
 from apex_ray.cli import main
 from apex_ray.config.load import load_run_config
 from apex_ray.envs.make import probe
-from apex_ray.learner.checkpoint import Counters, save_best
+from apex_ray.learner.checkpoint import save_best
 from apex_ray.learner.warm_start import read_warm_start
 from apex_ray.nodes.learner_node import LearnerNode
 from apex_ray.run.training import train
 from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
+from apex_ray.types import Counters
 from tests.apex_ray.runs import cartpole, new_run, saved
 from trainkit.config import to_yaml
 

@@ -193,7 +193,7 @@ def test_saved_and_loaded_goes_on_alike():
 def test_bytes_needed_is_what_is_allocated():
     spec = EnvSpec.of_frames("atari", (84, 84), "uint8", 4, 6, 4)
     memory = PrioritizedReplay(fields_of(spec, 3), 5_000, 100, 0.6, 0)
-    actual = sum(v.nbytes for v in memory.state_arrays().values()) + memory._tree.nbytes
+    actual = sum(v.nbytes for v in memory.state_arrays().values()) + memory._tree._nodes.nbytes
     actual -= memory.capacity * 8 + 16 + STATE_BYTES  # the copied masses, the cursor, the generator's state
     assert PrioritizedReplay.bytes_needed(fields_of(spec, 3), 5_000, 100) == actual
     assert actual / 5_000 < 7_600

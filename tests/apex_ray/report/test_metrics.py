@@ -112,7 +112,7 @@ def test_an_evaluation_is_a_csv_line_and_scalars(tmp_path: Path) -> None:
     other = EvaluationResult(9, 9, 1000, [4.0], [10])
     with MetricsWriter(tmp_path, resume=False) as writer:
         writer.write(row(60, 950))
-        writer.evaluation(result)
+        writer.evaluation(result, time_s=60.0)
     with (tmp_path / "evaluations.csv").open("ab") as file:
         file.write(b"99,1000,9")
     with MetricsWriter(tmp_path, resume=True) as writer:

@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 from apex_ray.cli import main
-from apex_ray.learner.checkpoint import Counters, save_best
+from apex_ray.learner.checkpoint import save_best
 from apex_ray.report.metrics import EVALUATION_COLUMNS
 from apex_ray.report.run_table import listed
 from apex_ray.run.training import train
 from apex_ray.serial.program import SerialProgram
+from apex_ray.types import Counters
 from tests.apex_ray.runs import cartpole
 from trainkit.errors import UserError
 from trainkit.run_record import FINISHED, recorded

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from apex_ray.retro.scripted import Jerk, Mixture
 from apex_ray.retro.stage_end import StageEnd
 from apex_ray.types import EnvSpec, Step
+from benchmarks.scripted_players import Jerk, Mixture
 
 RIGHT, LEFT, JUMP = range(3)
 
