@@ -175,8 +175,8 @@ class Plot:
         out = _out(self.out, runs[0].parent / "comparison.png", ".png")
         from apex_ray.report.compare import compare
 
-        picture, said = compare(runs, self.by, out)
-        print("\n".join([*said, str(picture) if picture else "no run holds anything yet that could be drawn"]))
+        picture, messages = compare(runs, self.by, out)
+        print("\n".join([*messages, str(picture) if picture else "no run holds anything yet that could be drawn"]))
         return 0
 
 

@@ -21,8 +21,7 @@ from apex_ray.envs.base import Noted, ProcessLostError, RecordsMovies
 from apex_ray.envs.make import make_envs, probe
 from apex_ray.envs.rollout import StoppedError, play_episodes, replay_episode
 from apex_ray.envs.seeds import AFTERWARDS, EVALUATION, first_seed
-from apex_ray.learner.checkpoint import find, kept_best, load_policy_weights, save_best
-from apex_ray.learner.checkpoint import misfit as checkpoint_misfit
+from apex_ray.learner.checkpoint import does_not_fit, find, kept_best, load_policy_weights, save_best
 from apex_ray.report.atari_scores import human_normalised
 from apex_ray.report.video import write_video
 from apex_ray.types import Counters, EnvSpec, EvaluationResult, Weights
@@ -77,13 +76,13 @@ class Progress:
     def begin(self, what: str, asked: int, max_s: float | None) -> None:
         """`asked` episodes are about to be played, for `max_s` seconds at most; 0: a film is made of one."""
         self._what, self._asked = what, asked
-        self._said_at = now = time.monotonic()
+        self._printed_at = now = time.monotonic()
         self._until = now + max_s if max_s else math.inf
 
     def __call__(self, episodes: int, steps: int) -> bool:
         now = time.monotonic()
-        if now - self._said_at >= self._every_s:
-            self._said_at = now
+        if now - self._printed_at >= self._every_s:
+            self._printed_at = now
             done = f"{episodes} of {self._asked} episodes, " if self._asked else ""
             self._say(f"{self._what}: {done}{steps:,} steps")
         self.interrupted = self.interrupted or self._interrupted()
@@ -256,7 +255,7 @@ def evaluate_run(
     except RuntimeError as error:
         if "state_dict" not in str(error):
             raise
-        raise checkpoint_misfit(find(run, checkpoint), config.env.id, error) from None
+        raise does_not_fit(find(run, checkpoint), config.env.id, error) from None
     finally:
         evaluator.close()
     return result

@@ -69,7 +69,8 @@ class Policy:
     def act(self, observations: Any, state: State, action_mask: Any = None) -> tuple[IntArray, State]:
         """Greedy actions [E] for observations of E environments in a state, and the state after them.
 
-        `initial_state(E)` is that of environments whose episodes begin; agent.contract.begun puts some of them back.
+        `initial_state(E)` is that of environments whose episodes begin; agent.contract.reset_states puts some of them
+        back.
         """
         batch, alone = self.batch(observations, action_mask)
         if alone:

@@ -161,7 +161,7 @@ class Batch:
     fields: dict[str, AnyArray]  # [B, window, ...] or [B, ...]; without those that the learner's device has already
     weights: FloatArray  # [B] importance weights, largest of the batch is 1
     slots: IntArray  # [B] where in replay they are: shard * SHARD_STRIDE + slot
-    generations: IntArray  # [B] how often that slot had been overwritten
+    overwrites: IntArray  # [B] how often that slot had been overwritten
 
 
 @dataclass
@@ -169,7 +169,7 @@ class PriorityUpdate:
     """New |TD errors| of sampled transitions. One whose slot was overwritten since is dropped by replay."""
 
     slots: IntArray  # [B]
-    generations: IntArray  # [B]
+    overwrites: IntArray  # [B]
     priorities: Float64Array  # [B]
 
 

@@ -66,7 +66,7 @@ def in_process() -> tuple[dict[str, float], float]:
 
     def sample_and_update() -> int:
         drawn = memory.sample(BATCH)
-        memory.update_priorities(PriorityUpdate(drawn.slots, drawn.generations, rng.random(BATCH)))
+        memory.update_priorities(PriorityUpdate(drawn.slots, drawn.overwrites, rng.random(BATCH)))
         return BATCH
 
     def insert() -> int:

@@ -95,7 +95,7 @@ def replay() -> dict[str, float]:
 
     def sample() -> None:
         drawn = memory.sample(BATCH)
-        memory.update_priorities(PriorityUpdate(drawn.slots, drawn.generations, rng.random(BATCH)))
+        memory.update_priorities(PriorityUpdate(drawn.slots, drawn.overwrites, rng.random(BATCH)))
 
     return _run(sample, watch)
 

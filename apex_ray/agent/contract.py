@@ -69,7 +69,7 @@ class Agent(Protocol):
         ...
 
 
-def begun(state: State, first: BoolArray, initial: State) -> State:
+def reset_states(state: State, first: BoolArray, initial: State) -> State:
     """The state with those environments whose episodes begin, first [E], in their `initial` one."""
     if not state or not first.any():
         return state

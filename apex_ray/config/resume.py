@@ -99,10 +99,10 @@ def refuse(changed: Changes, saved_replay: str | None, free: Collection[str] = (
     for key in changed:
         whole = KWARGS if key.startswith(f"{KWARGS}.") else key
         if whole in FIXED and key not in free:
-            wrong.append(f"{_told(key, *changed[key])} ({FIXED[whole]})")
+            wrong.append(f"{_change(key, *changed[key])} ({FIXED[whole]})")
     if saved_replay is not None:
         wrong += [
-            f"{_told(key, *changed[key])} ({STORED[key]}: remove {saved_replay} to go on with an empty replay)"
+            f"{_change(key, *changed[key])} ({STORED[key]}: remove {saved_replay} to go on with an empty replay)"
             for key in changed
             if key in STORED
         ]
@@ -110,10 +110,10 @@ def refuse(changed: Changes, saved_replay: str | None, free: Collection[str] = (
         raise UserError(f"command line: --resume can't change {'; nor '.join(wrong)}")
 
 
-def told(changed: Changes) -> str:
+def as_line(changed: Changes) -> str:
     """All of them in a line."""
-    return ", ".join(_told(key, *values) for key, values in changed.items())
+    return ", ".join(_change(key, *values) for key, values in changed.items())
 
 
-def _told(key: str, before: object, after: object) -> str:
+def _change(key: str, before: object, after: object) -> str:
     return f"{key} {dump(before, flow=True)} -> {dump(after, flow=True)}"

@@ -197,15 +197,15 @@ class _Games:
     def reset(self, seed: int) -> tuple[ByteArray, IntArray]:
         """(observations, lives) of new games."""
         observations, info = self._ale.reset(seed=seed)
-        return self._begun(observations, info, np.ones(len(observations), bool))
+        return self._started(observations, info, np.ones(len(observations), bool))
 
     def recv(self, first: BoolArray) -> tuple[ByteArray, IntArray, BoolArray, BoolArray, IntArray]:
         """(observations, rewards, terminated, truncated, lives); `first`: where a new game begins."""
         observations, rewards, terminated, truncated, info = self._ale.recv()
-        observations, lives = self._begun(observations, info, first)
+        observations, lives = self._started(observations, info, first)
         return observations, rewards, terminated, truncated, lives
 
-    def _begun(self, observations: ByteArray, info: dict[str, Any], first: BoolArray) -> tuple[ByteArray, IntArray]:
+    def _started(self, observations: ByteArray, info: dict[str, Any], first: BoolArray) -> tuple[ByteArray, IntArray]:
         while self._noops and first.any() and (again := first & (info["episode_frame_number"] == 0)).any():
             # Without a seed its random numbers go on.
             observations, info = self._ale.reset(options={"reset_mask": again})

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from apex_ray.agent.contract import begun
+from apex_ray.agent.contract import reset_states
 from apex_ray.agent.policy import Player
 from apex_ray.envs.base import FilmsOne, VectorEnv
 from apex_ray.types import AnyArray, EpisodeValues, Step
@@ -57,7 +57,7 @@ def _steps(envs: VectorEnv, player: Player, epsilon: float, seed: int) -> Iterat
         actions, state = player.act(step.observations, state, epsilons, rng)
         envs.send(actions)
         step = envs.recv()
-        state = begun(state, step.first, initial)
+        state = reset_states(state, step.first, initial)
 
 
 def play_episodes(
@@ -89,9 +89,9 @@ def play_episodes(
     if rounds:
         return _counted([episode for episode in ended if episode.nth < rounds], episodes, None)
     started = np.flatnonzero((quota > 0) & (played == 0) & (lengths > 0)).tolist()
-    begun = [_Ended(e, 0, float(returns[e]), int(lengths[e])) for e in started]
+    cut = [_Ended(e, 0, float(returns[e]), int(lengths[e])) for e in started]
     first = [episode for episode in ended if episode.nth == 0]
-    return _counted([*first, *begun], episodes, cut_steps=max((e.length_steps for e in begun), default=None))
+    return _counted([*first, *cut], episodes, cut_steps=max((e.length_steps for e in cut), default=None))
 
 
 def _counted(ended: list[_Ended], asked: int, cut_steps: int | None) -> Episodes:

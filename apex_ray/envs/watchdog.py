@@ -32,7 +32,7 @@ class Watched:
         # Of the watching thread: the call that it saw last, since when, and how long that was when it was told last.
         self.seen: tuple[int | None, str] | None = None
         self.since = 0.0
-        self.told_s = 0.0  # 0: nothing told of this call
+        self.reported_s = 0.0  # 0: nothing told of this call
         _watching.add(self)
 
     def __call__(self, index: int | None, what: str) -> Self:
@@ -76,13 +76,13 @@ class _Watching:
     def _look(self, w: Watched, now: float) -> None:
         doing = w.doing  # its owner goes on meanwhile
         if doing is not w.seen:
-            if w.told_s and w.seen is not None:
+            if w.reported_s and w.seen is not None:
                 self.say(f"{_name(w, w.seen)} returned from {w.seen[1]} after {now - w.since:.0f} s")
-            w.seen, w.since, w.told_s = doing, now, 0.0
-        elif doing is not None and now - w.since >= max(w.limit_s, 2 * w.told_s):
-            w.told_s = now - w.since
+            w.seen, w.since, w.reported_s = doing, now, 0.0
+        elif doing is not None and now - w.since >= max(w.limit_s, 2 * w.reported_s):
+            w.reported_s = now - w.since
             self.say(
-                f"{_name(w, doing)} has been in {doing[1]} for {w.told_s:.0f} s (env.step_limit_s = "
+                f"{_name(w, doing)} has been in {doing[1]} for {w.reported_s:.0f} s (env.step_limit_s = "
                 f"{w.limit_s:g}); it is waited for, Ctrl-C ends the run"
             )
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from apex_ray import rng
-from apex_ray.agent.contract import Agent, begun
+from apex_ray.agent.contract import Agent, reset_states
 from apex_ray.agent.policy import Infer
 from apex_ray.envs.base import VectorEnv
 from apex_ray.envs.seeds import TRAINING, first_seed
@@ -69,7 +69,7 @@ class Actor:
         step = self._envs.recv()
         self._window.result(step)
         self._observations = step.observations
-        self._state = begun(self._state, step.first, self._initial)
+        self._state = reset_states(self._state, step.first, self._initial)
         self._count(step)
 
     def _count(self, step: Step) -> None:

@@ -146,7 +146,7 @@ def load_policy_weights(run: Path, which: str) -> tuple[dict[str, AnyArray], Cou
         raise UserError(f"checkpoint {path} is damaged ({error}); {hint}") from None
 
 
-def misfit(checkpoint: Path, env_id: str, error: Exception) -> UserError:
+def does_not_fit(checkpoint: Path, env_id: str, error: Exception) -> UserError:
     """The mistake of loading weights into a network they were not made for."""
     return UserError(
         f"checkpoint {checkpoint} does not fit the configured network or environment ({env_id}): "

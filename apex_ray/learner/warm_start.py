@@ -28,7 +28,7 @@ class WarmStart:
     new: list[str]  # the network's others
 
     @property
-    def told(self) -> str:
+    def summary(self) -> str:
         """In a line."""
         count = len(self.params) + len(self.new)
         rest = f"new, since they don't fit: {', '.join(self.new)}" if self.new else "all fit"

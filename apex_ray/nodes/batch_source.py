@@ -22,7 +22,7 @@ POLL_S = 0.5  # of waiting for a batch, after which metrics are reported all the
 IN_USE = 2  # batches that the learner holds at once: one in an update, one on its way to the device
 
 
-class _Asked(NamedTuple):
+class _Request(NamedTuple):
     """One batch under way."""
 
     slot: int  # of the batch memory
@@ -55,8 +55,8 @@ class BatchSource:
         self._masses = [0.0] * len(shards)
         self._sizes = [0] * len(shards)
         self._total = max(s.sampled for s in ray.get([s.stats.remote() for s in shards]))  # samples asked for so far
-        self._asked: deque[_Asked] = deque()
-        self._asks = 0
+        self._requests: deque[_Request] = deque()
+        self._requested = 0
         self._slots = self._ahead + IN_USE
         self._here = [False] * len(shards)  # shards that write into the memory
         self.waited_s = 0.0
@@ -78,12 +78,12 @@ class BatchSource:
             memory.unlink()
         return memory if any(self._here) else None
 
-    def _ask(self) -> None:
+    def _request(self) -> None:
         """One batch of all shards: even one that gives no sample tells what it holds, and sees which batch it is."""
         counts = sharding.allocate(self._batch_size, self._masses, self._rng)
         shares = [mass / (sum(self._masses) or 1.0) for mass in self._masses]
         total = self._total + self._batch_size
-        slot, row, calls = self._asks % self._slots, 0, []
+        slot, row, calls = self._requested % self._slots, 0, []
         for shard, count, here in zip(self._shards, counts, self._here, strict=True):
             if self._mirror is not None:
                 calls.append(shard.sample_mirrored.remote(count, total))
@@ -92,20 +92,20 @@ class BatchSource:
             row += count
         if row:
             self._total = total
-        self._asked.append(_Asked(slot, shares, counts, calls))
-        self._asks += 1
+        self._requests.append(_Request(slot, shares, counts, calls))
+        self._requested += 1
 
     def poll(self, timeout_s: float = POLL_S) -> Batch | None:
         """The next batch, or None when it has not come within that time."""
-        while len(self._asked) < self._ahead:
-            self._ask()
-        slot, shares, counts, calls = self._asked[0]
+        while len(self._requests) < self._ahead:
+            self._request()
+        slot, shares, counts, calls = self._requests[0]
         started = time.monotonic()
         ready, _ = ray.wait(calls, num_returns=len(calls), timeout=timeout_s)
         if len(ready) < len(calls):
             self.waited_s += time.monotonic() - started
             return None
-        self._asked.popleft()
+        self._requests.popleft()
         samples: list[Sample] = ray.get(calls)
         self.waited_s += time.monotonic() - started
         self._masses = [sample.total_mass for sample in samples]

@@ -32,13 +32,13 @@ class Member:
 class Fleet:
     """Knows where the actors are; counts only those that run. `has_room`: whether there is some for all of them."""
 
-    def __init__(self, minimum: int, shortage_s: float, has_room: bool, on_event: Callable[[str], None]) -> None:
-        self._minimum, self._shortage_s, self._on_event = minimum, shortage_s, on_event
+    def __init__(self, minimum: int, shortage_s: float, has_room: bool, say: Callable[[str], None]) -> None:
+        self._minimum, self._shortage_s, self._say = minimum, shortage_s, say
         self._pending = "starting" if has_room else "starting, or waiting for room"
         self._members: dict[int, Member] = {}
         self._enough_at = self._changed_at = time.monotonic()
         self._running = 0
-        self._told: int | None = None  # None: all, as everyone expects
+        self._shown: int | None = None  # None: all, as everyone expects
 
     def add(self, index: int, handle: Any, placed: ObjectRef[Any]) -> None:
         """Actor `index` was asked of Ray, in place of an earlier one of that index."""
@@ -82,11 +82,11 @@ class Fleet:
         now, running, total = time.monotonic(), self.running, len(self._members)
         if running != self._running:
             self._running, self._changed_at = running, now
-        told = total if self._told is None else self._told
-        if running != told and (running == total or now - self._changed_at > SETTLED_S):
+        shown = total if self._shown is None else self._shown
+        if running != shown and (running == total or now - self._changed_at > SETTLED_S):
             others = "" if running == total else f", {total - running} {self._pending}"
-            self._on_event(f"{plural(running, 'actor')} of {total} running{others}")
-            self._told = running
+            self._say(f"{plural(running, 'actor')} of {total} running{others}")
+            self._shown = running
         if running >= self._minimum:
             self._enough_at = now
         elif now - self._enough_at > self._shortage_s:

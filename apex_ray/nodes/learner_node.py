@@ -88,7 +88,7 @@ class LearnerNode:
                 if following is not None:
                     tensors = learner.to_device(following)
                 errors, metrics = learner.finish_update()
-            for shard, update in sharding.split(batch.slots, batch.generations, errors).items():
+            for shard, update in sharding.split(batch.slots, batch.overwrites, errors).items():
                 priorities.reserve()
                 priorities.add(shards[shard].update_priorities.remote(update))
             if learner.updates % config.publish_every_updates == 0:

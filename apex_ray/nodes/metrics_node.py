@@ -14,7 +14,7 @@ from apex_ray.report.tally import ActorReport, LearnerReport, Tally
 from apex_ray.types import Counters, FloatArray
 from cluster.metrics import Exporter
 
-MOST_SAID = 100  # lines kept between two calls of the driver
+MOST_MESSAGES = 100  # lines kept between two calls of the driver
 
 
 class MetricsNode:
@@ -23,26 +23,26 @@ class MetricsNode:
     ) -> None:
         self._exporter = Exporter(EXPORTED, {"run": run})
         self._tally = Tally(epsilons, frame_skip, start, reporter_named(reporter))
-        self._heard: dict[str, float] = {}  # by part, when it reported last
-        self._said: deque[str] = deque(maxlen=MOST_SAID)
+        self._reported_at: dict[str, float] = {}  # by part, when it reported last
+        self._messages: deque[str] = deque(maxlen=MOST_MESSAGES)
 
     def actor(self, report: ActorReport) -> None:
-        self._heard[f"actor {report.actor}"] = time.monotonic()
+        self._reported_at[f"actor {report.actor}"] = time.monotonic()
         self._tally.actor(report)
 
     def learner(self, report: LearnerReport) -> None:
-        self._heard[LEARNER] = time.monotonic()
+        self._reported_at[LEARNER] = time.monotonic()
         self._tally.learner(report)
 
     def say(self, text: str) -> None:
         """A line for the user from an actor or the evaluator."""
-        self._said.append(text)
+        self._messages.append(text)
 
-    def said(self) -> list[str]:
+    def messages(self) -> list[str]:
         """The lines since the last call."""
-        said = list(self._said)
-        self._said.clear()
-        return said
+        messages = list(self._messages)
+        self._messages.clear()
+        return messages
 
     def export(self, row: Mapping[str, float]) -> None:
         """Show a row on this node's metrics port, for Prometheus."""
@@ -54,7 +54,7 @@ class MetricsNode:
         Means and waiting times start anew with each row, so it has one reader.
         """
         now = time.monotonic()
-        return self._tally.row(), {part: now - at for part, at in self._heard.items()}
+        return self._tally.row(), {part: now - at for part, at in self._reported_at.items()}
 
     def episode_rows(self) -> list[Any]:
         """The totals of the environment's own reporter so far."""

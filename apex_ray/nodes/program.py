@@ -39,7 +39,7 @@ from apex_ray.site import Site
 from apex_ray.types import AnyArray, Counters, EnvSpec, EvaluationResult
 from trainkit.errors import UserError
 
-SAID_EVERY_S = 1.0
+MESSAGES_EVERY_S = 1.0
 NO_RESTART: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0}
 
 
@@ -57,17 +57,15 @@ class Nodes:
 class Program:
     """A running system. `start`, then `watch` and `row` until done, then `save` and leave."""
 
-    def __init__(
-        self, config: ApexConfig, spec: EnvSpec, site: Site, run: Path, on_event: Callable[[str], None]
-    ) -> None:
+    def __init__(self, config: ApexConfig, spec: EnvSpec, site: Site, run: Path, say: Callable[[str], None]) -> None:
         self._config, self._spec, self._site, self._run = config, spec, site, run
         self._sizes = site.sizes
-        self._fleet = Fleet(site.sizes.min_actors, config.cluster.shortage_s, site.here, on_event)
+        self._fleet = Fleet(site.sizes.min_actors, config.cluster.shortage_s, site.here, say)
         self._export = LatestCall()
-        self._supervisor = Supervisor(run, config.cluster.max_restarts, on_event)
-        self._on_event = on_event
+        self._supervisor = Supervisor(run, config.cluster.max_restarts, say)
+        self._say = say
         self._evaluation = LatestCall()
-        self._said, self._asked_at = LatestCall(), 0.0
+        self._messages, self._messages_at = LatestCall(), 0.0
         self._incarnations = self._saved_update = 0
         self.counters = Counters()
 
@@ -203,18 +201,18 @@ class Program:
         """Wait that long for something to go wrong. UserError when the run can't go on. The row tells of limits."""
         self._supervisor.check(timeout_s)
         self._fleet.check()
-        self._tell()
+        self._pass_on_messages()
         return False
 
-    def _tell(self) -> None:
+    def _pass_on_messages(self) -> None:
         """Pass on what actors and evaluator say, asked for at most once a second."""
         with self._as_user_error():
-            said = self._said.poll() or ()
-        for text in said:
-            self._on_event(text)
-        if not self._said.busy and time.monotonic() - self._asked_at >= SAID_EVERY_S:
-            self._asked_at = time.monotonic()
-            self._said.start(self._nodes.metrics.said.remote())
+            messages = self._messages.poll() or ()
+        for text in messages:
+            self._say(text)
+        if not self._messages.busy and time.monotonic() - self._messages_at >= MESSAGES_EVERY_S:
+            self._messages_at = time.monotonic()
+            self._messages.start(self._nodes.metrics.messages.remote())
 
     def row(self) -> dict[str, float]:
         """All metrics now."""
@@ -251,7 +249,7 @@ class Program:
 
     def poll_evaluation(self) -> EvaluationResult | None:
         """The result, once, when it is there. UserError when playing failed."""
-        self._tell()
+        self._pass_on_messages()
         try:
             result: EvaluationResult | None = self._evaluation.poll()
         except ray.exceptions.RayActorError as error:
@@ -282,7 +280,7 @@ class Program:
             ray.get([s.save.remote(f, self._saved_update) for s, f in zip(self._nodes.shards, files, strict=True)])
 
     def _load_replay(self) -> None:
-        files = replay_files(self._run, len(self._nodes.shards), self.counters.updates, self._on_event)
+        files = replay_files(self._run, len(self._nodes.shards), self.counters.updates, self._say)
         with self._as_user_error():
             ray.get([s.load.remote(f) for s, f in zip(self._nodes.shards, files, strict=False)])
 

@@ -47,8 +47,8 @@ class Supervisor:
     is not counted: nodes come and go, crash loops don't take their node along.
     """
 
-    def __init__(self, run: Path, max_restarts: int, on_event: Callable[[str], None]) -> None:
-        self._run, self._max_restarts, self._on_event = run, max_restarts, on_event
+    def __init__(self, run: Path, max_restarts: int, say: Callable[[str], None]) -> None:
+        self._run, self._max_restarts, self._say = run, max_restarts, say
         self._watched: dict[ObjectRef[Any], Watched] = {}
         self._out_of_reach: list[tuple[Watched, BaseException, float]] = []  # and until when Ray may say why
         self._names: dict[str, str] = {}  # by Ray's id of the actor
@@ -71,7 +71,7 @@ class Supervisor:
             if not isinstance(root_cause(error), RayActorError):
                 raise as_user_error(watched.name, error, self._run)
             if isinstance(error, ActorUnavailableError) and watched.restart is not None:
-                self._on_event(f"{watched.name} is out of reach")
+                self._say(f"{watched.name} is out of reach")
                 self._out_of_reach.append((watched, error, time.monotonic() + VERDICT_S))
             else:
                 self._replace(watched, error)
@@ -101,7 +101,7 @@ class Supervisor:
         if watched.restart is None:
             raise self.lost(watched.name, error)
         if (node := watched.lost_node()) is not None:
-            self._on_event(f"{watched.name} was lost with its node {node}; it starts again where there is room")
+            self._say(f"{watched.name} was lost with its node {node}; it starts again where there is room")
         else:
             self.spend_restart(watched.name, error)
         self.watch(watched.restart(), watched)
@@ -122,7 +122,7 @@ class Supervisor:
                 f"{name} lost its process ({_short(error)}), and cluster.max_restarts = {self._max_restarts} "
                 f"are used up; go on with apex-ray train --resume {self._run}"
             )
-        self._on_event(f"{name} lost its process, restart {self.restarts} of {self._max_restarts}")
+        self._say(f"{name} lost its process, restart {self.restarts} of {self._max_restarts}")
 
 
 def _short(error: BaseException) -> str:

@@ -32,7 +32,7 @@ class Sample:
     fields: dict[str, AnyArray]  # [B, window, ...] or [B, ...]; windowed ones only where they were asked for
     masses: Float64Array  # [B] (priority + floor)^alpha
     slots: IntArray  # [B]
-    generations: IntArray  # [B]
+    overwrites: IntArray  # [B]
     total_mass: float  # of the replay they came from, when they were drawn
     size: int  # its transitions
     fresh: Fresh | None = None
@@ -61,7 +61,7 @@ class PrioritizedReplay:
         self._slots: dict[str, AnyArray] = {
             name: np.zeros((slots, *field.shape), field.dtype) for name, field in every.items() if not field.windowed
         }
-        self._generations = np.zeros(self.segments, np.int64)  # how often the segment was written
+        self._overwrites = np.zeros(self.segments, np.int64)  # how often the segment was written
         self._valid = np.zeros(self.segments, np.int64)  # transitions in it
         self._cursor = 0
         self._unsent = 0  # segments before the cursor that `take_fresh` has not given yet
@@ -73,7 +73,7 @@ class PrioritizedReplay:
         """What a full replay of this capacity occupies."""
         segments = segments_of(capacity, horizon)
         tree = 2 * 8 * (1 << max(segments * horizon - 1, 1).bit_length())
-        counts = 2 * np.dtype(np.int64).itemsize  # generations and transitions
+        counts = 2 * np.dtype(np.int64).itemsize  # overwrites and transitions
         return segments * (chunk_bytes(stored(fields), horizon) + counts) + tree
 
     @property
@@ -100,7 +100,7 @@ class PrioritizedReplay:
         valid = int(np.count_nonzero(chunk.valid[e]))
         self.size += valid - int(self._valid[segment])
         self._valid[segment] = valid
-        self._generations[segment] += 1
+        self._overwrites[segment] += 1
         self._cursor = (segment + 1) % self.segments
         self._unsent = min(self._unsent + 1, self.segments)
         return valid
@@ -137,24 +137,24 @@ class PrioritizedReplay:
             fields=fields,
             masses=self._tree.get(slots),
             slots=slots,
-            generations=self._generations[slots // self._horizon],
+            overwrites=self._overwrites[slots // self._horizon],
             total_mass=self._tree.total,
             size=self.size,
         )
 
     def update_priorities(self, update: PriorityUpdate) -> None:
         """New priorities of sampled slots; those of slots overwritten since are dropped and counted."""
-        current = self._generations[update.slots // self._horizon] == update.generations
+        current = self._overwrites[update.slots // self._horizon] == update.overwrites
         self.stale_updates += int(np.count_nonzero(~current))
         self._tree.set(update.slots[current], self._masses(update.priorities[current]))
 
     def check_valid(self) -> None:
-        """Raise AssertionError unless tree, counts and generations agree."""
+        """Raise AssertionError unless tree, counts and overwrites agree."""
         self._tree.check_valid()
         masses = self._tree.get(np.arange(self.capacity)).reshape(self.segments, self._horizon)
         assert np.array_equal(np.count_nonzero(masses, axis=1), self._valid), "a segment's count is off"
         assert self.size == self._valid.sum(), "the size is off"
-        assert not self._valid[self._generations == 0].any(), "an unwritten segment has transitions"
+        assert not self._valid[self._overwrites == 0].any(), "an unwritten segment has transitions"
 
     def state_arrays(self) -> dict[str, AnyArray]:
         """Everything needed to go on from here, as arrays (views of the live ones)."""
@@ -162,7 +162,7 @@ class PrioritizedReplay:
             **{f"fields/{name}": store.all for name, store in self._windows.items()},
             **{f"fields/{name}": array for name, array in self._slots.items()},
             "masses": self._tree.get(np.arange(self.capacity)),
-            "generations": self._generations,
+            "generations": self._overwrites,  # so called in the files of earlier versions
             "valid": self._valid,
             "cursor": np.asarray([self._cursor, self.stale_updates], np.int64),
             "rng": rng.state_of(self._rng),
@@ -181,4 +181,4 @@ class PrioritizedReplay:
         self._cursor, self.stale_updates = (int(x) for x in state["cursor"])
         rng.restore(self._rng, state["rng"])
         self.size = int(self._valid.sum())
-        self._unsent = int(np.count_nonzero(self._generations))
+        self._unsent = int(np.count_nonzero(self._overwrites))

@@ -46,8 +46,8 @@ def write_whole(path: Path, arrays: dict[str, AnyArray], metadata: dict[str, str
         temporary.unlink(missing_ok=True)
 
 
-def replay_files(run: Path, shards: int, update: int, tell: Callable[[str], None]) -> list[Path]:
-    """The files that go with the checkpoint of `update`; none, said through `tell`, where they don't.
+def replay_files(run: Path, shards: int, update: int, say: Callable[[str], None]) -> list[Path]:
+    """The files that go with the checkpoint of `update`; none, said through `say`, where they don't.
 
     A replay is saved when a run stops. After a crash later on, the file in the run folder is of an older checkpoint.
     """
@@ -56,12 +56,12 @@ def replay_files(run: Path, shards: int, update: int, tell: Callable[[str], None
     if not there:
         return []
     if there != sorted(files):
-        tell(f"replay starts empty: {len(there)} shards were saved, replay.shards is {shards}")
+        say(f"replay starts empty: {len(there)} shards were saved, replay.shards is {shards}")
         return []
     saved = {_saved_with(file) for file in files}
     if saved != {update}:
         of = ", ".join(f"{u:,}" for u in sorted(saved))
-        tell(f"replay starts empty: it was saved with the checkpoint of update {of}, the run goes on from {update:,}")
+        say(f"replay starts empty: it was saved with the checkpoint of update {of}, the run goes on from {update:,}")
         return []
     return files
 

@@ -48,7 +48,7 @@ def merge(
         fields={**joined, **{name: _join([s.fields[name] for _, _, s in samples]) for name in names}},
         weights=importance_weights(_join(probability), size, beta),
         slots=_join([shard * SHARD_STRIDE + s.slots for shard, _, s in samples]),
-        generations=_join([s.generations for _, _, s in samples]),
+        overwrites=_join([s.overwrites for _, _, s in samples]),
     )
 
 
@@ -57,11 +57,11 @@ def _join(arrays: list[Any]) -> Any:
     return arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
 
 
-def split(slots: IntArray, generations: IntArray, priorities: Float64Array) -> dict[int, PriorityUpdate]:
+def split(slots: IntArray, overwrites: IntArray, priorities: Float64Array) -> dict[int, PriorityUpdate]:
     """A batch's new priorities by the shard they belong to, with that shard's own slots."""
     shards = slots // SHARD_STRIDE
     updates = {}
     for shard in np.unique(shards):
         mine = shards == shard
-        updates[int(shard)] = PriorityUpdate(slots[mine] % SHARD_STRIDE, generations[mine], priorities[mine])
+        updates[int(shard)] = PriorityUpdate(slots[mine] % SHARD_STRIDE, overwrites[mine], priorities[mine])
     return updates

@@ -58,10 +58,10 @@ def compare(runs: Sequence[Path], by: str, out: Path) -> tuple[Path | None, list
     keys = dict.fromkeys(key for run in read for key in run.settings)
     if by and by not in keys:
         raise UserError(f"command line: --by {by!r}: no such setting.{did_you_mean(by, keys)}")
-    said = [f"{run.path} has {what}" for run in read if (what := _lacks(run))]
+    messages = [f"{run.path} has {what}" for run in read if (what := _lacks(run))]
     drawn = [run for run in read if run.evaluations or run.rows]
     if not drawn:
-        return None, said
+        return None, messages
     curves, rest = curves_of(drawn, by)
     words = words_for(drawn[0].config.env.id)
     figure, axes = new_figure(4, (12.5, 9.0), rows=2)
@@ -79,7 +79,7 @@ def compare(runs: Sequence[Path], by: str, out: Path) -> tuple[Path | None, list
     title = [f"{plural(len(drawn), 'run')} of {drawn[0].config.env.id}"]
     title += [fill(f"runs of a curve differ also in {', '.join(rest)}", LABEL_WIDTH)] if rest else []
     figure.suptitle("\n".join(title))
-    return save(figure, out), said
+    return save(figure, out), messages
 
 
 def curves_of(runs: Sequence[Compared], by: str) -> tuple[dict[str, list[Compared]], list[str]]:
@@ -87,7 +87,7 @@ def curves_of(runs: Sequence[Compared], by: str) -> tuple[dict[str, list[Compare
     differ = _differing(runs)
     curves: dict[str, list[Compared]] = {}
     for run in runs:
-        label = ", ".join(f"{key} {_told(run, key)}" for key in ([by] if by else differ))
+        label = ", ".join(f"{key} {_shown(run, key)}" for key in ([by] if by else differ))
         curves.setdefault(label or runs[0].config.name, []).append(run)
     within = {key for of_curve in curves.values() for key in _differing(of_curve)}
     return curves, [key for key in differ if key in within]
@@ -178,14 +178,14 @@ def _lacks(run: Compared) -> str:
 def _refuse_other_environments(runs: Sequence[Compared]) -> None:
     by_env = {(run.config.env.id, run.config.env.make): run for run in runs}
     if len(by_env) > 1:
-        told = ", ".join(f"{env_id} ({run.path})" for (env_id, _), run in by_env.items())
-        raise UserError(f"command line: returns of different environments don't compare: {told}; expected runs of one")
+        shown = ", ".join(f"{env_id} ({run.path})" for (env_id, _), run in by_env.items())
+        raise UserError(f"command line: returns of different environments don't compare: {shown}; expected runs of one")
 
 
 def _differing(runs: Sequence[Compared]) -> list[str]:
     keys = dict.fromkeys(key for run in runs for key in run.settings if not key.startswith(LEFT_OUT))
-    return [key for key in keys if len({_told(run, key) for run in runs}) > 1]
+    return [key for key in keys if len({_shown(run, key) for run in runs}) > 1]
 
 
-def _told(run: Compared, key: str) -> str:
+def _shown(run: Compared, key: str) -> str:
     return dump(run.settings.get(key), flow=True)

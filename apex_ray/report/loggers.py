@@ -56,7 +56,7 @@ class Loggers:
         self._feeds: list[_Feed] = []
         try:
             for name, kind in _kinds(config).items():
-                self._feeds.append(_Feed(name, _begun(name, kind, run, config, resume), say))
+                self._feeds.append(_Feed(name, _started(name, kind, run, config, resume), say))
         except UserError:
             self._close(failed=True)
             raise
@@ -91,7 +91,7 @@ class _Feed:
     """A logger and the thread that calls it."""
 
     def __init__(self, name: str, logger: Logger, say: Callable[[str], None]) -> None:
-        self._name, self._logger, self._say, self._said = name, logger, say, False
+        self._name, self._logger, self._say, self._warned = name, logger, say, False
         self._waiting: queue.Queue[tuple[str, tuple[Any, ...]]] = queue.Queue()
         self.thread = threading.Thread(target=self._feed, daemon=True)
         self.thread.start()
@@ -103,7 +103,7 @@ class _Feed:
         if self._waiting.qsize() < MAX_WAITING or event == "close":
             self._waiting.put((event, given))
         else:
-            self._say_once("it is too slow, some events are left out")
+            self._warn_once("it is too slow, some events are left out")
 
     def _feed(self) -> None:
         event = ""
@@ -112,15 +112,15 @@ class _Feed:
             try:
                 getattr(self._logger, event)(*given)
             except Exception as error:
-                self._say_once(f"{type(error).__name__}: {first_line(error)}")
+                self._warn_once(f"{type(error).__name__}: {first_line(error)}")
 
-    def _say_once(self, reason: str) -> None:
-        if not self._said:
-            self._said = True
+    def _warn_once(self, reason: str) -> None:
+        if not self._warned:
+            self._warned = True
             self._say(f"report.loggers: {self._name} does not take it ({reason}); the run goes on")
 
 
-def _begun(name: str, kind: Any, run: Path, config: ApexConfig, resume: bool) -> Logger:
+def _started(name: str, kind: Any, run: Path, config: ApexConfig, resume: bool) -> Logger:
     try:
         logger: Logger = kind(run, config.model_dump(mode="json"), resume)
     except ImportError as error:

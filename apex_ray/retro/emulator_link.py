@@ -55,7 +55,7 @@ class Link:
         _, reward, flags = _PLAIN.unpack(head)
         return Answer(reward, bool(flags & 1), bool(flags & 2), bool(flags & 4))
 
-    def asked(self) -> tuple[Any, ...]:
+    def command(self) -> tuple[Any, ...]:
         """What an emulator is asked for: (command, *arguments)."""
         head = self._read(1)
         if head != _COMMAND:

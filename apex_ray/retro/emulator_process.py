@@ -167,7 +167,7 @@ def serve(descriptor: int, memory: int) -> None:
     # Emulators do not interrupt each other or the actor, which has the most to do for the least time.
     os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
     link = Link(socket.socket(fileno=descriptor))
-    task, index = link.asked()
+    task, index = link.command()
     size = task.image_size
     frame = np.frombuffer(mmap.mmap(memory, 0), np.uint8, size * size, offset=index * size * size).reshape(size, size)
     player = Player(task, frame)
@@ -176,7 +176,7 @@ def serve(descriptor: int, memory: int) -> None:
     }
     while True:
         try:
-            command, *arguments = link.asked()
+            command, *arguments = link.command()
         except (EOFError, OSError):
             return
         try:

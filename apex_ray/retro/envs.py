@@ -70,7 +70,7 @@ class RetroEnvs:
     def reset(self, seed: int) -> Observations:
         self._orders = [np.random.default_rng([seed, e]) for e in range(self.num_envs)]
         self._waiting: list[list[int]] = [[] for _ in range(self.num_envs)]
-        self._begun = [0] * self.num_envs
+        self._episodes = [0] * self.num_envs
         for e in range(self.num_envs):
             self._ask(e, "seed", seed + e)
             self._answer(e)
@@ -161,12 +161,12 @@ class RetroEnvs:
         """Ask for the next episode of environment e."""
         count = len(self.task.stages)
         if self._in_order:
-            stage = (e + self._begun[e] * self.num_envs) % count
+            stage = (e + self._episodes[e] * self.num_envs) % count
         else:
             if not self._waiting[e]:
                 self._waiting[e] = self._orders[e].permutation(count).tolist()
             stage = self._waiting[e].pop()
-        self._begun[e] += 1
+        self._episodes[e] += 1
         self._pressed[e] = frozenset()
         self._ask(e, "begin", stage)
 

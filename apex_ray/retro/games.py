@@ -34,40 +34,40 @@ MENU_BUTTONS = ("START", "SELECT", "MODE")
 
 def task(config: EnvConfig) -> Task:
     """What an environment of stable-retro plays. UserError for everything about it that is wrong or missing."""
-    asked, is_sonic = settings_of(config), config.id == sonic.ID
+    settings, is_sonic = settings_of(config), config.id == sonic.ID
     if is_sonic:
-        table = sonic.select(asked.stages, STAGES)
+        table = sonic.select(settings.stages, STAGES)
         names: Sequence[str] = list(dict.fromkeys(s.game for s in table))
     else:
         names = [game_name(config.id)]
-    if asked.demo and not set(names) <= set(sonic.GAMES):
+    if settings.demo and not set(names) <= set(sonic.GAMES):
         raise UserError(f"{KWARGS}.demo: the demo cartridge stands in for Sonic only, not for {config.id!r}")
-    scenario = asked.scenario or (sonic.SCENARIO if is_sonic else "scenario")
-    shelf = look_through(asked.roms) if asked.roms is not None and not asked.demo else None
-    games = _load_games(names, scenario, shelf, asked.demo)
-    if asked.reward in ("delta", "flat") and any("x" not in variables(g) for g in games.values()):
+    scenario = settings.scenario or (sonic.SCENARIO if is_sonic else "scenario")
+    shelf = look_through(settings.roms) if settings.roms is not None and not settings.demo else None
+    games = _load_games(names, scenario, shelf, settings.demo)
+    if settings.reward in ("delta", "flat") and any("x" not in variables(g) for g in games.values()):
         raise UserError(
-            f"{KWARGS}.reward = {asked.reward!r}: {config.id!r} has no variable x; expected {KWARGS}.reward=scenario"
+            f"{KWARGS}.reward = {settings.reward!r}: {config.id!r} has no variable x; expected {KWARGS}.reward=scenario"
         )
     if is_sonic:
         stages = [Stage(s.game, s.state, _state(s.game, s.state), s.zone, s.act) for s in table]
-    elif asked.demo:
+    elif settings.demo:
         known = {s.state: s for s in sonic.table() if s.game == names[0]}
-        chosen = _states(known, names[0], asked.stages)
+        chosen = _states(known, names[0], settings.stages)
         stages = [Stage(names[0], s, "", known[s].zone, known[s].act) for s in chosen]
     else:
         states = stable_retro.data.list_states(names[0], Integrations.STABLE)
-        stages = [Stage(names[0], s, _state(names[0], s)) for s in _states(states, names[0], asked.stages)]
+        stages = [Stage(names[0], s, _state(names[0], s)) for s in _states(states, names[0], settings.stages)]
     return Task(
         games=games,
         stages=tuple(stages),
-        buttons=_actions(asked.actions or (sonic.ACTIONS if is_sonic else ()), games[names[0]]),
+        buttons=_actions(settings.actions or (sonic.ACTIONS if is_sonic else ()), games[names[0]]),
         frame_skip=config.frame_skip,
         sticky_actions=config.sticky_actions,
         noop_max=config.noop_max,
         max_frames=config.max_episode_frames,
         image_size=config.image_size,
-        reward=asked.reward,
+        reward=settings.reward,
     )
 
 

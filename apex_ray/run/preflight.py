@@ -7,7 +7,7 @@ import psutil
 from apex_ray.agent.build import build_agent
 from apex_ray.agent.network import from_arrays, new_network
 from apex_ray.config.schema import ApexConfig
-from apex_ray.learner.checkpoint import Checkpoint, misfit
+from apex_ray.learner.checkpoint import Checkpoint, does_not_fit
 from apex_ray.learner.hardware import resolve_compile, resolve_device
 from apex_ray.replay.build import build_limiter
 from apex_ray.sizes import Sizes
@@ -29,7 +29,7 @@ def check(config: ApexConfig, spec: EnvSpec, sizes: Sizes, saved: Checkpoint | N
         try:
             from_arrays(network, saved.online)
         except RuntimeError as error:
-            raise misfit(saved.path, config.env.id, error) from None
+            raise does_not_fit(saved.path, config.env.id, error) from None
 
 
 def check_memory(config: ApexConfig, sizes: Sizes) -> None:

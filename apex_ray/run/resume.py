@@ -8,7 +8,7 @@ from pathlib import Path
 
 from apex_ray.config.load import load
 from apex_ray.config.plugins import plugin_of
-from apex_ray.config.resume import Changes, changes, refuse, told
+from apex_ray.config.resume import Changes, as_line, changes, refuse
 from apex_ray.config.schema import ApexConfig, StopConfig
 from apex_ray.learner.checkpoint import Checkpoint, load_checkpoint, note_resume, set_aside
 from apex_ray.types import Counters
@@ -21,7 +21,7 @@ SAVED_REPLAY = ("replay-*.safetensors", "serial.safetensors")  # on Ray, in seri
 
 @dataclass(frozen=True)
 class Resume:
-    """A run that can go on: `begin` before its parts start, `begun` after."""
+    """A run that can go on: `begin` before its parts start, `keep_settings` after."""
 
     run: Path
     config: ApexConfig
@@ -38,9 +38,9 @@ class Resume:
         wrong = {path.name: why for path, why in self.saved.unusable.items()}
         lines = [f"checkpoint {old} can't be used, kept as {new}: {wrong[old]}" for old, new in aside.items()]
         lines.append(f"going on from {self.saved.path.name}")
-        return [*lines, f"changed on resume: {told(self.changed)}"] if self.changed else lines
+        return [*lines, f"changed on resume: {as_line(self.changed)}"] if self.changed else lines
 
-    def begun(self) -> None:
+    def keep_settings(self) -> None:
         """Keep the settings now in force as the run's own."""
         try:
             atomic_write(self.run / CONFIG_FILE, to_yaml(self.config).encode())

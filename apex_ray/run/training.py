@@ -102,14 +102,14 @@ def train(
             console.event(f"run folder {run}")
             dashboard = f"; dashboard http://{site.dashboard}" if site.dashboard else ""
             console.event(f"watch with {program('tensorboard')} --logdir {run.parent}{dashboard}")
-            for note in (*spec.notes, site.note, warm.told if warm else "", *(going_on.begin() if going_on else ())):
+            for note in (*spec.notes, site.note, warm.summary if warm else "", *(going_on.begin() if going_on else ())):
                 if note:
                     console.event(note)
             loggers = stack.enter_context(Loggers(config, run, resume, console.event))
             system = _system(config, spec, site, run, console.event)
             system.start(resume, warm.params if warm else None)
             if going_on:
-                going_on.begun()
+                going_on.keep_settings()
             with asked_to_stop() as interrupted, MetricsWriter(run, resume) as writer:
                 outcome = Run(
                     config, spec, run, system, console, writer, loggers, hooks, interrupted, site.here
@@ -129,11 +129,11 @@ def _joined(config: ApexConfig, sized: Callable[[int | None], Sizes]) -> Iterato
         yield site
 
 
-def _system(config: ApexConfig, spec: EnvSpec, site: Site, run: Path, on_event: Callable[[str], None]) -> System:
+def _system(config: ApexConfig, spec: EnvSpec, site: Site, run: Path, say: Callable[[str], None]) -> System:
     if config.mode == "serial":
         from apex_ray.serial.program import SerialProgram
 
-        return SerialProgram(config, spec, site.sizes, run, on_event)
+        return SerialProgram(config, spec, site.sizes, run, say)
     from apex_ray.nodes.program import Program
 
-    return Program(config, spec, site, run.absolute(), on_event)
+    return Program(config, spec, site, run.absolute(), say)

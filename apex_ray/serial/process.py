@@ -21,15 +21,15 @@ class LearnerSource:
         self._newest = newest
         # For weights newer than this version. The first are there at once, as on Ray: nobody acts with those that its
         # network begins with.
-        self.asked: int | None = -1
+        self.requested: int | None = -1
 
     def request(self, newer_than: int) -> None:
-        self.asked = newer_than
+        self.requested = newer_than
 
     def poll(self) -> Weights | None:
-        asked, self.asked = self.asked, None
+        requested, self.requested = self.requested, None
         newest = self._newest()
-        return newest if asked is not None and newest.version > asked else None
+        return newest if requested is not None and newest.version > requested else None
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class ProcessState:
 
     weights: Weights  # version -1: those that the networks start with
     steps: int  # of its variable client
-    asked: int | None
+    requested: int | None
     actors: list[dict[str, AnyArray]]  # Actor.state_arrays and "log", the actions of its environments
 
 
@@ -73,7 +73,7 @@ class SerialProcess:
     def state(self) -> ProcessState:
         """Of now, between two steps."""
         actors = [a.state_arrays() | {"log": log.actions} for a, log in zip(self.actors, self._logs, strict=True)]
-        return ProcessState(self._weights, self._variables.steps, self._source.asked, actors)
+        return ProcessState(self._weights, self._variables.steps, self._source.requested, actors)
 
     def load(self, state: ProcessState, played: Callable[[int], None] = lambda steps: None) -> None:
         """Go on from `state`, with the generation of then; `played` as ActionLog.play_again says.
@@ -85,7 +85,7 @@ class SerialProcess:
         if state.weights.version >= 0:
             self._load_weights(state.weights)
         self._variables.version, self._variables.steps = state.weights.version, state.steps
-        self._source.asked = state.asked
+        self._source.requested = state.requested
         for actor, log, saved in zip(self.actors, self._logs, state.actors, strict=True):
             if saved["log"].shape[1] != log.num_envs:
                 raise ValueError("the number of environments differs")

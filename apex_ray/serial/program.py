@@ -36,13 +36,13 @@ class SerialProgram:
     """
 
     def __init__(
-        self, config: ApexConfig, spec: EnvSpec, sizes: Sizes, run: Path, on_event: Callable[[str], None] = print
+        self, config: ApexConfig, spec: EnvSpec, sizes: Sizes, run: Path, say: Callable[[str], None] = print
     ) -> None:
         ratio = config.replay.samples_per_insert or 1.0
         replay = config.replay.model_copy(update={"samples_per_insert": ratio, "shards": 1})
         self._config = config.model_copy(update={"replay": replay})
-        self._spec, self._sizes, self._run, self._on_event = spec, sizes, run, on_event
-        watchdog.say_with(on_event)
+        self._spec, self._sizes, self._run, self._say = spec, sizes, run, say
+        watchdog.say_with(say)
         self.counters = Counters()
         self._result: EvaluationResult | None = None
         self._saved_update = 0
@@ -67,7 +67,7 @@ class SerialProgram:
         self._memory = build_replay(config, self._agent.fields)
         self._limiter = build_limiter(config, sizes.chunk_transitions)
         self._published = self._learner.weights()
-        state = serial_state.load(self._run, c.updates, self._on_event) if resume else None
+        state = serial_state.load(self._run, c.updates, self._say) if resume else None
         if state is None or not self._go_on(state):
             self._generation = c.generation
             self._processes = self._build_processes()
@@ -104,12 +104,12 @@ class SerialProgram:
             again = _PlayedAgain(
                 sum(actor["log"].size for saved in state.processes for actor in saved.actors),
                 self._config.report.line_every_s,
-                self._on_event,
+                self._say,
             )
             for process, saved in zip(self._processes, state.processes, strict=True):
                 process.load(saved, again)
         except (KeyError, ValueError) as error:
-            self._on_event(f"new episodes begin, so this is not bit for bit the run without a stop: {error}")
+            self._say(f"new episodes begin, so this is not bit for bit the run without a stop: {error}")
             for process in self._processes:
                 process.close()
             return False
@@ -140,7 +140,7 @@ class SerialProgram:
     def update(self) -> None:
         batch = self.sample()
         errors, metrics = self._learner.update(batch)
-        for update in sharding.split(batch.slots, batch.generations, errors).values():
+        for update in sharding.split(batch.slots, batch.overwrites, errors).values():
             self._memory.update_priorities(update)
         self._means.add(metrics, samples=len(batch.slots))
         if self._learner.updates % self._config.learner.publish_every_updates == 0:
@@ -192,7 +192,7 @@ class SerialProgram:
     def start_evaluation(self, counters: Counters, interrupted: Callable[[], bool]) -> None:
         """Evaluates at once: there is no other process to do it."""
         try:
-            self._result = self._keeper.evaluate(self._learner.weights(), counters, self._on_event, interrupted)
+            self._result = self._keeper.evaluate(self._learner.weights(), counters, self._say, interrupted)
         except Exception as error:  # the environment's
             raise describe("the evaluation", error, self._run) from error
 
@@ -230,11 +230,11 @@ class _PlayedAgain:
 
     def __init__(self, steps: int, every_s: float, say: Callable[[str], None]) -> None:
         self._steps, self._every_s, self._say = steps, every_s, say
-        self._done, self._said_at = 0, time.monotonic()
+        self._done, self._printed_at = 0, time.monotonic()
         say(f"to be where the run stopped, its {steps:,} steps are played again")
 
     def __call__(self, steps: int) -> None:
         self._done += steps
-        if time.monotonic() - self._said_at >= self._every_s:
-            self._said_at = time.monotonic()
+        if time.monotonic() - self._printed_at >= self._every_s:
+            self._printed_at = time.monotonic()
             self._say(f"{self._done:,} of {self._steps:,} steps played again")

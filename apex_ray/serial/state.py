@@ -66,14 +66,14 @@ def save(
         "counts": counts,
         "samples_per_insert": samples_per_insert,
         "published": published.version,
-        "processes": [[s.weights.version, s.steps, s.asked, len(s.actors)] for s in processes],
+        "processes": [[s.weights.version, s.steps, s.requested, len(s.actors)] for s in processes],
     }
     contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     write_whole(run / FILE, contiguous, {"facts": json.dumps(facts)})
 
 
-def load(run: Path, update: int, tell: Callable[[str], None]) -> State | None:
-    """What `save` wrote with the checkpoint of `update`; None, said through `tell`, where there is no such file.
+def load(run: Path, update: int, say: Callable[[str], None]) -> State | None:
+    """What `save` wrote with the checkpoint of `update`; None, said through `say`, where there is no such file.
 
     UserError for a damaged one.
     """
@@ -83,11 +83,11 @@ def load(run: Path, update: int, tell: Callable[[str], None]) -> State | None:
             facts = json.loads(file.metadata()["facts"])
             if facts["update"] != update:
                 saved = facts["update"]
-                tell(f"replay starts empty: it was saved with update {saved:,}, the run goes on from {update:,}")
+                say(f"replay starts empty: it was saved with update {saved:,}, the run goes on from {update:,}")
                 return None
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
     except FileNotFoundError:
-        tell("replay starts empty: it was not saved (checkpoint.replay)")
+        say("replay starts empty: it was not saved (checkpoint.replay)")
         return None
     except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
         raise unusable(path, error) from None
@@ -96,8 +96,8 @@ def load(run: Path, update: int, tell: Callable[[str], None]) -> State | None:
         return Weights(number, _under(f"weights.{number}", arrays))
 
     processes = [
-        ProcessState(version(number), steps, asked, [_under(f"actor.{p}.{a}", arrays) for a in range(actors)])
-        for p, (number, steps, asked, actors) in enumerate(facts["processes"])
+        ProcessState(version(number), steps, requested, [_under(f"actor.{p}.{a}", arrays) for a in range(actors)])
+        for p, (number, steps, requested, actors) in enumerate(facts["processes"])
     ]
     inserted, sampled = facts["counts"]
     memory = _under("memory", arrays)

@@ -52,7 +52,7 @@ def assert_same_batch(a, b):
     assert a.fields.keys() == b.fields.keys()
     for name in a.fields:
         np.testing.assert_array_equal(a.fields[name], b.fields[name], err_msg=name)
-    for name in ("weights", "slots", "generations"):
+    for name in ("weights", "slots", "overwrites"):
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name), err_msg=name)
 
 

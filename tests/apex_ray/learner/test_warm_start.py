@@ -109,7 +109,7 @@ def test_another_number_of_actions_has_a_new_last_layer_and_is_told(source):
     new = ["head.advantage.2.weight", "head.advantage.2.bias"]
     assert warm.new == new
     assert_same(warm.params, {name: array for name, array in weights.items() if name not in new})
-    assert warm.told.endswith(f"update 10): 8 of 10 parameters; new, since they don't fit: {', '.join(new)}")
+    assert warm.summary.endswith(f"update 10): 8 of 10 parameters; new, since they don't fit: {', '.join(new)}")
 
 
 def test_a_whole_run_says_where_it_begins_and_resumes_without_its_source(source, tmp_path, capsys, monkeypatch):

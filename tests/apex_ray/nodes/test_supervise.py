@@ -41,7 +41,7 @@ def until_it_ends(supervisor):
 
 @pytest.mark.parametrize(("method", "expected"), [("fail", "KeyError: .lever."), ("end", "its loop ended by itself")])
 def test_an_error_in_code_ends_the_run_without_a_restart(tmp_path, method, expected):
-    supervisor = Supervisor(tmp_path, max_restarts=3, on_event=pytest.fail)
+    supervisor = Supervisor(tmp_path, max_restarts=3, say=pytest.fail)
     node = Node.remote()
     supervisor.watch(getattr(node, method).remote(), Watched("actor 0", restart=lambda: pytest.fail("restarted")))
     with pytest.raises(UserError, match=f"actor 0 failed: .*{expected}"):
@@ -56,7 +56,7 @@ def test_lost_processes_are_replaced_until_the_budget_is_used_up(tmp_path):
         nodes.append(Node.remote())
         return nodes[-1].run.remote()
 
-    supervisor = Supervisor(tmp_path, max_restarts=1, on_event=events.append)
+    supervisor = Supervisor(tmp_path, max_restarts=1, say=events.append)
     supervisor.watch(nodes[0].run.remote(), Watched("actor 0", restart))
     ray.kill(nodes[0])
     while not events:
@@ -69,7 +69,7 @@ def test_lost_processes_are_replaced_until_the_budget_is_used_up(tmp_path):
 
 
 def test_a_lost_node_that_others_need_ends_the_run_and_is_named(tmp_path):
-    supervisor = Supervisor(tmp_path, max_restarts=3, on_event=pytest.fail)
+    supervisor = Supervisor(tmp_path, max_restarts=3, say=pytest.fail)
     shard = Node.remote()
     supervisor.watch(Node.remote().ask.remote(shard), Watched("learner", restart=lambda: pytest.fail("restarted")))
     ray.kill(shard)
@@ -78,7 +78,7 @@ def test_a_lost_node_that_others_need_ends_the_run_and_is_named(tmp_path):
 
 
 def test_a_lost_node_that_the_supervisor_knows_has_its_name_whoever_talked_to_it(tmp_path):
-    supervisor = Supervisor(tmp_path, max_restarts=3, on_event=pytest.fail)
+    supervisor = Supervisor(tmp_path, max_restarts=3, say=pytest.fail)
     holder = supervisor.know("the weights node", Node.remote())
     supervisor.watch(Node.remote().ask.remote(holder), Watched("the learner", restart=None))
     ray.kill(holder)
@@ -87,7 +87,7 @@ def test_a_lost_node_that_the_supervisor_knows_has_its_name_whoever_talked_to_it
 
 
 def test_restarts_beyond_the_budget_end_the_run(tmp_path):
-    supervisor = Supervisor(tmp_path, max_restarts=1, on_event=lambda _: None)
+    supervisor = Supervisor(tmp_path, max_restarts=1, say=lambda _: None)
     supervisor.spend_restart("evaluator", RayActorError())
     with pytest.raises(UserError, match="evaluator lost its process"):
         supervisor.spend_restart("evaluator", RayActorError())

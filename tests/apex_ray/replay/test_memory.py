@@ -65,7 +65,7 @@ def test_random_operations_keep_it_valid(data):
         elif action == "update" and pending:
             sample = pending.pop(0)
             new = np.random.default_rng(first).random(len(sample.slots)) * 10
-            memory.update_priorities(PriorityUpdate(sample.slots, sample.generations, new))
+            memory.update_priorities(PriorityUpdate(sample.slots, sample.overwrites, new))
         memory.check_valid()
         assert memory.size <= memory.capacity
 
@@ -107,10 +107,10 @@ def test_a_stale_priority_is_dropped_and_counted():
     memory.add(make_chunk(4, streams=1))
     memory.add(make_chunk(8, streams=1))  # overwrites what was sampled
     before = memory.total_mass
-    memory.update_priorities(PriorityUpdate(old.slots, old.generations, np.full(20, 1e6)))
+    memory.update_priorities(PriorityUpdate(old.slots, old.overwrites, np.full(20, 1e6)))
     assert memory.total_mass == before and memory.stale_updates == 20
     new = memory.sample(20)
-    memory.update_priorities(PriorityUpdate(new.slots, new.generations, np.full(20, 1e6)))
+    memory.update_priorities(PriorityUpdate(new.slots, new.overwrites, np.full(20, 1e6)))
     assert memory.total_mass > before and memory.stale_updates == 20
 
 
@@ -167,7 +167,7 @@ def test_shards_sample_as_one_replay_would():
         expected = (size * exact[slot]) ** -beta
         np.testing.assert_allclose(merged.weights, expected / expected.max(), rtol=1e-5)
     assert chisquare(counts[exact > 0], counts.sum() * exact[exact > 0]).pvalue > 1e-3
-    updates = shards.split(merged.slots, merged.generations, np.arange(batch, dtype=float))
+    updates = shards.split(merged.slots, merged.overwrites, np.arange(batch, dtype=float))
     assert sorted(updates) == [0, 1] and sum(len(u.slots) for u in updates.values()) == batch
     for shard, update in updates.items():
         mine = merged.slots // shards.SHARD_STRIDE == shard
