@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from apex_ray.dotted import imported
 from apex_ray.types import EpisodeValues, EvaluationResult
-from trainkit.errors import UserError
 
 
 class Reporter:
@@ -52,10 +51,5 @@ def reporter_named(name: str, scores_of: str = "") -> Reporter:
     """The reporter of an EnvSpec's `reporter` and `scores_of`. UserError where that does not import."""
     if not name:
         return Reporter()
-    try:
-        found: type[Reporter] = pkgutil.resolve_name(name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(
-            f"the environment's reporter {name!r} can't be imported ({error}); expected package.module:Class"
-        ) from error
-    return found(scores_of)
+    reporter: Reporter = imported(name, "the environment's reporter")(scores_of)
+    return reporter

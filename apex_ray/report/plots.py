@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from apex_ray.report.metrics import NUM_BANDS
 from apex_ray.report.reading import Row, read_csv, read_jsonl, read_named_csv, resumed
 from apex_ray.report.words import Words, words_for
 from trainkit.errors import UserError
+from trainkit.runs import atomic_write
 
 BANDS = {f"episode_return_band_{band}" for band in range(NUM_BANDS)}
 EVALUATION_COLOUR = "#b8322a"
@@ -145,14 +146,11 @@ def new_figure(panels: int, size: tuple[float, float], rows: int = 1) -> tuple[F
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Through a temporary name: a viewer never sees half a picture."""
+    """At once: a viewer never sees half a picture."""
+    picture = BytesIO()
+    figure.savefig(picture, format="png")
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        figure.savefig(partial, format="png")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    atomic_write(path, picture.getvalue())
     return path
 
 
