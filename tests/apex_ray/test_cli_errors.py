@@ -66,7 +66,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         ("evaluate {run} evaluation.episode=3", ["Did you mean 'evaluation.episodes'?"]),
         ("record {run}x", ["Did you mean '{run}'?"]),
         ("record {run} --out film.gif", ["'film.gif'", ".mp4"]),
-        ("record {run} --out /proc/x/film.mp4", ["cannot be written"]),
+        ("record {run} --out /proc/x/film.mp4", ["--out", "can't be written"]),
         ("trian pong", ["no command 'trian'", "Did you mean 'train'?"]),
     ],
 )
