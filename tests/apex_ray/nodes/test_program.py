@@ -23,7 +23,7 @@ def program(tmp_path):
     """Without nodes; `asked` holds how long each look at them would have waited."""
     program = Program.__new__(Program)
     program.asked = []
-    program._run, program._said, program._export = tmp_path, Calls(), Calls()
+    program._run, program._messages, program._export = tmp_path, Calls(), Calls()
     program._supervisor = SimpleNamespace(
         check=lambda timeout_s: program.asked.append(timeout_s),
         lost=lambda name, error: UserError(f"{name} lost its process"),
@@ -31,7 +31,7 @@ def program(tmp_path):
     return program
 
 
-@pytest.mark.parametrize("what", [lambda program: program._tell(), lambda program: program.publish({})])
+@pytest.mark.parametrize("what", [lambda program: program._pass_on_messages(), lambda program: program.publish({})])
 def test_a_lost_metrics_process_ends_the_run_with_one_message(program, what):
     with pytest.raises(UserError, match="a node lost its process"):
         what(program)
