@@ -34,7 +34,6 @@ KEPT_CHECKPOINTS = 2
 OBJECT_STORE_BYTES = 256 * 2**20  # of a Ray of its own: workers exchange gradients, not objects
 SEEN = "seen"  # what workers that end because of it write into the stop file
 LOOK_S = 0.5  # how often a worker looks for it
-PROCESSES = "(RayTrainWorker|TrainController)"  # Ray Train's actors, for its boards
 # A collective's error when the process at its other end is gone: torch raises RuntimeError for these.
 LOST_PEER = ("gloo", "nccl", "connection closed", "connection reset", "broken pipe", "timed out")
 

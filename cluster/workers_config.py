@@ -8,6 +8,7 @@ from trainkit.count_range import CountRange, Range
 from trainkit.section import Section
 
 ADDRESS = "workers.address"  # as errors name it
+PROCESSES = "(RayTrainWorker|TrainController)"  # Ray Train's actors, for boards
 
 
 class WorkersConfig(Section):

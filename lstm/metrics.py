@@ -1,10 +1,15 @@
-"""What training measures, its names in Prometheus, and a row of it for the console."""
+"""What training measures, its names in Prometheus, and a row of it for the console.
+
+`python -m lstm.metrics > cluster/dashboards/lstm.json` writes the Grafana board of all of it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
+from cluster.workers_config import PROCESSES
+from trainkit.board import board
 from trainkit.exported import Exported, Metric
 from trainkit.training_log import TrainingLog
 
@@ -47,3 +52,11 @@ def line(row: Mapping[str, float], steps: int, unit: str) -> str:
         f"{at}  loss {row['loss']:8.4f}  gradient {row['grad_norm']:7.3f}  {row['timesteps_per_s']:10,.0f} timesteps/s"
         f"  {row['updates_per_s']:6.2f} updates/s  workers {int(row['workers'])}"
     )
+
+
+def lstm_board() -> str:
+    return board("LSTM", "apex-lstm", METRICS, EXPORTED, PROCESSES)
+
+
+if __name__ == "__main__":
+    print(lstm_board(), end="")

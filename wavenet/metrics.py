@@ -1,10 +1,15 @@
-"""What training measures, its names in Prometheus, and a row of it for the console."""
+"""What training measures, its names in Prometheus, and a row of it for the console.
+
+`python -m wavenet.metrics > cluster/dashboards/wavenet.json` writes the Grafana board of all of it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
+from cluster.workers_config import PROCESSES
+from trainkit.board import board
 from trainkit.exported import Exported, Metric
 from trainkit.training_log import TrainingLog
 
@@ -45,3 +50,11 @@ def line(row: Mapping[str, float], steps: int) -> str:
         f"{at}  bits {row['bits']:7.4f}  gradient {row['grad_norm']:6.2f}  {row['samples_per_s']:9,.0f} samples/s"
         f"  {row['steps_per_s']:5.2f} steps/s  workers {int(row['workers'])}"
     )
+
+
+def wavenet_board() -> str:
+    return board("WaveNet", "wavenet", METRICS, EXPORTED, PROCESSES)
+
+
+if __name__ == "__main__":
+    print(wavenet_board(), end="")
