@@ -27,7 +27,7 @@ from benchmarks.machine import write
 from benchmarks.notes_heard import Note, in_one_key, notes_heard, precision_and_recall
 from trainkit.runs import open_run
 from wavenet import checkpoint
-from wavenet.config import load_run_config
+from wavenet.config import PRESETS
 from wavenet.corpus import Recording, load_corpus
 from wavenet.features import Features, features
 from wavenet.generate import Generator, sound
@@ -78,7 +78,7 @@ def main() -> None:
     arguments = parser.parse_args()
     run, folder = open_run(arguments.run), arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
-    config = load_run_config(run)
+    config = PRESETS.load_run(run)
     corpus, model, rate = load_corpus(config.data), checkpoint.load_model(run), config.data.sample_rate
     config = config.model_copy(update={"model": model.config})
     made = features(config, [])

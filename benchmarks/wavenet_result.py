@@ -20,7 +20,7 @@ from trainkit.checkpoints import newest
 from trainkit.checkpoints import step as step_of
 from trainkit.errors import UserError
 from trainkit.runs import open_run
-from wavenet.config import load_run_config
+from wavenet.config import PRESETS
 from wavenet.evaluation import compare, evaluate, evaluate_alone
 from wavenet.speaking import Request, generate_to
 
@@ -53,7 +53,7 @@ def main() -> None:
     figures |= {"bits a sample on held-out files": found.bits, "steps": rows[-1]["step"]}
     write(folder / "result.json", figures)
     print(json.dumps(figures, indent=1))
-    data = load_run_config(run).data
+    data = PRESETS.load_run(run).data
     title = f"mu-law codes of {data.sample_rate / 1000:g} kHz sound"
     _curve(rows, other_rows, found.bits, title, folder / "learning_curve.png")
     if data.conditions == "none":

@@ -21,7 +21,7 @@ from benchmarks.recogniser import Recogniser, accuracy, words
 from trainkit.runs import open_run
 from wavenet import checkpoint
 from wavenet.cepstra import distance
-from wavenet.config import load_run_config
+from wavenet.config import PRESETS
 from wavenet.corpus import load_corpus
 from wavenet.espeak import say
 from wavenet.evaluation import distances
@@ -86,7 +86,7 @@ def main() -> None:
 
 def _held_out_words(run: Path, recogniser: Recogniser, temperature: float) -> dict[str, float]:
     """Of the recordings themselves, and of what the network makes of their phones and times."""
-    config = load_run_config(run)
+    config = PRESETS.load_run(run)
     corpus, model = load_corpus(config.data), checkpoint.load_model(run)
     made = features(config.model_copy(update={"model": model.config}), corpus.phones)
     rate, real, again = config.data.sample_rate, [], []

@@ -5,26 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
 
 import ray
 
 from cluster.connect import Embedded, cluster_address, connected
 from cluster.local_head import running_head
-from cluster.resources import Bundle, Fit, Node, bundle_table, emptied, fit, node_table, snapshot
+from cluster.resources import Bundle, Fit, Node, Planner, bundle_table, emptied, fit, node_table, snapshot
 from trainkit.errors import UserError
-
-
-class Planner(Protocol):
-    """The bundles of a trainer's command on so many cores (None: this machine's) and GPUs; the one that scales last.
-
-    With `count`, those of the same command with that many of the last. UserError for a mistake in the words, and for a
-    count that can't be.
-    """
-
-    def __call__(
-        self, words: Sequence[str], cores: int | None, gpus: float, count: int | None = None
-    ) -> list[Bundle]: ...
 
 
 def show_plan(planner: Planner, words: Sequence[str], address: str) -> tuple[bool, str]:

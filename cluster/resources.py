@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import ray
 
@@ -50,6 +51,18 @@ class Bundle:
     @property
     def minimum(self) -> int:
         return self.count if self.at_least is None else self.at_least
+
+
+class Planner(Protocol):
+    """The bundles of a trainer's command on so many cores (None: this machine's) and GPUs; the one that scales last.
+
+    With `count`, those of the same command with that many of the last. UserError for a mistake in the words, and for a
+    count that can't be.
+    """
+
+    def __call__(
+        self, words: Sequence[str], cores: int | None, gpus: float, count: int | None = None
+    ) -> list[Bundle]: ...
 
 
 @dataclass(frozen=True)

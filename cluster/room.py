@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from cluster.resources import Bundle, Fit, bundle_table, emptied, fit, node_table, snapshot
+from cluster.resources import Bundle, Fit, Planner, bundle_table, emptied, fit, node_table, snapshot
 from cluster.workers_config import WorkersConfig
+from trainkit.config import Presets
 from trainkit.errors import UserError
 from trainkit.interrupts import asked_to_stop
 
@@ -26,6 +28,20 @@ def bundles(workers: WorkersConfig) -> list[Bundle]:
             labels=workers.labels,
         )
     ]
+
+
+def planner(presets: Presets[Any], example: str) -> Planner:
+    """The planner of a data-parallel trainer, whose settings have WorkersConfig as `workers`."""
+
+    def plan(words: Sequence[str], cores: int | None, gpus: float, count: int | None = None) -> list[Bundle]:
+        if not words or "=" in words[0]:
+            raise UserError(
+                f"command line: no preset; expected the words of {presets.trainer} train, such as {example}"
+            )
+        more = [f"workers.count={count}"] if count else []
+        return bundles(presets.load(words[0], [*words[1:], *more]).config.workers)
+
+    return plan
 
 
 def ask_autoscaler(needs: Sequence[Bundle]) -> None:

@@ -14,7 +14,7 @@ import torch
 from cluster.data_parallel import StopAsked, Worker, fit, newest_checkpoint, report, this_worker
 from lstm import checkpoint
 from lstm.cell import State
-from lstm.config import TRAINER, LstmConfig
+from lstm.config import PRESETS, LstmConfig
 from lstm.forecasting import beside_start
 from lstm.learning import Learner, held_out_cost
 from lstm.metrics import line, training_log
@@ -46,7 +46,7 @@ def train(config: LstmConfig, run: Path | None = None, log: Callable[[str], None
         run = create_run(config.runs_dir, config.name, to_yaml(config))
     else:
         go_on_with(run, to_yaml(config), updates(run), config.training.steps)
-    record_start(run, TRAINER)
+    record_start(run, PRESETS.trainer)
     log(f"run folder {run}")
     log(f"watch with {program('tensorboard')} --logdir {run.parent}")
     settings = {"config": config.model_dump(mode="json"), "run": str(run.absolute())}

@@ -9,14 +9,19 @@ import select
 import shlex
 import shutil
 import sys
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import fields
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, TextIO, Union, cast
 
 import tyro
+from tyro.conf import Positional, arg, subcommand
 
 from trainkit.errors import UserError, did_you_mean
+from trainkit.training_log import ByTime
 
 # Ray prints these among our lines, one for each process, though our own say which was lost and what becomes of it:
 # those of apex-ray's supervisor, and Ray Train's.
@@ -25,31 +30,34 @@ EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # an error of the disk, not of the program
 EXIT_NO_READER = 141  # as of a program that SIGPIPE ends
+# Arguments of the data-parallel trainers' commands.
+_WORDS_HELP = "a preset's name or a .yaml file, then settings on top; the command config lists them"
+Words = Annotated[
+    Positional[tuple[str, ...]], arg(metavar="[PRESET] [KEY=VALUE ...]", help=_WORDS_HELP, help_behavior_hint="")
+]
+RunFolder = Annotated[Positional[str], arg(metavar="RUN", help="folder of a run", help_behavior_hint="")]
 
 
 def run(
     prog: str,
-    command: Any,
-    names: Sequence[str],
+    commands: Mapping[str, type[Any]],
     description: str,
-    words: Sequence[str],
-    flags: Collection[str] = (),
-    nested: Mapping[str, Sequence[str]] | None = None,
+    words: Sequence[str] | None = None,
+    nested: Mapping[str, Collection[str]] | None = None,
 ) -> int:
-    """Parse `words` into one of the subcommands `command`, call it, and return its exit code.
+    """Parse `words` (None: the process's own) into one of `commands`, call it, and return its exit code.
 
-    `names` are those of the subcommands, `nested` those below some of them.
+    `commands` are dataclasses by name, `nested` the names below some of them.
 
     0; 2 for a mistake that the user can mend, a full disk among them, told in one line; 130 for Ctrl-C; 141 when who
     read the output, such as `head`, has gone. What follows `--` is handed as it is to a command with `takes_trailing`,
-    and is a mistake for the others. Flags are written --flag or --no-flag; `flags` are those that may stand before
-    other words.
+    and is a mistake for the others.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what the terminal's encoding lacks is spelled, such as \u2713
             stream.reconfigure(errors="backslashreplace")
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", NOTICES)  # read when Ray is imported
-    own, trailing = list(words), None
+    own, trailing = list(sys.argv[1:] if words is None else words), None
     if "--" in own:
         at = own.index("--")
         own, trailing = own[:at], own[at + 1 :]
@@ -57,7 +65,7 @@ def run(
         if own == ["--version"]:
             print(f"{prog} {_version()}", flush=True)
             return 0
-        known: Sequence[str] | None = names
+        known: Collection[str] | None = commands
         for word in own:
             if known is None or word.startswith("-"):
                 break
@@ -65,8 +73,14 @@ def run(
                 hint = did_you_mean(word, known)
                 raise UserError(f"no command {word!r}; expected one of {', '.join(known)}.{hint}")
             known = (nested or {}).get(word)
+        # Flags are written --flag or --no-flag, and may stand before other words.
+        flags = [f"--{f.name}" for command in commands.values() for f in fields(command) if isinstance(f.default, bool)]
+        choices = tuple(Annotated[command, subcommand(name)] for name, command in commands.items())
         parsed: Callable[..., int] = cast(Any, tyro.cli)(
-            command, prog=prog, description=description, args=_options_last(own, flags)
+            Union[choices],
+            prog=prog,
+            description=description,
+            args=_options_last(own, flags),  # noqa: UP007
         )
         if trailing is not None and not getattr(parsed, "takes_trailing", False):
             raise UserError(f"command line: {own[0]} takes no words after --")
@@ -91,6 +105,22 @@ def run(
             raise
         print(f"error: {error.filename or 'a file'} can't be written: {error.strerror}", file=sys.stderr)
         return EXIT_MISTAKE
+
+
+def say(text: str, stream: TextIO | None = None) -> None:
+    """A line for the user, with the time of day; `stream` None: standard output."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=stream, flush=True)
+
+
+def progress() -> ByTime:
+    """Lines now and then, beside a result on standard output."""
+    return ByTime(partial(say, stream=sys.stderr), stream=sys.stderr)
+
+
+def at_least(option: str, value: float, least: float) -> None:
+    """UserError for a lower value of an option."""
+    if not value >= least:
+        raise UserError(f"command line: {option} {value:g}: expected at least {least:g}")
 
 
 def output_file(option: str, given: str) -> Path:

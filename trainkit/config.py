@@ -18,6 +18,7 @@ from trainkit.config_mistakes import in_words, refuse_odd_number, shown
 from trainkit.config_schema import Schema
 from trainkit.config_yaml import compose, construct, dump, read_mapping
 from trainkit.errors import UserError, did_you_mean
+from trainkit.runs import CONFIG_FILE, open_run
 
 M = TypeVar("M", bound=BaseModel)
 COMMAND_LINE = "command line"
@@ -65,6 +66,44 @@ def load_config(
     for key, value in values.items():
         refuse_odd_number(key, settings.value(key), value, settings.source(key))
     return Loaded(config, {key: settings.source(key) for key in values})
+
+
+@dataclass(frozen=True)
+class Presets(Generic[M]):
+    """The settings of a data-parallel trainer: their model, a folder of presets, the console script that takes them."""
+
+    model: type[M]
+    folder: Path
+    trainer: str
+
+    def names(self) -> list[str]:
+        return preset_names(self.folder)
+
+    def load(self, preset: str | Path, overrides: Sequence[str] = ()) -> Loaded[M]:
+        """A preset's name or a .yaml path, with dotted overrides. UserError for every mistake."""
+        return load_config(self.model, self.folder, preset, overrides)
+
+    def load_run(self, run: str | Path, overrides: Sequence[str] = ()) -> M:
+        """The configuration that a run was started with, with `overrides` on top. UserError where there is no such."""
+        return self.load(open_run(run, self.trainer) / CONFIG_FILE, overrides).config
+
+    def split(self, words: Sequence[str]) -> tuple[str, Sequence[str]]:
+        """A command line's preset, and its overrides. UserError without a preset."""
+        if not words or "=" in words[0]:
+            known = ", ".join(self.names())
+            raise UserError(f"command line: no preset; expected one of {known} or a .yaml file, then KEY=VALUE")
+        return words[0], words[1:]
+
+    def to_train(self, words: Sequence[str], resume: str | None, kept: Sequence[str] = ()) -> tuple[M, Path | None]:
+        """(configuration, run to go on with) of a train command; `kept` as in `refuse_changes`."""
+        if not resume:
+            return self.load(*self.split(words)).config, None
+        refuse_changes(words, kept)
+        return self.load_run(resume, words), open_run(resume, self.trainer)
+
+    def listed(self, words: Sequence[str]) -> str:
+        """Every setting of a preset with `words` on top; without one, the presets."""
+        return format_resolved(self.load(words[0], words[1:])) if words else f"presets: {', '.join(self.names())}"
 
 
 def refuse_changes(words: Sequence[str], kept: Sequence[str] = ()) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 from trainkit import checkpoints as files
 from trainkit.checkpoint_folders import writing
 from trainkit.checkpoints import TRAINING, WEIGHTS, newest
-from trainkit.config import load_config, to_yaml
+from trainkit.config import to_yaml
 from trainkit.errors import UserError
 from trainkit.runs import CONFIG_FILE
 from wavenet.config import PRESETS, WaveNetConfig
@@ -58,7 +58,7 @@ def known(run: Path) -> tuple[list[str], list[str]]:
 def load_model(run: Path) -> WaveNet:
     """A run's network with its newest averaged weights."""
     folder = newest(run)
-    model = WaveNet(load_config(WaveNetConfig, PRESETS, folder / CONFIG_FILE).config.model)
+    model = WaveNet(PRESETS.load(folder / CONFIG_FILE).config.model)
     try:
         model.load_state_dict(files.weights(folder / WEIGHTS))
     except RuntimeError as error:

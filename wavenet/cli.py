@@ -4,31 +4,22 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional, arg, subcommand
+from tyro.conf import Positional, arg
 
-from trainkit.command_line import next_steps, run
-from trainkit.config import format_resolved, refuse_changes
+from trainkit.command_line import RunFolder, Words, at_least, next_steps, progress, run, say
 from trainkit.errors import UserError
 from trainkit.runs import open_run
-from trainkit.training_log import ByTime
-from wavenet.config import TRAINER, WaveNetConfig, load, load_run_config, presets
+from wavenet.config import PRESETS, WaveNetConfig
 from wavenet.data_cli import KINDS, DataCommand
 
 DESCRIPTION = "WaveNet: learn a folder of sound, generate more of it. --version prints the version."
 CHUNK_S = 0.02  # of generated sound at a time
 SHORTEST_S = 0.001
-
-WORDS_HELP = "a preset's name or a .yaml file, then settings on top; apex-wavenet config PRESET lists them"
-Words = Annotated[
-    Positional[tuple[str, ...]], arg(metavar="[PRESET] [KEY=VALUE ...]", help=WORDS_HELP, help_behavior_hint="")
-]
-RunFolder = Annotated[Positional[str], arg(metavar="RUN", help="folder of a run", help_behavior_hint="")]
 
 
 @dataclass(frozen=True)
@@ -42,12 +33,8 @@ class Train:
     def __call__(self) -> int:
         from wavenet.train import train
 
-        if self.resume:
-            refuse_changes(self.words)
-            config, run = load_run_config(self.resume, self.words), _opened(self.resume)
-        else:
-            config, run = _load(self.words), None
-        print(next_steps(TRAINER, _steps(config, train(config, run, _told))), flush=True)
+        config, run = PRESETS.to_train(self.words, self.resume)
+        print(next_steps(PRESETS.trainer, _steps(config, train(config, run, say))), flush=True)
         return 0
 
 
@@ -84,19 +71,8 @@ class Generate:
 
         if not SHORTEST_S <= self.seconds < math.inf:
             raise UserError(f"command line: --seconds {self.seconds:g}: expected at least {SHORTEST_S:g}")
-        _check_seed(self.seed)
-        request = Request(
-            seconds=self.seconds,
-            prime=self.prime,
-            like=self.like,
-            score=self.score,
-            speaker=self.speaker,
-            temperature=self.temperature,
-            top_k=self.top_k,
-            weights=self.weights,
-            seed=self.seed,
-            device=self.device,
-        )
+        at_least("--seed", self.seed, 0)
+        request = Request(**{name: value for name, value in vars(self).items() if name not in ("run", "out")})
         generate_to(_opened(self.run), request, self.out, CHUNK_S)
         return 0
 
@@ -127,11 +103,11 @@ class Speak:
     def __call__(self) -> int:
         from wavenet.speaking import Request, speak_to
 
-        _check_seed(self.seed)
+        at_least("--seed", self.seed, 0)
         request = Request(
             speaker=self.speaker, temperature=self.temperature, weights=self.weights, seed=self.seed, device=self.device
         )
-        speak_to(_opened(self.run), self.text, self.language, self.voice, request, self.out, CHUNK_S, _told)
+        speak_to(_opened(self.run), self.text, self.language, self.voice, request, self.out, CHUNK_S, say)
         return 0
 
 
@@ -158,15 +134,15 @@ class Evaluate:
     def __call__(self) -> int:
         from wavenet.evaluation import compare, distances, evaluate, evaluate_alone
 
-        progress = ByTime(_told_beside, stream=sys.stderr)
-        found = evaluate(_opened(self.run), progress)
+        told = progress()
+        found = evaluate(_opened(self.run), told)
         for name, bits in found.bits.items():
             print(f"{name:<40} {bits:7.4f} bits/sample")
         if self.against:
-            for name, value in compare(found, evaluate_alone(_opened(self.against), progress)).items():
+            for name, value in compare(found, evaluate_alone(_opened(self.against), told)).items():
                 print(f"{name:<40} {value:7.4f}")
         if self.distances:
-            for name, db in distances(_opened(self.run), self.distances, 0.9, progress).items():
+            for name, db in distances(_opened(self.run), self.distances, 0.9, told).items():
                 print(f"{name:<40} {db:7.2f} dB")
         return 0
 
@@ -178,23 +154,12 @@ class Config:
     words: Words = ()
 
     def __call__(self) -> int:
-        if not self.words:
-            print("presets: " + ", ".join(presets()))
-            return 0
-        print(format_resolved(load(self.words[0], self.words[1:])))
+        print(PRESETS.listed(self.words))
         return 0
 
 
-def _load(words: Sequence[str]) -> WaveNetConfig:
-    if not words or "=" in words[0]:
-        raise UserError(
-            f"command line: no preset; expected one of {', '.join(presets())} or a .yaml file, then KEY=VALUE"
-        )
-    return load(words[0], words[1:]).config
-
-
 def _opened(run: str) -> Path:
-    return open_run(run, TRAINER)
+    return open_run(run, PRESETS.trainer)
 
 
 def _steps(config: WaveNetConfig, run: Path) -> dict[str, list[str]]:
@@ -209,35 +174,19 @@ def _steps(config: WaveNetConfig, run: Path) -> dict[str, list[str]]:
     return {"evaluate": ["evaluate", str(run)], **makes[config.data.conditions], "go on": more}
 
 
-def _check_seed(seed: int) -> None:
-    if seed < 0:
-        raise UserError(f"command line: --seed {seed}: expected at least 0")
-
-
-def _told(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
-
-
-def _told_beside(text: str) -> None:
-    """Where it does not mix with a result that is written to a file."""
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
-
-
-Command = (
-    Annotated[Train, subcommand("train")]
-    | Annotated[Generate, subcommand("generate")]
-    | Annotated[Speak, subcommand("speak")]
-    | Annotated[Evaluate, subcommand("evaluate")]
-    | Annotated[Data, subcommand("data")]
-    | Annotated[Config, subcommand("config")]
-)
-COMMANDS = ("train", "generate", "speak", "evaluate", "data", "config")
+COMMANDS = {
+    "train": Train,
+    "generate": Generate,
+    "speak": Speak,
+    "evaluate": Evaluate,
+    "data": Data,
+    "config": Config,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, or 2 for a mistake that the user can mend."""
-    words = sys.argv[1:] if argv is None else argv
-    return run("apex-wavenet", Command, COMMANDS, DESCRIPTION, words, nested={"data": KINDS})
+    return run(PRESETS.trainer, COMMANDS, DESCRIPTION, argv, nested={"data": KINDS})
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from torch import Tensor
 from trainkit.errors import UserError
 from wavenet import checkpoint
 from wavenet.cepstra import distance
-from wavenet.config import WaveNetConfig, load_run_config
+from wavenet.config import PRESETS, WaveNetConfig
 from wavenet.corpus import Corpus, Recording, frequencies, load_corpus
 from wavenet.crops import Cropper, Crops
 from wavenet.fast.weights import Kind
@@ -84,7 +84,7 @@ def evaluate_alone(run: Path, progress: Told = quiet) -> Evaluated:
 
 
 def _opened(run: Path) -> tuple[WaveNetConfig, Corpus, WaveNet, Features | None]:
-    config = load_run_config(run)
+    config = PRESETS.load_run(run)
     model, known = checkpoint.load_model(run), checkpoint.known(run)
     corpus = load_corpus(config.data, known)
     config = config.model_copy(update={"model": model.config})

@@ -15,7 +15,7 @@ import torch
 
 from trainkit.errors import UserError, did_you_mean
 from wavenet import checkpoint
-from wavenet.config import WaveNetConfig, load_run_config
+from wavenet.config import PRESETS, WaveNetConfig
 from wavenet.corpus import Recording
 from wavenet.espeak import say
 from wavenet.fast.weights import Kind
@@ -52,7 +52,7 @@ class Request:
 
 def generate_to(run: Path, request: Request, out: str, chunk_s: float) -> None:
     """Write sound to `out` (.wav, .flac with a picture beside it, or - for raw samples) as it is made."""
-    config = load_run_config(run)
+    config = PRESETS.load_run(run)
     conditions = config.data.conditions
     if conditions == "phones":
         raise UserError(f"run {str(run)!r} says what phones tell it; expected apex-wavenet speak {run} TEXT")
@@ -100,7 +100,7 @@ def speak_to(
     log: Callable[[str], None] = print,
 ) -> None:
     """Write `text`, said by the network at the times that eSpeak NG gives its phones, to `out`. UserError as above."""
-    config = load_run_config(run)
+    config = PRESETS.load_run(run)
     if Path(out).suffix.lower() not in FORMATS:
         raise UserError(f"--out {out!r}: expected a name that ends in {' or '.join(FORMATS)}")
     speakers, phones = checkpoint.known(run)

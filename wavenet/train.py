@@ -21,7 +21,7 @@ from trainkit.run_record import record_start
 from trainkit.runs import create_run, go_on_with
 from trainkit.training_log import TrainingLog, followed
 from wavenet import checkpoint
-from wavenet.config import TRAINER, WaveNetConfig
+from wavenet.config import PRESETS, WaveNetConfig
 from wavenet.corpus import Corpus, frequencies, load_corpus
 from wavenet.crops import Cropper
 from wavenet.features import features
@@ -51,7 +51,7 @@ def train(config: WaveNetConfig, run: Path | None = None, log: Callable[[str], N
         run = create_run(config.runs_dir, config.name, to_yaml(config))
     else:
         go_on_with(run, to_yaml(config), updates(run), config.training.steps)
-    record_start(run, TRAINER)
+    record_start(run, PRESETS.trainer)
     log(f"run folder {run}")
     log(f"watch with {program('tensorboard')} --logdir {run.parent}")
     numbers = list(corpus.speakers), list(corpus.phones)

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 import torch
 
-from lstm.config import ForecastConfig, ModelConfig, load
+from lstm.config import PRESETS, ForecastConfig, ModelConfig
 from lstm.forecasting import Forecaster, backtest, beside_start
 from lstm.network import Network
 from lstm.tasks.autoregression import Autoregression
@@ -126,9 +126,9 @@ def test_the_start_that_errs_least_on_validation_is_chosen_and_told(tmp_path):
 
 def test_a_run_keeps_the_start_that_it_learned_from(tmp_path):
     task_of(tmp_path, autoregressive(240))
-    config = settled(load("forecast", [f"forecast.path={tmp_path / 'a.csv'}"]).config)
+    config = settled(PRESETS.load("forecast", [f"forecast.path={tmp_path / 'a.csv'}"]).config)
     assert config.forecast.start != "auto"
-    auto = load("forecast", [f"forecast.path={tmp_path / 'a.csv'}"]).config
+    auto = PRESETS.load("forecast", [f"forecast.path={tmp_path / 'a.csv'}"]).config
     assert settled(auto, make_task(auto)) == config
     fixed = Forecast(config.forecast, 8, 0)
     assert (fixed.start, fixed.seasons) == (config.forecast.start, config.forecast.seasons)

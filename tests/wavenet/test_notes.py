@@ -10,7 +10,7 @@ import torch
 from tests.wavenet.runs import trained
 from wavenet import checkpoint
 from wavenet.cli import main
-from wavenet.config import DataConfig, ModelConfig, load_run_config
+from wavenet.config import PRESETS, DataConfig, ModelConfig
 from wavenet.corpus import load_corpus
 from wavenet.evaluation import Others, bits_by_file, mean_bits
 from wavenet.features import features
@@ -109,7 +109,7 @@ def test_from_a_score_to_its_sound(tmp_path, monkeypatch, capsys):
         "training.batch=4", "training.segment_samples=1600", "training.steps=150", "training.ema=0.9",
         "training.learning_rate=1.0e-2", "training.warmup_steps=10", "data.validation_fraction=0.4", "runs_dir=runs",
     )  # fmt: skip
-    config = load_run_config(run)
+    config = PRESETS.load_run(run)
     held, model = load_corpus(config.data).validation, checkpoint.load_model(run)
     config, made = config.model_copy(update={"model": model.config}), features(config, [])
     assert made is not None and len(held) > 1

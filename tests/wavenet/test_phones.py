@@ -12,7 +12,7 @@ from tests.wavenet.runs import trained
 from trainkit.errors import UserError
 from wavenet import checkpoint
 from wavenet.cli import main
-from wavenet.config import DataConfig, ModelConfig, load, load_run_config
+from wavenet.config import PRESETS, DataConfig, ModelConfig
 from wavenet.corpus import Recording, load_corpus
 from wavenet.crops import Cropper
 from wavenet.espeak import UnsayableError, say
@@ -141,7 +141,7 @@ def test_a_network_that_speaks(made, tmp_path, capsys, monkeypatch):
     assert main(["speak", str(run), "A tall man.", "--voice", "m3", "--speaker", "ja-f1", "--out", "s.wav"]) == 0
     assert main(["speak", str(run), "A tall man.", "--voice", "m3", "--out", "s.wav"]) == 2
     assert "'en-m3': expected one of en-f1, en-m1, ja-f1, ja-m1" in capsys.readouterr().err
-    config = load_run_config(run)
+    config = PRESETS.load_run(run)
     corpus = load_corpus(config.data, checkpoint.known(run))
     writer = training_log(run, 0)
     excerpt(settled(config, corpus), checkpoint.load_model(run), corpus, writer, 7)
@@ -164,7 +164,7 @@ def test_a_network_that_speaks(made, tmp_path, capsys, monkeypatch):
 
 def test_a_segment_is_whole_frames():
     with pytest.raises(UserError, match="the nearest is 4800"):
-        load("speech", ["data.folder=x", "training.segment_samples=4801"])
+        PRESETS.load("speech", ["data.folder=x", "training.segment_samples=4801"])
 
 
 def test_read_timeline_of_a_good_file(tmp_path):
