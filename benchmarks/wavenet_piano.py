@@ -32,7 +32,7 @@ from wavenet.corpus import Recording, load_corpus
 from wavenet.features import Features, features
 from wavenet.generate import Generator, sound
 from wavenet.model import WaveNet
-from wavenet.plots import save, spectrogram
+from wavenet.plots import spectrogram
 from wavenet.resynthesis import said_again
 from wavenet.sound import write as write_sound
 
@@ -107,9 +107,9 @@ def main() -> None:
     print(json.dumps(figures, indent=1))
     best = int(np.argmax([f["salience"] for f in found["network"]]))
     write_sound(folder / "made.flac", sounds["network"][best], rate)
-    save(spectrogram(sounds["network"][best], rate), folder / "made.png")
+    spectrogram(sounds["network"][best], rate).savefig(folder / "made.png", dpi=110)
     of = best if made is not None else 0
-    save(spectrogram(held[of], rate), folder / "recorded.png")
+    spectrogram(held[of], rate).savefig(folder / "recorded.png", dpi=110)
     _roll(notes["held-out recordings"][of], notes["network"][best], folder / "notes.png")
 
 

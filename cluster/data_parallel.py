@@ -21,12 +21,12 @@ import torch
 from torch import Tensor, nn
 
 from cluster import ray_private
-from cluster.connect import Embedded, cluster_address, connected, first_line
+from cluster.connect import Embedded, cluster_address, connected
 from cluster.elastic import FreeRoom
 from cluster.room import bundles, wait_for_room
 from cluster.workers_config import ADDRESS, WorkersConfig
 from trainkit.checkpoints import nothing_half_written, whole
-from trainkit.errors import UserError
+from trainkit.errors import UserError, first_line
 from trainkit.interrupts import asked_to_stop
 from trainkit.runs import STOP_FILE
 
@@ -156,10 +156,11 @@ def _explained(error: Exception, run: Path) -> UserError:
     inner = next(iter(failures.values()), getattr(error, "controller_failure", error))
     while (cause := getattr(inner, "cause", None) or inner.__cause__) is not None and cause is not inner:
         inner = cause
-    text = first_line(inner)
     if isinstance(inner, UserError):
         return inner
-    return UserError(f"a worker failed: {type(inner).__name__}: {text} (all of it in {run} and the logs of Ray)")
+    return UserError(
+        f"a worker failed: {type(inner).__name__}: {first_line(inner)} (all of it in {run} and the logs of Ray)"
+    )
 
 
 @dataclass(frozen=True)

@@ -17,10 +17,10 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from cluster import ray_private
-from cluster.connect import first_line, send_token, why_refused
+from cluster.connect import send_token, why_refused
 from cluster.dashboard import check_dashboard, is_local
 from cluster.local_head import JOB_STOP_WAIT_S
-from trainkit.errors import UserError, did_you_mean
+from trainkit.errors import UserError, did_you_mean, first_line
 from trainkit.runs import RUNS_BASE
 from trainkit.words import table
 

@@ -25,7 +25,7 @@ from cluster.connect import token, token_file, token_source
 from cluster.http import get
 from cluster.ports import Ports
 from cluster.sessions import end, remove
-from trainkit.errors import UserError
+from trainkit.errors import UserError, os_errors
 from trainkit.runs import atomic_write
 
 START_TIMEOUT_S = 90.0
@@ -139,14 +139,10 @@ def up(ports: Ports, cpus: int | None, object_store_bytes: int | None) -> Head:
 def _log() -> Path:
     """Where the head's words go. UserError when the state folder can't be written."""
     log = state_folder() / "head.log"
-    try:
+    expected = "; expected one that can, give another by XDG_STATE_HOME"
+    with os_errors(f"state folder {str(log.parent)!r} cannot be written", expected):
         log.parent.mkdir(parents=True, exist_ok=True)
         log.touch()
-    except OSError as error:
-        raise UserError(
-            f"state folder {str(log.parent)!r} cannot be written: {error.strerror}; expected one that "
-            f"can, give another by XDG_STATE_HOME"
-        ) from None
     return log
 
 
@@ -157,16 +153,12 @@ def ensure_token() -> Path | None:
     if os.environ.get("RAY_AUTH_MODE", "").lower() == "disabled":
         raise UserError("RAY_AUTH_MODE = 'disabled': expected token; whoever reaches an open head can run any code")
     path = token_file()
-    try:
+    expected = "; expected one that can, give another by RAY_AUTH_TOKEN_PATH"
+    with os_errors(f"token file {token_source()!r} cannot be written", expected):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             os.fchmod(file.fileno(), 0o600)
             file.write(secrets.token_hex(32))
-    except OSError as error:
-        raise UserError(
-            f"token file {token_source()!r} cannot be written: {error.strerror}; expected one that can, give "
-            f"another by RAY_AUTH_TOKEN_PATH"
-        ) from None
     return path
 
 

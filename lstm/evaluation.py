@@ -72,10 +72,3 @@ def _counted(batches: Iterator[Batch], progress: Told) -> Iterator[Batch]:
     for number, batch in enumerate(batches, 1):
         progress(f"held-out batch {number:,}")
         yield batch
-
-
-def nats(run: Path) -> dict[str, float]:
-    """Cost of held-out data with the best weights, by name."""
-    task = make_task(checkpoint.load_config_of(run))
-    network = checkpoint.load_network(run, task.shape)
-    return {"nats": held_out_cost(task, network, task.validation(), one_worker)}

@@ -14,6 +14,7 @@ from lstm.network import Network
 from lstm.tasks import audio, text
 from trainkit.command_line import output_file
 from trainkit.errors import UserError
+from trainkit.mu_law import SILENCE
 
 
 @torch.inference_mode()
@@ -58,7 +59,7 @@ def sample_to(
         if out is None or Path(out).suffix.lower() not in (".wav", ".flac"):
             raise UserError(f"--out {out!r}: expected a file that ends in .wav or .flac")
         sound = output_file("--out", out)
-        codes = draw(network, torch.full((1,), audio.SILENCE), *drawn)
+        codes = draw(network, torch.full((1,), SILENCE), *drawn)
         audio.write(sound, np.fromiter(codes, np.int64, length), int(facts["sample_rate"]))
         return
     vocabulary = str(facts["vocabulary"])

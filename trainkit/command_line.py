@@ -20,7 +20,7 @@ from typing import Annotated, Any, TextIO, Union, cast
 import tyro
 from tyro.conf import Positional, arg, subcommand
 
-from trainkit.errors import UserError, did_you_mean
+from trainkit.errors import UserError, did_you_mean, os_errors
 from trainkit.training_log import ByTime
 
 # Ray prints these among our lines, one for each process, though our own say which was lost and what becomes of it:
@@ -76,11 +76,9 @@ def run(
         # Flags are written --flag or --no-flag, and may stand before other words.
         flags = [f"--{f.name}" for command in commands.values() for f in fields(command) if isinstance(f.default, bool)]
         choices = tuple(Annotated[command, subcommand(name)] for name, command in commands.items())
+        one_of = cast(Any, Union[choices])  # noqa: UP007 - of a tuple
         parsed: Callable[..., int] = cast(Any, tyro.cli)(
-            Union[choices],
-            prog=prog,
-            description=description,
-            args=_options_last(own, flags),  # noqa: UP007
+            one_of, prog=prog, description=description, args=_options_last(own, flags)
         )
         if trailing is not None and not getattr(parsed, "takes_trailing", False):
             raise UserError(f"command line: {own[0]} takes no words after --")
@@ -126,14 +124,12 @@ def at_least(option: str, value: float, least: float) -> None:
 def output_file(option: str, given: str) -> Path:
     """The path of a file to write, its folder made. UserError, with the option, where it can't be written."""
     path = Path(given).expanduser()
-    try:
+    with os_errors(f"command line: {option} {given!r} can't be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         there = path.exists()
         path.open("ab").close()
         if not there:
             path.unlink()  # until there is something to write
-    except OSError as error:
-        raise UserError(f"command line: {option} {given!r} can't be written: {error.strerror or error}") from None
     return path
 
 

@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from trainkit.errors import UserError, did_you_mean
+from trainkit.errors import UserError, did_you_mean, os_errors
 
 CONFIG_FILE = "config.yaml"
 RECORD_FILE = "run.json"  # who trained it, and with what (run_record.py)
@@ -36,15 +36,11 @@ def create_run(runs_dir: str | Path, name: str, config_yaml: str) -> Path:
     """
     runs_dir = based(Path(runs_dir).expanduser())
     stem = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-.') or 'run'}-{datetime.now():%Y%m%d-%H%M%S}"
-    try:
+    expected = "; expected a folder that may be written, give another with runs_dir=FOLDER"
+    with os_errors(f"runs folder {str(runs_dir)!r} cannot be written", expected):
         runs_dir.mkdir(parents=True, exist_ok=True)
         run = _make_new(runs_dir, stem)
         atomic_write(run / CONFIG_FILE, config_yaml.encode())
-    except OSError as error:
-        raise UserError(
-            f"runs folder {str(runs_dir)!r} cannot be written: {error.strerror}; expected a folder that may be "
-            f"written, give another with runs_dir=FOLDER"
-        ) from None
     return run
 
 

@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from trainkit.errors import UserError
+from trainkit.errors import UserError, os_errors
 from wavenet.corpus import shown
 from wavenet.espeak import UnsayableError, say
 from wavenet.phones import PAUSE, bare
+from wavenet.reading import text_of
 from wavenet.sound import SUFFIXES, UnusableError, read
 
 RATE = 16_000  # that PocketSphinx' model was trained at
@@ -67,10 +68,8 @@ def align_folder(folder: Path, text: Path | None, log: Callable[[str], None]) ->
             log(f"skipped: {name} {error}")
             continue
         beside = path.with_suffix(".json")
-        try:
+        with os_errors(f"{str(beside)!r} can't be written"):
             beside.write_text(json.dumps(facts, ensure_ascii=False) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"{str(beside)!r} can't be written: {error.strerror}") from None
         count, seconds = count + 1, seconds + facts["seconds"]
     if not count:
         raise UserError(f"--folder {str(folder)!r}: none of {len(paths)} recordings could be aligned")
@@ -88,9 +87,9 @@ def transcripts(folder: Path, file: Path | None, recordings: Iterable[Path]) -> 
     if file is None and not table.exists():
         # No other .txt file is opened: a corpus' README need not be UTF-8.
         wanted = {key for path in recordings for key in _keys(path)}
-        found = {p.stem: _read(p).strip() for p in sorted(folder.rglob("*.txt")) if p.stem in wanted}
+        found = {p.stem: text_of(p).strip() for p in sorted(folder.rglob("*.txt")) if p.stem in wanted}
     else:
-        rows = [line.split("|") for line in _read(table).splitlines() if line.strip()]
+        rows = [line.split("|") for line in text_of(table).splitlines() if line.strip()]
         bad = next((i for i, row in enumerate(rows) if len(row) < 2), None)
         if bad is not None:
             raise UserError(f"{table} line {bad + 1}: {rows[bad][0][:40]!r}: expected NAME|text")
@@ -103,16 +102,6 @@ def transcripts(folder: Path, file: Path | None, recordings: Iterable[Path]) -> 
 def _keys(recording: Path) -> tuple[str, str]:
     """What its text may be filed under, the likelier first."""
     return recording.stem, re.sub(r"_mic\d+$", "", recording.stem)
-
-
-def _read(path: Path) -> str:
-    """UserError when it can't be read, or is not UTF-8."""
-    try:
-        return path.read_text(encoding="utf-8-sig")  # editors on Windows begin UTF-8 with a mark that is no text
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} can't be read as UTF-8: {error}") from None
-    except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror}") from None
 
 
 class Aligner:

@@ -9,8 +9,8 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from cluster.workers_config import WorkersConfig
 from trainkit.config import Presets
+from trainkit.mu_law import CLASSES
 from trainkit.section import Section
-from wavenet.mu_law import CLASSES
 
 
 class ModelConfig(Section):

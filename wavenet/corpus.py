@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trainkit.errors import UserError
+from trainkit.mu_law import CLASSES, encode
 from wavenet.config import DataConfig
-from wavenet.mu_law import CLASSES, encode
 from wavenet.notes import Score, read_score_of
 from wavenet.phones import Timeline, read_timeline, vocabulary
 from wavenet.sound import SUFFIXES, UnusableError, read

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from trainkit.errors import UserError
+from trainkit.mu_law import CLASSES, encode
 from wavenet import checkpoint
 from wavenet.cepstra import distance
 from wavenet.config import PRESETS, WaveNetConfig
@@ -25,7 +26,6 @@ from wavenet.generate import Generator
 from wavenet.learning import held_out_bits
 from wavenet.likelihood import softmax_bits
 from wavenet.model import WaveNet
-from wavenet.mu_law import CLASSES, encode
 from wavenet.resynthesis import CHUNK, conditions, said_again
 
 Told = Callable[[str], None]

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from trainkit.mu_law import SILENCE, decode
 from wavenet.config import ModelConfig
 from wavenet.drawing import check_local, check_speakers, drawing
 from wavenet.fast import kernel
 from wavenet.fast.weights import Kind, Weights, pack, padded
 from wavenet.model import WaveNet
-from wavenet.mu_law import SILENCE, TABLE
 
 Floats = npt.NDArray[np.float32]
 
@@ -123,8 +123,7 @@ class _LocalBias:
         if local is None or self._weights is None:
             return np.zeros((0, 1, *self._shape), np.float32)
         bias = local.detach().float().transpose(0, 1) @ self._weights.T
-        made: Floats = bias.reshape(*bias.shape[:2], *self._shape).numpy()
-        return made
+        return bias.reshape(*bias.shape[:2], *self._shape).numpy()
 
 
 @torch.no_grad()
@@ -137,8 +136,7 @@ def _speaker_bias(model: WaveNet, speakers: Tensor | None, streams: int) -> Floa
         for i, block in enumerate(model.blocks):
             if block.speaker is not None:
                 wide[i, :, :, : c.residual] = (vector @ block.speaker.weight.float().T).reshape(streams, 2, c.residual)
-    made: Floats = wide.flatten(2).numpy()
-    return made
+    return wide.flatten(2).numpy()
 
 
 @torch.no_grad()
@@ -157,7 +155,7 @@ def upsampled(model: WaveNet, frames: Floats, start: int, samples: int) -> Tenso
 
 def sound(heard: Floats, output: str) -> Floats:
     """Samples in [-1, 1] of what a generator gave, codes or numbers."""
-    return TABLE[heard.astype(np.int64)] if output == "softmax" else heard
+    return decode(heard) if output == "softmax" else heard
 
 
 class Continued(Protocol):
@@ -179,17 +177,3 @@ def stream(
     for start in range(0, samples, chunk):
         n = min(chunk, samples - start)
         yield sound(generator.run(n, None if local is None else local(start, n)), generator.config.output)
-
-
-def naive(model: WaveNet, heard: Floats, **conditions: Any) -> Floats:
-    """What the network expects at each sample of `heard` [N, streams], computed anew for each from its receptive field.
-
-    Slow, and for tests: it shares nothing with `Generator`.
-    """
-    c, said = model.config, []
-    samples = torch.from_numpy(heard.T.copy())
-    samples = samples.long() if c.output == "softmax" else samples
-    with torch.no_grad():
-        for n in range(1, len(heard) + 1):
-            said.append(model(samples[:, :n], **conditions)[:, -1].numpy())
-    return np.stack(said)

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from trainkit.errors import UserError
+from trainkit.mu_law import SILENCE
 from wavenet.drawing import check_local, check_speakers, drawing
 from wavenet.model import Block, WaveNet
-from wavenet.mu_law import SILENCE
 
 Floats = npt.NDArray[np.float32]
 CHUNK = 512  # samples between two looks at the CPU

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from itertools import product
 from pathlib import Path
@@ -12,7 +11,8 @@ import numpy as np
 
 from trainkit.errors import UserError, did_you_mean
 from wavenet.espeak import UnsayableError, choose, say
-from wavenet.sound import write
+from wavenet.reading import text_of
+from wavenet.sound import write_with_facts
 
 LANGUAGES = {"en": "en-us", "ja": "ja"}
 # Who, what they do, with what, where: every combination is a sentence. Together they have nearly all phones.
@@ -83,13 +83,7 @@ def make(
 def _sentences(language: str, text: Path | None) -> list[str]:
     """All there are, in the order in which they are said."""
     if text is not None:
-        try:
-            # Editors on Windows begin UTF-8 with a mark that is no text.
-            lines = [line.strip() for line in text.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-        except UnicodeDecodeError as error:
-            raise UserError(f"--text {str(text)!r} can't be read as UTF-8: {error}") from None
-        except OSError as error:
-            raise UserError(f"--text {str(text)!r} can't be read: {error.strerror}") from None
+        lines = [line.strip() for line in text_of(text, f"--text {str(text)!r}").splitlines() if line.strip()]
         if not lines:
             raise UserError(f"--text {str(text)!r} is empty; expected a sentence a line")
         return lines
@@ -107,10 +101,5 @@ def _one(folder: Path, name: str, sentence: str, language: str, voice: str, rate
         "seconds": said.seconds,
         "phones": [[round(start, 4), phone] for start, phone in said.phones],
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write(folder / f"{name}.wav", sound, rate)
-        (folder / f"{name}.json").write_text(json.dumps(facts, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{folder} can't be written: {error.strerror}") from None
+    write_with_facts(folder / f"{name}.wav", sound, rate, facts)
     return said.seconds

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from trainkit.mu_law import CLASSES, SILENCE
 from wavenet.causal_conv import DilatedCausalConv, InputConv
 from wavenet.conditioning import Conditions
 from wavenet.config import ModelConfig
-from wavenet.mu_law import CLASSES, SILENCE
 
 
 class Block(nn.Module):

@@ -6,7 +6,6 @@ for). The soundfont is TimGM6mb, which pretty_midi brings, or any other .sf2.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy.typing as npt
 
 from trainkit.errors import UserError
 from wavenet.notes import Note
-from wavenet.sound import write
+from wavenet.sound import write_with_facts
 
 Music = Literal["pieces", "tunes"]
 # Written for the piano first; then chorales, four voices that two hands can play.
@@ -52,12 +51,7 @@ def make(
             "notes": [[round(s, 4), round(e, 4), p, v] for s, e, p, v in notes],
         }
         stem = re.sub(r"[^A-Za-z0-9]+", "-", name)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            write(folder / f"{stem}.wav", sound, rate)
-            (folder / f"{stem}.json").write_text(json.dumps(facts) + "\n")
-        except OSError as error:
-            raise UserError(f"{folder} can't be written: {error.strerror}") from None
+        write_with_facts(folder / f"{stem}.wav", sound, rate, facts)
         seconds, count = seconds + len(sound) / rate, count + 1
         if seconds >= 60 * minutes:
             break

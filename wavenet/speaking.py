@@ -13,7 +13,8 @@ import numpy as np
 import soundfile
 import torch
 
-from trainkit.errors import UserError, did_you_mean
+from trainkit.errors import UserError, did_you_mean, os_errors
+from trainkit.mu_law import encode
 from wavenet import checkpoint
 from wavenet.config import PRESETS, WaveNetConfig
 from wavenet.corpus import Recording
@@ -24,10 +25,9 @@ from wavenet.generate import Floats, Generator, stream, upsampled
 from wavenet.graphed import GraphedGenerator
 from wavenet.made_speech import LANGUAGES
 from wavenet.model import WaveNet
-from wavenet.mu_law import encode
 from wavenet.notes import SUFFIXES, Score, note_frames, read_score
 from wavenet.phones import PhoneFeatures, timeline
-from wavenet.plots import save, spectrogram
+from wavenet.plots import spectrogram
 from wavenet.sound import UnusableError, read
 
 FORMATS = {".wav": "WAV", ".flac": "FLAC"}
@@ -163,18 +163,15 @@ def _write(
     if target is not None:
         target.close()
         picture = Path(out).with_suffix(".png")
-        try:
-            save(spectrogram(np.concatenate(parts), rate), picture)
-        except OSError as error:
-            raise UserError(f"{out} is made, but {picture} can't be written: {error.strerror}") from None
+        with os_errors(f"{out} is made, but {picture} can't be written"):
+            spectrogram(np.concatenate(parts), rate).savefig(picture, dpi=110)
         print(f"{out}, {picture}")
 
 
 def _primed(config: WaveNetConfig, name: str) -> Floats:
     """The end of a recording as the generator hears it, [N, 1]: as much as it remembers."""
     heard = _heard("--prime", name, config)[-config.model.receptive_field :]
-    known: Floats = (encode(heard) if config.model.output == "softmax" else heard).astype(np.float32)[:, None]
-    return known
+    return (encode(heard) if config.model.output == "softmax" else heard).astype(np.float32)[:, None]
 
 
 def _heard(flag: str, name: str, config: WaveNetConfig) -> Floats:

@@ -148,8 +148,7 @@ class Forecast:
         shortest = min(self.train_end(s) for s in self.table.series)
         for some in candidates(self.season, self.config.seasons, shortest):
             self.start_errors[some] = self.mase(self.validation_origins(), partial(self._starts.ahead, *some))
-        best = min(self.start_errors, key=lambda some: np.nan_to_num(self.start_errors[some], nan=np.inf))
-        return best
+        return min(self.start_errors, key=lambda some: np.nan_to_num(self.start_errors[some], nan=np.inf))
 
     def started(self, series: int, origin: int) -> Floats:
         """What a forecast starts from, [horizon], in the units of the series (or of its logarithm)."""

@@ -17,12 +17,12 @@ from lstm.config import PRESETS
 from lstm.evaluation import too_narrow
 from lstm.forecasting import Score
 from lstm.plots import fan
-from lstm.tasks.audio import decode, encode
 from lstm.tasks.text import coded, spelled
 from lstm.train import learn, train_here
 from trainkit.checkpoints import updates
 from trainkit.config import to_yaml
 from trainkit.errors import UserError
+from trainkit.mu_law import decode, encode
 from trainkit.runs import STOP_FILE, create_run
 
 TEXT = "the cat sat on the mat. the dog sat on the cat. "
