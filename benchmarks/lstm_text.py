@@ -19,8 +19,7 @@ from pathlib import Path
 from benchmarks.machine import ROOT, write
 from lstm.checkpoint import load_network
 from lstm.config import PRESETS
-from lstm.learning import held_out_cost
-from lstm.memory import one_worker
+from lstm.learning import held_out_cost, one_worker
 from lstm.sampling import sample_to
 from lstm.tasks.make import make_task
 from lstm.train import train

@@ -21,7 +21,7 @@ from trainkit.checkpoints import step as step_of
 from trainkit.errors import UserError
 from trainkit.runs import open_run
 from wavenet.config import PRESETS
-from wavenet.evaluation import compare, evaluate, evaluate_alone
+from wavenet.evaluation import compare, evaluate
 from wavenet.speaking import Request, generate_to
 
 SECONDS = 4.0
@@ -44,7 +44,7 @@ def main() -> None:
         other_rows = _rows(other)
         with tempfile.TemporaryDirectory() as place:
             one, two = (at_step(r, arguments.step, Path(place) / str(i)) for i, r in enumerate((run, other)))
-            one_alone, two_alone = evaluate_alone(one), evaluate_alone(two)
+            one_alone, two_alone = evaluate(one, alone=True), evaluate(two, alone=True)
             figures[f"this run at step {arguments.step}"] = one_alone.bits["WaveNet"]
             figures[f"unconditioned, both at step {arguments.step}"] = compare(one_alone, two_alone)
             print(json.dumps(figures, indent=1), flush=True)

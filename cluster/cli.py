@@ -103,8 +103,9 @@ class Submit:
     def __call__(self, command: Sequence[str] = ()) -> int:
         if not command:
             raise UserError("command line: nothing to run; expected apex-cluster submit -- apex-ray train PRESET ...")
-        from cluster.dashboard import dashboard_address, is_local
+        from cluster.dashboard import is_local
         from cluster.jobs import Jobs, Submission
+        from cluster.local_head import dashboard_address
 
         address = dashboard_address(self.address)
         jobs = Jobs(address)
@@ -166,7 +167,7 @@ class Status:
     address: Address = ""
 
     def __call__(self) -> int:
-        from cluster.dashboard import dashboard_address
+        from cluster.local_head import dashboard_address
         from cluster.status import status
 
         print(status(dashboard_address(self.address)))
@@ -199,8 +200,8 @@ class Plan:
 
 
 def _jobs(address: str) -> Jobs:
-    from cluster.dashboard import dashboard_address
     from cluster.jobs import Jobs
+    from cluster.local_head import dashboard_address
 
     return Jobs(dashboard_address(address))
 

@@ -18,11 +18,12 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 
 from cluster.connect import token, token_file, token_source
-from cluster.http import get
+from cluster.dashboard import EXPECTED, get
 from cluster.ports import Ports
 from cluster.sessions import end, remove
 from trainkit.errors import UserError, os_errors
@@ -30,6 +31,7 @@ from trainkit.runs import atomic_write
 
 START_TIMEOUT_S = 90.0
 GRACE_S = 5.0  # for `ray start` to end what it started; then all of it is killed
+DEFAULT_DASHBOARD = "http://127.0.0.1:8265"  # Ray's
 JOB_STOP_WAIT_S = "60"  # how long a stopped job may take to save itself before Ray kills it
 
 
@@ -103,6 +105,19 @@ def running_head() -> Head | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return head if head.process else None
+
+
+def dashboard_address(given: str) -> str:
+    """`given`, else RAY_API_SERVER_ADDRESS, an http RAY_ADDRESS, the head `apex-cluster up` started, Ray's default."""
+    environment = [os.environ.get("RAY_API_SERVER_ADDRESS", ""), os.environ.get("RAY_ADDRESS", "")]
+    found = given or next((a for a in environment if a.startswith("http")), "")
+    if not found:
+        head = running_head()
+        found = head.dashboard if head else DEFAULT_DASHBOARD
+    split = urlsplit(found)
+    if split.scheme not in ("http", "https") or not split.hostname:
+        raise UserError(f"--address {found!r}: {EXPECTED}")
+    return found.rstrip("/")
 
 
 def up(ports: Ports, cpus: int | None, object_store_bytes: int | None) -> Head:

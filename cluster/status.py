@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cluster.dashboard import check_dashboard
-from cluster.http import get
+from cluster.dashboard import check_dashboard, get
 from cluster.jobs import Jobs, job_table
 from trainkit.words import table
 
@@ -48,18 +47,9 @@ def node_rows(nodes: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> s
     rows = []
     for node in sorted(nodes, key=lambda n: n["state"] != ALIVE):
         total = node.get("resources_total") or {}
-        memory = total.get("memory", 0) / 2**30
-        store = total.get("object_store_memory", 0) / 2**30
-        rows.append(
-            (
-                names[node["node_id"]],
-                node["state"].lower(),
-                f"{total.get('CPU', 0):g}",
-                f"{total.get('GPU', 0):g}",
-                f"{memory:.1f}",
-                f"{store:.1f}",
-            )
-        )
+        counts = [f"{total.get(kind, 0):g}" for kind in ("CPU", "GPU")]
+        sizes = [f"{total.get(kind, 0) / 2**30:.1f}" for kind in ("memory", "object_store_memory")]
+        rows.append((names[node["node_id"]], node["state"].lower(), *counts, *sizes))
     return table(("node", "state", "CPU", "GPU", "memory GiB", "object store GiB"), rows)
 
 

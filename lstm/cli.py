@@ -126,7 +126,7 @@ class Memory:
     """for numbers and pictures"""
 
     def __call__(self) -> int:
-        from lstm.memory_report import memory
+        from lstm.memory import memory
 
         for name, least in (("steps", 4), ("updates", 1), ("hidden", 1), ("batch", 1)):
             at_least(f"--{name}", getattr(self, name), least)

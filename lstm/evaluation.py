@@ -10,8 +10,7 @@ import numpy as np
 
 from lstm import checkpoint
 from lstm.forecasting import Score, Told, backtest, loaded, quiet
-from lstm.learning import held_out_cost
-from lstm.memory import one_worker
+from lstm.learning import held_out_cost, one_worker
 from lstm.tasks.base import Batch
 from lstm.tasks.codes import NextCode
 from lstm.tasks.forecast import Forecast, mean_known

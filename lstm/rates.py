@@ -12,8 +12,7 @@ from matplotlib.figure import Figure
 from lstm import plots
 from lstm.cell import State
 from lstm.config import LstmConfig, TrainingConfig
-from lstm.learning import Learner
-from lstm.memory import one_worker
+from lstm.learning import Learner, one_worker
 from lstm.network import Network, build
 from lstm.tasks.base import Task
 from lstm.tasks.make import make_task

@@ -132,14 +132,14 @@ class Evaluate:
     """say the first N held-out files again, and tell the mel-cepstral distance to the recordings"""
 
     def __call__(self) -> int:
-        from wavenet.evaluation import compare, distances, evaluate, evaluate_alone
+        from wavenet.evaluation import compare, distances, evaluate
 
         told = progress()
         found = evaluate(_opened(self.run), told)
         for name, bits in found.bits.items():
             print(f"{name:<40} {bits:7.4f} bits/sample")
         if self.against:
-            for name, value in compare(found, evaluate_alone(_opened(self.against), told)).items():
+            for name, value in compare(found, evaluate(_opened(self.against), told, alone=True)).items():
                 print(f"{name:<40} {value:7.4f}")
         if self.distances:
             for name, db in distances(_opened(self.run), self.distances, 0.9, told).items():

@@ -39,15 +39,10 @@ def quiet(text: str) -> None:
     """For whom nobody watches."""
 
 
-class Others:
+def of_others(made: Features, recordings: Sequence[Recording]) -> Features:
     """Features of the next recording in the list: what a network makes of its own ones shows when they are wrong."""
-
-    def __init__(self, made: Features, recordings: Sequence[Recording]) -> None:
-        self._made, self.size = made, made.size
-        self._next = dict(zip((r.name for r in recordings), [*recordings[1:], recordings[0]], strict=True))
-
-    def __call__(self, recording: Recording, first: int, count: int) -> npt.NDArray[np.float32]:
-        return self._made(self._next[recording.name], first, count)
+    following = dict(zip((r.name for r in recordings), [*recordings[1:], recordings[0]], strict=True))
+    return Features(made.size, lambda recording, first, count: made(following[recording.name], first, count))
 
 
 @dataclass(frozen=True)
@@ -59,14 +54,19 @@ class Evaluated:
     output: str = "softmax"  # what a sample is: one of 256 classes, or of 65,536 numbers
 
 
-def evaluate(run: Path, progress: Told = quiet) -> Evaluated:
-    """The network beside simpler models of the same samples. `progress` is told how far it is, often."""
+def evaluate(run: Path, progress: Told = quiet, alone: bool = False) -> Evaluated:
+    """The network beside simpler models of the same samples. `progress` is told how far it is, often.
+
+    `alone`: the network only, which is what a comparison of two runs needs.
+    """
     progress("reading the sound")
     config, corpus, model, made = _opened(run)
     by_file = bits_by_file(config, model, corpus.validation, made, progress)
     found = {"WaveNet": mean_bits(by_file)}
+    if alone:
+        return Evaluated(found, by_file, model.config.output)
     if made is not None and len(corpus.validation) > 1:
-        others = Others(made, corpus.validation)
+        others = of_others(made, corpus.validation)
         wrong = bits_by_file(config, model, corpus.validation, others, progress)
         found[f"with the {config.data.conditions} of another file"] = mean_bits(wrong)
     if model.config.output == "softmax":
@@ -74,13 +74,6 @@ def evaluate(run: Path, progress: Told = quiet) -> Evaluated:
         progress("simpler models")
         found |= simpler(corpus.train, corpus.validation, config.data.sample_rate)
     return Evaluated(found, by_file, model.config.output)
-
-
-def evaluate_alone(run: Path, progress: Told = quiet) -> Evaluated:
-    """The network only: what a comparison of two runs needs."""
-    config, corpus, model, made = _opened(run)
-    by_file = bits_by_file(config, model, corpus.validation, made, progress)
-    return Evaluated({"WaveNet": mean_bits(by_file)}, by_file, model.config.output)
 
 
 def _opened(run: Path) -> tuple[WaveNetConfig, Corpus, WaveNet, Features | None]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -20,42 +20,15 @@ from wavenet.model import WaveNet
 Floats = npt.NDArray[np.float32]
 
 
-class Generator:
-    """Streams of one network on this machine's CPU; each call continues where the last one ended."""
+class Continued(ABC):
+    """Streams of one network; each call continues where the last one ended."""
 
-    def __init__(
-        self,
-        model: WaveNet,
-        streams: int = 1,
-        kind: Kind = "bfloat16",
-        seed: int = 0,
-        temperature: float = 1.0,
-        top_k: int | None = None,
-        speakers: Tensor | None = None,
-    ) -> None:
-        """`kind` is how weights are stored. `speakers` [streams] (int64) where the model has them.
-
-        Temperature 0 takes what is likeliest each time. UserError for settings that the model can't be used with.
-        """
-        self.config = c = model.config
-        self.streams = streams
-        drawn = drawing(c, temperature, top_k)
-        check_speakers(c, speakers, streams)
-        self._lanes = streams if streams == 1 else -(-streams // 4) * 4  # kernels take four streams at a time
-        self._run = kernel.build(c, kind, self._lanes)
-        self._weights: Weights = pack(model, kind)
-        self._top_k, self._temperature = drawn.top_k, np.float32(drawn.temperature)
-        self._local = _LocalBias(model)
-        self._speaker = self._padded(_speaker_bias(model, speakers, streams), 1)
+    def __init__(self, config: ModelConfig, streams: int, seed: int, temperature: float, top_k: int | None) -> None:
+        """Temperature 0 takes what is likeliest each time. UserError for what the model can't be used with."""
+        self.config, self.streams = config, streams
+        self._drawing = drawing(config, temperature, top_k)
+        self._silence = float(SILENCE if config.output == "softmax" else 0)
         self._rng = np.random.default_rng(seed)
-        lengths = np.array(c.dilations) * (c.kernel - 1)
-        self._starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
-        self._rings = np.zeros((int(lengths.sum()), self._lanes, padded(c.residual)), np.float32)
-        silence = SILENCE if c.output == "softmax" else 0.0
-        self._past = np.full((c.input_kernel, self._lanes), silence, np.float32)
-        self._clock = 0
-        # Of no samples: the kernel is compiled here, so that the first sound is not kept waiting.
-        self._continue(0, torch.zeros(streams, 0, c.local_channels) if c.local_features else None, None, 0)
 
     def run(self, samples: int, local: Tensor | None = None, given: Floats | None = None) -> Floats:
         """The next samples of all streams, [samples, streams], as codes or numbers.
@@ -67,6 +40,43 @@ class Generator:
     def listen(self, given: Floats, local: Tensor | None = None) -> Floats:
         """What is expected at each of the given samples [N, streams] before it hears it: [N, streams, outputs]."""
         return self._continue(len(given), local, given, len(given))[1]
+
+    @abstractmethod
+    def _continue(
+        self, samples: int, local: Tensor | None, given: Floats | None, expected: int
+    ) -> tuple[Floats, Floats]:
+        """(samples, what is expected at the first `expected` of them, or at all)."""
+
+
+class Generator(Continued):
+    """On this machine's CPU."""
+
+    def __init__(
+        self,
+        model: WaveNet,
+        streams: int = 1,
+        kind: Kind = "bfloat16",
+        seed: int = 0,
+        temperature: float = 1.0,
+        top_k: int | None = None,
+        speakers: Tensor | None = None,
+    ) -> None:
+        """`kind` is how weights are stored. `speakers` [streams] (int64) where the model has them."""
+        super().__init__(model.config, streams, seed, temperature, top_k)
+        check_speakers(model.config, speakers, streams)
+        c = model.config
+        self._lanes = streams if streams == 1 else -(-streams // 4) * 4  # kernels take four streams at a time
+        self._run = kernel.build(c, kind, self._lanes)
+        self._weights: Weights = pack(model, kind)
+        self._local = _LocalBias(model)
+        self._speaker = self._padded(_speaker_bias(model, speakers, streams), 1)
+        lengths = np.array(c.dilations) * (c.kernel - 1)
+        self._starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
+        self._rings = np.zeros((int(lengths.sum()), self._lanes, padded(c.residual)), np.float32)
+        self._past = np.full((c.input_kernel, self._lanes), self._silence, np.float32)
+        self._clock = 0
+        # Of no samples: the kernel is compiled here, so that the first sound is not kept waiting.
+        self._continue(0, torch.zeros(streams, 0, c.local_channels) if c.local_features else None, None, 0)
 
     def _continue(
         self, samples: int, local: Tensor | None, given: Floats | None, said_samples: int
@@ -84,8 +94,8 @@ class Generator:
             self._padded(self._local(local), 1),
             self._padded(known, 1),
             uniforms,
-            self._temperature,
-            self._top_k,
+            np.float32(self._drawing.temperature),
+            self._drawing.top_k,
             self._clock,
             self._past,
             self._rings,
@@ -156,15 +166,6 @@ def upsampled(model: WaveNet, frames: Floats, start: int, samples: int) -> Tenso
 def sound(heard: Floats, output: str) -> Floats:
     """Samples in [-1, 1] of what a generator gave, codes or numbers."""
     return decode(heard) if output == "softmax" else heard
-
-
-class Continued(Protocol):
-    """A generator, on whatever device."""
-
-    @property
-    def config(self) -> ModelConfig: ...
-
-    def run(self, samples: int, local: Tensor | None = None, given: Floats | None = None) -> Floats: ...
 
 
 def stream(

@@ -11,21 +11,19 @@ from copy import deepcopy
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from trainkit.errors import UserError
-from trainkit.mu_law import SILENCE
-from wavenet.drawing import check_local, check_speakers, drawing
+from wavenet.drawing import check_local, check_speakers
+from wavenet.generate import Continued, Floats
 from wavenet.model import Block, WaveNet
 
-Floats = npt.NDArray[np.float32]
 CHUNK = 512  # samples between two looks at the CPU
 
 
-class GraphedGenerator:
-    """Streams of one network on one device; as `generate.Generator`, in float32."""
+class GraphedGenerator(Continued):
+    """On one device, in float32."""
 
     def __init__(
         self,
@@ -37,16 +35,13 @@ class GraphedGenerator:
         top_k: int | None = None,
         speakers: Tensor | None = None,
     ) -> None:
-        """`speakers` [streams] (int64) where the model has them. UserError where there is no such device."""
+        """`speakers` as `Generator`. UserError where there is no such device."""
         if device.type == "cuda" and not torch.cuda.is_available():
             raise UserError(f"device {str(device)!r}: torch sees no GPU here; expected cpu")
-        self.config = c = model.config
-        self.streams = streams
-        self._drawing = drawing(c, temperature, top_k)
-        check_speakers(c, speakers, streams)
+        super().__init__(model.config, streams, seed, temperature, top_k)
+        check_speakers(model.config, speakers, streams)
+        c = model.config
         self._model = deepcopy(model).to(device).eval()  # the caller's own stays where it is
-        self._rng = np.random.default_rng(seed)
-        silence = float(SILENCE if c.output == "softmax" else 0)
 
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(shape, device=device)
@@ -56,21 +51,13 @@ class GraphedGenerator:
         self._speaker = vector
         self._clock = torch.zeros(1, dtype=torch.int64, device=device)  # samples so far
         self._place = torch.zeros(1, dtype=torch.int64, device=device)  # of the sample in its chunk
-        self._past = torch.full((c.input_kernel, streams), silence, device=device)  # the newest first
+        self._past = torch.full((c.input_kernel, streams), self._silence, device=device)  # the newest first
         self._rings = [zeros(streams, d * (c.kernel - 1), c.residual) for d in c.dilations]
         # A chunk's inputs and outputs. Where `known` is nan, the sample is drawn.
         self._uniforms, self._known = zeros(CHUNK, streams, 2), zeros(CHUNK, streams)
         self._local = zeros(CHUNK, streams, c.local_channels) if c.local_features else None
         self._heard, self._said = zeros(CHUNK, streams), zeros(CHUNK, streams, c.outputs)
         self._graph = self._captured() if device.type == "cuda" else None
-
-    def run(self, samples: int, local: Tensor | None = None, given: Floats | None = None) -> Floats:
-        """The next samples of all streams, [samples, streams]; `local` [streams, samples, local_channels]."""
-        return self._continue(samples, local, given)[0]
-
-    def listen(self, given: Floats, local: Tensor | None = None) -> Floats:
-        """What is expected at each of the given samples [N, streams] before it hears it: [N, streams, outputs]."""
-        return self._continue(len(given), local, given)[1]
 
     def _captured(self) -> Any:
         state = [self._clock, self._place, self._past, *self._rings]
@@ -89,7 +76,9 @@ class GraphedGenerator:
         return graph
 
     @torch.no_grad()
-    def _continue(self, samples: int, local: Tensor | None, given: Floats | None) -> tuple[Floats, Floats]:
+    def _continue(
+        self, samples: int, local: Tensor | None, given: Floats | None, expected: int
+    ) -> tuple[Floats, Floats]:
         check_local(self.config, local)
         uniforms = torch.from_numpy(self._rng.random((samples, self.streams, 2), np.float32))
         known = torch.full((samples, self.streams), torch.nan)

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -256,10 +257,7 @@ class Forecast:
 
 def by_series(origins: Sequence[tuple[int, int]]) -> dict[int, list[tuple[int, int]]]:
     """Those (series, origin) of each series that has any."""
-    found = dict[int, list[tuple[int, int]]]()
-    for i, o in origins:
-        found.setdefault(i, []).append((i, o))
-    return found
+    return {i: list(some) for i, some in groupby(sorted(origins), lambda origin: origin[0])}
 
 
 def _marked(values: Floats) -> list[Floats]:

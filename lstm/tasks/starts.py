@@ -7,9 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from lstm.tasks.autoregression import Autoregression
-from lstm.tasks.season import Floats
-from lstm.tasks.theta import Theta
+from lstm.tasks.fitted import Autoregression, Floats, Theta
 
 LEAST_FITTED = 12  # values; with fewer, a fitted start is the last season
 OLDEST = 50  # horizons: with more before it, a fit may be this part of them old

@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from lstm.config import ForecastConfig, ModelConfig, TrainingConfig
 from lstm.forecasting import Forecaster, ahead, backtest, beside_start, intervals
-from lstm.learning import Learner
-from lstm.memory import one_worker
+from lstm.learning import Learner, one_worker
 from lstm.network import Network, build
 from lstm.tasks.forecast import Forecast
 from lstm.tasks.starts import seasonal_naive

@@ -8,12 +8,10 @@ import torch
 from lstm.config import PRESETS, ForecastConfig, ModelConfig
 from lstm.forecasting import Forecaster, backtest, beside_start
 from lstm.network import Network
-from lstm.tasks.autoregression import Autoregression
+from lstm.tasks.fitted import Autoregression, Theta, choices, fitted, waves
 from lstm.tasks.forecast import Forecast
 from lstm.tasks.make import make_task, settled
-from lstm.tasks.season import choices, fitted, waves
 from lstm.tasks.starts import NAMES, Starts
-from lstm.tasks.theta import Theta
 
 STARTS = sorted(NAMES)
 

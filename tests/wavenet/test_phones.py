@@ -16,7 +16,7 @@ from wavenet.config import PRESETS, DataConfig, ModelConfig
 from wavenet.corpus import Recording, load_corpus
 from wavenet.crops import Cropper
 from wavenet.espeak import UnsayableError, say
-from wavenet.features import OfPhones
+from wavenet.features import of_phones
 from wavenet.metrics import training_log
 from wavenet.phones import PhoneFeatures, read_timeline, timeline, vocabulary
 from wavenet.train import excerpt, settled
@@ -59,7 +59,7 @@ def test_crops_have_the_frames_of_their_samples():
     model = ModelConfig(cycles=1, layers_per_cycle=4, local_features=9, upsampling=(4, 2), residual=4, skip=4, head=4)
     made = PhoneFeatures(vocabulary([LINE]), 8 / 1_000)  # 8 samples at 1 kHz
     recordings = [Recording("a", np.arange(1, 121, dtype=np.int16), 0, LINE)]
-    cropper = Cropper(model.model_copy(update={"output": "logistics"}), 24, OfPhones(made))
+    cropper = Cropper(model.model_copy(update={"output": "logistics"}), 24, of_phones(made))
     whole = made(LINE, -20, 60)
     seen = 0
     for crops in [*cropper.all(recordings, 2), cropper.random(recordings, 50, np.random.default_rng(0))]:
