@@ -52,7 +52,7 @@ def ours(file: Path, seconds: float) -> dict[str, float]:
             f"text.path={file}", f"runs_dir={folder}", f"training.stop_after_s={seconds}", "training.steps=100000",
             "training.validate_every_steps=100000", "training.report_every_steps=200", "workers.cpus=2",
         ]  # fmt: skip
-        run = train(PRESETS.load("text", overrides).config, log=lambda text: print(text, flush=True))
+        run = train(PRESETS.load("text", overrides).config, say=lambda text: print(text, flush=True))
         (OUT / "metrics.jsonl").write_text((run / "metrics.jsonl").read_text())
         rows = [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
         for temperature in (0.5, 0.8):

@@ -27,7 +27,6 @@ from benchmarks.machine import write
 from benchmarks.notes_heard import Note, in_one_key, notes_heard, precision_and_recall
 from trainkit.runs import open_run
 from wavenet import checkpoint
-from wavenet.config import PRESETS
 from wavenet.corpus import Recording, load_corpus
 from wavenet.features import Features, features
 from wavenet.generate import Generator, sound
@@ -78,9 +77,8 @@ def main() -> None:
     arguments = parser.parse_args()
     run, folder = open_run(arguments.run), arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
-    config = PRESETS.load_run(run)
-    corpus, model, rate = load_corpus(config.data), checkpoint.load_model(run), config.data.sample_rate
-    config = config.model_copy(update={"model": model.config})
+    config, model = checkpoint.load_model(run)
+    corpus, rate = load_corpus(config.data), config.data.sample_rate
     made = features(config, [])
     samples = int(SECONDS * rate)
     torch.manual_seed(0)

@@ -21,9 +21,8 @@ from benchmarks.recogniser import Recogniser, accuracy, words
 from trainkit.runs import open_run
 from wavenet import checkpoint
 from wavenet.cepstra import distance
-from wavenet.config import PRESETS
 from wavenet.corpus import load_corpus
-from wavenet.espeak import say
+from wavenet.espeak import synthesize
 from wavenet.evaluation import distances
 from wavenet.features import features
 from wavenet.resynthesis import said_again
@@ -86,9 +85,9 @@ def main() -> None:
 
 def _held_out_words(run: Path, recogniser: Recogniser, temperature: float) -> dict[str, float]:
     """Of the recordings themselves, and of what the network makes of their phones and times."""
-    config = PRESETS.load_run(run)
-    corpus, model = load_corpus(config.data), checkpoint.load_model(run)
-    made = features(config.model_copy(update={"model": model.config}), corpus.phones)
+    config, model = checkpoint.load_model(run)
+    corpus = load_corpus(config.data)
+    made = features(config, corpus.phones)
     rate, real, again = config.data.sample_rate, [], []
     for recording in corpus.validation:
         facts = json.loads((Path(config.data.folder) / recording.name).with_suffix(".json").read_text())
@@ -106,7 +105,7 @@ def _held_out_words(run: Path, recogniser: Recogniser, temperature: float) -> di
 
 def _unseen(run: Path, language: str, voice: str, recogniser: Recogniser, request: Request) -> dict[str, float]:
     """As the network speaks them beside eSpeak NG, whose phones and times it is given."""
-    espeak = [say(text, LANGUAGES[language], voice) for text in UNSEEN[language]]
+    espeak = [synthesize(text, LANGUAGES[language], voice) for text in UNSEEN[language]]
     network, rate = [], 0
     with tempfile.TemporaryDirectory() as place:
         for i, text in enumerate(UNSEEN[language]):

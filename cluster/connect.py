@@ -135,15 +135,12 @@ def _init(address: str) -> Any:
     """UserError as the rest of a sentence that begins with the address; so `check`."""
     check(address)
     send_token()
-
-    tries = CLIENT_TRIES
     try:
-        while True:
-            tries -= 1
+        for left in reversed(range(CLIENT_TRIES)):
             try:
                 return ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
             except ConnectionError as error:
-                if NO_SERVER not in str(error) or not tries:
+                if NO_SERVER not in str(error) or not left:
                     raise
                 ray.shutdown()
     except ray.exceptions.AuthenticationError:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,19 @@ from torch import Tensor, nn
 from cluster import ray_private
 from cluster.connect import Embedded, cluster_address, connected
 from cluster.elastic import FreeRoom
+from cluster.metrics import Exporter
 from cluster.room import bundles, wait_for_room
 from cluster.workers_config import ADDRESS, WorkersConfig
-from trainkit.checkpoints import nothing_half_written, whole
+from trainkit.checkpoints import nothing_half_written, updates, whole
+from trainkit.command_line import program
+from trainkit.config import to_yaml
 from trainkit.errors import UserError, first_line
+from trainkit.exported import Exported, Metric
 from trainkit.interrupts import asked_to_stop
-from trainkit.runs import STOP_FILE
+from trainkit.run_record import record_start
+from trainkit.runs import STOP_FILE, create_run, go_on_with
+from trainkit.training_log import TrainingLog, followed
+from trainkit.words import Say
 
 KEPT_CHECKPOINTS = 2
 OBJECT_STORE_BYTES = 256 * 2**20  # of a Ray of its own: workers exchange gradients, not objects
@@ -38,12 +46,39 @@ LOOK_S = 0.5  # how often a worker looks for it
 LOST_PEER = ("gloo", "nccl", "connection closed", "connection reset", "broken pipe", "timed out")
 
 
+def train(
+    trainer: str,
+    config: Any,
+    run: Path | None,
+    loop: Callable[[dict[str, Any]], None],
+    settings: Mapping[str, Any],
+    line: Callable[..., str],
+    say: Say,
+) -> Path:
+    """A new run of `config`, or `run`, which goes on with it; its folder, when `loop` has returned on all workers.
+
+    `loop` gets `config`, as plain values, `run`, and `settings`. `line(row, steps=...)` puts a row of metrics in words.
+    UserError as of `fit`, and when all updates of `run` are made.
+    """
+    if run is None:
+        run = create_run(config.runs_dir, config.name, to_yaml(config))
+    else:
+        go_on_with(run, to_yaml(config), updates(run), config.training.steps)
+    record_start(run, trainer)
+    say(f"run folder {run}")
+    say(f"watch with {program('tensorboard')} --logdir {run.parent}")
+    given = {"config": config.model_dump(mode="json"), "run": str(run.absolute()), **settings}
+    with followed(run, partial(line, steps=config.training.steps), say):
+        fit(loop, given, config.workers, run, say)
+    return run
+
+
 def fit(
     loop: Callable[[dict[str, Any]], None],
     settings: Mapping[str, Any],
     workers: WorkersConfig,
     run: Path,
-    log: Callable[[str], None] = print,
+    say: Say = print,
 ) -> None:
     """Run `loop(settings)` on every worker until it returns on all; checkpoints lie in `run`, as whole folders.
 
@@ -58,13 +93,13 @@ def fit(
     def ask() -> None:
         stop.touch()
         with suppress(OSError):  # Ctrl-C may have ended who reads our output; an error here would end the run
-            log("asked to stop: after this update, then a checkpoint; once more stops at once, without")
+            say("asked to stop: after this update, then a checkpoint; once more stops at once, without")
 
     stop.unlink(missing_ok=True)
     _drop_stale_list(run)
-    with connected(address, Embedded(workers.most * workers.cpus, OBJECT_STORE_BYTES), ADDRESS):
+    with connected(address, Embedded(workers.range.most * workers.cpus, OBJECT_STORE_BYTES), ADDRESS):
         if address is not None:
-            wait_for_room(bundles(workers), workers.autoscale_s, log)
+            wait_for_room(bundles(workers), workers.autoscale_s, say)
         try:
             with asked_to_stop(ask), nothing_half_written(run):
                 _trainer(loop, settings, workers, run, embedded=address is None).fit()
@@ -74,7 +109,7 @@ def fit(
         finally:
             stop.unlink(missing_ok=True)
     if stopped:
-        log(f"stopped with {whole(run)[-1].name}; go on with train --resume {run}")
+        say(f"stopped with {whole(run)[-1].name}; go on with train --resume {run}")
         raise KeyboardInterrupt
 
 
@@ -175,6 +210,14 @@ class Worker:
     def first(self) -> bool:
         """Whether it is the one that writes."""
         return self.rank == 0
+
+    def open_log(
+        self, run: Path, step: int, metrics: Mapping[str, Metric], exported: Mapping[str, Exported]
+    ) -> TrainingLog | None:
+        """The log of a run that goes on at `step`, of the first worker."""
+        if not self.first:
+            return None
+        return TrainingLog(run, step, metrics, Exporter(exported, {"run": run.name}).export)
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model with gradients averaged over the workers."""

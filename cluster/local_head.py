@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -67,11 +68,9 @@ class Head:
         """It and what it started, which may outlive it: `ray start` leads a session (setsid) of its own."""
         if self.process is not None:
             return [self.process, *self.process.children(recursive=True)]
-        try:
+        with suppress(psutil.NoSuchProcess):
             if abs(psutil.Process(self.pid).create_time() - self.created) >= 1:
                 return []  # the pid is given anew only when nothing of that session is left
-        except psutil.NoSuchProcess:
-            pass
         return [process for process in psutil.process_iter() if _session_of(process.pid) == self.pid]
 
     @property

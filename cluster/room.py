@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from cluster.resources import Bundle, Fit, Planner, bundle_table, emptied, fit, node_table, snapshot
@@ -11,6 +11,7 @@ from cluster.workers_config import WorkersConfig
 from trainkit.config import Presets
 from trainkit.errors import UserError
 from trainkit.interrupts import asked_to_stop
+from trainkit.words import Say
 
 POLL_S = 1.0
 SHOW_AGAIN_S = 60.0
@@ -23,8 +24,8 @@ def bundles(workers: WorkersConfig) -> list[Bundle]:
             "worker",
             cpus=workers.cpus,
             gpus=1.0 if workers.gpu else 0.0,
-            count=workers.most,
-            at_least=workers.fewest,
+            count=workers.range.most,
+            at_least=workers.range.fewest,
             labels=workers.labels,
         )
     ]
@@ -52,10 +53,8 @@ def ask_autoscaler(needs: Sequence[Bundle]) -> None:
     request_resources(bundles=[b.scheduled for b in wanted], bundle_label_selectors=[dict(b.labels) for b in wanted])
 
 
-def wait_for_room(
-    needs: list[Bundle], autoscale_s: float, on_event: Callable[[str], None], for_others: bool = True
-) -> Fit:
-    """How the least of `needs` or more fits what is free; while it does not, `on_event` gets the reason.
+def wait_for_room(needs: list[Bundle], autoscale_s: float, say: Say, for_others: bool = True) -> Fit:
+    """How the least of `needs` or more fits what is free; while it does not, `say` gets the reason.
 
     What others hold is waited for as long as it takes, unless `for_others` is false. UserError when the run does not
     fit otherwise, after `autoscale_s` seconds of asking the autoscaler for nodes: Ray would leave it pending for ever.
@@ -76,14 +75,14 @@ def wait_for_room(
                 why = "other jobs use the rest" if waits else "more nodes were asked of the autoscaler"
                 text = f"waiting for room on the cluster: needs {found.missing()} now; {why}"
                 if text != shown or time.monotonic() - shown_at >= SHOW_AGAIN_S:
-                    on_event(text)
+                    say(text)
                     shown, shown_at = text, time.monotonic()
                 time.sleep(POLL_S)
     finally:
         if autoscale_s:
             ask_autoscaler([])  # from here on, what is pending in Ray is the demand
     if shown:
-        on_event("there is room now")
+        say("there is room now")
     return found
 
 

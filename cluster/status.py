@@ -20,7 +20,7 @@ def status(address: str) -> str:
     """Three tables. UserError when the cluster can't be reached or refuses us."""
     check_dashboard(address)
     nodes = _listed(address, "nodes")
-    names = {node["node_id"]: _node_name(node) for node in nodes}
+    names = {n["node_id"]: n["node_ip"] + (" (head)" if n.get("is_head_node") else "") for n in nodes}
     actors = [a for a in _listed(address, "actors") if not (a.get("name") or "").startswith(INTERNAL)]
     jobs = [job for job in Jobs(address).all() if not job.status.is_terminal()]
     return "\n\n".join(
@@ -36,10 +36,6 @@ def status(address: str) -> str:
 def _listed(address: str, what: str) -> list[dict[str, Any]]:
     answer = get(address, f"/api/v0/{what}?limit={LIMIT}&detail=1")
     return list(answer["data"]["result"]["result"])
-
-
-def _node_name(node: Mapping[str, Any]) -> str:
-    return f"{node['node_ip']}{' (head)' if node.get('is_head_node') else ''}"
 
 
 def node_rows(nodes: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> str:

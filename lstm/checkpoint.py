@@ -62,10 +62,5 @@ def load_network(run: Path, shape: Shape | None = None) -> Network:
     if shape is not None and shape != learned:
         raise UserError(f"run {str(run)!r} was trained on data of another shape: {learned}, now {shape}")
     network = Network(config.model, learned)
-    weights = checkpoints.weights(newest(run) / WEIGHTS)
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise UserError(f"the weights in {newest(run)} are not of its configuration: {reason}") from None
+    checkpoints.load_weights(network, newest(run))
     return network.eval()

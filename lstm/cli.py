@@ -12,7 +12,7 @@ from typing import Annotated
 from tyro.conf import arg
 
 from lstm.config import PRESETS, LstmConfig
-from trainkit.command_line import RunFolder, Words, at_least, next_steps, output_file, progress, run, say
+from trainkit.command_line import RunFolder, Words, at_least, next_steps, output_file, run, say, say_aside
 from trainkit.errors import UserError
 from trainkit.runs import open_run
 
@@ -48,7 +48,7 @@ class Evaluate:
     def __call__(self) -> int:
         from lstm.evaluation import evaluate
 
-        for text in evaluate(_opened(self.run), list(map(_opened, self.also)), progress()):
+        for text in evaluate(_opened(self.run), list(map(_opened, self.also)), say_aside()):
             print(text)
         return 0
 
@@ -102,7 +102,7 @@ class Forecast:
         from lstm.forecasting import forecast_to
 
         runs = list(map(_opened, (self.run, *self.also)))
-        forecast_to(runs, self.data, output_file("--out", self.out), progress())
+        forecast_to(runs, self.data, output_file("--out", self.out), say_aside())
         return 0
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from lstm.learning import Learner, held_out_cost, one_worker
 from lstm.network import Network, build
 from lstm.recurrent import Recurrent
 from lstm.tasks.memory_tests import ADDING_BASELINE, Adding
+from trainkit.words import Say
 
 REPORT_EVERY = 50  # updates
 # The LSTM's brought its error down soonest in trials over 100 steps; at that rate the plain network's error grows.
@@ -64,9 +65,7 @@ def gradient_norms(config: ModelConfig, steps: int, scale: float = 1.0, seed: in
     return norms
 
 
-def learns_adding(
-    model: ModelConfig, adding: AddingConfig, training: TrainingConfig, seed: int, log: Callable[[str], None]
-) -> Learned:
+def learns_adding(model: ModelConfig, adding: AddingConfig, training: TrainingConfig, seed: int, say: Say) -> Learned:
     """Train on the adding problem in this process, with held-out errors every 50 updates."""
     task = Adding(adding, training.batch, seed)
     network = build(model, task.shape, seed)
@@ -77,7 +76,7 @@ def learns_adding(
         if learner.step % REPORT_EVERY == 0 or learner.step == training.steps:
             error = held_out_cost(task, network, task.validation(), one_worker)
             curve.append((learner.step, error))
-            log(f"{model.cell:>4}  update {learner.step:>6,} of {training.steps:,}  squared error {error:.4f}")
+            say(f"{model.cell:>4}  update {learner.step:>6,} of {training.steps:,}  squared error {error:.4f}")
     return Learned(network.eval(), curve, time.monotonic() - started)
 
 
@@ -95,21 +94,14 @@ def numbers(norms: Mapping[str, Tensor]) -> Iterator[str]:
 
 
 def memory(
-    steps: int,
-    updates: int,
-    hidden: int,
-    batch: int,
-    seed: int,
-    show_gates: bool,
-    out: Path,
-    log: Callable[[str], None],
+    steps: int, updates: int, hidden: int, batch: int, seed: int, show_gates: bool, out: Path, say: Say
 ) -> dict[str, object]:
     """Gradients against lag, then learning to add over `steps` steps; the figures, also in `out` with pictures."""
     norms = {
         name: gradient_norms(config, steps, scale, seed) for name, (config, scale) in beginnings(hidden, steps).items()
     }
     for text in numbers(norms):
-        log(text)
+        say(text)
     plots.save(plots.gradients({name: some.numpy() for name, some in norms.items()}), out / "gradients.png")
     adding = AddingConfig(steps=steps)
     training = {
@@ -120,7 +112,7 @@ def memory(
         "LSTM": ModelConfig(hidden=hidden, chrono_steps=steps),
         "plain": ModelConfig(cell="rnn", hidden=hidden),
     }
-    learned = {name: learns_adding(model, adding, training[name], seed, log) for name, model in networks.items()}
+    learned = {name: learns_adding(model, adding, training[name], seed, say) for name, model in networks.items()}
     title = f"Adding two marked numbers of {steps:,}"
     curves = {name: one.curve for name, one in learned.items()}
     plots.save(plots.learning(curves, ADDING_BASELINE, title), out / "learning.png")
@@ -140,8 +132,8 @@ def memory(
     }
     (out / "memory.json").write_text(json.dumps(figures, indent=1) + "\n")
     for name, one in learned.items():
-        log(f"{name:<6} squared error {one.curve[-1][1]:.4f} after {updates:,} updates; guessing {ADDING_BASELINE:.3f}")
-    log(f"numbers and pictures in {out}")
+        say(f"{name:<6} squared error {one.curve[-1][1]:.4f} after {updates:,} updates; guessing {ADDING_BASELINE:.3f}")
+    say(f"numbers and pictures in {out}")
     return figures
 
 

@@ -6,12 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from cluster.workers_config import PROCESSES
 from trainkit.board import board
 from trainkit.exported import Exported, Metric
-from trainkit.training_log import TrainingLog
 
 METRICS = {
     "step": Metric("progress", "updates", "updates of the weights so far"),
@@ -34,13 +32,6 @@ EXPORTED = {
     "timesteps_per_s": Exported("lstm_timesteps_per_second", METRICS["timesteps_per_s"].meaning),
     "updates_per_s": Exported("lstm_updates_per_second", METRICS["updates_per_s"].meaning),
 }
-
-
-def training_log(run: Path, step: int) -> TrainingLog:
-    """The log of a run that goes on at `step`."""
-    from cluster.metrics import Exporter  # Ray is not needed to read the lists above
-
-    return TrainingLog(run, step, METRICS, Exporter(EXPORTED, {"run": run.name}).export)
 
 
 def line(row: Mapping[str, float], steps: int, unit: str) -> str:

@@ -16,11 +16,12 @@ from trainkit.config import to_yaml
 from trainkit.errors import UserError
 from trainkit.run_record import record_start
 from trainkit.runs import create_run
+from trainkit.words import Say
 
 COST = "best_loss"  # of the weights that a run keeps
 
 
-def sweep(preset: str, words: Sequence[str], trials: int, seed: int, log: Callable[[str], None]) -> dict[str, Any]:
+def sweep(preset: str, words: Sequence[str], trials: int, seed: int, say: Say) -> dict[str, Any]:
     """Tell the settings of the lowest validation cost. UserError for every mistake that the user can mend.
 
     A word KEY=LOW..HIGH is drawn between the two on a logarithmic scale, KEY=A|B|C is one of them; others are fixed.
@@ -34,7 +35,7 @@ def sweep(preset: str, words: Sequence[str], trials: int, seed: int, log: Callab
     config = PRESETS.load(preset, [*fixed, *map(_first, drawn_words)]).config
     task = make_task(config)
     for text in task.describe():  # mistakes in the data show before any trial starts
-        log(text)
+        say(text)
     config = settled(config, task)
     folder = create_run(config.runs_dir, f"{config.name}-sweep", to_yaml(config)).absolute()
     record_start(folder, f"{PRESETS.trainer} sweep")
@@ -55,7 +56,7 @@ def sweep(preset: str, words: Sequence[str], trials: int, seed: int, log: Callab
     with connected(cluster_address(workers.address, ADDRESS), own, ADDRESS):
         best = _fitted(trial, space, trials, seed, workers.cpus, folder)
     settings = " ".join(f"{key}={value}" for key, value in best["config"].items())
-    log(f"best {COST} {best[COST]:.4f} with {settings}, in {best['run']}")
+    say(f"best {COST} {best[COST]:.4f} with {settings}, in {best['run']}")
     return best
 
 

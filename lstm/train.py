@@ -11,50 +11,40 @@ from typing import Any
 
 import torch
 
-from cluster.data_parallel import StopAsked, Worker, fit, newest_checkpoint, report, this_worker
+from cluster import data_parallel
+from cluster.data_parallel import StopAsked, Worker, newest_checkpoint, report, this_worker
 from lstm import checkpoint
 from lstm.cell import State
 from lstm.config import PRESETS, LstmConfig
 from lstm.forecasting import beside_start
 from lstm.learning import Learner, held_out_cost
-from lstm.metrics import line, training_log
+from lstm.metrics import EXPORTED, METRICS, line
 from lstm.network import build
 from lstm.tasks.base import Batch, Task
 from lstm.tasks.forecast import Forecast
 from lstm.tasks.make import make_task, settled
 from trainkit.checkpoints import set_aside_damaged, updates
-from trainkit.command_line import program
-from trainkit.config import to_yaml
 from trainkit.errors import UserError
-from trainkit.run_record import record_start
-from trainkit.runs import atomic_folder, create_run, go_on_with
-from trainkit.training_log import ByTime, TrainingLog, followed
+from trainkit.runs import atomic_folder
+from trainkit.training_log import ByTime, TrainingLog
+from trainkit.words import Say
 
 MOST_VALIDATION_BATCHES = 200  # of a validation during training
 Reported = Callable[[dict[str, float], Callable[[Path], None] | None], None]
 
 
-def train(config: LstmConfig, run: Path | None = None, log: Callable[[str], None] = print) -> Path:
+def train(config: LstmConfig, run: Path | None = None, say: Say = print) -> Path:
     """Train, or go on with `run`; the run's folder. UserError for every mistake that the user can mend."""
     if run is not None:
-        set_aside_damaged(run, log)
+        set_aside_damaged(run, say)
     task = make_task(config)  # mistakes in the data show before any worker starts
     for text in task.describe():
-        log(text)
+        say(text)
     config = settled(config, task)
-    if run is None:
-        run = create_run(config.runs_dir, config.name, to_yaml(config))
-    else:
-        go_on_with(run, to_yaml(config), updates(run), config.training.steps)
-    record_start(run, PRESETS.trainer)
-    log(f"run folder {run}")
-    log(f"watch with {program('tensorboard')} --logdir {run.parent}")
-    settings = {"config": config.model_dump(mode="json"), "run": str(run.absolute())}
-    with followed(run, partial(line, steps=config.training.steps, unit=task.unit), log):
-        fit(work, settings, config.workers, run, log)
+    run = data_parallel.train(PRESETS.trainer, config, run, work, {}, partial(line, unit=task.unit), say)
     if isinstance(task, Forecast):
-        log(beside_start(checkpoint.load_network(run, task.shape), task, ByTime(log)))
-    log(f"finished after {updates(run):,} updates")
+        say(beside_start(checkpoint.load_network(run, task.shape), task, ByTime(say)))
+    say(f"finished after {updates(run):,} updates")
     return run
 
 
@@ -87,7 +77,7 @@ def learn(config: LstmConfig, run: Path, worker: Worker, newest: Path | None, re
     carried: State = ()
     if newest is not None:
         carried = tuple(part[:, worker.share(t.batch)] for part in checkpoint.resume(newest, learner, worker.device))
-    writer = training_log(run, learner.step) if worker.first else None
+    writer = worker.open_log(run, learner.step, METRICS, EXPORTED)
     stop_asked = StopAsked(run, worker)
     clock, began, saved = _Clock(learner.step), time.monotonic(), learner.step
     while learner.step < t.steps:

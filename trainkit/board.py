@@ -42,7 +42,7 @@ def board(title: str, uid: str, metrics: Mapping[str, Metric], exported: Mapping
                 columns.setdefault(export.prometheus, []).append(column)
         row = [
             _panel(
-                metric_title(same[0]),
+                same[0].replace("_", " ").capitalize(),
                 metrics[same[0]].unit,
                 f"{name}{{{RUNS}}}",
                 "{{run}}" + (" {{of}}" if len(same) > 1 else ""),
@@ -87,11 +87,6 @@ def board(title: str, uid: str, metrics: Mapping[str, Metric], exported: Mapping
         "panels": panels,
     }
     return json.dumps(made, indent=1) + "\n"
-
-
-def metric_title(column: str) -> str:
-    """'Frames per s' from frames_per_s."""
-    return column.replace("_", " ").capitalize()
 
 
 def _label(export: Exported) -> str:

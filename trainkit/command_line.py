@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, TextIO, Union, cast
 
@@ -21,6 +20,7 @@ import tyro
 from tyro.conf import Positional, arg, subcommand
 
 from trainkit.errors import UserError, did_you_mean, os_errors
+from trainkit.run_record import installed
 from trainkit.training_log import ByTime
 
 # Ray prints these among our lines, one for each process, though our own say which was lost and what becomes of it:
@@ -63,7 +63,7 @@ def run(
         own, trailing = own[:at], own[at + 1 :]
     try:
         if own == ["--version"]:
-            print(f"{prog} {_version()}", flush=True)
+            print(prog, installed("apex-ray") or "unknown (not installed)", flush=True)
             return 0
         known: Collection[str] | None = commands
         for word in own:
@@ -110,7 +110,7 @@ def say(text: str, stream: TextIO | None = None) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", file=stream, flush=True)
 
 
-def progress() -> ByTime:
+def say_aside() -> ByTime:
     """Lines now and then, beside a result on standard output."""
     return ByTime(partial(say, stream=sys.stderr), stream=sys.stderr)
 
@@ -146,13 +146,6 @@ def next_steps(name: str, steps: Mapping[str, Sequence[str]]) -> str:
     """What can be done after a run: a line for each of `steps`, what it does and the words after our program `name`."""
     width = max(map(len, steps))
     return "\n".join(f"{what:{width}}  {program(name)} {shlex.join(words)}" for what, words in steps.items())
-
-
-def _version() -> str:
-    try:
-        return version("apex-ray")
-    except PackageNotFoundError:  # run from a source folder
-        return "unknown (not installed)"
 
 
 def _options_last(words: Sequence[str], flags: Collection[str]) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
 
 
 class UserError(Exception):
@@ -22,6 +24,14 @@ class NotWrittenError(UserError):
 def first_line(error: BaseException) -> str:
     """Of its message, or its class where it has none, for a line of ours."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def optional(module: str, message: str) -> Any:
+    """A module that need not be installed. UserError with `message` where it is not."""
+    try:
+        return import_module(module)
+    except ImportError:
+        raise UserError(message) from None
 
 
 @contextmanager

@@ -105,7 +105,7 @@ def _start() -> dict[str, Any]:
         "command": shlex.join(sys.orig_argv),
         "folder": str(Path.cwd()),
         "source": _source(),
-        "versions": {name: found for name in PACKAGES if (found := _version(name))},
+        "versions": {name: found for name in PACKAGES if (found := installed(name))},
         "python": platform.python_version(),
         "host": socket.gethostname(),
         "system": platform.platform(),
@@ -116,7 +116,8 @@ def _start() -> dict[str, Any]:
     }
 
 
-def _version(package: str) -> str | None:
+def installed(package: str) -> str | None:
+    """Its version; None where it is not there, or runs from a source folder."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -17,7 +17,6 @@ from trainkit import checkpoints as files
 from trainkit.checkpoint_folders import writing
 from trainkit.checkpoints import TRAINING, WEIGHTS, newest
 from trainkit.config import to_yaml
-from trainkit.errors import UserError
 from trainkit.runs import CONFIG_FILE
 from wavenet.config import PRESETS, WaveNetConfig
 from wavenet.model import WaveNet
@@ -55,12 +54,9 @@ def known(run: Path) -> tuple[list[str], list[str]]:
     return list(held["speakers"]), list(held.get("phones", []))
 
 
-def load_model(run: Path) -> WaveNet:
-    """A run's network with its newest averaged weights."""
+def load_model(run: Path) -> tuple[WaveNetConfig, WaveNet]:
+    """A run's network with its newest averaged weights, and its settings, with what the data said of the network."""
     folder = newest(run)
     model = WaveNet(PRESETS.load(folder / CONFIG_FILE).config.model)
-    try:
-        model.load_state_dict(files.weights(folder / WEIGHTS))
-    except RuntimeError as error:
-        raise UserError(f"the weights in {folder} are not of this configuration: {error}") from None
-    return model.eval()
+    files.load_weights(model, folder)
+    return PRESETS.load_run(run).model_copy(update={"model": model.config}), model.eval()

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from trainkit.command_line import RunFolder, Words, at_least, next_steps, progress, run, say
+from trainkit.command_line import RunFolder, Words, at_least, next_steps, run, say, say_aside
 from trainkit.errors import UserError
 from trainkit.runs import open_run
 from wavenet.config import PRESETS, WaveNetConfig
@@ -134,15 +134,15 @@ class Evaluate:
     def __call__(self) -> int:
         from wavenet.evaluation import compare, distances, evaluate
 
-        told = progress()
-        found = evaluate(_opened(self.run), told)
+        aside = say_aside()
+        found = evaluate(_opened(self.run), aside)
         for name, bits in found.bits.items():
             print(f"{name:<40} {bits:7.4f} bits/sample")
         if self.against:
-            for name, value in compare(found, evaluate(_opened(self.against), told, alone=True)).items():
+            for name, value in compare(found, evaluate(_opened(self.against), aside, alone=True)).items():
                 print(f"{name:<40} {value:7.4f}")
         if self.distances:
-            for name, db in distances(_opened(self.run), self.distances, 0.9, told).items():
+            for name, db in distances(_opened(self.run), self.distances, 0.9, aside).items():
                 print(f"{name:<40} {db:7.2f} dB")
         return 0
 

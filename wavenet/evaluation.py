@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,9 +15,10 @@ from torch import Tensor
 
 from trainkit.errors import UserError
 from trainkit.mu_law import CLASSES, encode
+from trainkit.words import Say, quiet
 from wavenet import checkpoint
 from wavenet.cepstra import distance
-from wavenet.config import PRESETS, WaveNetConfig
+from wavenet.config import WaveNetConfig
 from wavenet.corpus import Corpus, Recording, frequencies, load_corpus
 from wavenet.crops import Cropper, Crops
 from wavenet.fast.weights import Kind
@@ -28,15 +29,10 @@ from wavenet.likelihood import softmax_bits
 from wavenet.model import WaveNet
 from wavenet.resynthesis import CHUNK, conditions, said_again
 
-Told = Callable[[str], None]
 Codes = npt.NDArray[np.int64]
 PREDICTOR_ORDER = 32
 BATCH = 8
 ROUNDING_SAMPLES = 100_000
-
-
-def quiet(text: str) -> None:
-    """For whom nobody watches."""
 
 
 def of_others(made: Features, recordings: Sequence[Recording]) -> Features:
@@ -54,42 +50,36 @@ class Evaluated:
     output: str = "softmax"  # what a sample is: one of 256 classes, or of 65,536 numbers
 
 
-def evaluate(run: Path, progress: Told = quiet, alone: bool = False) -> Evaluated:
-    """The network beside simpler models of the same samples. `progress` is told how far it is, often.
+def evaluate(run: Path, say: Say = quiet, alone: bool = False) -> Evaluated:
+    """The network beside simpler models of the same samples. `say` gets lines on how far it is, often.
 
     `alone`: the network only, which is what a comparison of two runs needs.
     """
-    progress("reading the sound")
+    say("reading the sound")
     config, corpus, model, made = _opened(run)
-    by_file = bits_by_file(config, model, corpus.validation, made, progress)
+    by_file = bits_by_file(config, model, corpus.validation, made, say)
     found = {"WaveNet": mean_bits(by_file)}
     if alone:
         return Evaluated(found, by_file, model.config.output)
     if made is not None and len(corpus.validation) > 1:
         others = of_others(made, corpus.validation)
-        wrong = bits_by_file(config, model, corpus.validation, others, progress)
+        wrong = bits_by_file(config, model, corpus.validation, others, say)
         found[f"with the {config.data.conditions} of another file"] = mean_bits(wrong)
     if model.config.output == "softmax":
-        found |= rounding_cost(model, corpus.validation, made, progress)
-        progress("simpler models")
+        found |= rounding_cost(model, corpus.validation, made, say)
+        say("simpler models")
         found |= simpler(corpus.train, corpus.validation, config.data.sample_rate)
     return Evaluated(found, by_file, model.config.output)
 
 
 def _opened(run: Path) -> tuple[WaveNetConfig, Corpus, WaveNet, Features | None]:
-    config = PRESETS.load_run(run)
-    model, known = checkpoint.load_model(run), checkpoint.known(run)
-    corpus = load_corpus(config.data, known)
-    config = config.model_copy(update={"model": model.config})
+    config, model = checkpoint.load_model(run)
+    corpus = load_corpus(config.data, checkpoint.known(run))
     return config, corpus, model, features(config, corpus.phones)
 
 
 def bits_by_file(
-    config: WaveNetConfig,
-    model: WaveNet,
-    recordings: Sequence[Recording],
-    made: Features | None,
-    progress: Told = quiet,
+    config: WaveNetConfig, model: WaveNet, recordings: Sequence[Recording], made: Features | None, say: Say = quiet
 ) -> dict[str, tuple[float, int]]:
     """(bits of all samples, their number) of each recording."""
     cropper = Cropper(model.config, config.training.segment_samples, made)
@@ -101,7 +91,7 @@ def bits_by_file(
         for crops in cropper.all([recording], BATCH):
             yield crops
             done += int(crops.counted.sum())
-            progress(f"held-out sound: {done / total:.0%} of {total / config.data.sample_rate:,.0f} s heard")
+            say(f"held-out sound: {done / total:.0%} of {total / config.data.sample_rate:,.0f} s heard")
 
     return {
         r.name: (held_out_bits(model.config, model, heard(r), _alone) * counts[r.name], counts[r.name])
@@ -130,7 +120,7 @@ def compare(one: Evaluated, other: Evaluated) -> dict[str, float]:
 
 
 def rounding_cost(
-    model: WaveNet, held: Sequence[Recording], made: Features | None, progress: Told = quiet
+    model: WaveNet, held: Sequence[Recording], made: Features | None, say: Say = quiet
 ) -> dict[str, float]:
     """What smaller weights add to the bits, by the kernels that generate: over the beginnings of all held-out files."""
     bits: dict[Kind, float] = {}
@@ -139,7 +129,7 @@ def rounding_cost(
     for kind in kinds:
         cost, counted = 0.0, 0
         for i, recording in enumerate(held):
-            progress(f"{kind} weights: {i} of {len(held)} files heard")
+            say(f"{kind} weights: {i} of {len(held)} files heard")
             codes = encode(recording.sound)[:each].astype(np.float32)[:, None]
             speakers, local = conditions(model, made, recording, len(codes))
             generator = Generator(model, 1, kind, speakers=speakers)
@@ -152,7 +142,7 @@ def rounding_cost(
     return {f"more with {kind} weights": bits[kind] - bits["float32"] for kind in kinds[1:]}
 
 
-def distances(run: Path, files: int, temperature: float, progress: Told = quiet) -> dict[str, float]:
+def distances(run: Path, files: int, temperature: float, say: Say = quiet) -> dict[str, float]:
     """Mel-cepstral distance in dB of held-out recordings, said again by the network, to themselves and to others.
 
     The mean of the first `files` of them. UserError for a run without a local condition.
@@ -165,7 +155,7 @@ def distances(run: Path, files: int, temperature: float, progress: Told = quiet)
         raise UserError(f"run {str(run)!r} has {len(held)} held-out files; expected two, to tell one from the other")
     said = []
     for i, r in enumerate(held):
-        progress(f"{i} of {len(held)} files said again")
+        say(f"{i} of {len(held)} files said again")
         said.append(said_again(model, made, r, len(r.samples), temperature=temperature))
     own = [distance(sound, r.sound, rate) for sound, r in zip(said, held, strict=True)]
     others = [distance(sound, r.sound, rate) for sound, r in zip(said, [*held[1:], held[0]], strict=True)]

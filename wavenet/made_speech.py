@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
@@ -10,7 +10,8 @@ import librosa
 import numpy as np
 
 from trainkit.errors import UserError, did_you_mean
-from wavenet.espeak import UnsayableError, choose, say
+from trainkit.words import Say
+from wavenet.espeak import UnsayableError, choose, synthesize
 from wavenet.reading import text_of
 from wavenet.sound import write_with_facts
 
@@ -50,7 +51,7 @@ def make(
     sentences: int,
     rate: int,
     text: Path | None,
-    log: Callable[[str], None],
+    say: Say,
 ) -> None:
     """Write folder/LANGUAGE-VOICE/NNNN.wav and .json, `sentences` a language, the voices taking turns.
 
@@ -70,14 +71,14 @@ def make(
             try:
                 seconds += _one(folder / f"{language}-{voice}", f"{count:04d}", sentence, language, voice, rate)
             except UnsayableError as error:
-                log(f"skipped: {error}")
+                say(f"skipped: {error}")
                 continue
             count += 1
             if count == sentences:
                 break
         if not count:
             raise UserError(f"--text {str(text)!r}: none of its lines can be said in {language!r}")
-        log(f"{language}: {count} sentences, {seconds / 60:.1f} min, in {folder}")
+        say(f"{language}: {count} sentences, {seconds / 60:.1f} min, in {folder}")
 
 
 def _sentences(language: str, text: Path | None) -> list[str]:
@@ -92,7 +93,7 @@ def _sentences(language: str, text: Path | None) -> list[str]:
 
 
 def _one(folder: Path, name: str, sentence: str, language: str, voice: str, rate: int) -> float:
-    said = say(sentence, LANGUAGES[language], voice)
+    said = synthesize(sentence, LANGUAGES[language], voice)
     sound = librosa.resample(said.sound, orig_sr=said.rate, target_sr=rate)
     facts = {
         "text": sentence,

@@ -6,12 +6,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from cluster.workers_config import PROCESSES
 from trainkit.board import board
 from trainkit.exported import Exported, Metric
-from trainkit.training_log import TrainingLog
 
 METRICS = {
     "step": Metric("progress", "steps", "updates of the weights so far"),
@@ -32,13 +30,6 @@ EXPORTED = {
     "samples_per_s": Exported("wavenet_samples_per_second", METRICS["samples_per_s"].meaning),
     "steps_per_s": Exported("wavenet_steps_per_second", METRICS["steps_per_s"].meaning),
 }
-
-
-def training_log(run: Path, step: int) -> TrainingLog:
-    """The log of a run that goes on at `step`."""
-    from cluster.metrics import Exporter  # Ray is not needed to read the lists above
-
-    return TrainingLog(run, step, METRICS, Exporter(EXPORTED, {"run": run.name}).export)
 
 
 def line(row: Mapping[str, float], steps: int) -> str:

@@ -7,14 +7,15 @@ for). The soundfont is TimGM6mb, which pretty_midi brings, or any other .sf2.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from trainkit.errors import UserError
+from trainkit.errors import UserError, optional
+from trainkit.words import Say
 from wavenet.notes import Note
 from wavenet.sound import write_with_facts
 
@@ -32,9 +33,7 @@ RELEASE_S = 1.0  # that the last notes ring on
 BLOCK = 64  # samples between two looks at the notes
 
 
-def make(
-    folder: Path, music: Music, minutes: float, rate: int, soundfont: Path | None, log: Callable[[str], None]
-) -> None:
+def make(folder: Path, music: Music, minutes: float, rate: int, soundfont: Path | None, say: Say) -> None:
     """Write folder/PIECE.wav, and PIECE.json with its notes, until there are `minutes` of music.
 
     UserError when a library or the soundfont is missing, or the folder can't be written.
@@ -55,14 +54,11 @@ def make(
         seconds, count = seconds + len(sound) / rate, count + 1
         if seconds >= 60 * minutes:
             break
-    log(f"piano: {count} pieces, {seconds / 60:.1f} min, in {folder}")
+    say(f"piano: {count} pieces, {seconds / 60:.1f} min, in {folder}")
 
 
 def _scores(music: Music) -> Iterable[tuple[str, Any]]:
-    try:
-        from music21 import corpus
-    except ImportError:
-        raise UserError("music21 is not installed; expected pip install 'apex-ray[piano]'") from None
+    corpus = optional("music21.corpus", "music21 is not installed; expected pip install 'apex-ray[piano]'")
     if music == "pieces":
         for name in PIECES:
             yield name, corpus.parse(name)
@@ -108,19 +104,14 @@ def play(notes: Iterable[Note], rate: int, soundfont: Path | None = None) -> npt
 
 
 def _synth(rate: int, soundfont: Path | None) -> Any:
-    try:
-        import tinysoundfont
-    except ImportError:
-        raise UserError("tinysoundfont is not installed; expected pip install --no-deps tinysoundfont") from None
+    player = optional("tinysoundfont", "tinysoundfont is not installed; expected pip install --no-deps tinysoundfont")
     if soundfont is None:
-        try:
-            import pretty_midi
-        except ImportError:
-            raise UserError("no soundfont: expected pip install 'apex-ray[piano]', or --soundfont FILE.sf2") from None
+        message = "no soundfont: expected pip install 'apex-ray[piano]', or --soundfont FILE.sf2"
+        pretty_midi = optional("pretty_midi", message)
         soundfont = Path(pretty_midi.__file__).parent / "TimGM6mb.sf2"
     if not soundfont.is_file():
         raise UserError(f"--soundfont {str(soundfont)!r} does not exist; expected a .sf2 file")
-    synth = tinysoundfont.Synth(samplerate=rate)
+    synth = player.Synth(samplerate=rate)
     try:
         synth.program_select(0, synth.sfload(str(soundfont)), 0, 0)
     except Exception as error:

@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from trainkit.errors import UserError, os_errors
+from trainkit.errors import UserError, optional, os_errors
 
 # Particles are written by custom and spoken otherwise.
 _PARTICLES = {"は": "わ", "へ": "え"}
@@ -30,10 +30,5 @@ def as_spoken(text: str, language: str) -> str:
 
 @cache
 def _kakasi() -> Any:
-    try:
-        import pykakasi
-    except ImportError:
-        raise UserError(
-            "reading kanji needs pykakasi; expected pip install 'apex-ray[speech]', or text in kana"
-        ) from None
-    return pykakasi.kakasi()  # type: ignore[no-untyped-call]
+    message = "reading kanji needs pykakasi; expected pip install 'apex-ray[speech]', or text in kana"
+    return optional("pykakasi", message).kakasi()

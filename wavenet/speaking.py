@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,10 +14,11 @@ import torch
 
 from trainkit.errors import UserError, did_you_mean, os_errors
 from trainkit.mu_law import encode
+from trainkit.words import Say
 from wavenet import checkpoint
 from wavenet.config import PRESETS, WaveNetConfig
 from wavenet.corpus import Recording
-from wavenet.espeak import say
+from wavenet.espeak import synthesize
 from wavenet.fast.weights import Kind
 from wavenet.features import MelFrames
 from wavenet.generate import Floats, Generator, stream, upsampled
@@ -68,9 +68,8 @@ def generate_to(run: Path, request: Request, out: str, chunk_s: float) -> None:
     suffix = Path(out).suffix.lower()
     if out != "-" and suffix not in FORMATS:
         raise UserError(f"--out {out!r}: expected a name that ends in {' or '.join(FORMATS)}, or -")
-    model = checkpoint.load_model(run)
+    config, model = checkpoint.load_model(run)
     speakers = _speaker(run, request.speaker)
-    config = config.model_copy(update={"model": model.config})
     generator = _generator(model, request, speakers)
     if request.prime:
         given = _primed(config, request.prime)
@@ -90,17 +89,9 @@ def generate_to(run: Path, request: Request, out: str, chunk_s: float) -> None:
 
 
 def speak_to(
-    run: Path,
-    text: str,
-    language: str,
-    voice: str,
-    request: Request,
-    out: str,
-    chunk_s: float,
-    log: Callable[[str], None] = print,
+    run: Path, text: str, language: str, voice: str, request: Request, out: str, chunk_s: float, say: Say = print
 ) -> None:
     """Write `text`, said by the network at the times that eSpeak NG gives its phones, to `out`. UserError as above."""
-    config = PRESETS.load_run(run)
     if Path(out).suffix.lower() not in FORMATS:
         raise UserError(f"--out {out!r}: expected a name that ends in {' or '.join(FORMATS)}")
     speakers, phones = checkpoint.known(run)
@@ -108,12 +99,11 @@ def speak_to(
         raise UserError(f"run {str(run)!r} knows no phones: it was not trained with data.conditions=phones")
     if language not in LANGUAGES:
         raise UserError(f"--language {language!r}: expected one of {', '.join(LANGUAGES)}")
-    said = say(text, LANGUAGES[language], voice)
+    said = synthesize(text, LANGUAGES[language], voice)
     line = timeline(said.phones, said.seconds)
     if strange := sorted(set(line.names) - set(phones)):
-        log(f"the run never learned the phones {' '.join(strange)}; where they come, it says what it likes")
-    model = checkpoint.load_model(run)
-    config = config.model_copy(update={"model": model.config})
+        say(f"the run never learned the phones {' '.join(strange)}; where they come, it says what it likes")
+    config, model = checkpoint.load_model(run)
     made = PhoneFeatures(phones, model.config.frame_samples / config.data.sample_rate)
     total = int(said.seconds * config.data.sample_rate)
     frames = made(line, 0, -(-total // model.config.frame_samples))

@@ -4,29 +4,25 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from cluster.data_parallel import StopAsked, Worker, fit, newest_checkpoint, report, this_worker
+from cluster import data_parallel
+from cluster.data_parallel import StopAsked, Worker, newest_checkpoint, report, this_worker
 from trainkit.checkpoints import set_aside_damaged, updates
-from trainkit.command_line import program
-from trainkit.config import to_yaml
 from trainkit.errors import UserError
-from trainkit.run_record import record_start
-from trainkit.runs import create_run, go_on_with
-from trainkit.training_log import TrainingLog, followed
+from trainkit.training_log import TrainingLog
+from trainkit.words import Say
 from wavenet import checkpoint
 from wavenet.config import PRESETS, WaveNetConfig
 from wavenet.corpus import Corpus, frequencies, load_corpus
 from wavenet.crops import Cropper
 from wavenet.features import features
 from wavenet.learning import Learner, held_out_bits
-from wavenet.metrics import line, training_log
+from wavenet.metrics import EXPORTED, METRICS, line
 from wavenet.model import WaveNet
 from wavenet.plots import spectrogram
 from wavenet.resynthesis import said_again
@@ -34,31 +30,22 @@ from wavenet.resynthesis import said_again
 MOST_VALIDATION_BATCHES = 64  # of a validation during training; `evaluate` takes all
 
 
-def train(config: WaveNetConfig, run: Path | None = None, log: Callable[[str], None] = print) -> Path:
+def train(config: WaveNetConfig, run: Path | None = None, say: Say = print) -> Path:
     """Train, or go on with `run`; the run's folder. UserError for every mistake that the user can mend."""
     if run is not None:
-        set_aside_damaged(run, log)
+        set_aside_damaged(run, say)
     known = checkpoint.known(run) if run is not None and updates(run) else None
     corpus = load_corpus(config.data, known)  # mistakes in the data show before any worker starts
     for skipped in corpus.skipped:
-        log(f"skipped: {skipped}")
+        say(f"skipped: {skipped}")
     config = settled(config, corpus)
-    log(corpus.describe(config.data.sample_rate))
+    say(corpus.describe(config.data.sample_rate))
     c = config.model
     rate = config.data.sample_rate
-    log(f"receptive field {c.receptive_field:,} samples, {1000 * c.receptive_field / rate:.0f} ms at {rate:,} Hz")
-    if run is None:
-        run = create_run(config.runs_dir, config.name, to_yaml(config))
-    else:
-        go_on_with(run, to_yaml(config), updates(run), config.training.steps)
-    record_start(run, PRESETS.trainer)
-    log(f"run folder {run}")
-    log(f"watch with {program('tensorboard')} --logdir {run.parent}")
-    numbers = list(corpus.speakers), list(corpus.phones)
-    settings = {"config": config.model_dump(mode="json"), "run": str(run.absolute()), "known": numbers}
-    with followed(run, partial(line, steps=config.training.steps), log):
-        fit(work, settings, config.workers, run, log)
-    log(f"finished after {updates(run):,} updates")
+    say(f"receptive field {c.receptive_field:,} samples, {1000 * c.receptive_field / rate:.0f} ms at {rate:,} Hz")
+    known = list(corpus.speakers), list(corpus.phones)
+    run = data_parallel.train(PRESETS.trainer, config, run, work, {"known": known}, line, say)
+    say(f"finished after {updates(run):,} updates")
     return run
 
 
@@ -93,7 +80,7 @@ def work(settings: dict[str, Any]) -> None:
         if folder is not None:
             learner.load(*checkpoint.load(folder, worker.device))
     cropper = Cropper(config.model, t.segment_samples, features(config, corpus.phones))
-    writer = training_log(run, learner.step) if worker.first else None
+    writer = worker.open_log(run, learner.step, METRICS, EXPORTED)
     stop_asked = StopAsked(run, worker)
     started, since, heard = time.monotonic(), learner.step, 0
     while learner.step < t.steps:

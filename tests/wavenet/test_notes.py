@@ -110,7 +110,7 @@ def test_from_a_score_to_its_sound(tmp_path, monkeypatch, capsys):
         "training.learning_rate=1.0e-2", "training.warmup_steps=10", "data.validation_fraction=0.4", "runs_dir=runs",
     )  # fmt: skip
     config = PRESETS.load_run(run)
-    held, model = load_corpus(config.data).validation, checkpoint.load_model(run)
+    held, model = load_corpus(config.data).validation, checkpoint.load_model(run)[1]
     config, made = config.model_copy(update={"model": model.config}), features(config, [])
     assert made is not None and len(held) > 1
     own, wrong = (mean_bits(bits_by_file(config, model, held, of)) for of in (made, Others(made, held)))

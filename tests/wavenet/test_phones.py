@@ -15,7 +15,7 @@ from wavenet.cli import main
 from wavenet.config import PRESETS, DataConfig, ModelConfig
 from wavenet.corpus import Recording, load_corpus
 from wavenet.crops import Cropper
-from wavenet.espeak import UnsayableError, say
+from wavenet.espeak import UnsayableError, synthesize
 from wavenet.features import of_phones
 from wavenet.metrics import training_log
 from wavenet.phones import PhoneFeatures, read_timeline, timeline, vocabulary
@@ -77,18 +77,18 @@ def test_crops_have_the_frames_of_their_samples():
 
 
 def test_espeak_says_english_and_japanese():
-    english, japanese = say("Hello world.", "en-us"), say("こんにちは。", "ja", "f2")
+    english, japanese = synthesize("Hello world.", "en-us"), synthesize("こんにちは。", "ja", "f2")
     for said in (english, japanese):
         starts = [start for start, _ in said.phones]
         assert starts == sorted(starts) and 0.4 < said.seconds < 5 and starts[-1] <= said.seconds
         assert 0.05 < np.abs(said.sound).max() <= 1
     names = [name for _, name in english.phones]
     assert names[:3] == ["h", "@", "l"] and "'3:" in names
-    assert not np.array_equal(say("Hello world.", "en-us", "m1").sound, english.sound)
+    assert not np.array_equal(synthesize("Hello world.", "en-us", "m1").sound, english.sound)
     with pytest.raises(UserError, match="unknown to eSpeak NG"):
-        say("x", "xx-none")
+        synthesize("x", "xx-none")
     with pytest.raises(UnsayableError, match="can say nothing"):
-        say("", "en-us")
+        synthesize("", "en-us")
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_a_network_that_speaks(made, tmp_path, capsys, monkeypatch):
     import soundfile
 
     said, rate = soundfile.read("s.wav")
-    expected = say("A tall man sings.", "en-us", "m1")
+    expected = synthesize("A tall man sings.", "en-us", "m1")
     # eSpeak's own length varies by a few samples from call to call.
     assert rate == 16_000 and len(said) == pytest.approx(expected.seconds * 16_000, abs=100)
     assert main(["evaluate", str(run)]) == 0 and "FLAC" in capsys.readouterr().out
@@ -144,7 +144,7 @@ def test_a_network_that_speaks(made, tmp_path, capsys, monkeypatch):
     config = PRESETS.load_run(run)
     corpus = load_corpus(config.data, checkpoint.known(run))
     writer = training_log(run, 0)
-    excerpt(settled(config, corpus), checkpoint.load_model(run), corpus, writer, 7)
+    excerpt(settled(config, corpus), checkpoint.load_model(run)[1], corpus, writer, 7)
     writer.close()
     seen = EventAccumulator(str(run / "tensorboard"), size_guidance={"audio": 0}).Reload()
     (heard,) = seen.Audio("excerpt")
