@@ -29,10 +29,9 @@ from trainkit.runs import open_run
 from wavenet import checkpoint
 from wavenet.corpus import Recording, load_corpus
 from wavenet.features import Features, features
-from wavenet.generate import Generator, sound
+from wavenet.generate import Generator, said_again, sound
 from wavenet.model import WaveNet
 from wavenet.plots import spectrogram
-from wavenet.resynthesis import said_again
 from wavenet.sound import write as write_sound
 
 SECONDS, STREAMS, TEMPERATURE, BINS = 20.0, 4, 0.95, 36  # bins an octave: three a semitone

@@ -58,7 +58,7 @@ def main() -> None:
     _curve(rows, other_rows, found.bits, title, folder / "learning_curve.png")
     if data.conditions == "none":
         request = Request(seconds=SECONDS, temperature=0.95, seed=1)
-        generate_to(run, request, str(folder / "made.flac"), 0.02)
+        generate_to(run, request, str(folder / "made.flac"))
     settings = (newest(run) / "config.yaml").read_text().splitlines()
     # Where the recordings lay on the machine that learned from them is nobody's business.
     hidden = {"folder:": "recordings", "runs_dir:": "runs"}

@@ -25,7 +25,7 @@ from wavenet.corpus import load_corpus
 from wavenet.espeak import synthesize
 from wavenet.evaluation import distances
 from wavenet.features import features
-from wavenet.resynthesis import said_again
+from wavenet.generate import said_again
 from wavenet.speaking import LANGUAGES, Request, speak_to
 
 FILES = 24
@@ -77,7 +77,7 @@ def main() -> None:
     for language in arguments.languages.split(","):
         name = f"{len(UNSEEN[language])} unseen sentences, {language}"
         found[name] = _unseen(run, language, arguments.voice, recogniser, request)
-        speak_to(run, UNSEEN[language][1], language, arguments.voice, request, str(folder / f"{language}.flac"), 0.02)
+        speak_to(run, UNSEEN[language][1], language, arguments.voice, request, str(folder / f"{language}.flac"))
     found["temperature"] = temperature
     write(folder / "speech.json", found)
     print(json.dumps(found, indent=1))
@@ -110,7 +110,7 @@ def _unseen(run: Path, language: str, voice: str, recogniser: Recogniser, reques
     with tempfile.TemporaryDirectory() as place:
         for i, text in enumerate(UNSEEN[language]):
             file = str(Path(place) / f"{i}.wav")
-            speak_to(run, text, language, voice, request, file, 0.02)
+            speak_to(run, text, language, voice, request, file)
             sound, rate = soundfile.read(file, dtype="float32")
             network.append(sound)
     reference = [_resampled(said.sound, said.rate, rate) for said in espeak]

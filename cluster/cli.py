@@ -104,13 +104,12 @@ class Submit:
         if not command:
             raise UserError("command line: nothing to run; expected apex-cluster submit -- apex-ray train PRESET ...")
         from cluster.dashboard import is_local
-        from cluster.jobs import Jobs, Submission
+        from cluster.jobs import Jobs
         from cluster.local_head import dashboard_address
 
         address = dashboard_address(self.address)
         jobs = Jobs(address)
-        job = Submission(command, Path(self.working_dir), self.exclude, self.runs_dir, self.name)
-        name = jobs.submit(job)
+        name = jobs.submit(command, Path(self.working_dir), self.exclude, self.runs_dir, self.name)
         print(f"job        {name}\ndashboard  {address}/#/jobs/{name}", flush=True)
         if not self.runs_dir and not is_local(address):
             print("note       without --runs-dir, a relative runs_dir lies in the job's folder, which Ray deletes")

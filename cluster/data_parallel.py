@@ -23,9 +23,8 @@ from torch import Tensor, nn
 
 from cluster import ray_private
 from cluster.connect import Embedded, cluster_address, connected
-from cluster.elastic import FreeRoom
 from cluster.metrics import Exporter
-from cluster.room import bundles, wait_for_room
+from cluster.room import FreeRoom, bundles, wait_for_room
 from cluster.workers_config import ADDRESS, WorkersConfig
 from trainkit.checkpoints import nothing_half_written, updates, whole
 from trainkit.command_line import program

@@ -147,12 +147,11 @@ def backtest(
     """
     c, found = task.config, dict[str, Score]()
     of_each = by_series(task.test_origins() if origins is None else origins)
-    restored = np.exp if c.transform == "log" else np.asarray
     for i, series in enumerate(task.table.series):
         say(f"backtest: series {i + 1:,} of {len(task.table.series):,}")
         mine = of_each.get(i, [])
-        quantiles, actual = restored(forecaster.quantiles(mine)), restored(forecaster.actual(mine))
-        values = restored(series.values)
+        quantiles, actual = task.restored(forecaster.quantiles(mine)), task.restored(forecaster.actual(mine))
+        values = task.restored(series.values)
         naive = np.stack([seasonal_naive(values, o, c.horizon, task.season) for _, o in mine])
         before = values[: series.known - c.test]
         scale = mean_known(np.abs(before[task.season :] - before[: -task.season]))
@@ -163,7 +162,7 @@ def backtest(
             len(mine),
             mean_known(np.abs(errors[..., c.quantiles.index(0.5)])) / scale,
             mean_known(np.abs(actual - naive)) / scale,
-            mean_known(np.abs(actual - restored(np.stack([task.started(i, o) for _, o in mine])))) / scale,
+            mean_known(np.abs(actual - task.restored(np.stack([task.started(i, o) for _, o in mine])))) / scale,
             mean_known(np.maximum(q * errors, (q - 1) * errors)),
             dict(intervals(quantiles, actual, c.quantiles)),
         )
@@ -199,8 +198,7 @@ def ahead(forecaster: Forecaster, task: Forecast) -> pd.DataFrame:
     """The steps after each series' last value: series, time, a column a quantile, such as q0.1."""
     c, parts = task.config, []
     for i, series in enumerate(task.table.series):
-        said = forecaster.quantiles([(i, series.known)])[0]
-        said = np.exp(said) if c.transform == "log" else said
+        said = task.restored(forecaster.quantiles([(i, series.known)])[0])
         part = pd.DataFrame(said, columns=quantile_columns(c))
         times = coming(series, c.horizon, task.table.frequency)
         part.insert(0, time_column(c), range(1, c.horizon + 1) if times is None else times)
@@ -250,14 +248,13 @@ def forecast_to(runs: Sequence[Path], data: str | None, out: Path, say: Say = qu
     task = Forecast(section, config.training.batch, config.seed)
     frame = ahead(loaded(runs, task, say), task)
     write(frame, out)
-    restored = np.exp if section.transform == "log" else np.asarray
     seen, said = {}, {}
     for series in task.table.series[:MOST_PICTURED]:
         first = max(series.known - 2 * section.context, 0)
         mine = frame[frame["series"] == series.name]
         dated = coming(series, section.horizon, task.table.frequency) is not None
         before = series.times[first : series.known] if dated else np.arange(first - series.known, 0) + 1
-        seen[series.name] = (before, restored(series.values[first : series.known]))
+        seen[series.name] = (before, task.restored(series.values[first : series.known]))
         said[series.name] = (list(mine[time_column(section)]), mine[quantile_columns(section)].to_numpy())
     plots.save(plots.fan(seen, said, {}, levels=section.quantiles), out.with_suffix(".png"))
     print(f"{len(frame)} rows in {out}, a picture in {out.with_suffix('.png')}")

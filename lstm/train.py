@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +80,7 @@ def learn(config: LstmConfig, run: Path, worker: Worker, newest: Path | None, re
     if newest is not None:
         carried = tuple(part[:, worker.share(t.batch)] for part in checkpoint.resume(newest, learner, worker.device))
     writer = worker.open_log(run, learner.step, METRICS, EXPORTED)
-    stop_asked = StopAsked(run, worker)
+    saving, stop_asked = _Saving(config, worker, task, learner, writer, reported), StopAsked(run, worker)
     clock, began, saved = _Clock(learner.step), time.monotonic(), learner.step
     while learner.step < t.steps:
         if t.stop_after_s is not None:  # by the first worker's clock: all must stop after the same update
@@ -101,17 +103,17 @@ def learn(config: LstmConfig, run: Path, worker: Worker, newest: Path | None, re
             writer.write({**row, **clock.rates(learner.step)})
             clock = _Clock(learner.step)
         if learner.step % t.validate_every_steps == 0 or learner.step == t.steps:
-            goes_on = _validate(config, worker, learner, task, writer, carried, reported)
+            goes_on = saving.validate(carried)
             clock, saved = _Clock(learner.step), learner.step
             if stops or not goes_on:
                 break
         elif stops:
             # No validation: going on is to give what never stopping gives.
-            _save(config, worker, learner, task, carried, reported, {"step": learner.step})
+            saving.save(carried, {"step": learner.step})
             saved = learner.step
             break
     if saved < learner.step:
-        _validate(config, worker, learner, task, writer, carried, reported)
+        saving.validate(carried)
     if writer:
         writer.close()
     return learner.best_cost
@@ -128,45 +130,38 @@ class _Clock:
         return {"timesteps_per_s": self.timesteps / seconds, "updates_per_s": (step - self._since) / seconds}
 
 
-def _validate(
-    config: LstmConfig,
-    worker: Worker,
-    learner: Learner,
-    task: Task,
-    writer: TrainingLog | None,
-    carried: State,
-    reported: Reported,
-) -> bool:
-    """The cost of held-out data, and a checkpoint; whether to go on."""
-    if writer:
-        writer.busy(f"validation after step {learner.step:,}")
-    cost = held_out_cost(task, learner.network, _shared(task.validation(), worker), worker.total)
-    goes_on = learner.judge(cost)
-    row = {"step": learner.step, "validation_loss": cost, "best_loss": learner.best_cost}
-    if writer:
-        writer.write(row)
-    _save(config, worker, learner, task, carried, reported, row)
-    return goes_on
+@dataclass(frozen=True)
+class _Saving:
+    """Validations and checkpoints of one worker."""
 
+    config: LstmConfig
+    worker: Worker
+    task: Task
+    learner: Learner
+    writer: TrainingLog | None
+    reported: Reported
 
-def _save(
-    config: LstmConfig,
-    worker: Worker,
-    learner: Learner,
-    task: Task,
-    carried: State,
-    reported: Reported,
-    row: dict[str, float],
-) -> None:
-    everyone = tuple(_gathered(part, worker, config.training.batch) for part in carried)
-    reported(row, lambda folder: checkpoint.save(folder, config, task, learner, everyone))
+    def validate(self, carried: State) -> bool:
+        """The cost of held-out data, and a checkpoint; whether to go on."""
+        learner, worker = self.learner, self.worker
+        if self.writer:
+            self.writer.busy(f"validation after step {learner.step:,}")
+        cost = held_out_cost(self.task, learner.network, _shared(self.task.validation(), worker), worker.total)
+        goes_on = learner.judge(cost)
+        row = {"step": learner.step, "validation_loss": cost, "best_loss": learner.best_cost}
+        if self.writer:
+            self.writer.write(row)
+        self.save(carried, row)
+        return goes_on
+
+    def save(self, carried: State, row: dict[str, float]) -> None:
+        everyone = tuple(_gathered(part, self.worker, self.config.training.batch) for part in carried)
+        self.reported(row, lambda folder: checkpoint.save(folder, self.config, self.task, self.learner, everyone))
 
 
 def _shared(batches: Iterator[Batch], worker: Worker) -> Iterator[Batch]:
     """The worker's rows of each batch that has any for it."""
-    for i, batch in enumerate(batches):
-        if i >= MOST_VALIDATION_BATCHES:
-            return
+    for batch in islice(batches, MOST_VALIDATION_BATCHES):
         mine = batch.rows(worker.share(len(batch.inputs)))
         if len(mine.inputs):
             yield mine.to(worker.device)

@@ -50,7 +50,7 @@ def load_config(
     replaces the one below. The last of several overrides of one key wins. `renamed` as in Schema. Raises UserError for
     every mistake.
     """
-    settings = _Settings(Schema(model, renamed))
+    settings = Settings(Schema(model, renamed))
     chain = _read_chain(str(preset_or_path), presets_dir)
     for label, node in chain:
         settings.merge(node, "", _in_file(label))
@@ -95,30 +95,26 @@ class Presets(Generic[M]):
         return words[0], words[1:]
 
     def to_train(self, words: Sequence[str], resume: str | None, kept: Sequence[str] = ()) -> tuple[M, Path | None]:
-        """(configuration, run to go on with) of a train command; `kept` as in `refuse_changes`."""
+        """(configuration, run to go on with) of a train command.
+
+        UserError for a setting that a run that goes on can't change, `kept` among them: what it learns and with which
+        network is the run's own; how it trains on, and on which workers, may change.
+        """
         if not resume:
             return self.load(*self.split(words)).config, None
-        refuse_changes(words, kept)
+        for word in words:
+            key = word.partition("=")[0].strip()
+            if key in kept or not ("=" in word and key.startswith(("training.", "workers."))):
+                but = f" (but not {', '.join(kept)})" if kept else ""
+                raise UserError(
+                    f"command line: --resume goes on with the run's own settings; expected nothing else, or "
+                    f"training.KEY=VALUE or workers.KEY=VALUE{but}, got {word!r}"
+                )
         return self.load_run(resume, words), open_run(resume, self.trainer)
 
     def listed(self, words: Sequence[str]) -> str:
         """Every setting of a preset with `words` on top; without one, the presets."""
         return format_resolved(self.load(words[0], words[1:])) if words else f"presets: {', '.join(self.names())}"
-
-
-def refuse_changes(words: Sequence[str], kept: Sequence[str] = ()) -> None:
-    """UserError for a setting on the command line that a run that goes on can't change, `kept` among them.
-
-    What it learns and with which network is the run's own; how it trains on, and on which workers, may change.
-    """
-    for word in words:
-        key = word.partition("=")[0].strip()
-        if key in kept or not ("=" in word and key.startswith(("training.", "workers."))):
-            but = f" (but not {', '.join(kept)})" if kept else ""
-            raise UserError(
-                f"command line: --resume goes on with the run's own settings; expected nothing else, or "
-                f"training.KEY=VALUE or workers.KEY=VALUE{but}, got {word!r}"
-            )
 
 
 def to_yaml(config: BaseModel) -> str:
@@ -154,7 +150,7 @@ def preset_names(presets_dir: Path) -> list[str]:
     return sorted(path.stem for path in presets_dir.glob("*.yaml"))
 
 
-class _Settings:
+class Settings:
     """The merged raw values on their way to the model, and the source of each."""
 
     def __init__(self, schema: Schema) -> None:

@@ -6,12 +6,9 @@ corpus.json  speakers and phones by number
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from trainkit import checkpoints as files
 from trainkit.checkpoint_folders import writing
@@ -19,33 +16,24 @@ from trainkit.checkpoints import TRAINING, WEIGHTS, newest
 from trainkit.config import to_yaml
 from trainkit.runs import CONFIG_FILE
 from wavenet.config import PRESETS, WaveNetConfig
+from wavenet.corpus import Corpus
+from wavenet.learning import Learner
 from wavenet.model import WaveNet
 
 CORPUS = "corpus.json"
 
 
-def save(
-    folder: Path,
-    config: WaveNetConfig,
-    average: Mapping[str, Tensor],
-    weights: Mapping[str, Tensor],
-    state: Mapping[str, Any],
-    speakers: Sequence[str],
-    phones: Sequence[str],
-) -> None:
+def save(folder: Path, config: WaveNetConfig, learner: Learner, corpus: Corpus) -> None:
     """Write all files into an empty folder. NotWrittenError for a full disk and for weights that are not finite."""
     with writing(folder):
-        files.write(folder, average, weights, state, to_yaml(config))
-        (folder / CORPUS).write_text(json.dumps({"speakers": list(speakers), "phones": list(phones)}))
+        files.write(folder, learner.average, learner.model.state_dict(), learner.state(), to_yaml(config))
+        (folder / CORPUS).write_text(json.dumps({"speakers": list(corpus.speakers), "phones": list(corpus.phones)}))
 
 
-def load(folder: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
-    """(weights, averaged weights, state) to go on training."""
-    return (
-        files.weights(folder / TRAINING, device),
-        files.weights(folder / WEIGHTS, device),
-        files.state(folder),
-    )
+def load(folder: Path, learner: Learner, device: torch.device) -> None:
+    """Put a checkpoint into the learner, to go on training."""
+    weights, average = (files.weights(folder / name, device) for name in (TRAINING, WEIGHTS))
+    learner.load(weights, average, files.state(folder))
 
 
 def known(run: Path) -> tuple[list[str], list[str]]:

@@ -18,7 +18,6 @@ from wavenet.config import PRESETS, WaveNetConfig
 from wavenet.data_cli import KINDS, DataCommand
 
 DESCRIPTION = "WaveNet: learn a folder of sound, generate more of it. --version prints the version."
-CHUNK_S = 0.02  # of generated sound at a time
 SHORTEST_S = 0.001
 
 
@@ -38,8 +37,20 @@ class Train:
         return 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Drawn:
+    """Options of all commands that make sound."""
+
+    weights: Literal["float32", "bfloat16", "int8"] = "bfloat16"
+    """how they are stored while generating on a CPU"""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """cuda: torch with CUDA graphs, in float32"""
+    seed: int = 0
+    """of the draws"""
+
+
 @dataclass(frozen=True)
-class Generate:
+class Generate(_Drawn):
     """Make sound with a trained network."""
 
     run: RunFolder
@@ -59,12 +70,6 @@ class Generate:
     """draw from the K likeliest classes only"""
     speaker: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     """whose voice, where the network learned several"""
-    weights: Literal["float32", "bfloat16", "int8"] = "bfloat16"
-    """how they are stored while generating on a CPU"""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """cuda: torch with CUDA graphs, in float32"""
-    seed: int = 0
-    """of the draws"""
 
     def __call__(self) -> int:
         from wavenet.speaking import Request, generate_to
@@ -73,12 +78,12 @@ class Generate:
             raise UserError(f"command line: --seconds {self.seconds:g}: expected at least {SHORTEST_S:g}")
         at_least("--seed", self.seed, 0)
         request = Request(**{name: value for name, value in vars(self).items() if name not in ("run", "out")})
-        generate_to(_opened(self.run), request, self.out, CHUNK_S)
+        generate_to(_opened(self.run), request, self.out)
         return 0
 
 
 @dataclass(frozen=True)
-class Speak:
+class Speak(_Drawn):
     """Say a text with a network trained on phones: eSpeak NG tells which phone is when, the network how it sounds."""
 
     run: RunFolder
@@ -93,12 +98,6 @@ class Speak:
     """.wav or .flac"""
     temperature: float = 0.9
     """below 1: likelier samples"""
-    weights: Literal["float32", "bfloat16", "int8"] = "bfloat16"
-    """how they are stored while generating on a CPU"""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """cuda: torch with CUDA graphs, in float32"""
-    seed: int = 0
-    """of the draws"""
 
     def __call__(self) -> int:
         from wavenet.speaking import Request, speak_to
@@ -107,7 +106,7 @@ class Speak:
         request = Request(
             speaker=self.speaker, temperature=self.temperature, weights=self.weights, seed=self.seed, device=self.device
         )
-        speak_to(_opened(self.run), self.text, self.language, self.voice, request, self.out, CHUNK_S, say)
+        speak_to(_opened(self.run), self.text, self.language, self.voice, request, self.out, say)
         return 0
 
 

@@ -23,11 +23,10 @@ from wavenet.corpus import Corpus, Recording, frequencies, load_corpus
 from wavenet.crops import Cropper, Crops
 from wavenet.fast.weights import Kind
 from wavenet.features import Features, features
-from wavenet.generate import Generator
+from wavenet.generate import CHUNK, Generator, conditions, said_again
 from wavenet.learning import held_out_bits
 from wavenet.likelihood import softmax_bits
 from wavenet.model import WaveNet
-from wavenet.resynthesis import CHUNK, conditions, said_again
 
 Codes = npt.NDArray[np.int64]
 PREDICTOR_ORDER = 32

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import cast
 
 import librosa
 import numpy as np
@@ -12,11 +12,10 @@ import numpy.typing as npt
 
 from wavenet.config import WaveNetConfig
 from wavenet.corpus import Recording
-from wavenet.notes import FEATURES, note_frames
-from wavenet.phones import PhoneFeatures
+from wavenet.notes import FEATURES, Score, note_frames
+from wavenet.phones import PhoneFeatures, Timeline
 
 Floats = npt.NDArray[np.float32]
-T = TypeVar("T")
 QUIETEST = 1e-3  # of a mel band's magnitude: all that is below is silence
 
 
@@ -39,7 +38,7 @@ def features(config: WaveNetConfig, phones: Sequence[str]) -> Features | None:
         case "phones":
             return of_phones(PhoneFeatures(phones, frame_s))
         case "notes":
-            return Features(FEATURES, lambda r, first, count: note_frames(_known(r.score), first, count, frame_s))
+            return Features(FEATURES, lambda r, first, count: note_frames(cast(Score, r.score), first, count, frame_s))
         case "mel":
             mels = config.data.mels
             return Features(mels, MelFrames(mels, config.model.frame_samples, config.data.sample_rate))
@@ -49,12 +48,7 @@ def features(config: WaveNetConfig, phones: Sequence[str]) -> Features | None:
 
 def of_phones(made: PhoneFeatures) -> Features:
     """The frames of a recording's phones."""
-    return Features(made.size, lambda recording, first, count: made(_known(recording.phones), first, count))
-
-
-def _known(held: T | None) -> T:
-    assert held is not None
-    return held
+    return Features(made.size, lambda recording, first, count: made(cast(Timeline, recording.phones), first, count))
 
 
 class MelFrames:

@@ -2,53 +2,26 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from trainkit.mu_law import SILENCE, decode
-from wavenet.config import ModelConfig
-from wavenet.drawing import check_local, check_speakers, drawing
+from trainkit.mu_law import decode
+from wavenet.corpus import Recording
 from wavenet.fast import kernel
 from wavenet.fast.weights import Kind, Weights, pack, padded
+from wavenet.features import Features
 from wavenet.model import WaveNet
+from wavenet.streams import Floats, Streams, drawing
 
-Floats = npt.NDArray[np.float32]
-
-
-class Continued(ABC):
-    """Streams of one network; each call continues where the last one ended."""
-
-    def __init__(self, config: ModelConfig, streams: int, seed: int, temperature: float, top_k: int | None) -> None:
-        """Temperature 0 takes what is likeliest each time. UserError for what the model can't be used with."""
-        self.config, self.streams = config, streams
-        self._drawing = drawing(config, temperature, top_k)
-        self._silence = float(SILENCE if config.output == "softmax" else 0)
-        self._rng = np.random.default_rng(seed)
-
-    def run(self, samples: int, local: Tensor | None = None, given: Floats | None = None) -> Floats:
-        """The next samples of all streams, [samples, streams], as codes or numbers.
-
-        `local` [streams, samples, local_channels] are upsampled frames. The first samples are `given` [M, streams].
-        """
-        return self._continue(samples, local, given, 0)[0]
-
-    def listen(self, given: Floats, local: Tensor | None = None) -> Floats:
-        """What is expected at each of the given samples [N, streams] before it hears it: [N, streams, outputs]."""
-        return self._continue(len(given), local, given, len(given))[1]
-
-    @abstractmethod
-    def _continue(
-        self, samples: int, local: Tensor | None, given: Floats | None, expected: int
-    ) -> tuple[Floats, Floats]:
-        """(samples, what is expected at the first `expected` of them, or at all)."""
+CHUNK = 4_096  # samples at a time: what a condition adds to every block's gates takes ten kilobytes a sample
 
 
-class Generator(Continued):
+class Generator(Streams):
     """On this machine's CPU."""
 
     def __init__(
@@ -62,8 +35,7 @@ class Generator(Continued):
         speakers: Tensor | None = None,
     ) -> None:
         """`kind` is how weights are stored. `speakers` [streams] (int64) where the model has them."""
-        super().__init__(model.config, streams, seed, temperature, top_k)
-        check_speakers(model.config, speakers, streams)
+        super().__init__(model.config, streams, seed, drawing(model.config, temperature, top_k), speakers)
         c = model.config
         self._lanes = streams if streams == 1 else -(-streams // 4) * 4  # kernels take four streams at a time
         self._run = kernel.build(c, kind, self._lanes)
@@ -82,7 +54,6 @@ class Generator(Continued):
         self, samples: int, local: Tensor | None, given: Floats | None, said_samples: int
     ) -> tuple[Floats, Floats]:
         c = self.config
-        check_local(c, local)
         lanes = self._lanes
         heard, said = np.empty((samples, lanes), np.float32), np.empty((said_samples, lanes, c.outputs), np.float32)
         known = np.zeros((0, self.streams), np.float32) if given is None else np.asarray(given, np.float32)
@@ -169,7 +140,7 @@ def sound(heard: Floats, output: str) -> Floats:
 
 
 def stream(
-    generator: Continued, samples: int, chunk: int, local: Callable[[int, int], Tensor] | None = None
+    generator: Streams, samples: int, chunk: int, local: Callable[[int, int], Tensor] | None = None
 ) -> Iterator[Floats]:
     """Sound [n, streams] in chunks of at most `chunk` samples, as it is made.
 
@@ -178,3 +149,28 @@ def stream(
     for start in range(0, samples, chunk):
         n = min(chunk, samples - start)
         yield sound(generator.run(n, None if local is None else local(start, n)), generator.config.output)
+
+
+def conditions(
+    model: WaveNet, made: Features | None, recording: Recording, samples: int
+) -> tuple[Tensor | None, Callable[[int, int], Tensor] | None]:
+    """(speakers, local) of a recording's first `samples`, as `Generator` and `stream` take them."""
+    speakers = torch.tensor([recording.speaker]) if model.config.speakers else None
+    if made is None:
+        return speakers, None
+    return speakers, partial(upsampled, model, made(recording, 0, -(-samples // model.config.frame_samples)))
+
+
+def said_again(
+    model: WaveNet,
+    made: Features | None,
+    recording: Recording,
+    samples: int,
+    kind: Kind = "bfloat16",
+    seed: int = 0,
+    temperature: float = 1.0,
+) -> npt.NDArray[np.float32]:
+    """Sound [samples] in [-1, 1] of a network on this machine's CPU."""
+    speakers, local = conditions(model, made, recording, samples)
+    generator = Generator(model, 1, kind, seed, temperature, speakers=speakers)
+    return np.concatenate(list(stream(generator, samples, CHUNK, local)))[:, 0]

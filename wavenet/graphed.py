@@ -15,14 +15,13 @@ import torch
 from torch import Tensor
 
 from trainkit.errors import UserError
-from wavenet.drawing import check_local, check_speakers
-from wavenet.generate import Continued, Floats
 from wavenet.model import Block, WaveNet
+from wavenet.streams import Floats, Streams, drawing
 
 CHUNK = 512  # samples between two looks at the CPU
 
 
-class GraphedGenerator(Continued):
+class GraphedGenerator(Streams):
     """On one device, in float32."""
 
     def __init__(
@@ -38,8 +37,7 @@ class GraphedGenerator(Continued):
         """`speakers` as `Generator`. UserError where there is no such device."""
         if device.type == "cuda" and not torch.cuda.is_available():
             raise UserError(f"device {str(device)!r}: torch sees no GPU here; expected cpu")
-        super().__init__(model.config, streams, seed, temperature, top_k)
-        check_speakers(model.config, speakers, streams)
+        super().__init__(model.config, streams, seed, drawing(model.config, temperature, top_k), speakers)
         c = model.config
         self._model = deepcopy(model).to(device).eval()  # the caller's own stays where it is
 
@@ -79,7 +77,6 @@ class GraphedGenerator(Continued):
     def _continue(
         self, samples: int, local: Tensor | None, given: Floats | None, expected: int
     ) -> tuple[Floats, Floats]:
-        check_local(self.config, local)
         uniforms = torch.from_numpy(self._rng.random((samples, self.streams, 2), np.float32))
         known = torch.full((samples, self.streams), torch.nan)
         if given is not None:

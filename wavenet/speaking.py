@@ -21,7 +21,7 @@ from wavenet.corpus import Recording
 from wavenet.espeak import synthesize
 from wavenet.fast.weights import Kind
 from wavenet.features import MelFrames
-from wavenet.generate import Floats, Generator, stream, upsampled
+from wavenet.generate import Generator, stream, upsampled
 from wavenet.graphed import GraphedGenerator
 from wavenet.made_speech import LANGUAGES
 from wavenet.model import WaveNet
@@ -29,8 +29,10 @@ from wavenet.notes import SUFFIXES, Score, note_frames, read_score
 from wavenet.phones import PhoneFeatures, timeline
 from wavenet.plots import spectrogram
 from wavenet.sound import UnusableError, read
+from wavenet.streams import Floats
 
 FORMATS = {".wav": "WAV", ".flac": "FLAC"}
+CHUNK_S = 0.02  # of sound at a time
 BAR = 30  # characters
 
 
@@ -50,7 +52,7 @@ class Request:
     device: str = "cpu"
 
 
-def generate_to(run: Path, request: Request, out: str, chunk_s: float) -> None:
+def generate_to(run: Path, request: Request, out: str) -> None:
     """Write sound to `out` (.wav, .flac with a picture beside it, or - for raw samples) as it is made."""
     config = PRESETS.load_run(run)
     conditions = config.data.conditions
@@ -85,12 +87,10 @@ def generate_to(run: Path, request: Request, out: str, chunk_s: float) -> None:
         played = _score(request.score)
         total = int(played.seconds * rate)
         frames = note_frames(played, 0, -(-total // frame), frame / rate)
-    _write(model, generator, config, total, frames, out, chunk_s)
+    _write(model, generator, config, total, frames, out)
 
 
-def speak_to(
-    run: Path, text: str, language: str, voice: str, request: Request, out: str, chunk_s: float, say: Say = print
-) -> None:
+def speak_to(run: Path, text: str, language: str, voice: str, request: Request, out: str, say: Say = print) -> None:
     """Write `text`, said by the network at the times that eSpeak NG gives its phones, to `out`. UserError as above."""
     if Path(out).suffix.lower() not in FORMATS:
         raise UserError(f"--out {out!r}: expected a name that ends in {' or '.join(FORMATS)}")
@@ -110,7 +110,7 @@ def speak_to(
     own = f"{language}-{voice}"  # as `data speech` names the folders of its voices
     speaker = _speaker(run, request.speaker or (own if own in speakers or len(speakers) > 1 else None))
     generator = _generator(model, request, speaker)
-    _write(model, generator, config, total, frames, out, chunk_s)
+    _write(model, generator, config, total, frames, out)
 
 
 def _generator(model: WaveNet, request: Request, speakers: torch.Tensor | None) -> Generator | GraphedGenerator:
@@ -128,11 +128,10 @@ def _write(
     total: int,
     frames: Floats | None,
     out: str,
-    chunk_s: float,
 ) -> None:
     """`total` samples to a file with its picture, or raw to standard output, chunk by chunk."""
     rate = config.data.sample_rate
-    chunk, suffix = max(int(chunk_s * rate), 1), Path(out).suffix.lower()
+    chunk, suffix = max(int(CHUNK_S * rate), 1), Path(out).suffix.lower()
     parts = list[Floats]()
     try:
         target = None if out == "-" else soundfile.SoundFile(out, "w", rate, 1, "PCM_16", format=FORMATS[suffix])

@@ -21,11 +21,11 @@ from wavenet.config import PRESETS, WaveNetConfig
 from wavenet.corpus import Corpus, frequencies, load_corpus
 from wavenet.crops import Cropper
 from wavenet.features import features
+from wavenet.generate import said_again
 from wavenet.learning import Learner, held_out_bits
 from wavenet.metrics import EXPORTED, METRICS, line
 from wavenet.model import WaveNet
 from wavenet.plots import spectrogram
-from wavenet.resynthesis import said_again
 
 MOST_VALIDATION_BATCHES = 64  # of a validation during training; `evaluate` takes all
 
@@ -78,7 +78,7 @@ def work(settings: dict[str, Any]) -> None:
     learner = Learner(model, worker.wrap(model), t, worker.count, worker.total)
     with newest_checkpoint(run) as folder:
         if folder is not None:
-            learner.load(*checkpoint.load(folder, worker.device))
+            checkpoint.load(folder, learner, worker.device)
     cropper = Cropper(config.model, t.segment_samples, features(config, corpus.phones))
     writer = worker.open_log(run, learner.step, METRICS, EXPORTED)
     stop_asked = StopAsked(run, worker)
@@ -130,13 +130,7 @@ def _validate(
 
 
 def _save(config: WaveNetConfig, worker: Worker, learner: Learner, corpus: Corpus, row: dict[str, float]) -> None:
-    report(
-        worker,
-        row,
-        lambda folder: checkpoint.save(
-            folder, config, learner.average, learner.model.state_dict(), learner.state(), corpus.speakers, corpus.phones
-        ),
-    )
+    report(worker, row, lambda folder: checkpoint.save(folder, config, learner, corpus))
 
 
 def excerpt(config: WaveNetConfig, model: WaveNet, corpus: Corpus, writer: TrainingLog, step: int) -> None:

@@ -155,14 +155,19 @@ class Forecast:
         """What a forecast starts from, [horizon], in the units of the series (or of its logarithm)."""
         return self._starts.ahead(self.start, self.seasons, series, origin)
 
+    def restored(self, values: Floats) -> Floats:
+        """In the series' own units, which need not be those that are learned in."""
+        return np.exp(values) if self.config.transform == "log" else values
+
     def batch(self, step: int) -> Batch:
         rng = np.random.default_rng((self._seed, step))
         chosen = rng.integers(len(self._origins), size=self._size)
         return self._batch([self.window(*self._origins[k]) for k in chosen])
 
     def validation(self) -> Iterator[Batch]:
-        for some in _parts(self.validation_origins(), self._size):
-            yield self._batch([self.window(i, o) for i, o in some])
+        origins = self.validation_origins()
+        for first in range(0, len(origins), self._size):
+            yield self._batch([self.window(i, o) for i, o in origins[first : first + self._size]])
 
     def validation_origins(self) -> list[tuple[int, int]]:
         """(series, first step of the horizon) of at most `windows` windows of each series, evenly spread."""
@@ -190,11 +195,12 @@ class Forecast:
 
         In the series' own units. The scale is of what is learned from; nan: no series changes from season to season.
         """
-        restored = np.exp if self.config.transform == "log" else np.asarray
         found, mine = list[float](), by_series(origins)
         for i, s in enumerate(self.table.series):
-            values = restored(s.values)
-            errors = [np.abs(values[o : o + self.config.horizon] - restored(said(i, o))) for _, o in mine.get(i, [])]
+            values = self.restored(s.values)
+            errors = [
+                np.abs(values[o : o + self.config.horizon] - self.restored(said(i, o))) for _, o in mine.get(i, [])
+            ]
             learned = values[: self.train_end(s)]
             scale = mean_known(np.abs(learned[self.season :] - learned[: -self.season]))
             if errors and scale > 0:
@@ -297,8 +303,3 @@ def _scales(columns: Floats) -> tuple[Floats, Floats]:
     mean = np.where(known, columns, 0).sum(0) / count
     deviation = np.sqrt((np.where(known, columns - mean, 0) ** 2).sum(0) / count)
     return mean, np.where(deviation > 1e-9, deviation, 1.0)
-
-
-def _parts(some: Sequence[tuple[int, int]], size: int) -> Iterator[Sequence[tuple[int, int]]]:
-    for first in range(0, len(some), size):
-        yield some[first : first + size]

@@ -33,7 +33,5 @@ def trained(preset: str, *settings: str) -> Path:
         learner.update(cropper.random(corpus.train, t.batch, np.random.default_rng((config.seed, step))))
     folder: Path = run / "checkpoint_000000"
     folder.mkdir()
-    checkpoint.save(
-        folder, config, learner.average, model.state_dict(), learner.state(), corpus.speakers, corpus.phones
-    )
+    checkpoint.save(folder, config, learner, corpus)
     return run

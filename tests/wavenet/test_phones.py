@@ -8,6 +8,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from cluster.data_parallel import Worker
 from tests.wavenet.runs import trained
 from trainkit.errors import UserError
 from wavenet import checkpoint
@@ -17,7 +18,7 @@ from wavenet.corpus import Recording, load_corpus
 from wavenet.crops import Cropper
 from wavenet.espeak import UnsayableError, synthesize
 from wavenet.features import of_phones
-from wavenet.metrics import training_log
+from wavenet.metrics import EXPORTED, METRICS
 from wavenet.phones import PhoneFeatures, read_timeline, timeline, vocabulary
 from wavenet.train import excerpt, settled
 
@@ -143,7 +144,7 @@ def test_a_network_that_speaks(made, tmp_path, capsys, monkeypatch):
     assert "'en-m3': expected one of en-f1, en-m1, ja-f1, ja-m1" in capsys.readouterr().err
     config = PRESETS.load_run(run)
     corpus = load_corpus(config.data, checkpoint.known(run))
-    writer = training_log(run, 0)
+    writer = Worker(0, 1, torch.device("cpu")).open_log(run, 0, METRICS, EXPORTED)
     excerpt(settled(config, corpus), checkpoint.load_model(run)[1], corpus, writer, 7)
     writer.close()
     seen = EventAccumulator(str(run / "tensorboard"), size_guidance={"audio": 0}).Reload()
