@@ -29,7 +29,7 @@ from trainkit.runs import open_run
 from wavenet import checkpoint
 from wavenet.corpus import Recording, load_corpus
 from wavenet.features import Features, features
-from wavenet.generate import Generator, said_again, sound
+from wavenet.generate import Generator, resynthesise, sound
 from wavenet.model import WaveNet
 from wavenet.plots import spectrogram
 from wavenet.sound import write as write_sound
@@ -117,7 +117,7 @@ def _against(heard: list[list[Note]], scores: list[list[Note]]) -> tuple[float, 
 
 def _made(model: WaveNet, made: Features | None, recordings: list[Recording], samples: int) -> list[Floats]:
     if made is not None:
-        return [said_again(model, made, r, samples, seed=1, temperature=TEMPERATURE) for r in recordings]
+        return [resynthesise(model, made, r, samples, seed=1, temperature=TEMPERATURE) for r in recordings]
     generator = Generator(model, STREAMS, "bfloat16", 1, TEMPERATURE)
     heard = sound(generator.run(samples), model.config.output)
     return [heard[:, i] for i in range(STREAMS)]

@@ -25,7 +25,7 @@ from wavenet.corpus import load_corpus
 from wavenet.espeak import synthesize
 from wavenet.evaluation import distances
 from wavenet.features import features
-from wavenet.generate import said_again
+from wavenet.generate import resynthesise
 from wavenet.speaking import LANGUAGES, Request, speak_to
 
 FILES = 24
@@ -96,7 +96,7 @@ def _held_out_words(run: Path, recogniser: Recogniser, temperature: float) -> di
         if facts.get("language", "en") != "en" or len(said) < 4 or any(c.isdigit() for c in facts["text"]):
             continue
         real.append((said, recogniser(recording.sound, rate)))
-        sound = said_again(model, made, recording, len(recording.samples), temperature=temperature)
+        sound = resynthesise(model, made, recording, len(recording.samples), temperature=temperature)
         again.append((said, recogniser(sound, rate)))
         if len(real) == FILES:
             break

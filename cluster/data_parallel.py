@@ -31,7 +31,7 @@ from trainkit.command_line import program
 from trainkit.config import to_yaml
 from trainkit.errors import UserError, first_line
 from trainkit.exported import Exported, Metric
-from trainkit.interrupts import asked_to_stop
+from trainkit.interrupts import stop_requested
 from trainkit.run_record import record_start
 from trainkit.runs import STOP_FILE, create_run, go_on_with
 from trainkit.training_log import TrainingLog, followed
@@ -84,7 +84,7 @@ def fit(
     They run on the cluster that `workers.address` means, or on a Ray of this process's own. While other jobs hold what
     the least of them need, that is told and waited for. Lost workers are started again with the newest checkpoint,
     `max_failures` times. UserError when they could never fit, when the loop raises, with its own message, or when too
-    many were lost. All nodes must see `run`. Ctrl-C or SIGTERM is told to the loops (`StopAsked`), which are to write a
+    many were lost. All nodes must see `run`. The loops are told of Ctrl-C or SIGTERM (`StopRequest`) and are to write a
     checkpoint and return; then KeyboardInterrupt. A second one ends all at once.
     """
     address, stop = cluster_address(workers.address, ADDRESS), run / STOP_FILE
@@ -100,7 +100,7 @@ def fit(
         if address is not None:
             wait_for_room(bundles(workers), workers.autoscale_s, say)
         try:
-            with asked_to_stop(ask), nothing_half_written(run):
+            with stop_requested(ask), nothing_half_written(run):
                 _trainer(loop, settings, workers, run, embedded=address is None).fit()
             stopped = stop.exists() and stop.read_text() == SEEN  # and not come to its end by itself
         except Exception as error:
@@ -236,7 +236,7 @@ class Worker:
         return slice(self.rank, rows, self.count)
 
 
-class StopAsked:
+class StopRequest:
     """Whether the run's user asked it to end; the same answer on all workers."""
 
     def __init__(self, run: Path, worker: Worker) -> None:
@@ -251,10 +251,10 @@ class StopAsked:
         if not self._worker.first or now - self._looked < LOOK_S:
             return False
         self._looked = now
-        asked = self._file.exists()
-        if asked:
+        requested = self._file.exists()
+        if requested:
             self._file.write_text(SEEN)
-        return asked
+        return requested
 
 
 def this_worker() -> Worker:

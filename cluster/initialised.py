@@ -45,8 +45,8 @@ def _resolved(address: str) -> str:
         number = socket.gethostbyname(host)
     except OSError:
         return address
-    own = number.startswith("127.") or number == ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-    return f"{scheme}://{'here' if own else number}:{port}"
+    local = number.startswith("127.") or number == ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    return f"{scheme}://{'here' if local else number}:{port}"
 
 
 def free_cpus() -> float:

@@ -198,7 +198,7 @@ def _environment() -> dict[str, str]:
     return {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_JOB_STOP_WAIT_TIME_S": JOB_STOP_WAIT_S,
-        **({} if "RAY_TMPDIR" in os.environ else {"RAY_TMPDIR": _made_own_folder()}),
+        **({} if "RAY_TMPDIR" in os.environ else {"RAY_TMPDIR": _create_own_folder()}),
         **os.environ,
         "RAY_AUTH_MODE": "token",
         # Ray starts workers at nice 15, so that every other process preempts the learner.
@@ -213,7 +213,7 @@ def own_folder() -> Path:
     return Path(f"/tmp/apex-ray-{os.getuid()}")
 
 
-def _made_own_folder() -> str:
+def _create_own_folder() -> str:
     """The folder, there.
 
     Ray puts a job on the cluster of the last `ray start` that its folder, by default everybody's /tmp/ray, tells of.
@@ -234,8 +234,8 @@ def _wait(head: Head, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while True:
         if process.poll() is not None:
-            said = _last_words(log.read_text(errors="replace").splitlines())
-            raise UserError(f"Ray did not start: {said} (all of it in {log})")
+            reason = _last_words(log.read_text(errors="replace").splitlines())
+            raise UserError(f"Ray did not start: {reason} (all of it in {log})")
         try:
             # The server for ray:// comes last.
             socket.create_connection(("127.0.0.1", head.ports.client), timeout=1).close()
@@ -248,9 +248,9 @@ def _wait(head: Head, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _last_words(lines: Sequence[str]) -> str:
-    said = [line.strip() for line in lines if line.strip()]
-    errors = [line for line in said if "rror" in line]
-    return (errors or said or ["no reason given"])[-1]
+    printed = [line.strip() for line in lines if line.strip()]
+    errors = [line for line in printed if "rror" in line]
+    return (errors or printed or ["no reason given"])[-1]
 
 
 def down(head: Head) -> None:

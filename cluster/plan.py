@@ -21,12 +21,12 @@ def show_plan(planner: Planner, words: Sequence[str], address: str) -> tuple[boo
         where = f"127.0.0.1:{head.ports.gcs}"
     if where is None:
         nodes = [_this_machine()]
-        return _told(partial(planner, words, None, 0.0), nodes, "this machine (no cluster given)")
+        return _report(partial(planner, words, None, 0.0), nodes, "this machine (no cluster given)")
     with connected(where, Embedded(0, 0), "--address"):
         nodes = snapshot()
         resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
         cores, gpus = max(int(resources.get("CPU", 0)), 1), float(resources.get("GPU", 0))
-    return _told(partial(planner, words, cores, gpus), nodes, where)
+    return _report(partial(planner, words, cores, gpus), nodes, where)
 
 
 def _this_machine() -> Node:
@@ -37,7 +37,7 @@ def _this_machine() -> Node:
     return Node("here", "this machine", amounts, amounts)
 
 
-def _told(plan: Callable[..., list[Bundle]], nodes: list[Node], where: str) -> tuple[bool, str]:
+def _report(plan: Callable[..., list[Bundle]], nodes: list[Node], where: str) -> tuple[bool, str]:
     found = fit(plan(), nodes)
     end = f"{_verdict(found)}; {_largest(plan, found)}"
     return found.enough, f"{bundle_table(found.bundles)}\n\n{where}\n{node_table(found)}\n\n{end}"

@@ -14,7 +14,7 @@ from cluster.workers_config import WorkersConfig
 from trainkit.checkpoints import whole
 from trainkit.config import Presets
 from trainkit.errors import UserError
-from trainkit.interrupts import asked_to_stop
+from trainkit.interrupts import stop_requested
 from trainkit.runs import STOP_FILE
 from trainkit.words import Say
 
@@ -67,7 +67,7 @@ def wait_for_room(needs: list[Bundle], autoscale_s: float, say: Say, for_others:
     """
     started, shown, shown_at = time.monotonic(), "", 0.0
     try:
-        with asked_to_stop() as stop:
+        with stop_requested() as stop:
             while not (found := fit(needs, snapshot())).enough:
                 if stop():
                     raise KeyboardInterrupt

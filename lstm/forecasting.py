@@ -111,9 +111,9 @@ class Forecaster:
         inputs = torch.from_numpy(np.stack([w.inputs for w in windows]).astype(np.float32))
         outputs = torch.stack([network(inputs)[0] for network in self._networks]).mean(0)
         h = self._task.config.horizon
-        said = outputs[:, -h:].double().numpy() + np.stack([w.base[-h:] for w in windows])[..., None]
+        quantiles = outputs[:, -h:].double().numpy() + np.stack([w.base[-h:] for w in windows])[..., None]
         level, scale = (np.array([getattr(w, name) for w in windows])[:, None, None] for name in ("level", "scale"))
-        return np.asarray(said * scale + level)
+        return np.asarray(quantiles * scale + level)
 
     def _scales(self, origins: Origins) -> Floats:
         return np.array([self._task.window(i, o).scale for i, o in origins])[:, None]
@@ -172,8 +172,8 @@ def backtest(
 def beside_start(network: Network, task: Forecast, say: Say = quiet) -> str:
     """A line: whether the network errs less on validation than what its forecasts start from."""
     origins = task.validation_origins()
-    said = dict(zip(origins, Forecaster([network], task, say).medians(origins), strict=True))
-    learned, start = task.mase(origins, lambda i, o: said[i, o]), task.mase(origins, task.started)
+    medians = dict(zip(origins, Forecaster([network], task, say).medians(origins), strict=True))
+    learned, start = task.mase(origins, lambda i, o: medians[i, o]), task.mase(origins, task.started)
     if math.isnan(start):
         return UNDEFINED
     if learned < start:
@@ -198,8 +198,8 @@ def ahead(forecaster: Forecaster, task: Forecast) -> pd.DataFrame:
     """The steps after each series' last value: series, time, a column a quantile, such as q0.1."""
     c, parts = task.config, []
     for i, series in enumerate(task.table.series):
-        said = task.restored(forecaster.quantiles([(i, series.known)])[0])
-        part = pd.DataFrame(said, columns=quantile_columns(c))
+        quantiles = task.restored(forecaster.quantiles([(i, series.known)])[0])
+        part = pd.DataFrame(quantiles, columns=quantile_columns(c))
         times = coming(series, c.horizon, task.table.frequency)
         part.insert(0, time_column(c), range(1, c.horizon + 1) if times is None else times)
         part.insert(0, "series", series.name)
@@ -248,15 +248,15 @@ def forecast_to(runs: Sequence[Path], data: str | None, out: Path, say: Say = qu
     task = Forecast(section, config.training.batch, config.seed)
     frame = ahead(loaded(runs, task, say), task)
     write(frame, out)
-    seen, said = {}, {}
+    seen, forecasts = {}, {}
     for series in task.table.series[:MOST_PICTURED]:
         first = max(series.known - 2 * section.context, 0)
         mine = frame[frame["series"] == series.name]
         dated = coming(series, section.horizon, task.table.frequency) is not None
         before = series.times[first : series.known] if dated else np.arange(first - series.known, 0) + 1
         seen[series.name] = (before, task.restored(series.values[first : series.known]))
-        said[series.name] = (list(mine[time_column(section)]), mine[quantile_columns(section)].to_numpy())
-    plots.save(plots.fan(seen, said, {}, levels=section.quantiles), out.with_suffix(".png"))
+        forecasts[series.name] = (list(mine[time_column(section)]), mine[quantile_columns(section)].to_numpy())
+    plots.save(plots.fan(seen, forecasts, {}, levels=section.quantiles), out.with_suffix(".png"))
     print(f"{len(frame)} rows in {out}, a picture in {out.with_suffix('.png')}")
 
 

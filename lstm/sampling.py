@@ -64,13 +64,13 @@ def sample_to(
         return
     vocabulary = str(facts["vocabulary"])
     begins = next((c for c in "\n " if not vocabulary or c in vocabulary), vocabulary[:1])
-    heard = text.coded(begins if prompt is None else prompt, vocabulary)
-    if not len(heard):
+    start = text.coded(begins if prompt is None else prompt, vocabulary)
+    if not len(start):
         raise UserError("--prompt is empty; expected at least one character")
     path = None if out is None else output_file("--out", out)
-    codes = draw(network, torch.from_numpy(heard.astype(np.int64)), *drawn)
-    made = ((prompt or "") + text.spelled(np.fromiter(codes, np.int64, length), vocabulary)).lstrip("\n")
+    codes = draw(network, torch.from_numpy(start.astype(np.int64)), *drawn)
+    generated = ((prompt or "") + text.spelled(np.fromiter(codes, np.int64, length), vocabulary)).lstrip("\n")
     if path is None:
-        print(made)
+        print(generated)
     else:
-        path.write_text(made + "\n", encoding="utf-8")
+        path.write_text(generated + "\n", encoding="utf-8")

@@ -52,8 +52,8 @@ def sweep(preset: str, words: Sequence[str], trials: int, seed: int, say: Say) -
         run = create_run(folder, chosen.name, to_yaml(chosen))
         train_here(chosen, run, lambda row: tune.report({**row, "run": str(run)}))
 
-    own = Embedded(os.cpu_count() or 1, OBJECT_STORE_BYTES)
-    with connected(cluster_address(workers.address, ADDRESS), own, ADDRESS):
+    embedded = Embedded(os.cpu_count() or 1, OBJECT_STORE_BYTES)
+    with connected(cluster_address(workers.address, ADDRESS), embedded, ADDRESS):
         best = _fitted(trial, space, trials, seed, workers.cpus, folder)
     settings = " ".join(f"{key}={value}" for key, value in best["config"].items())
     say(f"best {COST} {best[COST]:.4f} with {settings}, in {best['run']}")

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from cluster import data_parallel
-from cluster.data_parallel import StopAsked, Worker, newest_checkpoint, report, this_worker
+from cluster.data_parallel import StopRequest, Worker, newest_checkpoint, report, this_worker
 from lstm import checkpoint
 from lstm.cell import State
 from lstm.config import PRESETS, LstmConfig
@@ -80,7 +80,7 @@ def learn(config: LstmConfig, run: Path, worker: Worker, newest: Path | None, re
     if newest is not None:
         carried = tuple(part[:, worker.share(t.batch)] for part in checkpoint.resume(newest, learner, worker.device))
     writer = worker.open_log(run, learner.step, METRICS, EXPORTED)
-    saving, stop_asked = _Saving(config, worker, task, learner, writer, reported), StopAsked(run, worker)
+    saving, stop_requested = _Saving(config, worker, task, learner, writer, reported), StopRequest(run, worker)
     clock, began, saved = _Clock(learner.step), time.monotonic(), learner.step
     while learner.step < t.steps:
         if t.stop_after_s is not None:  # by the first worker's clock: all must stop after the same update
@@ -96,7 +96,7 @@ def learn(config: LstmConfig, run: Path, worker: Worker, newest: Path | None, re
         carried = after if task.carried else ()
         if not math.isfinite(loss):
             raise UserError(f"loss became {loss} at step {learner.step}; try a smaller training.learning_rate")
-        stops = stop_asked()
+        stops = stop_requested()
         clock.timesteps += whole.inputs.shape[0] * whole.inputs.shape[1]
         if writer and writer.due(learner.step, t.report_every_steps):
             row = {"step": learner.step, "loss": loss, "grad_norm": norm, "workers": worker.count}

@@ -57,7 +57,7 @@ def board(title: str, uid: str, metrics: Mapping[str, Metric], exported: Mapping
     ]
     _add_row(panels, "Processes", parts, top)
     any_metric = next(iter(exported.values())).prometheus
-    made = {
+    content = {
         "title": title,
         "uid": uid,
         "schemaVersion": 39,
@@ -86,7 +86,7 @@ def board(title: str, uid: str, metrics: Mapping[str, Metric], exported: Mapping
         },
         "panels": panels,
     }
-    return json.dumps(made, indent=1) + "\n"
+    return json.dumps(content, indent=1) + "\n"
 
 
 def _label(export: Exported) -> str:

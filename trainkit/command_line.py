@@ -57,16 +57,16 @@ def run(
         if isinstance(stream, io.TextIOWrapper):  # what the terminal's encoding lacks is spelled, such as \u2713
             stream.reconfigure(errors="backslashreplace")
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", NOTICES)  # read when Ray is imported
-    own, trailing = list(sys.argv[1:] if words is None else words), None
-    if "--" in own:
-        at = own.index("--")
-        own, trailing = own[:at], own[at + 1 :]
+    line, trailing = list(sys.argv[1:] if words is None else words), None
+    if "--" in line:
+        at = line.index("--")
+        line, trailing = line[:at], line[at + 1 :]
     try:
-        if own == ["--version"]:
+        if line == ["--version"]:
             print(prog, installed("apex-ray") or "unknown (not installed)", flush=True)
             return 0
         known: Collection[str] | None = commands
-        for word in own:
+        for word in line:
             if known is None or word.startswith("-"):
                 break
             if word not in known:
@@ -78,10 +78,10 @@ def run(
         choices = tuple(Annotated[command, subcommand(name)] for name, command in commands.items())
         one_of = cast(Any, Union[choices])  # noqa: UP007 - of a tuple
         parsed: Callable[..., int] = cast(Any, tyro.cli)(
-            one_of, prog=prog, description=description, args=_options_last(own, flags)
+            one_of, prog=prog, description=description, args=_options_last(line, flags)
         )
         if trailing is not None and not getattr(parsed, "takes_trailing", False):
-            raise UserError(f"command line: {own[0]} takes no words after --")
+            raise UserError(f"command line: {line[0]} takes no words after --")
         code = int(parsed() if trailing is None else parsed(trailing))
         sys.stdout.flush()
         return code

@@ -79,7 +79,7 @@ class ByTime:
 
     def __init__(self, say: Say, every_s: float | None = None, stream: TextIO | None = None) -> None:
         """`stream`: where `say` writes; default: standard output."""
-        self._told, self._last = say, time.monotonic()
+        self._say, self._last = say, time.monotonic()
         self.every_s = (TERMINAL_S if (stream or sys.stdout).isatty() else FILE_S) if every_s is None else every_s
 
     @property
@@ -90,7 +90,7 @@ class ByTime:
         """Tell it if the time has come, or `now`."""
         if now or self.due:
             self._last = time.monotonic()
-            self._told(text)
+            self._say(text)
 
 
 @contextmanager

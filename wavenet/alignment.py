@@ -119,9 +119,10 @@ class Aligner:
 
     def __call__(self, sound: np.ndarray[Any, np.dtype[np.float32]], text: str) -> dict[str, Any]:
         """Of 16 kHz sound [N]: what `phones.read_timeline` reads. ValueError when the text does not fit the sound."""
-        said = synthesize(text, VOICE)
+        utterance = synthesize(text, VOICE)
         spoken = list[list[str]]()  # eSpeak's phones, word by word
-        named = [(word, name) for word, (_, name) in zip(said.words, said.phones, strict=True) if bare(name) != PAUSE]
+        pairs = zip(utterance.words, utterance.phones, strict=True)
+        named = [(word, name) for word, (_, name) in pairs if bare(name) != PAUSE]
         for _, some in groupby(named, lambda pair: pair[0]):
             spoken.append([name for _, name in some])
         data = np.round(sound * 32_767).astype(np.int16).tobytes()

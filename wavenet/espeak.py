@@ -105,7 +105,7 @@ def synthesize(text: str, language: str, voice: str = "") -> Utterance:
     choose(language, voice)
     parts, phones, word = list[npt.NDArray[np.int16]](), list[tuple[float, str, int]](), 0
 
-    def heard(samples: Any, count: int, events: Any) -> int:
+    def receive(samples: Any, count: int, events: Any) -> int:
         if samples and count:
             parts.append(np.ctypeslib.as_array(samples, (count,)).copy())
         nonlocal word
@@ -118,7 +118,7 @@ def synthesize(text: str, language: str, voice: str = "") -> Utterance:
             i += 1
         return 0
 
-    callback = _CALLBACK(heard)
+    callback = _CALLBACK(receive)
     library.espeak_SetSynthCallback(callback)
     encoded = as_spoken(text, language).encode()
     failed = library.espeak_Synth(encoded, len(encoded) + 1, 0, _CHARACTERS, 0, _UTF8, None, None)

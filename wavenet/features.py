@@ -46,9 +46,9 @@ def features(config: WaveNetConfig, phones: Sequence[str]) -> Features | None:
             return None
 
 
-def of_phones(made: PhoneFeatures) -> Features:
+def of_phones(phones: PhoneFeatures) -> Features:
     """The frames of a recording's phones."""
-    return Features(made.size, lambda recording, first, count: made(cast(Timeline, recording.phones), first, count))
+    return Features(phones.size, lambda r, first, count: phones(cast(Timeline, r.phones), first, count))
 
 
 class MelFrames:
@@ -67,10 +67,10 @@ class MelFrames:
         margin = (self._window - self._frame) // 2
         start, end = first * self._frame - margin, (first + count) * self._frame + margin
         samples = recording.samples
-        heard = samples[max(start, 0) : max(end, 0)].astype(np.float32) / np.float32(32_768)
+        window = samples[max(start, 0) : max(end, 0)].astype(np.float32) / np.float32(32_768)
         before = min(max(-start, 0), end - start)
-        heard = np.pad(heard, (before, end - start - before - len(heard)))
-        spectrum = np.abs(librosa.stft(heard, n_fft=self._window, hop_length=self._frame, center=False))
+        window = np.pad(window, (before, end - start - before - len(window)))
+        spectrum = np.abs(librosa.stft(window, n_fft=self._window, hop_length=self._frame, center=False))
         bands = self._bands @ spectrum[:, :count]
-        made: Floats = (np.log10(np.maximum(bands, QUIETEST)) / 1.5 + 1).T.astype(np.float32)
-        return made
+        frames: Floats = (np.log10(np.maximum(bands, QUIETEST)) / 1.5 + 1).T.astype(np.float32)
+        return frames

@@ -51,11 +51,11 @@ class Generator(Streams):
         self._continue(0, torch.zeros(streams, 0, c.local_channels) if c.local_features else None, None, 0)
 
     def _continue(
-        self, samples: int, local: Tensor | None, given: Floats | None, said_samples: int
+        self, samples: int, local: Tensor | None, given: Floats | None, expected: int
     ) -> tuple[Floats, Floats]:
         c = self.config
         lanes = self._lanes
-        heard, said = np.empty((samples, lanes), np.float32), np.empty((said_samples, lanes, c.outputs), np.float32)
+        emitted, predicted = np.empty((samples, lanes), np.float32), np.empty((expected, lanes, c.outputs), np.float32)
         known = np.zeros((0, self.streams), np.float32) if given is None else np.asarray(given, np.float32)
         uniforms = np.zeros((samples, lanes, 2), np.float32)
         uniforms[:, : self.streams] = self._rng.random((samples, self.streams, 2), np.float32)
@@ -71,11 +71,11 @@ class Generator(Streams):
             self._past,
             self._rings,
             self._starts,
-            heard,
-            said,
+            emitted,
+            predicted,
         )
         self._clock += samples
-        return heard[:, : self.streams], said[:, : self.streams]
+        return emitted[:, : self.streams], predicted[:, : self.streams]
 
     def _padded(self, array: Floats, axis: int) -> Floats:
         """With streams that nobody listens to, up to the kernel's number."""
@@ -130,13 +130,13 @@ def upsampled(model: WaveNet, frames: Floats, start: int, samples: int) -> Tenso
     reach = 1 + len(c.upsampling)  # frames: each convolution looks at a neighbour, of its own rate or the frames'
     first = max(start // c.frame_samples - reach, 0)
     last = -(-(start + samples) // c.frame_samples) + reach
-    made: Tensor = model.conditions.upsampling(torch.from_numpy(frames[first:last])[None])
-    return made[:, start - first * c.frame_samples :][:, :samples]
+    channels: Tensor = model.conditions.upsampling(torch.from_numpy(frames[first:last])[None])
+    return channels[:, start - first * c.frame_samples :][:, :samples]
 
 
-def sound(heard: Floats, output: str) -> Floats:
+def sound(samples: Floats, output: str) -> Floats:
     """Samples in [-1, 1] of what a generator gave, codes or numbers."""
-    return decode(heard) if output == "softmax" else heard
+    return decode(samples) if output == "softmax" else samples
 
 
 def stream(
@@ -152,18 +152,18 @@ def stream(
 
 
 def conditions(
-    model: WaveNet, made: Features | None, recording: Recording, samples: int
+    model: WaveNet, frames_of: Features | None, recording: Recording, samples: int
 ) -> tuple[Tensor | None, Callable[[int, int], Tensor] | None]:
     """(speakers, local) of a recording's first `samples`, as `Generator` and `stream` take them."""
     speakers = torch.tensor([recording.speaker]) if model.config.speakers else None
-    if made is None:
+    if frames_of is None:
         return speakers, None
-    return speakers, partial(upsampled, model, made(recording, 0, -(-samples // model.config.frame_samples)))
+    return speakers, partial(upsampled, model, frames_of(recording, 0, -(-samples // model.config.frame_samples)))
 
 
-def said_again(
+def resynthesise(
     model: WaveNet,
-    made: Features | None,
+    frames_of: Features | None,
     recording: Recording,
     samples: int,
     kind: Kind = "bfloat16",
@@ -171,6 +171,6 @@ def said_again(
     temperature: float = 1.0,
 ) -> npt.NDArray[np.float32]:
     """Sound [samples] in [-1, 1] of a network on this machine's CPU."""
-    speakers, local = conditions(model, made, recording, samples)
+    speakers, local = conditions(model, frames_of, recording, samples)
     generator = Generator(model, 1, kind, seed, temperature, speakers=speakers)
     return np.concatenate(list(stream(generator, samples, CHUNK, local)))[:, 0]

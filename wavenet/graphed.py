@@ -54,7 +54,7 @@ class GraphedGenerator(Streams):
         # A chunk's inputs and outputs. Where `known` is nan, the sample is drawn.
         self._uniforms, self._known = zeros(CHUNK, streams, 2), zeros(CHUNK, streams)
         self._local = zeros(CHUNK, streams, c.local_channels) if c.local_features else None
-        self._heard, self._said = zeros(CHUNK, streams), zeros(CHUNK, streams, c.outputs)
+        self._emitted, self._predicted = zeros(CHUNK, streams), zeros(CHUNK, streams, c.outputs)
         self._graph = self._captured() if device.type == "cuda" else None
 
     def _captured(self) -> Any:
@@ -81,8 +81,8 @@ class GraphedGenerator(Streams):
         known = torch.full((samples, self.streams), torch.nan)
         if given is not None:
             known[: len(given)] = torch.from_numpy(np.asarray(given, np.float32))
-        heard = [np.zeros((0, self.streams), np.float32)]
-        said = [np.zeros((0, self.streams, self.config.outputs), np.float32)]
+        emitted = [np.zeros((0, self.streams), np.float32)]
+        predicted = [np.zeros((0, self.streams, self.config.outputs), np.float32)]
         for start in range(0, samples, CHUNK):
             n = min(CHUNK, samples - start)
             self._uniforms[:n].copy_(uniforms[start : start + n])
@@ -95,9 +95,9 @@ class GraphedGenerator(Streams):
                     self._step()
                 else:
                     self._graph.replay()
-            heard.append(self._heard[:n].cpu().numpy().copy())
-            said.append(self._said[:n].cpu().numpy().copy())
-        return np.concatenate(heard), np.concatenate(said)
+            emitted.append(self._emitted[:n].cpu().numpy().copy())
+            predicted.append(self._predicted[:n].cpu().numpy().copy())
+        return np.concatenate(emitted), np.concatenate(predicted)
 
     @torch.no_grad()
     def _step(self) -> None:
@@ -111,12 +111,12 @@ class GraphedGenerator(Streams):
         for block, dilation, ring in zip(model.blocks, c.dilations, self._rings, strict=True):
             x, skip = self._block(block, dilation, ring, x, local)
             total = skip if total is None else total + skip
-        said = model.head(total)
+        predicted = model.head(total)
         known = self._known.index_select(0, self._place)[0]
-        drawn = self._drawn(said, self._uniforms.index_select(0, self._place)[0])
+        drawn = self._drawn(predicted, self._uniforms.index_select(0, self._place)[0])
         sample = torch.where(known.isnan(), drawn, known)
-        self._heard.index_copy_(0, self._place, sample[None])
-        self._said.index_copy_(0, self._place, said[None])
+        self._emitted.index_copy_(0, self._place, sample[None])
+        self._predicted.index_copy_(0, self._place, predicted[None])
         self._past.copy_(torch.cat([sample[None], self._past[:-1]]))
         self._place += 1
         self._clock += 1
@@ -134,11 +134,11 @@ class GraphedGenerator(Streams):
         residual, skip = block.out(gated).split(block.split, dim=-1)
         return x + residual, skip
 
-    def _drawn(self, said: Tensor, uniforms: Tensor) -> Tensor:
+    def _drawn(self, predicted: Tensor, uniforms: Tensor) -> Tensor:
         """As `fast.draw` draws: [B]."""
         if self.config.output == "softmax":
-            return self._class_of(said / self._drawing.temperature, uniforms[:, 0], self._drawing.top_k).float()
-        logits, means, log_scales = said.chunk(3, dim=-1)
+            return self._class_of(predicted / self._drawing.temperature, uniforms[:, 0], self._drawing.top_k).float()
+        logits, means, log_scales = predicted.chunk(3, dim=-1)
         which = self._class_of(logits, uniforms[:, 0], self._drawing.top_k)[:, None]
         scale = log_scales.gather(1, which)[:, 0].clamp(min=-14.0).exp() * self._drawing.temperature
         place = uniforms[:, 1].clamp(1e-5, 1 - 1e-5)

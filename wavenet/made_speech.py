@@ -93,14 +93,14 @@ def _sentences(language: str, text: Path | None) -> list[str]:
 
 
 def _one(folder: Path, name: str, sentence: str, language: str, voice: str, rate: int) -> float:
-    said = synthesize(sentence, LANGUAGES[language], voice)
-    sound = librosa.resample(said.sound, orig_sr=said.rate, target_sr=rate)
+    utterance = synthesize(sentence, LANGUAGES[language], voice)
+    sound = librosa.resample(utterance.sound, orig_sr=utterance.rate, target_sr=rate)
     facts = {
         "text": sentence,
         "language": language,
         "voice": voice,
-        "seconds": said.seconds,
-        "phones": [[round(start, 4), phone] for start, phone in said.phones],
+        "seconds": utterance.seconds,
+        "phones": [[round(start, 4), phone] for start, phone in utterance.phones],
     }
     write_with_facts(folder / f"{name}.wav", sound, rate, facts)
-    return said.seconds
+    return utterance.seconds

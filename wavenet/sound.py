@@ -31,7 +31,7 @@ def read(path: Path, rate: int, trim_db: float | None) -> npt.NDArray[np.float32
     if not path.stat().st_size:
         raise UnusableError("is empty")
     try:
-        sound, own_rate = _decoded(path)
+        sound, file_rate = _decoded(path)
     except soundfile.LibsndfileError as error:
         raise UnusableError(f"can't be read ({error.error_string})") from None  # without the name, which is known
     except Exception as error:
@@ -48,8 +48,8 @@ def read(path: Path, rate: int, trim_db: float | None) -> npt.NDArray[np.float32
             f"has samples up to {peak:,.0f}; expected -1 to 1 in a file of floating-point numbers: divide them by "
             "their full scale, 32,768 for numbers of 16 bits"
         )
-    if own_rate != rate:
-        mono = librosa.resample(mono, orig_sr=own_rate, target_sr=rate)
+    if file_rate != rate:
+        mono = librosa.resample(mono, orig_sr=file_rate, target_sr=rate)
     if trim_db is not None:
         mono, _ = librosa.effects.trim(mono, top_db=trim_db)
     return np.clip(mono, -1.0, 1.0).astype(np.float32)

@@ -79,10 +79,10 @@ def generate_to(run: Path, request: Request, out: str) -> None:
     rate, frame, frames = config.data.sample_rate, model.config.frame_samples, None
     total = int(request.seconds * rate)
     if request.like:
-        heard = _heard("--like", request.like, config)
-        total = len(heard)
-        made = MelFrames(config.data.mels, frame, rate)
-        frames = made(Recording(request.like, np.round(heard * 32_767).astype(np.int16)), 0, -(-total // frame))
+        like = _samples_of("--like", request.like, config)
+        total = len(like)
+        mel_frames = MelFrames(config.data.mels, frame, rate)
+        frames = mel_frames(Recording(request.like, np.round(like * 32_767).astype(np.int16)), 0, -(-total // frame))
     if request.score:
         played = _score(request.score)
         total = int(played.seconds * rate)
@@ -99,16 +99,16 @@ def speak_to(run: Path, text: str, language: str, voice: str, request: Request, 
         raise UserError(f"run {str(run)!r} knows no phones: it was not trained with data.conditions=phones")
     if language not in LANGUAGES:
         raise UserError(f"--language {language!r}: expected one of {', '.join(LANGUAGES)}")
-    said = synthesize(text, LANGUAGES[language], voice)
-    line = timeline(said.phones, said.seconds)
+    utterance = synthesize(text, LANGUAGES[language], voice)
+    line = timeline(utterance.phones, utterance.seconds)
     if strange := sorted(set(line.names) - set(phones)):
         say(f"the run never learned the phones {' '.join(strange)}; where they come, it says what it likes")
     config, model = checkpoint.load_model(run)
-    made = PhoneFeatures(phones, model.config.frame_samples / config.data.sample_rate)
-    total = int(said.seconds * config.data.sample_rate)
-    frames = made(line, 0, -(-total // model.config.frame_samples))
-    own = f"{language}-{voice}"  # as `data speech` names the folders of its voices
-    speaker = _speaker(run, request.speaker or (own if own in speakers or len(speakers) > 1 else None))
+    frames_of = PhoneFeatures(phones, model.config.frame_samples / config.data.sample_rate)
+    total = int(utterance.seconds * config.data.sample_rate)
+    frames = frames_of(line, 0, -(-total // model.config.frame_samples))
+    folder = f"{language}-{voice}"  # as `data speech` names the folders of its voices
+    speaker = _speaker(run, request.speaker or (folder if folder in speakers or len(speakers) > 1 else None))
     generator = _generator(model, request, speaker)
     _write(model, generator, config, total, frames, out)
 
@@ -159,11 +159,11 @@ def _write(
 
 def _primed(config: WaveNetConfig, name: str) -> Floats:
     """The end of a recording as the generator hears it, [N, 1]: as much as it remembers."""
-    heard = _heard("--prime", name, config)[-config.model.receptive_field :]
-    return (encode(heard) if config.model.output == "softmax" else heard).astype(np.float32)[:, None]
+    recorded = _samples_of("--prime", name, config)[-config.model.receptive_field :]
+    return (encode(recorded) if config.model.output == "softmax" else recorded).astype(np.float32)[:, None]
 
 
-def _heard(flag: str, name: str, config: WaveNetConfig) -> Floats:
+def _samples_of(flag: str, name: str, config: WaveNetConfig) -> Floats:
     """A file's samples [N] in [-1, 1], as the network's own recordings were read."""
     path = Path(name).expanduser()
     if not path.is_file():

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from cluster import data_parallel
-from cluster.data_parallel import StopAsked, Worker, newest_checkpoint, report, this_worker
+from cluster.data_parallel import StopRequest, Worker, newest_checkpoint, report, this_worker
 from trainkit.checkpoints import set_aside_damaged, updates
 from trainkit.errors import UserError
 from trainkit.training_log import TrainingLog
@@ -21,7 +21,7 @@ from wavenet.config import PRESETS, WaveNetConfig
 from wavenet.corpus import Corpus, frequencies, load_corpus
 from wavenet.crops import Cropper
 from wavenet.features import features
-from wavenet.generate import said_again
+from wavenet.generate import resynthesise
 from wavenet.learning import Learner, held_out_bits
 from wavenet.metrics import EXPORTED, METRICS, line
 from wavenet.model import WaveNet
@@ -53,13 +53,13 @@ def settled(config: WaveNetConfig, corpus: Corpus) -> WaveNetConfig:
     """With what only the data says, and a folder that means the same wherever a worker starts."""
     if config.model.speakers and not corpus.speakers:
         raise UserError(f"model.speakers = {config.model.speakers}, but data.speakers = none; expected folder")
-    made = features(config, corpus.phones)
-    if config.model.local_features and not made:
+    frames_of = features(config, corpus.phones)
+    if config.model.local_features and not frames_of:
         raise UserError(
             f"model.local_features = {config.model.local_features}, but data.conditions = none; expected phones, notes "
             "or mel, which say how many there are"
         )
-    sizes = {"speakers": len(corpus.speakers), "local_features": made.size if made else 0}
+    sizes = {"speakers": len(corpus.speakers), "local_features": frames_of.size if frames_of else 0}
     model = config.model.model_copy(update=sizes)
     data = config.data.model_copy(update={"folder": str(Path(config.data.folder).expanduser().absolute())})
     return config.model_copy(update={"model": model, "data": data})
@@ -81,8 +81,8 @@ def work(settings: dict[str, Any]) -> None:
             checkpoint.load(folder, learner, worker.device)
     cropper = Cropper(config.model, t.segment_samples, features(config, corpus.phones))
     writer = worker.open_log(run, learner.step, METRICS, EXPORTED)
-    stop_asked = StopAsked(run, worker)
-    started, since, heard = time.monotonic(), learner.step, 0
+    stop_requested = StopRequest(run, worker)
+    started, since, samples = time.monotonic(), learner.step, 0
     while learner.step < t.steps:
         # Drawn from the step alone: any number of workers sees the same batches, and a resumed run goes on with them.
         crops = cropper.random(corpus.train, t.batch, np.random.default_rng((config.seed, learner.step)))
@@ -90,18 +90,18 @@ def work(settings: dict[str, Any]) -> None:
         bits, norm = learner.update(mine)
         if not math.isfinite(bits):
             raise UserError(f"bits became {bits} at step {learner.step}; try a smaller training.learning_rate")
-        heard += int(crops.counted.sum())
+        samples += int(crops.counted.sum())
         if writer and writer.due(learner.step, t.report_every_steps):
             seconds = time.monotonic() - started
             row = {"step": learner.step, "bits": bits, "grad_norm": norm, "workers": worker.count}
-            writer.write({**row, "samples_per_s": heard / seconds, "steps_per_s": (learner.step - since) / seconds})
-            started, since, heard = time.monotonic(), learner.step, 0
-        if learner.step < t.steps and stop_asked():  # before a validation, which may last longer than there is time
+            writer.write({**row, "samples_per_s": samples / seconds, "steps_per_s": (learner.step - since) / seconds})
+            started, since, samples = time.monotonic(), learner.step, 0
+        if learner.step < t.steps and stop_requested():  # before a validation, which may last longer than there is time
             _save(config, worker, learner, corpus, {"step": learner.step})
             break
         if learner.step % t.validate_every_steps == 0 or learner.step == t.steps:
             _validate(config, worker, learner, corpus, cropper, writer)
-            started, since, heard = time.monotonic(), learner.step, 0
+            started, since, samples = time.monotonic(), learner.step, 0
     if writer:
         writer.close()
 
@@ -136,10 +136,10 @@ def _save(config: WaveNetConfig, worker: Worker, learner: Learner, corpus: Corpu
 def excerpt(config: WaveNetConfig, model: WaveNet, corpus: Corpus, writer: TrainingLog, step: int) -> None:
     """For TensorBoard: sound in the first held-out file's voice; with a local condition, what that file says."""
     file, rate = corpus.validation[0], config.data.sample_rate
-    made = features(config, corpus.phones)
+    frames_of = features(config, corpus.phones)
     samples = int(config.training.excerpt_s * rate)
-    heard = said_again(
-        model, made, file, samples if made is None else min(samples, len(file.samples)), seed=config.seed
+    sound = resynthesise(
+        model, frames_of, file, samples if frames_of is None else min(samples, len(file.samples)), seed=config.seed
     )
-    writer.board.add_audio("excerpt", heard[None], step, sample_rate=rate)
-    writer.board.add_figure("excerpt", spectrogram(heard, rate), step)
+    writer.board.add_audio("excerpt", sound[None], step, sample_rate=rate)
+    writer.board.add_figure("excerpt", spectrogram(sound, rate), step)

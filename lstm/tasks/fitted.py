@@ -63,8 +63,8 @@ class Theta:
 
     def _of_season(self, steps: np.ndarray) -> Floats:
         once = waves(np.arange(self._season), self._season, self._harmonics) @ self._weights
-        made: Floats = once[steps % self._season]
-        return made
+        values: Floats = once[steps % self._season]
+        return values
 
     def ahead(self, seen: Floats, horizon: int) -> Floats:
         """The next `horizon` values after `seen` [M], which begins where the fitted values did."""
@@ -74,8 +74,8 @@ class Theta:
         slope = float(np.polyfit(np.arange(n), plain, 1)[0])
         k = np.arange(1, horizon + 1)
         coming = self._of_season(np.arange(n, n + horizon))
-        made: Floats = level + slope / 2 * (k - 1 + (1 - (1 - a) ** n) / a) + coming
-        return made
+        forecast: Floats = level + slope / 2 * (k - 1 + (1 - (1 - a) ** n) / a) + coming
+        return forecast
 
 
 class Autoregression:
@@ -112,9 +112,9 @@ class Autoregression:
         for row in season:
             past = [changes[-lag] if lag <= len(changes) else 0.0 for lag in range(1, self._lags + 1)]
             changes.append(float(self._weights @ [1.0, *past, *row]))
-        made = np.array(changes[-horizon:])
+        forecast = np.array(changes[-horizon:])
         if self._difference:
-            made = seen[-1] + np.cumsum(made)
+            forecast = seen[-1] + np.cumsum(forecast)
         low, high = seen.min(), seen.max()
-        clipped: Floats = np.clip(made, low - (high - low), high + (high - low))
+        clipped: Floats = np.clip(forecast, low - (high - low), high + (high - low))
         return clipped

@@ -132,17 +132,17 @@ class Forecast:
             f"{c.horizon} steps from {c.context}; the last {c.test} of each are for the backtest, "
             f"{c.validation} before them for validation",
             *self._sparse(),
-            self._start_told(),
+            self._start_line(),
         ]
 
-    def _start_told(self) -> str:
-        said = f"forecasts start from {spelled(self.start, self.seasons, self.season)}"
+    def _start_line(self) -> str:
+        line = f"forecasts start from {spelled(self.start, self.seasons, self.season)}"
         if not self.start_errors:
-            return said
+            return line
         if not np.isfinite([*self.start_errors.values()]).any():
-            return f"{said}; {UNDEFINED}"
+            return f"{line}; {UNDEFINED}"
         others = ", ".join(f"{spelled(*some, self.season)} {e:.2f}" for some, e in self.start_errors.items())
-        return f"{said}, the best on validation (MASE: {others})"
+        return f"{line}, the best on validation (MASE: {others})"
 
     def _chosen(self) -> tuple[str, int]:
         """The start that errs least on validation, with its number of seasons."""
@@ -190,7 +190,7 @@ class Forecast:
             (i, o) for i, s in enumerate(self.table.series) for o in range(s.known - c.test, s.known - c.horizon + 1)
         ]
 
-    def mase(self, origins: Sequence[tuple[int, int]], said: Callable[[int, int], Floats]) -> float:
+    def mase(self, origins: Sequence[tuple[int, int]], forecast: Callable[[int, int], Floats]) -> float:
         """Mean over the series of the absolute error of forecasts [horizon], scaled as in `forecasting.backtest`.
 
         In the series' own units. The scale is of what is learned from; nan: no series changes from season to season.
@@ -199,7 +199,7 @@ class Forecast:
         for i, s in enumerate(self.table.series):
             values = self.restored(s.values)
             errors = [
-                np.abs(values[o : o + self.config.horizon] - self.restored(said(i, o))) for _, o in mine.get(i, [])
+                np.abs(values[o : o + self.config.horizon] - self.restored(forecast(i, o))) for _, o in mine.get(i, [])
             ]
             learned = values[: self.train_end(s)]
             scale = mean_known(np.abs(learned[self.season :] - learned[: -self.season]))

@@ -34,14 +34,14 @@ class MadeUp(ABC, Generic[C]):
         return {}
 
     def batch(self, step: int) -> Batch:
-        return self._made(self._size, step)
+        return self._sequences(self._size, step)
 
     def validation(self) -> Iterator[Batch]:
         for first in range(0, self._config.validation_rows, self._size):
-            yield self._made(min(self._size, self._config.validation_rows - first), HELD_OUT + first)
+            yield self._sequences(min(self._size, self._config.validation_rows - first), HELD_OUT + first)
 
     @abstractmethod
-    def _made(self, size: int, number: int) -> Batch:
+    def _sequences(self, size: int, number: int) -> Batch:
         """`size` sequences that follow from the seed and a number."""
 
 
@@ -64,7 +64,7 @@ class Adding(MadeUp[AddingConfig]):
     def cost(self, outputs: Tensor, batch: Batch) -> Tensor:
         return (outputs[..., 0][batch.counted].float() - batch.targets[batch.counted]) ** 2
 
-    def _made(self, size: int, number: int) -> Batch:
+    def _sequences(self, size: int, number: int) -> Batch:
         rng = np.random.default_rng((self._seed, number))
         lengths = rng.integers(self._config.steps, self._longest + 1, size)
         longest, rows = int(lengths.max()), np.arange(size)
@@ -97,7 +97,7 @@ class Copy(MadeUp[CopyConfig]):
     def cost(self, outputs: Tensor, batch: Batch) -> Tensor:
         return functional.cross_entropy(outputs[batch.counted].float(), batch.targets[batch.counted], reduction="none")
 
-    def _made(self, size: int, number: int) -> Batch:
+    def _sequences(self, size: int, number: int) -> Batch:
         c, rng = self._config, np.random.default_rng((self._seed, number))
         symbols = rng.integers(0, c.alphabet, (size, c.symbols))
         inputs = np.zeros((size, 2 * c.symbols + c.steps), np.int64)
