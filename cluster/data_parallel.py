@@ -216,7 +216,7 @@ class Worker:
         """The log of a run that goes on at `step`, of the first worker."""
         if not self.first:
             return None
-        return TrainingLog(run, step, metrics, Exporter(exported, {"run": run.name}).export)
+        return TrainingLog(run, step, metrics, Exporter(metrics, exported, {"run": run.name}).export)
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model with gradients averaged over the workers."""

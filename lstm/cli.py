@@ -14,7 +14,6 @@ from tyro.conf import arg
 from lstm.config import PRESETS, LstmConfig
 from trainkit.command_line import RunFolder, Words, at_least, next_steps, output_file, run, say, say_aside
 from trainkit.errors import UserError
-from trainkit.runs import open_run
 
 DESCRIPTION = "LSTM: learn series, text or sound; forecast, and make more of it. --version prints the version."
 
@@ -48,7 +47,7 @@ class Evaluate:
     def __call__(self) -> int:
         from lstm.evaluation import evaluate
 
-        for text in evaluate(_opened(self.run), list(map(_opened, self.also)), say_aside()):
+        for text in evaluate(PRESETS.open(self.run), list(map(PRESETS.open, self.also)), say_aside()):
             print(text)
         return 0
 
@@ -82,7 +81,7 @@ class Sample:
         if self.top_k is not None:
             at_least("--top-k", self.top_k, 1)
         drawn = (self.temperature, self.top_k, self.seed)
-        sample_to(_opened(self.run), self.length, self.prompt, drawn, self.out)
+        sample_to(PRESETS.open(self.run), self.length, self.prompt, drawn, self.out)
         return 0
 
 
@@ -101,7 +100,7 @@ class Forecast:
     def __call__(self) -> int:
         from lstm.forecasting import forecast_to
 
-        runs = list(map(_opened, (self.run, *self.also)))
+        runs = list(map(PRESETS.open, (self.run, *self.also)))
         forecast_to(runs, self.data, output_file("--out", self.out), say_aside())
         return 0
 
@@ -179,10 +178,6 @@ class Config:
     def __call__(self) -> int:
         print(PRESETS.listed(self.words))
         return 0
-
-
-def _opened(run: str) -> Path:
-    return open_run(run, PRESETS.trainer)
 
 
 def _steps(config: LstmConfig, run: Path) -> dict[str, list[str]]:

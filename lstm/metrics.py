@@ -23,14 +23,14 @@ METRICS = {
 }
 
 EXPORTED = {
-    "step": Exported("lstm_train_updates_total", METRICS["step"].meaning),
-    "workers": Exported("lstm_workers_running", METRICS["workers"].meaning),
-    "loss": Exported("lstm_loss", METRICS["loss"].meaning, {"of": "batch"}),
-    "validation_loss": Exported("lstm_loss", METRICS["validation_loss"].meaning, {"of": "validation"}),
-    "best_loss": Exported("lstm_loss", METRICS["best_loss"].meaning, {"of": "best"}),
-    "grad_norm": Exported("lstm_grad_norm", METRICS["grad_norm"].meaning),
-    "timesteps_per_s": Exported("lstm_timesteps_per_second", METRICS["timesteps_per_s"].meaning),
-    "updates_per_s": Exported("lstm_updates_per_second", METRICS["updates_per_s"].meaning),
+    "step": Exported("lstm_train_updates_total"),
+    "workers": Exported("lstm_workers_running"),
+    "loss": Exported("lstm_loss", {"of": "batch"}),
+    "validation_loss": Exported("lstm_loss", {"of": "validation"}),
+    "best_loss": Exported("lstm_loss", {"of": "best"}),
+    "grad_norm": Exported("lstm_grad_norm"),
+    "timesteps_per_s": Exported("lstm_timesteps_per_second"),
+    "updates_per_s": Exported("lstm_updates_per_second"),
 }
 
 

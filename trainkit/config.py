@@ -85,7 +85,11 @@ class Presets(Generic[M]):
 
     def load_run(self, run: str | Path, overrides: Sequence[str] = ()) -> M:
         """The configuration that a run was started with, with `overrides` on top. UserError where there is no such."""
-        return self.load(open_run(run, self.trainer) / CONFIG_FILE, overrides).config
+        return self.load(self.open(run) / CONFIG_FILE, overrides).config
+
+    def open(self, run: str | Path) -> Path:
+        """The folder of an earlier run, as `open_run`."""
+        return open_run(run, self.trainer)
 
     def split(self, words: Sequence[str]) -> tuple[str, Sequence[str]]:
         """A command line's preset, and its overrides. UserError without a preset."""
@@ -110,7 +114,7 @@ class Presets(Generic[M]):
                     f"command line: --resume goes on with the run's own settings; expected nothing else, or "
                     f"training.KEY=VALUE or workers.KEY=VALUE{but}, got {word!r}"
                 )
-        return self.load_run(resume, words), open_run(resume, self.trainer)
+        return self.load_run(resume, words), self.open(resume)
 
     def listed(self, words: Sequence[str]) -> str:
         """Every setting of a preset with `words` on top; without one, the presets."""

@@ -13,7 +13,6 @@ from tyro.conf import Positional, arg
 
 from trainkit.command_line import RunFolder, Words, at_least, next_steps, run, say, say_aside
 from trainkit.errors import UserError
-from trainkit.runs import open_run
 from wavenet.config import PRESETS, WaveNetConfig
 from wavenet.data_cli import KINDS, DataCommand
 
@@ -78,7 +77,7 @@ class Generate(_Drawn):
             raise UserError(f"command line: --seconds {self.seconds:g}: expected at least {SHORTEST_S:g}")
         at_least("--seed", self.seed, 0)
         request = Request(**{name: value for name, value in vars(self).items() if name not in ("run", "out")})
-        generate_to(_opened(self.run), request, self.out)
+        generate_to(PRESETS.open(self.run), request, self.out)
         return 0
 
 
@@ -106,7 +105,7 @@ class Speak(_Drawn):
         request = Request(
             speaker=self.speaker, temperature=self.temperature, weights=self.weights, seed=self.seed, device=self.device
         )
-        speak_to(_opened(self.run), self.text, self.language, self.voice, request, self.out, say)
+        speak_to(PRESETS.open(self.run), self.text, self.language, self.voice, request, self.out, say)
         return 0
 
 
@@ -134,14 +133,14 @@ class Evaluate:
         from wavenet.evaluation import compare, distances, evaluate
 
         aside = say_aside()
-        found = evaluate(_opened(self.run), aside)
+        found = evaluate(PRESETS.open(self.run), aside)
         for name, bits in found.bits.items():
             print(f"{name:<40} {bits:7.4f} bits/sample")
         if self.against:
-            for name, value in compare(found, evaluate(_opened(self.against), aside, alone=True)).items():
+            for name, value in compare(found, evaluate(PRESETS.open(self.against), aside, alone=True)).items():
                 print(f"{name:<40} {value:7.4f}")
         if self.distances:
-            for name, db in distances(_opened(self.run), self.distances, 0.9, aside).items():
+            for name, db in distances(PRESETS.open(self.run), self.distances, 0.9, aside).items():
                 print(f"{name:<40} {db:7.2f} dB")
         return 0
 
@@ -155,10 +154,6 @@ class Config:
     def __call__(self) -> int:
         print(PRESETS.listed(self.words))
         return 0
-
-
-def _opened(run: str) -> Path:
-    return open_run(run, PRESETS.trainer)
 
 
 def _steps(config: WaveNetConfig, run: Path) -> dict[str, list[str]]:

@@ -22,13 +22,13 @@ METRICS = {
 }
 
 EXPORTED = {
-    "step": Exported("wavenet_train_steps_total", METRICS["step"].meaning),
-    "workers": Exported("wavenet_workers_running", METRICS["workers"].meaning),
-    "bits": Exported("wavenet_bits_per_sample", METRICS["bits"].meaning, {"of": "batch"}),
-    "validation_bits": Exported("wavenet_bits_per_sample", METRICS["validation_bits"].meaning, {"of": "validation"}),
-    "grad_norm": Exported("wavenet_grad_norm", METRICS["grad_norm"].meaning),
-    "samples_per_s": Exported("wavenet_samples_per_second", METRICS["samples_per_s"].meaning),
-    "steps_per_s": Exported("wavenet_steps_per_second", METRICS["steps_per_s"].meaning),
+    "step": Exported("wavenet_train_steps_total"),
+    "workers": Exported("wavenet_workers_running"),
+    "bits": Exported("wavenet_bits_per_sample", {"of": "batch"}),
+    "validation_bits": Exported("wavenet_bits_per_sample", {"of": "validation"}),
+    "grad_norm": Exported("wavenet_grad_norm"),
+    "samples_per_s": Exported("wavenet_samples_per_second"),
+    "steps_per_s": Exported("wavenet_steps_per_second"),
 }
 
 

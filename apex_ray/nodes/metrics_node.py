@@ -9,7 +9,7 @@ from typing import Any
 
 from apex_ray.nodes.stall import LEARNER
 from apex_ray.report.episodes import reporter_named
-from apex_ray.report.metrics import EXPORTED
+from apex_ray.report.metrics import EXPORTED, METRICS
 from apex_ray.report.tally import ActorReport, LearnerReport, Tally
 from apex_ray.types import FloatArray
 from cluster.metrics import Exporter
@@ -21,7 +21,7 @@ class MetricsNode:
     def __init__(
         self, epsilons: FloatArray, frame_skip: int, start: dict[str, float], run: str = "", reporter: str = ""
     ) -> None:
-        self._exporter = Exporter(EXPORTED, {"run": run})
+        self._exporter = Exporter(METRICS, EXPORTED, {"run": run})
         self._tally = Tally(epsilons, frame_skip, **start, reporter=reporter_named(reporter))  # type: ignore[arg-type]
         self._heard: dict[str, float] = {}  # by part, when it reported last
         self._said: deque[str] = deque(maxlen=MOST_SAID)
