@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, make_dataclass
+from dataclasses import dataclass, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, cast
+from typing import Annotated, Any, Literal, cast
 
-from tyro.conf import Positional, arg, subcommand
+from tyro.conf import Positional, arg
 
 from apex_ray.config.load import TRAINER, load, load_run_config, presets, resolved
 from apex_ray.config.plugins import plugins
@@ -264,9 +264,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_MISTAKE
-    choices = [Annotated[command, subcommand(name)] for name, command in known.items()]
-    flags = [f"--{f.name}" for command in known.values() for f in fields(command) if isinstance(f.default, bool)]
-    return run("apex-ray", Union[tuple(choices)], list(known), DESCRIPTION, words, flags)  # noqa: UP007 - of a list
+    return run("apex-ray", known, DESCRIPTION, words)
 
 
 if __name__ == "__main__":

@@ -28,12 +28,12 @@ import torch
 
 from benchmarks.machine import ROOT, write
 from lstm import checkpoint, plots
-from lstm.config import LstmConfig, load
+from lstm.config import PRESETS, LstmConfig
 from lstm.forecasting import Forecaster, backtest
 from lstm.tasks.forecast import Forecast
 from lstm.train import train_here
 
-PRESETS = ("co2", "el_nino", "us_economy", "sunspots")
+NAMES = ("co2", "el_nino", "us_economy", "sunspots")
 OUT = ROOT / "results" / "lstm" / "forecast"
 SEEDS = 5  # of our networks, whose mean is measured; each peer trains one
 PEER_PYTHON = ROOT / "benchmarks" / "peers" / ".venv-forecast" / "bin" / "python"
@@ -44,7 +44,7 @@ def ours(preset: str) -> tuple[Forecast, Forecaster, float]:
     """The mean of networks trained with the first SEEDS seeds, and the seconds that all of them took."""
     started, networks = time.monotonic(), []
     for seed in range(1, SEEDS + 1):
-        config = load(preset, [f"seed={seed}"]).config
+        config = PRESETS.load(preset, [f"seed={seed}"]).config
         task = task_of(config)
         with tempfile.TemporaryDirectory() as folder:
             train_here(config, Path(folder))
@@ -130,11 +130,11 @@ def main() -> None:
     torch.set_num_threads(1)
     OUT.mkdir(parents=True, exist_ok=True)
     if args.only_peers:
-        given = [splits_of(preset, task_of(load(preset).config)) for preset in PRESETS]
+        given = [splits_of(preset, task_of(PRESETS.load(preset).config)) for preset in NAMES]
         peers({name: some for splits in given for name, some in splits.items()}, args.peers)
         return
     tasks, figures, splits = {}, dict[str, Any](), {}
-    for preset in PRESETS:
+    for preset in NAMES:
         task, forecaster, seconds = ours(preset)
         scores = backtest(forecaster, task)
         tasks[preset] = task

@@ -26,7 +26,7 @@ import torch
 from benchmarks.lstm_forecast import PEER_PYTHON
 from benchmarks.machine import ROOT, write
 from lstm import checkpoint
-from lstm.config import load
+from lstm.config import PRESETS
 from lstm.forecasting import Forecaster, backtest
 from lstm.tasks.forecast import Forecast
 from lstm.tasks.make import settled
@@ -63,7 +63,7 @@ def ours(values: np.ndarray, frequency: str) -> tuple[Forecast, dict[str, Any]]:
         path = Path(folder) / "made.csv"
         times = pd.date_range("2000-01-02", periods=len(values), freq=frequency)
         pd.DataFrame({"date": times, "y": values}).to_csv(path, index=False)
-        config = settled(load("forecast", [f"forecast.path={path}"]).config)
+        config = settled(PRESETS.load("forecast", [f"forecast.path={path}"]).config)
         assert config.forecast is not None
         task = Forecast(config.forecast, config.training.batch, config.seed)
         train_here(config, Path(folder))

@@ -26,8 +26,7 @@ from benchmarks.machine import ROOT, write
 from benchmarks.table import rates, show
 from lstm.cell import State
 from lstm.config import ModelConfig, TrainingConfig
-from lstm.learning import Learner
-from lstm.memory import one_worker
+from lstm.learning import Learner, one_worker
 from lstm.network import build
 from lstm.tasks.codes import NextCode
 

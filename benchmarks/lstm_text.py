@@ -17,9 +17,11 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.machine import ROOT, write
-from lstm.config import load
-from lstm.evaluation import nats
+from lstm.checkpoint import load_network
+from lstm.config import PRESETS
+from lstm.learning import held_out_cost, one_worker
 from lstm.sampling import sample_to
+from lstm.tasks.make import make_task
 from lstm.train import train
 from trainkit.checkpoints import newest
 
@@ -50,7 +52,7 @@ def ours(file: Path, seconds: float) -> dict[str, float]:
             f"text.path={file}", f"runs_dir={folder}", f"training.stop_after_s={seconds}", "training.steps=100000",
             "training.validate_every_steps=100000", "training.report_every_steps=200", "workers.cpus=2",
         ]  # fmt: skip
-        run = train(load("text", overrides).config, log=lambda text: print(text, flush=True))
+        run = train(PRESETS.load("text", overrides).config, say=lambda text: print(text, flush=True))
         (OUT / "metrics.jsonl").write_text((run / "metrics.jsonl").read_text())
         rows = [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
         for temperature in (0.5, 0.8):
@@ -59,7 +61,10 @@ def ours(file: Path, seconds: float) -> dict[str, float]:
         hidden = ("  path:", "runs_dir:")  # where things lay on this machine is nobody's business
         kept = [f"{line.split(':')[0]}: shakespeare.txt" if line.startswith(hidden) else line for line in lines]
         (OUT / "config.yaml").write_text("\n".join(kept) + "\n")
-        return {**nats(run), "updates": rows[-1]["step"], "seconds": seconds}
+        config = PRESETS.load(newest(run) / "config.yaml").config
+        task = make_task(config)
+        nats = held_out_cost(task, load_network(run), task.validation(), one_worker)
+        return {"nats": nats, "updates": rows[-1]["step"], "seconds": seconds}
 
 
 if __name__ == "__main__":

@@ -27,13 +27,11 @@ from benchmarks.machine import write
 from benchmarks.notes_heard import Note, in_one_key, notes_heard, precision_and_recall
 from trainkit.runs import open_run
 from wavenet import checkpoint
-from wavenet.config import load_run_config
 from wavenet.corpus import Recording, load_corpus
 from wavenet.features import Features, features
-from wavenet.generate import Generator, sound
+from wavenet.generate import Generator, resynthesise, sound
 from wavenet.model import WaveNet
-from wavenet.plots import save, spectrogram
-from wavenet.resynthesis import said_again
+from wavenet.plots import spectrogram
 from wavenet.sound import write as write_sound
 
 SECONDS, STREAMS, TEMPERATURE, BINS = 20.0, 4, 0.95, 36  # bins an octave: three a semitone
@@ -78,9 +76,8 @@ def main() -> None:
     arguments = parser.parse_args()
     run, folder = open_run(arguments.run), arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
-    config = load_run_config(run)
-    corpus, model, rate = load_corpus(config.data), checkpoint.load_model(run), config.data.sample_rate
-    config = config.model_copy(update={"model": model.config})
+    config, model = checkpoint.load_model(run)
+    corpus, rate = load_corpus(config.data), config.data.sample_rate
     made = features(config, [])
     samples = int(SECONDS * rate)
     torch.manual_seed(0)
@@ -107,9 +104,9 @@ def main() -> None:
     print(json.dumps(figures, indent=1))
     best = int(np.argmax([f["salience"] for f in found["network"]]))
     write_sound(folder / "made.flac", sounds["network"][best], rate)
-    save(spectrogram(sounds["network"][best], rate), folder / "made.png")
+    spectrogram(sounds["network"][best], rate).savefig(folder / "made.png", dpi=110)
     of = best if made is not None else 0
-    save(spectrogram(held[of], rate), folder / "recorded.png")
+    spectrogram(held[of], rate).savefig(folder / "recorded.png", dpi=110)
     _roll(notes["held-out recordings"][of], notes["network"][best], folder / "notes.png")
 
 
@@ -120,7 +117,7 @@ def _against(heard: list[list[Note]], scores: list[list[Note]]) -> tuple[float, 
 
 def _made(model: WaveNet, made: Features | None, recordings: list[Recording], samples: int) -> list[Floats]:
     if made is not None:
-        return [said_again(model, made, r, samples, seed=1, temperature=TEMPERATURE) for r in recordings]
+        return [resynthesise(model, made, r, samples, seed=1, temperature=TEMPERATURE) for r in recordings]
     generator = Generator(model, STREAMS, "bfloat16", 1, TEMPERATURE)
     heard = sound(generator.run(samples), model.config.output)
     return [heard[:, i] for i in range(STREAMS)]

@@ -20,8 +20,8 @@ from trainkit.checkpoints import newest
 from trainkit.checkpoints import step as step_of
 from trainkit.errors import UserError
 from trainkit.runs import open_run
-from wavenet.config import load_run_config
-from wavenet.evaluation import compare, evaluate, evaluate_alone
+from wavenet.config import PRESETS
+from wavenet.evaluation import compare, evaluate
 from wavenet.speaking import Request, generate_to
 
 SECONDS = 4.0
@@ -44,7 +44,7 @@ def main() -> None:
         other_rows = _rows(other)
         with tempfile.TemporaryDirectory() as place:
             one, two = (at_step(r, arguments.step, Path(place) / str(i)) for i, r in enumerate((run, other)))
-            one_alone, two_alone = evaluate_alone(one), evaluate_alone(two)
+            one_alone, two_alone = evaluate(one, alone=True), evaluate(two, alone=True)
             figures[f"this run at step {arguments.step}"] = one_alone.bits["WaveNet"]
             figures[f"unconditioned, both at step {arguments.step}"] = compare(one_alone, two_alone)
             print(json.dumps(figures, indent=1), flush=True)
@@ -53,12 +53,12 @@ def main() -> None:
     figures |= {"bits a sample on held-out files": found.bits, "steps": rows[-1]["step"]}
     write(folder / "result.json", figures)
     print(json.dumps(figures, indent=1))
-    data = load_run_config(run).data
+    data = PRESETS.load_run(run).data
     title = f"mu-law codes of {data.sample_rate / 1000:g} kHz sound"
     _curve(rows, other_rows, found.bits, title, folder / "learning_curve.png")
     if data.conditions == "none":
         request = Request(seconds=SECONDS, temperature=0.95, seed=1)
-        generate_to(run, request, str(folder / "made.flac"), 0.02)
+        generate_to(run, request, str(folder / "made.flac"))
     settings = (newest(run) / "config.yaml").read_text().splitlines()
     # Where the recordings lay on the machine that learned from them is nobody's business.
     hidden = {"folder:": "recordings", "runs_dir:": "runs"}

@@ -21,12 +21,11 @@ from benchmarks.recogniser import Recogniser, accuracy, words
 from trainkit.runs import open_run
 from wavenet import checkpoint
 from wavenet.cepstra import distance
-from wavenet.config import load_run_config
 from wavenet.corpus import load_corpus
-from wavenet.espeak import say
+from wavenet.espeak import synthesize
 from wavenet.evaluation import distances
 from wavenet.features import features
-from wavenet.resynthesis import said_again
+from wavenet.generate import resynthesise
 from wavenet.speaking import LANGUAGES, Request, speak_to
 
 FILES = 24
@@ -78,7 +77,7 @@ def main() -> None:
     for language in arguments.languages.split(","):
         name = f"{len(UNSEEN[language])} unseen sentences, {language}"
         found[name] = _unseen(run, language, arguments.voice, recogniser, request)
-        speak_to(run, UNSEEN[language][1], language, arguments.voice, request, str(folder / f"{language}.flac"), 0.02)
+        speak_to(run, UNSEEN[language][1], language, arguments.voice, request, str(folder / f"{language}.flac"))
     found["temperature"] = temperature
     write(folder / "speech.json", found)
     print(json.dumps(found, indent=1))
@@ -86,9 +85,9 @@ def main() -> None:
 
 def _held_out_words(run: Path, recogniser: Recogniser, temperature: float) -> dict[str, float]:
     """Of the recordings themselves, and of what the network makes of their phones and times."""
-    config = load_run_config(run)
-    corpus, model = load_corpus(config.data), checkpoint.load_model(run)
-    made = features(config.model_copy(update={"model": model.config}), corpus.phones)
+    config, model = checkpoint.load_model(run)
+    corpus = load_corpus(config.data)
+    made = features(config, corpus.phones)
     rate, real, again = config.data.sample_rate, [], []
     for recording in corpus.validation:
         facts = json.loads((Path(config.data.folder) / recording.name).with_suffix(".json").read_text())
@@ -97,7 +96,7 @@ def _held_out_words(run: Path, recogniser: Recogniser, temperature: float) -> di
         if facts.get("language", "en") != "en" or len(said) < 4 or any(c.isdigit() for c in facts["text"]):
             continue
         real.append((said, recogniser(recording.sound, rate)))
-        sound = said_again(model, made, recording, len(recording.samples), temperature=temperature)
+        sound = resynthesise(model, made, recording, len(recording.samples), temperature=temperature)
         again.append((said, recogniser(sound, rate)))
         if len(real) == FILES:
             break
@@ -106,12 +105,12 @@ def _held_out_words(run: Path, recogniser: Recogniser, temperature: float) -> di
 
 def _unseen(run: Path, language: str, voice: str, recogniser: Recogniser, request: Request) -> dict[str, float]:
     """As the network speaks them beside eSpeak NG, whose phones and times it is given."""
-    espeak = [say(text, LANGUAGES[language], voice) for text in UNSEEN[language]]
+    espeak = [synthesize(text, LANGUAGES[language], voice) for text in UNSEEN[language]]
     network, rate = [], 0
     with tempfile.TemporaryDirectory() as place:
         for i, text in enumerate(UNSEEN[language]):
             file = str(Path(place) / f"{i}.wav")
-            speak_to(run, text, language, voice, request, file, 0.02)
+            speak_to(run, text, language, voice, request, file)
             sound, rate = soundfile.read(file, dtype="float32")
             network.append(sound)
     reference = [_resampled(said.sound, said.rate, rate) for said in espeak]

@@ -10,9 +10,9 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from tyro.conf import Positional, arg, subcommand
+from tyro.conf import Positional, arg
 
-from trainkit.command_line import EXIT_INTERRUPTED, run
+from trainkit.command_line import EXIT_INTERRUPTED, at_least, run
 from trainkit.errors import UserError, did_you_mean
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 DESCRIPTION = "Jobs on a Ray cluster: try one on this machine, plan, submit, watch. --version prints the version."
 EXIT_DOES_NOT_FIT = 1
-PLANNERS = "apex_cluster.planners"  # entry points: a trainer's console script -> cluster.plan.Planner
+PLANNERS = "apex_cluster.planners"  # entry points: a trainer's console script -> cluster.resources.Planner
 DEFAULT_TRAINER = "apex-ray"
 
 Address = Annotated[str, arg(metavar="http://HOST:PORT", help_behavior_hint="")]
@@ -45,10 +45,10 @@ class Up:
         from cluster.local_head import add_boards, up
         from cluster.ports import Ports
 
-        if self.cpus is not None and self.cpus < 1:
-            raise UserError(f"command line: --cpus {self.cpus}: expected at least 1")
-        if self.object_store_gib is not None and self.object_store_gib < 0.1:
-            raise UserError(f"command line: --object-store-gib {self.object_store_gib:g}: expected at least 0.1")
+        if self.cpus is not None:
+            at_least("--cpus", self.cpus, 1)
+        if self.object_store_gib is not None:
+            at_least("--object-store-gib", self.object_store_gib, 0.1)
         store = None if self.object_store_gib is None else int(self.object_store_gib * 2**30)
         ports = Ports(self.port, self.dashboard_port, self.client_port, self.metrics_port)
         head = up(ports, self.cpus, store)
@@ -103,13 +103,13 @@ class Submit:
     def __call__(self, command: Sequence[str] = ()) -> int:
         if not command:
             raise UserError("command line: nothing to run; expected apex-cluster submit -- apex-ray train PRESET ...")
-        from cluster.dashboard import dashboard_address, is_local
-        from cluster.jobs import Jobs, Submission
+        from cluster.dashboard import is_local
+        from cluster.jobs import Jobs
+        from cluster.local_head import dashboard_address
 
         address = dashboard_address(self.address)
         jobs = Jobs(address)
-        job = Submission(command, Path(self.working_dir), self.exclude, self.runs_dir, self.name)
-        name = jobs.submit(job)
+        name = jobs.submit(command, Path(self.working_dir), self.exclude, self.runs_dir, self.name)
         print(f"job        {name}\ndashboard  {address}/#/jobs/{name}", flush=True)
         if not self.runs_dir and not is_local(address):
             print("note       without --runs-dir, a relative runs_dir lies in the job's folder, which Ray deletes")
@@ -166,7 +166,7 @@ class Status:
     address: Address = ""
 
     def __call__(self) -> int:
-        from cluster.dashboard import dashboard_address
+        from cluster.local_head import dashboard_address
         from cluster.status import status
 
         print(status(dashboard_address(self.address)))
@@ -199,8 +199,8 @@ class Plan:
 
 
 def _jobs(address: str) -> Jobs:
-    from cluster.dashboard import dashboard_address
     from cluster.jobs import Jobs
+    from cluster.local_head import dashboard_address
 
     return Jobs(dashboard_address(address))
 
@@ -219,22 +219,21 @@ def _follow(jobs: Jobs, name: str) -> int:
     return exit_code(job)
 
 
-Command = (
-    Annotated[Up, subcommand("up")]
-    | Annotated[Submit, subcommand("submit")]
-    | Annotated[Logs, subcommand("logs")]
-    | Annotated[List, subcommand("list")]
-    | Annotated[Stop, subcommand("stop")]
-    | Annotated[Status, subcommand("status")]
-    | Annotated[Plan, subcommand("plan")]
-    | Annotated[Down, subcommand("down")]
-)
-COMMANDS = ("up", "submit", "logs", "list", "stop", "status", "plan", "down")
+COMMANDS = {
+    "up": Up,
+    "submit": Submit,
+    "logs": Logs,
+    "list": List,
+    "stop": Stop,
+    "status": Status,
+    "plan": Plan,
+    "down": Down,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; 2 for a mistake, 1 for a plan that does not fit, a job's own."""
-    return run("apex-cluster", Command, COMMANDS, DESCRIPTION, sys.argv[1:] if argv is None else argv)
+    return run("apex-cluster", COMMANDS, DESCRIPTION, argv)
 
 
 if __name__ == "__main__":

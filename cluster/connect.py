@@ -25,7 +25,7 @@ from cluster import ray_private
 from cluster.initialised import check_same, initialised
 from cluster.sessions import end_own_ray
 from trainkit.command_line import NOTICES
-from trainkit.errors import UserError
+from trainkit.errors import UserError, first_line
 from trainkit.interrupts import deaf_children
 from trainkit.own_folders import can_write
 
@@ -135,15 +135,12 @@ def _init(address: str) -> Any:
     """UserError as the rest of a sentence that begins with the address; so `check`."""
     check(address)
     send_token()
-
-    tries = CLIENT_TRIES
     try:
-        while True:
-            tries -= 1
+        for left in reversed(range(CLIENT_TRIES)):
             try:
                 return ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
             except ConnectionError as error:
-                if NO_SERVER not in str(error) or not tries:
+                if NO_SERVER not in str(error) or not left:
                     raise
                 ray.shutdown()
     except ray.exceptions.AuthenticationError:
@@ -257,8 +254,3 @@ def _mismatch(text: str) -> str | None:
         f" runs Ray {there} on Python {there_python} and this is Ray {here} on Python {here_python}; expected the same "
         "on both sides"
     )
-
-
-def first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__

@@ -1,30 +1,19 @@
-"""The dashboard's HTTP address, where jobs are submitted and states read: which it is, and whether it lets us in."""
+"""Questions to a dashboard by HTTP, each answered or refused within seconds with a message of its own."""
 
 from __future__ import annotations
 
-import os
+import json
+import urllib.error
+import urllib.request
+from typing import Any
 from urllib.parse import urlsplit
 
 import ray
 
-from cluster.http import EXPECTED, get
-from cluster.local_head import running_head
+from cluster.connect import CONNECT_TIMEOUT_S, token, why_refused
 from trainkit.errors import UserError
 
-DEFAULT = "http://127.0.0.1:8265"
-
-
-def dashboard_address(given: str) -> str:
-    """`given`, else RAY_API_SERVER_ADDRESS, an http RAY_ADDRESS, the head `apex-cluster up` started, Ray's default."""
-    environment = [os.environ.get("RAY_API_SERVER_ADDRESS", ""), os.environ.get("RAY_ADDRESS", "")]
-    found = given or next((a for a in environment if a.startswith("http")), "")
-    if not found:
-        head = running_head()
-        found = head.dashboard if head else DEFAULT
-    split = urlsplit(found)
-    if split.scheme not in ("http", "https") or not split.hostname:
-        raise UserError(f"--address {found!r}: {EXPECTED}")
-    return found.rstrip("/")
+EXPECTED = "expected the dashboard's http://host:port"
 
 
 def is_local(address: str) -> bool:
@@ -42,3 +31,25 @@ def check_dashboard(address: str) -> None:
         raise UserError(
             f"--address {address!r} runs Ray {there} and this is Ray {ray.__version__}; expected the same on both sides"
         )
+
+
+def get(address: str, path: str) -> Any:
+    """The JSON at `path`. UserError when the address or the token is wrong."""
+    secret = token()
+    headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+    request = urllib.request.Request(address + path, headers=headers)
+    try:
+        with urllib.request.urlopen(request, timeout=CONNECT_TIMEOUT_S) as answer:
+            return json.load(answer)
+    except urllib.error.HTTPError as error:
+        if error.code in (401, 403):
+            raise UserError(f"--address {address!r}: {why_refused()}") from None
+        raise UserError(f"--address {address!r} answered {error.code} {error.reason} to {path}; {EXPECTED}") from None
+    except json.JSONDecodeError:
+        return None
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        reason = getattr(reason, "strerror", None) or reason
+        raise UserError(
+            f"--address {address!r} can't be reached ({reason}); {EXPECTED}, or start a head with apex-cluster up"
+        ) from None

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,22 +22,54 @@ import torch
 from torch import Tensor, nn
 
 from cluster import ray_private
-from cluster.connect import Embedded, cluster_address, connected, first_line
-from cluster.elastic import FreeRoom
-from cluster.room import bundles, wait_for_room
+from cluster.connect import Embedded, cluster_address, connected
+from cluster.metrics import Exporter
+from cluster.room import FreeRoom, bundles, wait_for_room
 from cluster.workers_config import ADDRESS, WorkersConfig
-from trainkit.checkpoints import nothing_half_written, whole
-from trainkit.errors import UserError
-from trainkit.interrupts import asked_to_stop
-from trainkit.runs import STOP_FILE
+from trainkit.checkpoints import nothing_half_written, updates, whole
+from trainkit.command_line import program
+from trainkit.config import to_yaml
+from trainkit.errors import UserError, first_line
+from trainkit.exported import Exported, Metric
+from trainkit.interrupts import stop_requested
+from trainkit.run_record import record_start
+from trainkit.runs import STOP_FILE, create_run, go_on_with
+from trainkit.training_log import TrainingLog, followed
+from trainkit.words import Say
 
 KEPT_CHECKPOINTS = 2
 OBJECT_STORE_BYTES = 256 * 2**20  # of a Ray of its own: workers exchange gradients, not objects
 SEEN = "seen"  # what workers that end because of it write into the stop file
 LOOK_S = 0.5  # how often a worker looks for it
-PROCESSES = "(RayTrainWorker|TrainController)"  # Ray Train's actors, for its boards
 # A collective's error when the process at its other end is gone: torch raises RuntimeError for these.
 LOST_PEER = ("gloo", "nccl", "connection closed", "connection reset", "broken pipe", "timed out")
+
+
+def train(
+    trainer: str,
+    config: Any,
+    run: Path | None,
+    loop: Callable[[dict[str, Any]], None],
+    settings: Mapping[str, Any],
+    line: Callable[..., str],
+    say: Say,
+) -> Path:
+    """A new run of `config`, or `run`, which goes on with it; its folder, when `loop` has returned on all workers.
+
+    `loop` gets `config`, as plain values, `run`, and `settings`. `line(row, steps=...)` puts a row of metrics in words.
+    UserError as of `fit`, and when all updates of `run` are made.
+    """
+    if run is None:
+        run = create_run(config.runs_dir, config.name, to_yaml(config))
+    else:
+        go_on_with(run, to_yaml(config), updates(run), config.training.steps)
+    record_start(run, trainer)
+    say(f"run folder {run}")
+    say(f"watch with {program('tensorboard')} --logdir {run.parent}")
+    given = {"config": config.model_dump(mode="json"), "run": str(run.absolute()), **settings}
+    with followed(run, partial(line, steps=config.training.steps), say):
+        fit(loop, given, config.workers, run, say)
+    return run
 
 
 def fit(
@@ -44,14 +77,14 @@ def fit(
     settings: Mapping[str, Any],
     workers: WorkersConfig,
     run: Path,
-    log: Callable[[str], None] = print,
+    say: Say = print,
 ) -> None:
     """Run `loop(settings)` on every worker until it returns on all; checkpoints lie in `run`, as whole folders.
 
     They run on the cluster that `workers.address` means, or on a Ray of this process's own. While other jobs hold what
     the least of them need, that is told and waited for. Lost workers are started again with the newest checkpoint,
     `max_failures` times. UserError when they could never fit, when the loop raises, with its own message, or when too
-    many were lost. All nodes must see `run`. Ctrl-C or SIGTERM is told to the loops (`StopAsked`), which are to write a
+    many were lost. All nodes must see `run`. The loops are told of Ctrl-C or SIGTERM (`StopRequest`) and are to write a
     checkpoint and return; then KeyboardInterrupt. A second one ends all at once.
     """
     address, stop = cluster_address(workers.address, ADDRESS), run / STOP_FILE
@@ -59,15 +92,15 @@ def fit(
     def ask() -> None:
         stop.touch()
         with suppress(OSError):  # Ctrl-C may have ended who reads our output; an error here would end the run
-            log("asked to stop: after this update, then a checkpoint; once more stops at once, without")
+            say("asked to stop: after this update, then a checkpoint; once more stops at once, without")
 
     stop.unlink(missing_ok=True)
     _drop_stale_list(run)
-    with connected(address, Embedded(workers.most * workers.cpus, OBJECT_STORE_BYTES), ADDRESS):
+    with connected(address, Embedded(workers.range.most * workers.cpus, OBJECT_STORE_BYTES), ADDRESS):
         if address is not None:
-            wait_for_room(bundles(workers), workers.autoscale_s, log)
+            wait_for_room(bundles(workers), workers.autoscale_s, say)
         try:
-            with asked_to_stop(ask), nothing_half_written(run):
+            with stop_requested(ask), nothing_half_written(run):
                 _trainer(loop, settings, workers, run, embedded=address is None).fit()
             stopped = stop.exists() and stop.read_text() == SEEN  # and not come to its end by itself
         except Exception as error:
@@ -75,7 +108,7 @@ def fit(
         finally:
             stop.unlink(missing_ok=True)
     if stopped:
-        log(f"stopped with {whole(run)[-1].name}; go on with train --resume {run}")
+        say(f"stopped with {whole(run)[-1].name}; go on with train --resume {run}")
         raise KeyboardInterrupt
 
 
@@ -157,10 +190,11 @@ def _explained(error: Exception, run: Path) -> UserError:
     inner = next(iter(failures.values()), getattr(error, "controller_failure", error))
     while (cause := getattr(inner, "cause", None) or inner.__cause__) is not None and cause is not inner:
         inner = cause
-    text = first_line(inner)
     if isinstance(inner, UserError):
         return inner
-    return UserError(f"a worker failed: {type(inner).__name__}: {text} (all of it in {run} and the logs of Ray)")
+    return UserError(
+        f"a worker failed: {type(inner).__name__}: {first_line(inner)} (all of it in {run} and the logs of Ray)"
+    )
 
 
 @dataclass(frozen=True)
@@ -175,6 +209,14 @@ class Worker:
     def first(self) -> bool:
         """Whether it is the one that writes."""
         return self.rank == 0
+
+    def open_log(
+        self, run: Path, step: int, metrics: Mapping[str, Metric], exported: Mapping[str, Exported]
+    ) -> TrainingLog | None:
+        """The log of a run that goes on at `step`, of the first worker."""
+        if not self.first:
+            return None
+        return TrainingLog(run, step, metrics, Exporter(metrics, exported, {"run": run.name}).export)
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model with gradients averaged over the workers."""
@@ -194,7 +236,7 @@ class Worker:
         return slice(self.rank, rows, self.count)
 
 
-class StopAsked:
+class StopRequest:
     """Whether the run's user asked it to end; the same answer on all workers."""
 
     def __init__(self, run: Path, worker: Worker) -> None:
@@ -209,10 +251,10 @@ class StopAsked:
         if not self._worker.first or now - self._looked < LOOK_S:
             return False
         self._looked = now
-        asked = self._file.exists()
-        if asked:
+        requested = self._file.exists()
+        if requested:
             self._file.write_text(SEEN)
-        return asked
+        return requested
 
 
 def this_worker() -> Worker:

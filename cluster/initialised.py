@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import socket
 import time
+from contextlib import suppress
 from typing import Any
 
 import ray
@@ -44,8 +45,8 @@ def _resolved(address: str) -> str:
         number = socket.gethostbyname(host)
     except OSError:
         return address
-    own = number.startswith("127.") or number == ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-    return f"{scheme}://{'here' if own else number}:{port}"
+    local = number.startswith("127.") or number == ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+    return f"{scheme}://{'here' if local else number}:{port}"
 
 
 def free_cpus() -> float:
@@ -55,23 +56,13 @@ def free_cpus() -> float:
 
 def end_actors(namespace: str, free_before: float) -> None:
     """End the actors of that namespace and its placement group, as leaving Ray would, and see their CPUs free again."""
-    try:
-        group = ray.util.get_placement_group(namespace)
-    except ValueError:
-        pass  # none was made yet
-    else:
-        ray.util.remove_placement_group(group)
+    with suppress(ValueError):  # none was made yet
+        ray.util.remove_placement_group(ray.util.get_placement_group(namespace))
     actors: list[Any] = ray.util.list_named_actors(all_namespaces=True)
     for actor in actors:
         if actor["namespace"] == namespace:
-            _kill(actor["name"], namespace)
+            with suppress(ValueError):  # it has ended meanwhile
+                ray.kill(ray.get_actor(actor["name"], namespace))
     deadline = time.monotonic() + FREED_S
     while free_cpus() < free_before and time.monotonic() < deadline:
         time.sleep(POLL_S)  # a run that follows at once is to find room
-
-
-def _kill(name: str, namespace: str) -> None:
-    try:
-        ray.kill(ray.get_actor(name, namespace))
-    except ValueError:
-        return  # it has ended meanwhile

@@ -8,8 +8,7 @@ import os
 import shlex
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,10 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from cluster import ray_private
-from cluster.connect import first_line, send_token, why_refused
+from cluster.connect import send_token, why_refused
 from cluster.dashboard import check_dashboard, is_local
 from cluster.local_head import JOB_STOP_WAIT_S
-from trainkit.errors import UserError, did_you_mean
+from trainkit.errors import UserError, did_you_mean, first_line
 from trainkit.runs import RUNS_BASE
 from trainkit.words import table
 
@@ -31,18 +30,6 @@ EXCLUDES = (
 )  # fmt: skip
 POLL_S = 0.5
 AGENT_TIMEOUT_S = 60.0
-
-
-@dataclass(frozen=True)
-class Submission:
-    """What to run and where its files come from and go to."""
-
-    command: Sequence[str]
-    working_dir: Path
-    excludes: Sequence[str] = ()
-    runs_dir: str = ""  # on the cluster; empty: this working directory where the cluster is this machine's
-    name: str = ""
-    env: Mapping[str, str] | None = None
 
 
 class Jobs:
@@ -58,34 +45,38 @@ class Jobs:
         except AuthenticationError:
             raise UserError(f"--address {address!r}: {why_refused()}") from None
 
-    def submit(self, job: Submission) -> str:
-        """The new job's id. UserError when its files can't be sent or the id is taken."""
-        folder = job.working_dir.expanduser()
+    def submit(
+        self, command: Sequence[str], working_dir: Path, excludes: Sequence[str], runs_dir: str, name: str
+    ) -> str:
+        """The new job's id: `name`, or Ray's. UserError when its files can't be sent or the id is taken.
+
+        `runs_dir` is on the cluster; empty: `working_dir` where the cluster is this machine's.
+        """
+        folder = working_dir.expanduser()
         if not folder.is_dir():
             raise UserError(f"--working-dir {str(folder)!r} is no folder; expected the one the job is to start in")
-        runs = job.runs_dir or (str(folder.resolve()) if is_local(self._address) else "")
+        runs = runs_dir or (str(folder.resolve()) if is_local(self._address) else "")
         if runs and not Path(runs).is_absolute():
             raise UserError(f"--runs-dir {runs!r}: expected an absolute path, the same on every node")
-        excludes = [*EXCLUDES, *job.excludes]
-        environment = {"RAY_JOB_STOP_WAIT_TIME_S": JOB_STOP_WAIT_S, **(job.env or {})}
+        environment = {"RAY_JOB_STOP_WAIT_TIME_S": JOB_STOP_WAIT_S}
         if runs:
             environment[RUNS_BASE] = runs
         with tempfile.TemporaryDirectory() as place:
-            package = _packed(folder, excludes, Path(place))
+            package = _packed(folder, [*EXCLUDES, *excludes], Path(place))
             deadline = time.monotonic() + AGENT_TIMEOUT_S
             while True:
                 try:
                     return self._client.submit_job(
-                        entrypoint=shlex.join(job.command),
-                        submission_id=job.name or None,
+                        entrypoint=shlex.join(command),
+                        submission_id=name or None,
                         runtime_env={"working_dir": str(package), "env_vars": environment},
-                        metadata={"submitted_by": _user(), "trainer": job.command[0]},
+                        metadata={"submitted_by": _user(), "trainer": command[0]},
                     )
                 except (ValueError, RuntimeError) as error:
                     if "No available agent" in str(error) and time.monotonic() < deadline:
                         continue  # a head that has just started; Ray itself waited ten seconds for it
                     if "already exists" in str(error):
-                        raise UserError(f"--name {job.name!r} is a job already; expected a new name") from None
+                        raise UserError(f"--name {name!r} is a job already; expected a new name") from None
                     raise UserError(f"the cluster refused the job: {first_line(error)}") from None
 
     def details(self, name: str) -> JobDetails:

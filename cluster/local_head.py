@@ -15,21 +15,24 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from importlib.resources import files
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 
 from cluster.connect import token, token_file, token_source
-from cluster.http import get
+from cluster.dashboard import EXPECTED, get
 from cluster.ports import Ports
 from cluster.sessions import end, remove
-from trainkit.errors import UserError
+from trainkit.errors import UserError, os_errors
 from trainkit.runs import atomic_write
 
 START_TIMEOUT_S = 90.0
 GRACE_S = 5.0  # for `ray start` to end what it started; then all of it is killed
+DEFAULT_DASHBOARD = "http://127.0.0.1:8265"  # Ray's
 JOB_STOP_WAIT_S = "60"  # how long a stopped job may take to save itself before Ray kills it
 
 
@@ -65,11 +68,9 @@ class Head:
         """It and what it started, which may outlive it: `ray start` leads a session (setsid) of its own."""
         if self.process is not None:
             return [self.process, *self.process.children(recursive=True)]
-        try:
+        with suppress(psutil.NoSuchProcess):
             if abs(psutil.Process(self.pid).create_time() - self.created) >= 1:
                 return []  # the pid is given anew only when nothing of that session is left
-        except psutil.NoSuchProcess:
-            pass
         return [process for process in psutil.process_iter() if _session_of(process.pid) == self.pid]
 
     @property
@@ -103,6 +104,19 @@ def running_head() -> Head | None:
     except (OSError, ValueError, KeyError, TypeError):
         return None
     return head if head.process else None
+
+
+def dashboard_address(given: str) -> str:
+    """`given`, else RAY_API_SERVER_ADDRESS, an http RAY_ADDRESS, the head `apex-cluster up` started, Ray's default."""
+    environment = [os.environ.get("RAY_API_SERVER_ADDRESS", ""), os.environ.get("RAY_ADDRESS", "")]
+    found = given or next((a for a in environment if a.startswith("http")), "")
+    if not found:
+        head = running_head()
+        found = head.dashboard if head else DEFAULT_DASHBOARD
+    split = urlsplit(found)
+    if split.scheme not in ("http", "https") or not split.hostname:
+        raise UserError(f"--address {found!r}: {EXPECTED}")
+    return found.rstrip("/")
 
 
 def up(ports: Ports, cpus: int | None, object_store_bytes: int | None) -> Head:
@@ -139,14 +153,10 @@ def up(ports: Ports, cpus: int | None, object_store_bytes: int | None) -> Head:
 def _log() -> Path:
     """Where the head's words go. UserError when the state folder can't be written."""
     log = state_folder() / "head.log"
-    try:
+    expected = "; expected one that can, give another by XDG_STATE_HOME"
+    with os_errors(f"state folder {str(log.parent)!r} cannot be written", expected):
         log.parent.mkdir(parents=True, exist_ok=True)
         log.touch()
-    except OSError as error:
-        raise UserError(
-            f"state folder {str(log.parent)!r} cannot be written: {error.strerror}; expected one that "
-            f"can, give another by XDG_STATE_HOME"
-        ) from None
     return log
 
 
@@ -157,16 +167,12 @@ def ensure_token() -> Path | None:
     if os.environ.get("RAY_AUTH_MODE", "").lower() == "disabled":
         raise UserError("RAY_AUTH_MODE = 'disabled': expected token; whoever reaches an open head can run any code")
     path = token_file()
-    try:
+    expected = "; expected one that can, give another by RAY_AUTH_TOKEN_PATH"
+    with os_errors(f"token file {token_source()!r} cannot be written", expected):
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
             os.fchmod(file.fileno(), 0o600)
             file.write(secrets.token_hex(32))
-    except OSError as error:
-        raise UserError(
-            f"token file {token_source()!r} cannot be written: {error.strerror}; expected one that can, give "
-            f"another by RAY_AUTH_TOKEN_PATH"
-        ) from None
     return path
 
 
@@ -192,7 +198,7 @@ def _environment() -> dict[str, str]:
     return {
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_JOB_STOP_WAIT_TIME_S": JOB_STOP_WAIT_S,
-        **({} if "RAY_TMPDIR" in os.environ else {"RAY_TMPDIR": _made_own_folder()}),
+        **({} if "RAY_TMPDIR" in os.environ else {"RAY_TMPDIR": _create_own_folder()}),
         **os.environ,
         "RAY_AUTH_MODE": "token",
         # Ray starts workers at nice 15, so that every other process preempts the learner.
@@ -207,7 +213,7 @@ def own_folder() -> Path:
     return Path(f"/tmp/apex-ray-{os.getuid()}")
 
 
-def _made_own_folder() -> str:
+def _create_own_folder() -> str:
     """The folder, there.
 
     Ray puts a job on the cluster of the last `ray start` that its folder, by default everybody's /tmp/ray, tells of.
@@ -228,8 +234,8 @@ def _wait(head: Head, process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while True:
         if process.poll() is not None:
-            said = _last_words(log.read_text(errors="replace").splitlines())
-            raise UserError(f"Ray did not start: {said} (all of it in {log})")
+            reason = _last_words(log.read_text(errors="replace").splitlines())
+            raise UserError(f"Ray did not start: {reason} (all of it in {log})")
         try:
             # The server for ray:// comes last.
             socket.create_connection(("127.0.0.1", head.ports.client), timeout=1).close()
@@ -242,9 +248,9 @@ def _wait(head: Head, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def _last_words(lines: Sequence[str]) -> str:
-    said = [line.strip() for line in lines if line.strip()]
-    errors = [line for line in said if "rror" in line]
-    return (errors or said or ["no reason given"])[-1]
+    printed = [line.strip() for line in lines if line.strip()]
+    errors = [line for line in printed if "rror" in line]
+    return (errors or printed or ["no reason given"])[-1]
 
 
 def down(head: Head) -> None:

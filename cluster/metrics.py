@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from ray.util.metrics import Counter, Gauge
 
 from cluster import ray_private
-from trainkit.exported import Exported
+from trainkit.exported import Exported, Metric
 
 
 class Total(Counter):
@@ -25,8 +25,10 @@ class Total(Counter):
 class Exporter:
     """Gauges and counters of one job; several columns may share a name and differ in their labels."""
 
-    def __init__(self, columns: Mapping[str, Exported], labels: Mapping[str, str]) -> None:
-        self._columns, self._labels = columns, dict(labels)
+    def __init__(
+        self, metrics: Mapping[str, Metric], columns: Mapping[str, Exported], labels: Mapping[str, str]
+    ) -> None:
+        self._listed, self._columns, self._labels = metrics, columns, dict(labels)
         self._metrics: dict[str, Total | Gauge] = {}
         self._totals: dict[str, float] = {}
 
@@ -37,7 +39,7 @@ class Exporter:
             if exported is None or not math.isfinite(value):
                 continue
             labels = {**self._labels, **exported.labels}
-            metric = self._metric(exported, tuple(labels))
+            metric = self._metric(exported, self._listed[column].meaning, tuple(labels))
             if isinstance(metric, Gauge):
                 metric.set(value, tags=labels)
                 continue
@@ -47,9 +49,9 @@ class Exporter:
                 metric.add(value - (before or 0.0), labels)
                 self._totals[column] = value
 
-    def _metric(self, exported: Exported, keys: tuple[str, ...]) -> Total | Gauge:
+    def _metric(self, exported: Exported, meaning: str, keys: tuple[str, ...]) -> Total | Gauge:
         if exported.name not in self._metrics:
             # Ray adds `_total` to a counter's name by itself.
             kind, name = (Total, exported.name.removesuffix("_total")) if exported.total else (Gauge, exported.name)
-            self._metrics[exported.name] = kind(name, description=exported.meaning, tag_keys=keys)
+            self._metrics[exported.name] = kind(name, description=meaning, tag_keys=keys)
         return self._metrics[exported.name]

@@ -5,26 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Protocol
 
 import ray
 
 from cluster.connect import Embedded, cluster_address, connected
 from cluster.local_head import running_head
-from cluster.resources import Bundle, Fit, Node, bundle_table, emptied, fit, node_table, snapshot
+from cluster.resources import Bundle, Fit, Node, Planner, bundle_table, emptied, fit, node_table, snapshot
 from trainkit.errors import UserError
-
-
-class Planner(Protocol):
-    """The bundles of a trainer's command on so many cores (None: this machine's) and GPUs; the one that scales last.
-
-    With `count`, those of the same command with that many of the last. UserError for a mistake in the words, and for a
-    count that can't be.
-    """
-
-    def __call__(
-        self, words: Sequence[str], cores: int | None, gpus: float, count: int | None = None
-    ) -> list[Bundle]: ...
 
 
 def show_plan(planner: Planner, words: Sequence[str], address: str) -> tuple[bool, str]:
@@ -34,12 +21,12 @@ def show_plan(planner: Planner, words: Sequence[str], address: str) -> tuple[boo
         where = f"127.0.0.1:{head.ports.gcs}"
     if where is None:
         nodes = [_this_machine()]
-        return _told(partial(planner, words, None, 0.0), nodes, "this machine (no cluster given)")
+        return _report(partial(planner, words, None, 0.0), nodes, "this machine (no cluster given)")
     with connected(where, Embedded(0, 0), "--address"):
         nodes = snapshot()
         resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
         cores, gpus = max(int(resources.get("CPU", 0)), 1), float(resources.get("GPU", 0))
-    return _told(partial(planner, words, cores, gpus), nodes, where)
+    return _report(partial(planner, words, cores, gpus), nodes, where)
 
 
 def _this_machine() -> Node:
@@ -50,7 +37,7 @@ def _this_machine() -> Node:
     return Node("here", "this machine", amounts, amounts)
 
 
-def _told(plan: Callable[..., list[Bundle]], nodes: list[Node], where: str) -> tuple[bool, str]:
+def _report(plan: Callable[..., list[Bundle]], nodes: list[Node], where: str) -> tuple[bool, str]:
     found = fit(plan(), nodes)
     end = f"{_verdict(found)}; {_largest(plan, found)}"
     return found.enough, f"{bundle_table(found.bundles)}\n\n{where}\n{node_table(found)}\n\n{end}"

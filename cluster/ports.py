@@ -76,8 +76,8 @@ def _why_not(host: str, port: int) -> str:
 def _by_whom(port: int) -> str:
     """' by process 12 (python)', where this user may know."""
     try:
-        heard = [c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
-        pids = [c.pid for c in heard if getattr(c.laddr, "port", 0) == port]
+        listening = [c for c in psutil.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+        pids = [c.pid for c in listening if getattr(c.laddr, "port", 0) == port]
         return f" by process {pids[0]} ({psutil.Process(pids[0]).name()})" if pids and pids[0] else ""
     except psutil.Error:
         return ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 import ray
 
@@ -50,6 +51,18 @@ class Bundle:
     @property
     def minimum(self) -> int:
         return self.count if self.at_least is None else self.at_least
+
+
+class Planner(Protocol):
+    """The bundles of a trainer's command on so many cores (None: this machine's) and GPUs; the one that scales last.
+
+    With `count`, those of the same command with that many of the last. UserError for a mistake in the words, and for a
+    count that can't be.
+    """
+
+    def __call__(
+        self, words: Sequence[str], cores: int | None, gpus: float, count: int | None = None
+    ) -> list[Bundle]: ...
 
 
 @dataclass(frozen=True)
@@ -194,42 +207,25 @@ def emptied(nodes: Sequence[Node]) -> list[Node]:
 
 def bundle_table(bundles: Sequence[Bundle]) -> str:
     """What a job needs, a line a bundle."""
-    rows = [
-        (
-            b.name,
-            _range(b),
-            f"{b.cpus:g}",
-            f"{b.gpus:g}",
-            _size(b.memory_bytes),
-            _size(b.object_store_bytes),
-            _labels(b.labels),
-        )
-        for b in bundles
-    ]
-    sums = [
-        sum(getattr(b, kind) * b.count for b in bundles)
+    sums = {
+        kind: sum(getattr(b, kind) * b.count for b in bundles)
         for kind in ("cpus", "gpus", "memory_bytes", "object_store_bytes")
-    ]
-    rows.append(
-        (
-            "together",
-            str(sum(b.count for b in bundles)),
-            f"{sums[0]:g}",
-            f"{sums[1]:g}",
-            _size(sums[2]),
-            _size(sums[3]),
-            "",
-        )
-    )
+    }
+    rows = [_row(b) for b in (*bundles, Bundle("together", count=sum(b.count for b in bundles), **sums))]
     return table(("bundle", "count", "CPU", "GPU", "memory", "object store", "labels"), rows)
+
+
+def _row(b: Bundle) -> tuple[str, ...]:
+    amounts = (f"{b.cpus:g}", f"{b.gpus:g}", _size(b.memory_bytes), _size(b.object_store_bytes))
+    return b.name, _range(b), *amounts, _labels(b.labels)
 
 
 def node_table(found: Fit) -> str:
     """What each node has free and would run, a line a node."""
-    rows = []
+    rows, wanted = [], {b.name: b.count for b in found.bundles}
     for node in found.nodes:
         gets = [
-            f"{count} x {name}" if found_count(found, name) > 1 else name
+            f"{count} x {name}" if wanted[name] > 1 else name
             for name, counts in found.placed.items()
             if (count := counts.get(node.id, 0))
         ]
@@ -239,11 +235,6 @@ def node_table(found: Fit) -> str:
         ]
         rows.append((node.name, *cells, ", ".join(gets) or "-"))
     return table(("node", "CPU free", "GPU free", "memory free", "object store free", "runs"), rows)
-
-
-def found_count(found: Fit, name: str) -> int:
-    """How many of a bundle the job wants."""
-    return next(b.count for b in found.bundles if b.name == name)
 
 
 def describe(needs: Mapping[str, float]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -34,10 +35,8 @@ def _with_children(pid: int) -> list[psutil.Process]:
 def end(family: Sequence[psutil.Process]) -> None:
     """Kill those that are left, and see them gone."""
     for process in family:
-        try:
+        with suppress(psutil.NoSuchProcess):
             process.kill()
-        except psutil.NoSuchProcess:
-            continue
     psutil.wait_procs(family, GONE_S)
 
 

@@ -7,8 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cluster.dashboard import check_dashboard
-from cluster.http import get
+from cluster.dashboard import check_dashboard, get
 from cluster.jobs import Jobs, job_table
 from trainkit.words import table
 
@@ -21,7 +20,7 @@ def status(address: str) -> str:
     """Three tables. UserError when the cluster can't be reached or refuses us."""
     check_dashboard(address)
     nodes = _listed(address, "nodes")
-    names = {node["node_id"]: _node_name(node) for node in nodes}
+    names = {n["node_id"]: n["node_ip"] + (" (head)" if n.get("is_head_node") else "") for n in nodes}
     actors = [a for a in _listed(address, "actors") if not (a.get("name") or "").startswith(INTERNAL)]
     jobs = [job for job in Jobs(address).all() if not job.status.is_terminal()]
     return "\n\n".join(
@@ -39,27 +38,14 @@ def _listed(address: str, what: str) -> list[dict[str, Any]]:
     return list(answer["data"]["result"]["result"])
 
 
-def _node_name(node: Mapping[str, Any]) -> str:
-    return f"{node['node_ip']}{' (head)' if node.get('is_head_node') else ''}"
-
-
 def node_rows(nodes: Sequence[Mapping[str, Any]], names: Mapping[str, str]) -> str:
     """A line a node, the live ones first."""
     rows = []
     for node in sorted(nodes, key=lambda n: n["state"] != ALIVE):
         total = node.get("resources_total") or {}
-        memory = total.get("memory", 0) / 2**30
-        store = total.get("object_store_memory", 0) / 2**30
-        rows.append(
-            (
-                names[node["node_id"]],
-                node["state"].lower(),
-                f"{total.get('CPU', 0):g}",
-                f"{total.get('GPU', 0):g}",
-                f"{memory:.1f}",
-                f"{store:.1f}",
-            )
-        )
+        counts = [f"{total.get(kind, 0):g}" for kind in ("CPU", "GPU")]
+        sizes = [f"{total.get(kind, 0) / 2**30:.1f}" for kind in ("memory", "object_store_memory")]
+        rows.append((names[node["node_id"]], node["state"].lower(), *counts, *sizes))
     return table(("node", "state", "CPU", "GPU", "memory GiB", "object store GiB"), rows)
 
 

@@ -8,6 +8,7 @@ from trainkit.count_range import CountRange, Range
 from trainkit.section import Section
 
 ADDRESS = "workers.address"  # as errors name it
+PROCESSES = "(RayTrainWorker|TrainController)"  # Ray Train's actors, for boards
 
 
 class WorkersConfig(Section):
@@ -37,18 +38,10 @@ class WorkersConfig(Section):
 
     def refuse_too_few(self, batch: int, row: str) -> None:
         """ValueError when some workers would have no row of a batch: their sums would wait for each other for ever."""
-        if batch < self.most:
-            raise ValueError(f"training.batch {batch} has no {row} for some of workers.count {self.most}")
+        if batch < self.range.most:
+            raise ValueError(f"training.batch {batch} has no {row} for some of workers.count {self.range.most}")
 
     @property
     def range(self) -> CountRange:
         """Of workers."""
         return CountRange.of(self.count)
-
-    @property
-    def fewest(self) -> int:
-        return self.range.fewest
-
-    @property
-    def most(self) -> int:
-        return self.range.most

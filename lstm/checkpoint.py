@@ -22,8 +22,9 @@ from lstm.tasks.base import Task
 from trainkit import checkpoints, tensor_files
 from trainkit.checkpoint_folders import writing
 from trainkit.checkpoints import TRAINING, WEIGHTS, newest
-from trainkit.config import load_config, to_yaml
+from trainkit.config import to_yaml
 from trainkit.errors import UserError
+from trainkit.runs import CONFIG_FILE
 
 STATE, FACTS = "state.safetensors", "facts.json"
 
@@ -47,7 +48,7 @@ def resume(folder: Path, learner: Learner, device: torch.device) -> State:
 
 def load_config_of(run: Path) -> LstmConfig:
     """The settings of a run's newest checkpoint, with paths as the workers had them."""
-    return load_config(LstmConfig, PRESETS, newest(run) / "config.yaml").config
+    return PRESETS.load(newest(run) / CONFIG_FILE).config
 
 
 def facts(run: Path) -> dict[str, Any]:
@@ -61,10 +62,5 @@ def load_network(run: Path, shape: Shape | None = None) -> Network:
     if shape is not None and shape != learned:
         raise UserError(f"run {str(run)!r} was trained on data of another shape: {learned}, now {shape}")
     network = Network(config.model, learned)
-    weights = checkpoints.weights(newest(run) / WEIGHTS)
-    try:
-        network.load_state_dict(weights)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise UserError(f"the weights in {newest(run)} are not of its configuration: {reason}") from None
+    checkpoints.load_weights(network, newest(run))
     return network.eval()

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import Positional, arg, subcommand
+from tyro.conf import arg
 
-from lstm.config import TRAINER, LstmConfig, load, load_run_config, presets
-from trainkit.command_line import next_steps, output_file, run
-from trainkit.config import format_resolved, refuse_changes
+from lstm.config import PRESETS, LstmConfig
+from trainkit.command_line import RunFolder, Words, at_least, next_steps, output_file, run, say, say_aside
 from trainkit.errors import UserError
-from trainkit.runs import open_run
-from trainkit.training_log import ByTime
 
 DESCRIPTION = "LSTM: learn series, text or sound; forecast, and make more of it. --version prints the version."
 
-WORDS_HELP = "a preset's name or a .yaml file, then settings on top; apex-lstm config PRESET lists them"
-Words = Annotated[
-    Positional[tuple[str, ...]], arg(metavar="[PRESET] [KEY=VALUE ...]", help=WORDS_HELP, help_behavior_hint="")
-]
-RunFolder = Annotated[Positional[str], arg(metavar="RUN", help="folder of a run", help_behavior_hint="")]
 Also = Annotated[tuple[str, ...], arg(metavar="RUN ...", help_behavior_hint="")]
 
 
@@ -40,12 +31,8 @@ class Train:
     def __call__(self) -> int:
         from lstm.train import train
 
-        if self.resume:
-            refuse_changes(self.words, kept=["training.batch"])
-            config, run = load_run_config(self.resume, self.words), _opened(self.resume)
-        else:
-            config, run = _load(self.words), None
-        print(next_steps(TRAINER, _steps(config, train(config, run, _told))), flush=True)
+        config, run = PRESETS.to_train(self.words, self.resume, kept=["training.batch"])
+        print(next_steps(PRESETS.trainer, _steps(config, train(config, run, say))), flush=True)
         return 0
 
 
@@ -60,7 +47,7 @@ class Evaluate:
     def __call__(self) -> int:
         from lstm.evaluation import evaluate
 
-        for text in evaluate(_opened(self.run), list(map(_opened, self.also)), ByTime(_told_beside, stream=sys.stderr)):
+        for text in evaluate(PRESETS.open(self.run), list(map(PRESETS.open, self.also)), say_aside()):
             print(text)
         return 0
 
@@ -86,16 +73,15 @@ class Sample:
     def __call__(self) -> int:
         from lstm.sampling import sample_to
 
-        if self.length < 1:
-            raise UserError(f"command line: --length {self.length}: expected at least 1")
+        at_least("--length", self.length, 1)
         if not 0 <= self.temperature < math.inf:
             raise UserError(f"command line: --temperature {self.temperature:g}: expected a number of 0 or more")
         if not 0 <= self.seed < 2**63:
             raise UserError(f"command line: --seed {self.seed}: expected 0 to 2^63 - 1")
-        if self.top_k is not None and self.top_k < 1:
-            raise UserError(f"command line: --top-k {self.top_k}: expected at least 1")
+        if self.top_k is not None:
+            at_least("--top-k", self.top_k, 1)
         drawn = (self.temperature, self.top_k, self.seed)
-        sample_to(_opened(self.run), self.length, self.prompt, drawn, self.out)
+        sample_to(PRESETS.open(self.run), self.length, self.prompt, drawn, self.out)
         return 0
 
 
@@ -114,8 +100,8 @@ class Forecast:
     def __call__(self) -> int:
         from lstm.forecasting import forecast_to
 
-        runs = list(map(_opened, (self.run, *self.also)))
-        forecast_to(runs, self.data, output_file("--out", self.out), ByTime(_told_beside, stream=sys.stderr))
+        runs = list(map(PRESETS.open, (self.run, *self.also)))
+        forecast_to(runs, self.data, output_file("--out", self.out), say_aside())
         return 0
 
 
@@ -139,12 +125,11 @@ class Memory:
     """for numbers and pictures"""
 
     def __call__(self) -> int:
-        from lstm.memory_report import memory
+        from lstm.memory import memory
 
         for name, least in (("steps", 4), ("updates", 1), ("hidden", 1), ("batch", 1)):
-            if getattr(self, name) < least:
-                raise UserError(f"command line: --{name} {getattr(self, name)}: expected at least {least}")
-        memory(self.steps, self.updates, self.hidden, self.batch, self.seed, self.show_gates, Path(self.out), _told)
+            at_least(f"--{name}", getattr(self, name), least)
+        memory(self.steps, self.updates, self.hidden, self.batch, self.seed, self.show_gates, Path(self.out), say)
         return 0
 
 
@@ -161,7 +146,7 @@ class FindRate:
     def __call__(self) -> int:
         from lstm.rates import find_rate
 
-        find_rate(_load(self.words), self.updates, output_file("--out", self.out), print)
+        find_rate(PRESETS.load(*PRESETS.split(self.words)).config, self.updates, output_file("--out", self.out), print)
         return 0
 
 
@@ -180,8 +165,7 @@ class Sweep:
     def __call__(self) -> int:
         from lstm.sweep import sweep
 
-        preset, words = _preset(self.words)
-        sweep(preset, words, self.trials, self.seed, _told)
+        sweep(*PRESETS.split(self.words), self.trials, self.seed, say)
         return 0
 
 
@@ -192,28 +176,8 @@ class Config:
     words: Words = ()
 
     def __call__(self) -> int:
-        if not self.words:
-            print("presets: " + ", ".join(presets()))
-            return 0
-        print(format_resolved(load(self.words[0], self.words[1:])))
+        print(PRESETS.listed(self.words))
         return 0
-
-
-def _preset(words: Sequence[str]) -> tuple[str, Sequence[str]]:
-    if not words or "=" in words[0]:
-        raise UserError(
-            f"command line: no preset; expected one of {', '.join(presets())} or a .yaml file, then KEY=VALUE"
-        )
-    return words[0], words[1:]
-
-
-def _load(words: Sequence[str]) -> LstmConfig:
-    preset, settings = _preset(words)
-    return load(preset, settings).config
-
-
-def _opened(run: str) -> Path:
-    return open_run(run, TRAINER)
 
 
 def _steps(config: LstmConfig, run: Path) -> dict[str, list[str]]:
@@ -229,31 +193,21 @@ def _steps(config: LstmConfig, run: Path) -> dict[str, list[str]]:
     return {"evaluate": ["evaluate", str(run)], **makes, "go on": more}
 
 
-def _told(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
-
-
-def _told_beside(text: str) -> None:
-    """Where it does not mix with a result that is written to a file."""
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
-
-
-Command = (
-    Annotated[Train, subcommand("train")]
-    | Annotated[Evaluate, subcommand("evaluate")]
-    | Annotated[Sample, subcommand("sample")]
-    | Annotated[Forecast, subcommand("forecast")]
-    | Annotated[Memory, subcommand("memory")]
-    | Annotated[FindRate, subcommand("find-rate")]
-    | Annotated[Sweep, subcommand("sweep")]
-    | Annotated[Config, subcommand("config")]
-)
-COMMANDS = ("train", "evaluate", "sample", "forecast", "memory", "find-rate", "sweep", "config")
+COMMANDS = {
+    "train": Train,
+    "evaluate": Evaluate,
+    "sample": Sample,
+    "forecast": Forecast,
+    "memory": Memory,
+    "find-rate": FindRate,
+    "sweep": Sweep,
+    "config": Config,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, or 2 for a mistake that the user can mend."""
-    return run("apex-lstm", Command, COMMANDS, DESCRIPTION, sys.argv[1:] if argv is None else argv)
+    return run(PRESETS.trainer, COMMANDS, DESCRIPTION, argv)
 
 
 if __name__ == "__main__":

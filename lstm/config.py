@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 from zoneinfo import available_timezones
@@ -10,9 +9,8 @@ from zoneinfo import available_timezones
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from cluster.workers_config import WorkersConfig
-from trainkit.config import Loaded, load_config, preset_names
+from trainkit.config import Presets
 from trainkit.errors import did_you_mean
-from trainkit.runs import CONFIG_FILE, open_run
 from trainkit.section import Section
 
 UNIX = ("unix_s", "unix_ms", "unix_us", "unix_ns")  # forecast.time_format of numbers since 1970
@@ -220,19 +218,4 @@ class LstmConfig(Section):
         return found
 
 
-TRAINER = "apex-lstm"
-PRESETS = Path(__file__).parent / "presets"
-
-
-def load(preset: str | Path, overrides: Sequence[str] = ()) -> Loaded[LstmConfig]:
-    """A preset's name or a .yaml path, with dotted overrides. UserError for every mistake."""
-    return load_config(LstmConfig, PRESETS, preset, overrides)
-
-
-def load_run_config(run: str | Path, overrides: Sequence[str] = ()) -> LstmConfig:
-    """The configuration that a run was started with, with `overrides` on top. UserError when there is no such run."""
-    return load_config(LstmConfig, PRESETS, open_run(run, TRAINER) / CONFIG_FILE, overrides).config
-
-
-def presets() -> list[str]:
-    return preset_names(PRESETS)
+PRESETS = Presets(LstmConfig, Path(__file__).parent / "presets", "apex-lstm")

@@ -1,17 +1,6 @@
 """What a run asks of a cluster, for `apex-cluster plan apex-lstm PRESET ...`."""
 
-from __future__ import annotations
+from cluster.room import planner
+from lstm.config import PRESETS
 
-from collections.abc import Sequence
-
-from cluster.resources import Bundle
-from cluster.room import bundles
-from lstm.config import load
-from trainkit.errors import UserError
-
-
-def plan(words: Sequence[str], cores: int | None, gpus: float, count: int | None = None) -> list[Bundle]:
-    """Bundles of `apex-lstm train WORDS`, as cluster.plan.Planner has it; `count` is of workers."""
-    if not words or "=" in words[0]:
-        raise UserError("command line: no preset; expected the words of apex-lstm train, such as text workers.count=4")
-    return bundles(load(words[0], [*words[1:], *([f"workers.count={count}"] if count else [])]).config.workers)
+plan = planner(PRESETS, "text workers.count=4")

@@ -9,24 +9,24 @@ from pathlib import Path
 import numpy as np
 
 from lstm import checkpoint
-from lstm.forecasting import Score, Told, backtest, loaded, quiet
-from lstm.learning import held_out_cost
-from lstm.memory import one_worker
+from lstm.forecasting import Score, backtest, loaded
+from lstm.learning import held_out_cost, one_worker
 from lstm.tasks.base import Batch
 from lstm.tasks.codes import NextCode
 from lstm.tasks.forecast import Forecast, mean_known
 from lstm.tasks.make import make_task
 from trainkit.errors import UserError
+from trainkit.words import Say, quiet
 
 LEAST_OF_INTERVAL = 0.1  # by which coverage may be below what the interval says, before there is a warning
 
 
-def evaluate(run: Path, others: Sequence[Path] = (), progress: Told = quiet) -> Iterator[str]:
+def evaluate(run: Path, others: Sequence[Path] = (), say: Say = quiet) -> Iterator[str]:
     """Lines of a table: the backtest of forecasts, nats and bits of text and sound, the error of the memory tests.
 
-    Forecasts may be the mean of several runs' (`others`). `progress` is told how far it is, often.
+    Forecasts may be the mean of several runs' (`others`). `say` gets lines on how far it is, often.
     """
-    progress("reading the data")
+    say("reading the data")
     task = make_task(checkpoint.load_config_of(run))
     if others and not isinstance(task, Forecast):
         raise UserError(f"--also: run {str(run)!r} did not learn to forecast; only forecasts are averaged")
@@ -34,7 +34,7 @@ def evaluate(run: Path, others: Sequence[Path] = (), progress: Told = quiet) -> 
     if isinstance(task, Forecast):
         if not task.config.test:
             raise UserError("forecast.test = 0: nothing was kept for a backtest")
-        scores = backtest(loaded([run, *others], task, progress), task, progress=progress)
+        scores = backtest(loaded([run, *others], task, say), task, say=say)
         intervals = [*next(iter(scores.values())).coverage]
         yield f"{'series':<24}{'windows':>8}{'MASE':>8}{'start':>8}{'naive':>8}" + "".join(
             f"{'in ' + i:>9}" for i in intervals
@@ -48,11 +48,11 @@ def evaluate(run: Path, others: Sequence[Path] = (), progress: Told = quiet) -> 
         if mase >= start:
             yield f"the network is not better than its start (MASE {mase:.2f} and {start:.2f})"
         return
-    found = {"LSTM": held_out_cost(task, network, _counted(task.validation(), progress), one_worker)}
+    found = {"LSTM": held_out_cost(task, network, _counted(task.validation(), say), one_worker)}
     if not isinstance(task, NextCode):
         yield f"{task.unit} {found['LSTM']:.5f}"
         return
-    progress("simpler models of the same data")
+    say("simpler models of the same data")
     for name, nats in {**found, **task.simpler()}.items():
         yield f"{name:<14}{nats:8.4f} {task.unit} {nats / math.log(2):8.4f} bits"
 
@@ -68,14 +68,7 @@ def too_narrow(scores: Mapping[str, Score]) -> Iterator[str]:
             )
 
 
-def _counted(batches: Iterator[Batch], progress: Told) -> Iterator[Batch]:
+def _counted(batches: Iterator[Batch], say: Say) -> Iterator[Batch]:
     for number, batch in enumerate(batches, 1):
-        progress(f"held-out batch {number:,}")
+        say(f"held-out batch {number:,}")
         yield batch
-
-
-def nats(run: Path) -> dict[str, float]:
-    """Cost of held-out data with the best weights, by name."""
-    task = make_task(checkpoint.load_config_of(run))
-    network = checkpoint.load_network(run, task.shape)
-    return {"nats": held_out_cost(task, network, task.validation(), one_worker)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,17 +21,13 @@ from lstm.tasks.row_times import following
 from lstm.tasks.starts import seasonal_naive
 from lstm.tasks.table import Series
 from trainkit.errors import UserError
+from trainkit.words import Say, quiet
 
 Floats = npt.NDArray[np.float64]
 MOST_PICTURED = 8  # series
 WINDOWS_AT_ONCE = 256  # between two words of progress
 LEARNED_WINDOWS = 100  # of each series, that intervals are calibrated on beside the newer ones
 Origins = Sequence[tuple[int, int]]  # (series, first step of the horizon)
-Told = Callable[[str], None]
-
-
-def quiet(text: str) -> None:
-    """Tells nobody."""
 
 
 class Forecaster:
@@ -45,15 +41,15 @@ class Forecaster:
     One without its mirror is moved alone by the former, the median never. This is done when it is first asked for.
     """
 
-    def __init__(self, networks: Sequence[Network], task: Forecast, progress: Told = quiet) -> None:
-        self._networks, self._task, self._progress = [network.eval() for network in networks], task, progress
+    def __init__(self, networks: Sequence[Network], task: Forecast, say: Say = quiet) -> None:
+        self._networks, self._task, self._say = [network.eval() for network in networks], task, say
 
     @cached_property
     def _calibration(self) -> list[tuple[int, Floats, Floats]]:
         """Of each series: the first step after training, errors of windows from there on, and of those learned from."""
         task, found = self._task, list[tuple[int, Floats, Floats]]()
         for i, series in enumerate(task.table.series):
-            self._progress(f"calibration: series {i + 1:,} of {len(task.table.series):,}")
+            self._say(f"calibration: series {i + 1:,} of {len(task.table.series):,}")
             first = task.train_end(series)
             newer = self._errors([(i, o) for o in range(first, series.known - task.config.horizon + 1)])
             found.append((first, newer, self._errors(task.learned_origins(i, LEARNED_WINDOWS))))
@@ -64,7 +60,7 @@ class Forecaster:
         middle = self._task.config.quantiles.index(0.5)
         found = [np.zeros((0, self._task.config.horizon))]
         for first in range(0, len(origins), WINDOWS_AT_ONCE):
-            self._progress(f"beside the start: window {first + 1:,} of {len(origins):,}")
+            self._say(f"beside the start: window {first + 1:,} of {len(origins):,}")
             found.append(np.sort(self._scaled(origins[first : first + WINDOWS_AT_ONCE]), axis=-1)[..., middle])
         return np.concatenate(found)
 
@@ -115,9 +111,9 @@ class Forecaster:
         inputs = torch.from_numpy(np.stack([w.inputs for w in windows]).astype(np.float32))
         outputs = torch.stack([network(inputs)[0] for network in self._networks]).mean(0)
         h = self._task.config.horizon
-        said = outputs[:, -h:].double().numpy() + np.stack([w.base[-h:] for w in windows])[..., None]
+        quantiles = outputs[:, -h:].double().numpy() + np.stack([w.base[-h:] for w in windows])[..., None]
         level, scale = (np.array([getattr(w, name) for w in windows])[:, None, None] for name in ("level", "scale"))
-        return np.asarray(said * scale + level)
+        return np.asarray(quantiles * scale + level)
 
     def _scales(self, origins: Origins) -> Floats:
         return np.array([self._task.window(i, o).scale for i, o in origins])[:, None]
@@ -142,7 +138,7 @@ class Score:
 
 
 def backtest(
-    forecaster: Forecaster, task: Forecast, origins: Origins | None = None, progress: Told = quiet
+    forecaster: Forecaster, task: Forecast, origins: Origins | None = None, say: Say = quiet
 ) -> dict[str, Score]:
     """Scores of each series on the test: from every origin, all values before it known, the weights as they are.
 
@@ -151,12 +147,11 @@ def backtest(
     """
     c, found = task.config, dict[str, Score]()
     of_each = by_series(task.test_origins() if origins is None else origins)
-    restored = np.exp if c.transform == "log" else np.asarray
     for i, series in enumerate(task.table.series):
-        progress(f"backtest: series {i + 1:,} of {len(task.table.series):,}")
+        say(f"backtest: series {i + 1:,} of {len(task.table.series):,}")
         mine = of_each.get(i, [])
-        quantiles, actual = restored(forecaster.quantiles(mine)), restored(forecaster.actual(mine))
-        values = restored(series.values)
+        quantiles, actual = task.restored(forecaster.quantiles(mine)), task.restored(forecaster.actual(mine))
+        values = task.restored(series.values)
         naive = np.stack([seasonal_naive(values, o, c.horizon, task.season) for _, o in mine])
         before = values[: series.known - c.test]
         scale = mean_known(np.abs(before[task.season :] - before[: -task.season]))
@@ -167,18 +162,18 @@ def backtest(
             len(mine),
             mean_known(np.abs(errors[..., c.quantiles.index(0.5)])) / scale,
             mean_known(np.abs(actual - naive)) / scale,
-            mean_known(np.abs(actual - restored(np.stack([task.started(i, o) for _, o in mine])))) / scale,
+            mean_known(np.abs(actual - task.restored(np.stack([task.started(i, o) for _, o in mine])))) / scale,
             mean_known(np.maximum(q * errors, (q - 1) * errors)),
             dict(intervals(quantiles, actual, c.quantiles)),
         )
     return found
 
 
-def beside_start(network: Network, task: Forecast, progress: Told = quiet) -> str:
+def beside_start(network: Network, task: Forecast, say: Say = quiet) -> str:
     """A line: whether the network errs less on validation than what its forecasts start from."""
     origins = task.validation_origins()
-    said = dict(zip(origins, Forecaster([network], task, progress).medians(origins), strict=True))
-    learned, start = task.mase(origins, lambda i, o: said[i, o]), task.mase(origins, task.started)
+    medians = dict(zip(origins, Forecaster([network], task, say).medians(origins), strict=True))
+    learned, start = task.mase(origins, lambda i, o: medians[i, o]), task.mase(origins, task.started)
     if math.isnan(start):
         return UNDEFINED
     if learned < start:
@@ -203,9 +198,8 @@ def ahead(forecaster: Forecaster, task: Forecast) -> pd.DataFrame:
     """The steps after each series' last value: series, time, a column a quantile, such as q0.1."""
     c, parts = task.config, []
     for i, series in enumerate(task.table.series):
-        said = forecaster.quantiles([(i, series.known)])[0]
-        said = np.exp(said) if c.transform == "log" else said
-        part = pd.DataFrame(said, columns=quantile_columns(c))
+        quantiles = task.restored(forecaster.quantiles([(i, series.known)])[0])
+        part = pd.DataFrame(quantiles, columns=quantile_columns(c))
         times = coming(series, c.horizon, task.table.frequency)
         part.insert(0, time_column(c), range(1, c.horizon + 1) if times is None else times)
         part.insert(0, "series", series.name)
@@ -234,16 +228,16 @@ def coming(series: Series, horizon: int, frequency: str | None) -> pd.DatetimeIn
     return None if later is None else times.append(later)
 
 
-def loaded(runs: Sequence[Path], task: Forecast, progress: Told = quiet) -> Forecaster:
+def loaded(runs: Sequence[Path], task: Forecast, say: Say = quiet) -> Forecaster:
     """The mean of runs that learned the same task, `task` if with newer data. UserError when one learned another."""
     first, *others = ({**dict(checkpoint.load_config_of(run).forecast or {}), "path": ""} for run in runs)
     for run, learned in zip(runs[1:], others, strict=True):
         if different := sorted(key for key in first if learned.get(key) != first[key]):
             raise UserError(f"run {str(run)!r} learned another forecast than {str(runs[0])!r}: {', '.join(different)}")
-    return Forecaster([checkpoint.load_network(run, task.shape) for run in runs], task, progress)
+    return Forecaster([checkpoint.load_network(run, task.shape) for run in runs], task, say)
 
 
-def forecast_to(runs: Sequence[Path], data: str | None, out: Path, progress: Told = quiet) -> None:
+def forecast_to(runs: Sequence[Path], data: str | None, out: Path, say: Say = quiet) -> None:
     """Write the forecast of runs' networks, for newer `data` where they are given, with a picture beside it."""
     config = checkpoint.load_config_of(runs[0])
     if config.forecast is None:
@@ -252,18 +246,17 @@ def forecast_to(runs: Sequence[Path], data: str | None, out: Path, progress: Tol
         raise UserError(f"--out {str(out)!r}: expected a name that ends in .csv or .parquet")
     section = config.forecast.model_copy(update={"path": data} if data else {})
     task = Forecast(section, config.training.batch, config.seed)
-    frame = ahead(loaded(runs, task, progress), task)
+    frame = ahead(loaded(runs, task, say), task)
     write(frame, out)
-    restored = np.exp if section.transform == "log" else np.asarray
-    seen, said = {}, {}
+    seen, forecasts = {}, {}
     for series in task.table.series[:MOST_PICTURED]:
         first = max(series.known - 2 * section.context, 0)
         mine = frame[frame["series"] == series.name]
         dated = coming(series, section.horizon, task.table.frequency) is not None
         before = series.times[first : series.known] if dated else np.arange(first - series.known, 0) + 1
-        seen[series.name] = (before, restored(series.values[first : series.known]))
-        said[series.name] = (list(mine[time_column(section)]), mine[quantile_columns(section)].to_numpy())
-    plots.save(plots.fan(seen, said, {}, levels=section.quantiles), out.with_suffix(".png"))
+        seen[series.name] = (before, task.restored(series.values[first : series.known]))
+        forecasts[series.name] = (list(mine[time_column(section)]), mine[quantile_columns(section)].to_numpy())
+    plots.save(plots.fan(seen, forecasts, {}, levels=section.quantiles), out.with_suffix(".png"))
     print(f"{len(frame)} rows in {out}, a picture in {out.with_suffix('.png')}")
 
 

@@ -20,6 +20,11 @@ from trainkit.tensor_files import load_optimizer_tensors, optimizer_tensors
 Total = Callable[[float | Tensor], Tensor]  # a sum over all workers
 
 
+def one_worker(value: float | Tensor) -> Tensor:
+    """The sum over one worker."""
+    return torch.as_tensor(value, dtype=torch.float64)
+
+
 def multiplies_bf16(device: torch.device) -> bool:
     """Whether torch has an LSTM in bfloat16 there: on CPUs that is oneDNN's, which needs AVX-512."""
     try:

@@ -1,12 +1,15 @@
-"""What training measures, its names in Prometheus, and a row of it for the console."""
+"""What training measures, its names in Prometheus, and a row of it for the console.
+
+`python -m lstm.metrics > cluster/dashboards/lstm.json` writes the Grafana board of all of it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
+from cluster.workers_config import PROCESSES
+from trainkit.board import board
 from trainkit.exported import Exported, Metric
-from trainkit.training_log import TrainingLog
 
 METRICS = {
     "step": Metric("progress", "updates", "updates of the weights so far"),
@@ -20,22 +23,15 @@ METRICS = {
 }
 
 EXPORTED = {
-    "step": Exported("lstm_train_updates_total", METRICS["step"].meaning),
-    "workers": Exported("lstm_workers_running", METRICS["workers"].meaning),
-    "loss": Exported("lstm_loss", METRICS["loss"].meaning, {"of": "batch"}),
-    "validation_loss": Exported("lstm_loss", METRICS["validation_loss"].meaning, {"of": "validation"}),
-    "best_loss": Exported("lstm_loss", METRICS["best_loss"].meaning, {"of": "best"}),
-    "grad_norm": Exported("lstm_grad_norm", METRICS["grad_norm"].meaning),
-    "timesteps_per_s": Exported("lstm_timesteps_per_second", METRICS["timesteps_per_s"].meaning),
-    "updates_per_s": Exported("lstm_updates_per_second", METRICS["updates_per_s"].meaning),
+    "step": Exported("lstm_train_updates_total"),
+    "workers": Exported("lstm_workers_running"),
+    "loss": Exported("lstm_loss", {"of": "batch"}),
+    "validation_loss": Exported("lstm_loss", {"of": "validation"}),
+    "best_loss": Exported("lstm_loss", {"of": "best"}),
+    "grad_norm": Exported("lstm_grad_norm"),
+    "timesteps_per_s": Exported("lstm_timesteps_per_second"),
+    "updates_per_s": Exported("lstm_updates_per_second"),
 }
-
-
-def training_log(run: Path, step: int) -> TrainingLog:
-    """The log of a run that goes on at `step`."""
-    from cluster.metrics import Exporter  # Ray is not needed to read the lists above
-
-    return TrainingLog(run, step, METRICS, Exporter(EXPORTED, {"run": run.name}).export)
 
 
 def line(row: Mapping[str, float], steps: int, unit: str) -> str:
@@ -47,3 +43,11 @@ def line(row: Mapping[str, float], steps: int, unit: str) -> str:
         f"{at}  loss {row['loss']:8.4f}  gradient {row['grad_norm']:7.3f}  {row['timesteps_per_s']:10,.0f} timesteps/s"
         f"  {row['updates_per_s']:6.2f} updates/s  workers {int(row['workers'])}"
     )
+
+
+def lstm_board() -> str:
+    return board("LSTM", "apex-lstm", METRICS, EXPORTED, PROCESSES)
+
+
+if __name__ == "__main__":
+    print(lstm_board(), end="")

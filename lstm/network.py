@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass
 
 import torch
@@ -25,11 +26,11 @@ class Shape:
 class Network(nn.Module):
     """Outputs [B, T, outputs] of inputs [B, T] (classes) or [B, T, features], and the state after them."""
 
-    def __init__(self, config: ModelConfig, shape: Shape, fused: bool | None = None) -> None:
+    def __init__(self, config: ModelConfig, shape: Shape) -> None:
         super().__init__()
         self.config, self.shape = config, shape
         self.embedding = nn.Embedding(shape.classes, config.embedding) if shape.classes else None
-        self.recurrent = Recurrent(config, config.embedding if shape.classes else shape.features, fused)
+        self.recurrent = Recurrent(config, config.embedding if shape.classes else shape.features)
         self.readout = nn.Linear(self.recurrent.outputs, shape.outputs)
 
     def forward(
@@ -46,12 +47,9 @@ class Network(nn.Module):
 
     def written(self) -> Network:
         """The same network, step by step: for single steps, and to look at its gates."""
-        twin = Network(self.config, self.shape, fused=False)
-        twin.recurrent = self.recurrent.written()
-        for name in ("embedding", "readout"):
-            if (part := getattr(self, name)) is not None:
-                getattr(twin, name).load_state_dict(part.state_dict())
-        return twin.to(next(self.parameters())).train(self.training)
+        twin = deepcopy(self)
+        twin.recurrent = twin.recurrent.written()
+        return twin
 
 
 def build(config: ModelConfig, shape: Shape, seed: int, quiet: bool = False) -> Network:

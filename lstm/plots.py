@@ -78,7 +78,7 @@ def gates(shown: Gates, inputs: Mapping[str, Floats], labels: Sequence[str] = ()
 
 def fan(
     seen: Mapping[str, tuple[Any, Floats]],
-    said: Mapping[str, tuple[Any, Floats]],
+    forecasts: Mapping[str, tuple[Any, Floats]],
     actual: Mapping[str, Floats],
     levels: Sequence[float] = (),
 ) -> Figure:
@@ -86,9 +86,9 @@ def fan(
 
     `levels` of the quantiles name the bands. Times may be numbers of steps, with 1 for the first to come.
     """
-    figure = Figure(figsize=(10, 3 * len(said)), layout="constrained")
-    for axes, name in zip(figure.subplots(len(said), 1, squeeze=False)[:, 0], said, strict=True):
-        times, quantiles = said[name]
+    figure = Figure(figsize=(10, 3 * len(forecasts)), layout="constrained")
+    for axes, name in zip(figure.subplots(len(forecasts), 1, squeeze=False)[:, 0], forecasts, strict=True):
+        times, quantiles = forecasts[name]
         middle = list(levels).index(0.5) if len(levels) else quantiles.shape[1] // 2
         axes.plot(*seen[name], color="black", linewidth=1)
         for k in range(quantiles.shape[1] // 2):

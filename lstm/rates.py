@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,17 +11,17 @@ from matplotlib.figure import Figure
 from lstm import plots
 from lstm.cell import State
 from lstm.config import LstmConfig, TrainingConfig
-from lstm.learning import Learner
-from lstm.memory import one_worker
+from lstm.learning import Learner, one_worker
 from lstm.network import Network, build
 from lstm.tasks.base import Task
 from lstm.tasks.make import make_task
+from trainkit.words import Say
 
 LOWEST, HIGHEST = 1e-6, 1.0
 SMOOTHING = 0.9
 
 
-def find_rate(config: LstmConfig, updates: int, out: Path, log: Callable[[str], None]) -> float:
+def find_rate(config: LstmConfig, updates: int, out: Path, say: Say) -> float:
     """Tell a learning rate and draw the losses; a tenth of the rate at which the loss was lowest."""
     task = make_task(config)
     network = build(config.model, task.shape, config.seed)
@@ -35,7 +34,7 @@ def find_rate(config: LstmConfig, updates: int, out: Path, log: Callable[[str], 
     axes.set(xscale="log", xlabel="learning rate", ylabel=f"{task.unit}, smoothed")
     axes.legend()
     plots.save(figure, out)
-    log(f"training.learning_rate={found:.1e} (a tenth of where the loss was lowest; picture in {out})")
+    say(f"training.learning_rate={found:.1e} (a tenth of where the loss was lowest; picture in {out})")
     return found
 
 

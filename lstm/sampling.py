@@ -14,6 +14,7 @@ from lstm.network import Network
 from lstm.tasks import audio, text
 from trainkit.command_line import output_file
 from trainkit.errors import UserError
+from trainkit.mu_law import SILENCE
 
 
 @torch.inference_mode()
@@ -58,18 +59,18 @@ def sample_to(
         if out is None or Path(out).suffix.lower() not in (".wav", ".flac"):
             raise UserError(f"--out {out!r}: expected a file that ends in .wav or .flac")
         sound = output_file("--out", out)
-        codes = draw(network, torch.full((1,), audio.SILENCE), *drawn)
+        codes = draw(network, torch.full((1,), SILENCE), *drawn)
         audio.write(sound, np.fromiter(codes, np.int64, length), int(facts["sample_rate"]))
         return
     vocabulary = str(facts["vocabulary"])
     begins = next((c for c in "\n " if not vocabulary or c in vocabulary), vocabulary[:1])
-    heard = text.coded(begins if prompt is None else prompt, vocabulary)
-    if not len(heard):
+    start = text.coded(begins if prompt is None else prompt, vocabulary)
+    if not len(start):
         raise UserError("--prompt is empty; expected at least one character")
     path = None if out is None else output_file("--out", out)
-    codes = draw(network, torch.from_numpy(heard.astype(np.int64)), *drawn)
-    made = ((prompt or "") + text.spelled(np.fromiter(codes, np.int64, length), vocabulary)).lstrip("\n")
+    codes = draw(network, torch.from_numpy(start.astype(np.int64)), *drawn)
+    generated = ((prompt or "") + text.spelled(np.fromiter(codes, np.int64, length), vocabulary)).lstrip("\n")
     if path is None:
-        print(made)
+        print(generated)
     else:
-        path.write_text(made + "\n", encoding="utf-8")
+        path.write_text(generated + "\n", encoding="utf-8")

@@ -10,17 +10,18 @@ from typing import Any
 from cluster.connect import Embedded, cluster_address, connected
 from cluster.data_parallel import OBJECT_STORE_BYTES
 from cluster.workers_config import ADDRESS
-from lstm.config import TRAINER, load
+from lstm.config import PRESETS
 from lstm.tasks.make import make_task, settled
 from trainkit.config import to_yaml
 from trainkit.errors import UserError
 from trainkit.run_record import record_start
 from trainkit.runs import create_run
+from trainkit.words import Say
 
 COST = "best_loss"  # of the weights that a run keeps
 
 
-def sweep(preset: str, words: Sequence[str], trials: int, seed: int, log: Callable[[str], None]) -> dict[str, Any]:
+def sweep(preset: str, words: Sequence[str], trials: int, seed: int, say: Say) -> dict[str, Any]:
     """Tell the settings of the lowest validation cost. UserError for every mistake that the user can mend.
 
     A word KEY=LOW..HIGH is drawn between the two on a logarithmic scale, KEY=A|B|C is one of them; others are fixed.
@@ -31,13 +32,13 @@ def sweep(preset: str, words: Sequence[str], trials: int, seed: int, log: Callab
     space = dict(_space(word) for word in drawn_words)
     if not space:
         raise UserError("command line: nothing to draw; expected KEY=LOW..HIGH or KEY=A|B|C among the settings")
-    config = load(preset, [*fixed, *map(_first, drawn_words)]).config
+    config = PRESETS.load(preset, [*fixed, *map(_first, drawn_words)]).config
     task = make_task(config)
     for text in task.describe():  # mistakes in the data show before any trial starts
-        log(text)
+        say(text)
     config = settled(config, task)
     folder = create_run(config.runs_dir, f"{config.name}-sweep", to_yaml(config)).absolute()
-    record_start(folder, f"{TRAINER} sweep")
+    record_start(folder, f"{PRESETS.trainer} sweep")
     here = Path.cwd()
     workers = config.workers
 
@@ -47,15 +48,15 @@ def sweep(preset: str, words: Sequence[str], trials: int, seed: int, log: Callab
         from lstm.train import train_here
 
         os.chdir(here)
-        chosen = load(preset, [*fixed, *(f"{key}={value}" for key, value in drawn.items())]).config
+        chosen = PRESETS.load(preset, [*fixed, *(f"{key}={value}" for key, value in drawn.items())]).config
         run = create_run(folder, chosen.name, to_yaml(chosen))
         train_here(chosen, run, lambda row: tune.report({**row, "run": str(run)}))
 
-    own = Embedded(os.cpu_count() or 1, OBJECT_STORE_BYTES)
-    with connected(cluster_address(workers.address, ADDRESS), own, ADDRESS):
+    embedded = Embedded(os.cpu_count() or 1, OBJECT_STORE_BYTES)
+    with connected(cluster_address(workers.address, ADDRESS), embedded, ADDRESS):
         best = _fitted(trial, space, trials, seed, workers.cpus, folder)
     settings = " ".join(f"{key}={value}" for key, value in best["config"].items())
-    log(f"best {COST} {best[COST]:.4f} with {settings}, in {best['run']}")
+    say(f"best {COST} {best[COST]:.4f} with {settings}, in {best['run']}")
     return best
 
 

@@ -5,56 +5,48 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from cluster.data_parallel import StopAsked, Worker, fit, newest_checkpoint, report, this_worker
+from cluster import data_parallel
+from cluster.data_parallel import StopRequest, Worker, newest_checkpoint, report, this_worker
 from lstm import checkpoint
 from lstm.cell import State
-from lstm.config import TRAINER, LstmConfig
+from lstm.config import PRESETS, LstmConfig
 from lstm.forecasting import beside_start
 from lstm.learning import Learner, held_out_cost
-from lstm.metrics import line, training_log
+from lstm.metrics import EXPORTED, METRICS, line
 from lstm.network import build
 from lstm.tasks.base import Batch, Task
 from lstm.tasks.forecast import Forecast
 from lstm.tasks.make import make_task, settled
 from trainkit.checkpoints import set_aside_damaged, updates
-from trainkit.command_line import program
-from trainkit.config import to_yaml
 from trainkit.errors import UserError
-from trainkit.run_record import record_start
-from trainkit.runs import atomic_folder, create_run, go_on_with
-from trainkit.training_log import ByTime, TrainingLog, followed
+from trainkit.runs import atomic_folder
+from trainkit.training_log import ByTime, TrainingLog
+from trainkit.words import Say
 
 MOST_VALIDATION_BATCHES = 200  # of a validation during training
 Reported = Callable[[dict[str, float], Callable[[Path], None] | None], None]
 
 
-def train(config: LstmConfig, run: Path | None = None, log: Callable[[str], None] = print) -> Path:
+def train(config: LstmConfig, run: Path | None = None, say: Say = print) -> Path:
     """Train, or go on with `run`; the run's folder. UserError for every mistake that the user can mend."""
     if run is not None:
-        set_aside_damaged(run, log)
+        set_aside_damaged(run, say)
     task = make_task(config)  # mistakes in the data show before any worker starts
     for text in task.describe():
-        log(text)
+        say(text)
     config = settled(config, task)
-    if run is None:
-        run = create_run(config.runs_dir, config.name, to_yaml(config))
-    else:
-        go_on_with(run, to_yaml(config), updates(run), config.training.steps)
-    record_start(run, TRAINER)
-    log(f"run folder {run}")
-    log(f"watch with {program('tensorboard')} --logdir {run.parent}")
-    settings = {"config": config.model_dump(mode="json"), "run": str(run.absolute())}
-    with followed(run, partial(line, steps=config.training.steps, unit=task.unit), log):
-        fit(work, settings, config.workers, run, log)
+    run = data_parallel.train(PRESETS.trainer, config, run, work, {}, partial(line, unit=task.unit), say)
     if isinstance(task, Forecast):
-        log(beside_start(checkpoint.load_network(run, task.shape), task, ByTime(log)))
-    log(f"finished after {updates(run):,} updates")
+        say(beside_start(checkpoint.load_network(run, task.shape), task, ByTime(say)))
+    say(f"finished after {updates(run):,} updates")
     return run
 
 
@@ -87,8 +79,8 @@ def learn(config: LstmConfig, run: Path, worker: Worker, newest: Path | None, re
     carried: State = ()
     if newest is not None:
         carried = tuple(part[:, worker.share(t.batch)] for part in checkpoint.resume(newest, learner, worker.device))
-    writer = training_log(run, learner.step) if worker.first else None
-    stop_asked = StopAsked(run, worker)
+    writer = worker.open_log(run, learner.step, METRICS, EXPORTED)
+    saving, stop_requested = _Saving(config, worker, task, learner, writer, reported), StopRequest(run, worker)
     clock, began, saved = _Clock(learner.step), time.monotonic(), learner.step
     while learner.step < t.steps:
         if t.stop_after_s is not None:  # by the first worker's clock: all must stop after the same update
@@ -104,24 +96,24 @@ def learn(config: LstmConfig, run: Path, worker: Worker, newest: Path | None, re
         carried = after if task.carried else ()
         if not math.isfinite(loss):
             raise UserError(f"loss became {loss} at step {learner.step}; try a smaller training.learning_rate")
-        stops = stop_asked()
+        stops = stop_requested()
         clock.timesteps += whole.inputs.shape[0] * whole.inputs.shape[1]
         if writer and writer.due(learner.step, t.report_every_steps):
             row = {"step": learner.step, "loss": loss, "grad_norm": norm, "workers": worker.count}
             writer.write({**row, **clock.rates(learner.step)})
             clock = _Clock(learner.step)
         if learner.step % t.validate_every_steps == 0 or learner.step == t.steps:
-            goes_on = _validate(config, worker, learner, task, writer, carried, reported)
+            goes_on = saving.validate(carried)
             clock, saved = _Clock(learner.step), learner.step
             if stops or not goes_on:
                 break
         elif stops:
             # No validation: going on is to give what never stopping gives.
-            _save(config, worker, learner, task, carried, reported, {"step": learner.step})
+            saving.save(carried, {"step": learner.step})
             saved = learner.step
             break
     if saved < learner.step:
-        _validate(config, worker, learner, task, writer, carried, reported)
+        saving.validate(carried)
     if writer:
         writer.close()
     return learner.best_cost
@@ -138,45 +130,38 @@ class _Clock:
         return {"timesteps_per_s": self.timesteps / seconds, "updates_per_s": (step - self._since) / seconds}
 
 
-def _validate(
-    config: LstmConfig,
-    worker: Worker,
-    learner: Learner,
-    task: Task,
-    writer: TrainingLog | None,
-    carried: State,
-    reported: Reported,
-) -> bool:
-    """The cost of held-out data, and a checkpoint; whether to go on."""
-    if writer:
-        writer.busy(f"validation after step {learner.step:,}")
-    cost = held_out_cost(task, learner.network, _shared(task.validation(), worker), worker.total)
-    goes_on = learner.judge(cost)
-    row = {"step": learner.step, "validation_loss": cost, "best_loss": learner.best_cost}
-    if writer:
-        writer.write(row)
-    _save(config, worker, learner, task, carried, reported, row)
-    return goes_on
+@dataclass(frozen=True)
+class _Saving:
+    """Validations and checkpoints of one worker."""
 
+    config: LstmConfig
+    worker: Worker
+    task: Task
+    learner: Learner
+    writer: TrainingLog | None
+    reported: Reported
 
-def _save(
-    config: LstmConfig,
-    worker: Worker,
-    learner: Learner,
-    task: Task,
-    carried: State,
-    reported: Reported,
-    row: dict[str, float],
-) -> None:
-    everyone = tuple(_gathered(part, worker, config.training.batch) for part in carried)
-    reported(row, lambda folder: checkpoint.save(folder, config, task, learner, everyone))
+    def validate(self, carried: State) -> bool:
+        """The cost of held-out data, and a checkpoint; whether to go on."""
+        learner, worker = self.learner, self.worker
+        if self.writer:
+            self.writer.busy(f"validation after step {learner.step:,}")
+        cost = held_out_cost(self.task, learner.network, _shared(self.task.validation(), worker), worker.total)
+        goes_on = learner.judge(cost)
+        row = {"step": learner.step, "validation_loss": cost, "best_loss": learner.best_cost}
+        if self.writer:
+            self.writer.write(row)
+        self.save(carried, row)
+        return goes_on
+
+    def save(self, carried: State, row: dict[str, float]) -> None:
+        everyone = tuple(_gathered(part, self.worker, self.config.training.batch) for part in carried)
+        self.reported(row, lambda folder: checkpoint.save(folder, self.config, self.task, self.learner, everyone))
 
 
 def _shared(batches: Iterator[Batch], worker: Worker) -> Iterator[Batch]:
     """The worker's rows of each batch that has any for it."""
-    for i, batch in enumerate(batches):
-        if i >= MOST_VALIDATION_BATCHES:
-            return
+    for batch in islice(batches, MOST_VALIDATION_BATCHES):
         mine = batch.rows(worker.share(len(batch.inputs)))
         if len(mine.inputs):
             yield mine.to(worker.device)

@@ -93,7 +93,7 @@ def test_an_apex_wavenet_command(line, capsys, tmp_path, monkeypatch):
 def test_an_apex_lstm_command(line, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     if line == "apex-lstm train co2":
-        assert lstm.config.load("co2")
+        assert lstm.config.PRESETS.load("co2")
         return
     assert lstm.cli.main(shlex.split(line)[1:]) == 2
     assert "does not exist; expected " in capsys.readouterr().err

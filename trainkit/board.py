@@ -1,7 +1,8 @@
-"""Grafana boards written from a trainer's list of metrics, so that board and metrics can't drift apart."""
+"""Grafana boards, as JSON text, written from a list of metrics, so that board and metrics can't drift apart."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -27,9 +28,7 @@ def process_panels(classes: str) -> dict[str, tuple[str, str]]:
     }
 
 
-def board(
-    title: str, uid: str, metrics: Mapping[str, Metric], exported: Mapping[str, Exported], processes: str
-) -> dict[str, Any]:
+def board(title: str, uid: str, metrics: Mapping[str, Metric], exported: Mapping[str, Exported], processes: str) -> str:
     """A board with a row a group of metrics and a panel a name, and one row of the processes behind them.
 
     `processes`: a regex of their actors' classes.
@@ -43,7 +42,7 @@ def board(
                 columns.setdefault(export.prometheus, []).append(column)
         row = [
             _panel(
-                metric_title(same[0]),
+                same[0].replace("_", " ").capitalize(),
                 metrics[same[0]].unit,
                 f"{name}{{{RUNS}}}",
                 "{{run}}" + (" {{of}}" if len(same) > 1 else ""),
@@ -58,7 +57,7 @@ def board(
     ]
     _add_row(panels, "Processes", parts, top)
     any_metric = next(iter(exported.values())).prometheus
-    return {
+    content = {
         "title": title,
         "uid": uid,
         "schemaVersion": 39,
@@ -87,20 +86,7 @@ def board(
         },
         "panels": panels,
     }
-
-
-def metric_title(column: str) -> str:
-    """'Frames per s' from frames_per_s."""
-    return column.replace("_", " ").capitalize()
-
-
-def queries(made: Mapping[str, Any]) -> dict[str, str]:
-    """Panel's title -> its query for all runs."""
-    return {
-        panel["title"]: target["expr"].replace("$run", ".*")
-        for panel in made["panels"]
-        for target in panel.get("targets", ())
-    }
+    return json.dumps(content, indent=1) + "\n"
 
 
 def _label(export: Exported) -> str:

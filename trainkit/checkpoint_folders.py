@@ -8,7 +8,7 @@ from itertools import chain, count
 from pathlib import Path
 from typing import TypeVar
 
-from trainkit.errors import NotWrittenError, UserError
+from trainkit.errors import NotWrittenError, UserError, os_errors
 from trainkit.manifest import DamagedError, seal
 from trainkit.runs import atomic_folder
 
@@ -21,7 +21,7 @@ def writing(folder: Path) -> Iterator[Path]:
 
     NotWrittenError, with one message, where there is no room for them.
     """
-    with _no_room_for(folder):
+    with os_errors(f"checkpoint {folder} can't be written", kind=NotWrittenError):
         yield folder
         seal(folder)
 
@@ -29,17 +29,9 @@ def writing(folder: Path) -> Iterator[Path]:
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """As `writing`, of a folder that becomes the checkpoint `path` when all is written; one that is there goes then."""
-    with _no_room_for(path), atomic_folder(path) as folder:
+    with os_errors(f"checkpoint {path} can't be written", kind=NotWrittenError), atomic_folder(path) as folder:
         yield folder
         seal(folder)
-
-
-@contextmanager
-def _no_room_for(checkpoint: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise NotWrittenError(f"checkpoint {checkpoint} can't be written: {error.strerror or error}") from None
 
 
 def newest_good(folders: Sequence[Path], read: Callable[[Path], T], none: str) -> tuple[T, dict[Path, str]]:
@@ -61,13 +53,11 @@ def set_aside(damaged: Mapping[Path, str], prefix: str) -> dict[Path, Path]:
     where: dict[Path, Path] = {}
     for path, why in damaged.items():
         where[path] = aside = _free(path.with_name(prefix + path.name))
-        try:
+        with os_errors(
+            f"checkpoint {path.name} can't be used ({why}), nor renamed to {aside.name}",
+            "; expected a run folder that may be written",
+        ):
             path.rename(aside)
-        except OSError as error:
-            raise UserError(
-                f"checkpoint {path.name} can't be used ({why}), nor renamed to {aside.name}: {error.strerror}; "
-                "expected a run folder that may be written"
-            ) from None
     return where
 
 

@@ -11,20 +11,21 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainkit import tensor_files
 from trainkit.checkpoint_folders import newest_good, set_aside
 from trainkit.errors import UserError
 from trainkit.manifest import MANIFEST, DamagedError, check, sealed_files
 from trainkit.runs import CONFIG_FILE
+from trainkit.words import Say
 
 WEIGHTS, TRAINING, OPTIMIZER = "weights.safetensors", "training.safetensors", "optimizer.safetensors"
 PROGRESS = "progress.json"
@@ -69,7 +70,7 @@ def whole(run: Path) -> list[Path]:
     return [folder for folder in _folders(run) if not _lacking(folder)]
 
 
-def set_aside_damaged(run: Path, log: Callable[[str], None]) -> None:
+def set_aside_damaged(run: Path, say: Say) -> None:
     """Rename the newest checkpoints that are not as they were written, so that a run goes on from the one before.
 
     UserError that names them all, which stay then, when there is no good one.
@@ -84,9 +85,9 @@ def set_aside_damaged(run: Path, log: Callable[[str], None]) -> None:
     good, damaged = newest_good(folders, checked, f"run {str(run)!r} has no checkpoint that can be used to go on from")
     where = set_aside(damaged, "damaged_")
     for path, why in damaged.items():
-        log(f"checkpoint {path.name} can't be used, kept as {where[path].name}: {why}")
+        say(f"checkpoint {path.name} can't be used, kept as {where[path].name}: {why}")
     if damaged:
-        log(f"going on from {good.name}")
+        say(f"going on from {good.name}")
 
 
 @contextmanager
@@ -120,6 +121,16 @@ def weights(path: Path, device: torch.device | str = "cpu") -> dict[str, Tensor]
     with _of_a_checkpoint(path):
         found: dict[str, Tensor] = load_file(path)
     return {name: tensor.to(device) for name, tensor in found.items()}  # a full GPU is no broken file
+
+
+def load_weights(network: nn.Module, folder: Path) -> None:
+    """Put the weights to use into a network. UserError as `weights`, and where they are another network's."""
+    found = weights(folder / WEIGHTS)
+    try:
+        network.load_state_dict(found)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise UserError(f"the weights in {folder} are not of its configuration: {reason}") from None
 
 
 def state(folder: Path) -> dict[str, Any]:

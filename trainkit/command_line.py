@@ -9,14 +9,19 @@ import select
 import shlex
 import shutil
 import sys
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import fields
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import Annotated, Any, TextIO, Union, cast
 
 import tyro
+from tyro.conf import Positional, arg, subcommand
 
-from trainkit.errors import UserError, did_you_mean
+from trainkit.errors import UserError, did_you_mean, os_errors
+from trainkit.run_record import installed
+from trainkit.training_log import ByTime
 
 # Ray prints these among our lines, one for each process, though our own say which was lost and what becomes of it:
 # those of apex-ray's supervisor, and Ray Train's.
@@ -25,51 +30,58 @@ EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # an error of the disk, not of the program
 EXIT_NO_READER = 141  # as of a program that SIGPIPE ends
+# Arguments of the data-parallel trainers' commands.
+_WORDS_HELP = "a preset's name or a .yaml file, then settings on top; the command config lists them"
+Words = Annotated[
+    Positional[tuple[str, ...]], arg(metavar="[PRESET] [KEY=VALUE ...]", help=_WORDS_HELP, help_behavior_hint="")
+]
+RunFolder = Annotated[Positional[str], arg(metavar="RUN", help="folder of a run", help_behavior_hint="")]
 
 
 def run(
     prog: str,
-    command: Any,
-    names: Sequence[str],
+    commands: Mapping[str, type[Any]],
     description: str,
-    words: Sequence[str],
-    flags: Collection[str] = (),
-    nested: Mapping[str, Sequence[str]] | None = None,
+    words: Sequence[str] | None = None,
+    nested: Mapping[str, Collection[str]] | None = None,
 ) -> int:
-    """Parse `words` into one of the subcommands `command`, call it, and return its exit code.
+    """Parse `words` (None: the process's own) into one of `commands`, call it, and return its exit code.
 
-    `names` are those of the subcommands, `nested` those below some of them.
+    `commands` are dataclasses by name, `nested` the names below some of them.
 
     0; 2 for a mistake that the user can mend, a full disk among them, told in one line; 130 for Ctrl-C; 141 when who
     read the output, such as `head`, has gone. What follows `--` is handed as it is to a command with `takes_trailing`,
-    and is a mistake for the others. Flags are written --flag or --no-flag; `flags` are those that may stand before
-    other words.
+    and is a mistake for the others.
     """
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what the terminal's encoding lacks is spelled, such as \u2713
             stream.reconfigure(errors="backslashreplace")
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", NOTICES)  # read when Ray is imported
-    own, trailing = list(words), None
-    if "--" in own:
-        at = own.index("--")
-        own, trailing = own[:at], own[at + 1 :]
+    line, trailing = list(sys.argv[1:] if words is None else words), None
+    if "--" in line:
+        at = line.index("--")
+        line, trailing = line[:at], line[at + 1 :]
     try:
-        if own == ["--version"]:
-            print(f"{prog} {_version()}", flush=True)
+        if line == ["--version"]:
+            print(prog, installed("apex-ray") or "unknown (not installed)", flush=True)
             return 0
-        known: Sequence[str] | None = names
-        for word in own:
+        known: Collection[str] | None = commands
+        for word in line:
             if known is None or word.startswith("-"):
                 break
             if word not in known:
                 hint = did_you_mean(word, known)
                 raise UserError(f"no command {word!r}; expected one of {', '.join(known)}.{hint}")
             known = (nested or {}).get(word)
+        # Flags are written --flag or --no-flag, and may stand before other words.
+        flags = [f"--{f.name}" for command in commands.values() for f in fields(command) if isinstance(f.default, bool)]
+        choices = tuple(Annotated[command, subcommand(name)] for name, command in commands.items())
+        one_of = cast(Any, Union[choices])  # noqa: UP007 - of a tuple
         parsed: Callable[..., int] = cast(Any, tyro.cli)(
-            command, prog=prog, description=description, args=_options_last(own, flags)
+            one_of, prog=prog, description=description, args=_options_last(line, flags)
         )
         if trailing is not None and not getattr(parsed, "takes_trailing", False):
-            raise UserError(f"command line: {own[0]} takes no words after --")
+            raise UserError(f"command line: {line[0]} takes no words after --")
         code = int(parsed() if trailing is None else parsed(trailing))
         sys.stdout.flush()
         return code
@@ -93,17 +105,31 @@ def run(
         return EXIT_MISTAKE
 
 
+def say(text: str, stream: TextIO | None = None) -> None:
+    """A line for the user, with the time of day; `stream` None: standard output."""
+    print(f"{time.strftime('%H:%M:%S')} {text}", file=stream, flush=True)
+
+
+def say_aside() -> ByTime:
+    """Lines now and then, beside a result on standard output."""
+    return ByTime(partial(say, stream=sys.stderr), stream=sys.stderr)
+
+
+def at_least(option: str, value: float, least: float) -> None:
+    """UserError for a lower value of an option."""
+    if not value >= least:
+        raise UserError(f"command line: {option} {value:g}: expected at least {least:g}")
+
+
 def output_file(option: str, given: str) -> Path:
     """The path of a file to write, its folder made. UserError, with the option, where it can't be written."""
     path = Path(given).expanduser()
-    try:
+    with os_errors(f"command line: {option} {given!r} can't be written"):
         path.parent.mkdir(parents=True, exist_ok=True)
         there = path.exists()
         path.open("ab").close()
         if not there:
             path.unlink()  # until there is something to write
-    except OSError as error:
-        raise UserError(f"command line: {option} {given!r} can't be written: {error.strerror or error}") from None
     return path
 
 
@@ -120,13 +146,6 @@ def next_steps(name: str, steps: Mapping[str, Sequence[str]]) -> str:
     """What can be done after a run: a line for each of `steps`, what it does and the words after our program `name`."""
     width = max(map(len, steps))
     return "\n".join(f"{what:{width}}  {program(name)} {shlex.join(words)}" for what, words in steps.items())
-
-
-def _version() -> str:
-    try:
-        return version("apex-ray")
-    except PackageNotFoundError:  # run from a source folder
-        return "unknown (not installed)"
 
 
 def _options_last(words: Sequence[str], flags: Collection[str]) -> list[str]:

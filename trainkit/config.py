@@ -18,6 +18,7 @@ from trainkit.config_mistakes import in_words, refuse_odd_number, shown
 from trainkit.config_schema import Schema
 from trainkit.config_yaml import compose, construct, dump, read_mapping
 from trainkit.errors import UserError, did_you_mean
+from trainkit.runs import CONFIG_FILE, open_run
 
 M = TypeVar("M", bound=BaseModel)
 COMMAND_LINE = "command line"
@@ -49,7 +50,7 @@ def load_config(
     replaces the one below. The last of several overrides of one key wins. `renamed` as in Schema. Raises UserError for
     every mistake.
     """
-    settings = _Settings(Schema(model, renamed))
+    settings = Settings(Schema(model, renamed))
     chain = _read_chain(str(preset_or_path), presets_dir)
     for label, node in chain:
         settings.merge(node, "", _in_file(label))
@@ -67,19 +68,57 @@ def load_config(
     return Loaded(config, {key: settings.source(key) for key in values})
 
 
-def refuse_changes(words: Sequence[str], kept: Sequence[str] = ()) -> None:
-    """UserError for a setting on the command line that a run that goes on can't change, `kept` among them.
+@dataclass(frozen=True)
+class Presets(Generic[M]):
+    """The settings of a data-parallel trainer: their model, a folder of presets, the console script that takes them."""
 
-    What it learns and with which network is the run's own; how it trains on, and on which workers, may change.
-    """
-    for word in words:
-        key = word.partition("=")[0].strip()
-        if key in kept or not ("=" in word and key.startswith(("training.", "workers."))):
-            but = f" (but not {', '.join(kept)})" if kept else ""
-            raise UserError(
-                f"command line: --resume goes on with the run's own settings; expected nothing else, or "
-                f"training.KEY=VALUE or workers.KEY=VALUE{but}, got {word!r}"
-            )
+    model: type[M]
+    folder: Path
+    trainer: str
+
+    def names(self) -> list[str]:
+        return preset_names(self.folder)
+
+    def load(self, preset: str | Path, overrides: Sequence[str] = ()) -> Loaded[M]:
+        """A preset's name or a .yaml path, with dotted overrides. UserError for every mistake."""
+        return load_config(self.model, self.folder, preset, overrides)
+
+    def load_run(self, run: str | Path, overrides: Sequence[str] = ()) -> M:
+        """The configuration that a run was started with, with `overrides` on top. UserError where there is no such."""
+        return self.load(self.open(run) / CONFIG_FILE, overrides).config
+
+    def open(self, run: str | Path) -> Path:
+        """The folder of an earlier run, as `open_run`."""
+        return open_run(run, self.trainer)
+
+    def split(self, words: Sequence[str]) -> tuple[str, Sequence[str]]:
+        """A command line's preset, and its overrides. UserError without a preset."""
+        if not words or "=" in words[0]:
+            known = ", ".join(self.names())
+            raise UserError(f"command line: no preset; expected one of {known} or a .yaml file, then KEY=VALUE")
+        return words[0], words[1:]
+
+    def to_train(self, words: Sequence[str], resume: str | None, kept: Sequence[str] = ()) -> tuple[M, Path | None]:
+        """(configuration, run to go on with) of a train command.
+
+        UserError for a setting that a run that goes on can't change, `kept` among them: what it learns and with which
+        network is the run's own; how it trains on, and on which workers, may change.
+        """
+        if not resume:
+            return self.load(*self.split(words)).config, None
+        for word in words:
+            key = word.partition("=")[0].strip()
+            if key in kept or not ("=" in word and key.startswith(("training.", "workers."))):
+                but = f" (but not {', '.join(kept)})" if kept else ""
+                raise UserError(
+                    f"command line: --resume goes on with the run's own settings; expected nothing else, or "
+                    f"training.KEY=VALUE or workers.KEY=VALUE{but}, got {word!r}"
+                )
+        return self.load_run(resume, words), self.open(resume)
+
+    def listed(self, words: Sequence[str]) -> str:
+        """Every setting of a preset with `words` on top; without one, the presets."""
+        return format_resolved(self.load(words[0], words[1:])) if words else f"presets: {', '.join(self.names())}"
 
 
 def to_yaml(config: BaseModel) -> str:
@@ -115,7 +154,7 @@ def preset_names(presets_dir: Path) -> list[str]:
     return sorted(path.stem for path in presets_dir.glob("*.yaml"))
 
 
-class _Settings:
+class Settings:
     """The merged raw values on their way to the model, and the source of each."""
 
     def __init__(self, schema: Schema) -> None:

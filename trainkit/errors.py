@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
 
 
 class UserError(Exception):
@@ -19,8 +22,25 @@ class NotWrittenError(UserError):
 
 
 def first_line(error: BaseException) -> str:
-    """Of its message, for a line of ours."""
-    return (str(error).strip().splitlines() or ["no message"])[0]
+    """Of its message, or its class where it has none, for a line of ours."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def optional(module: str, message: str) -> Any:
+    """A module that need not be installed. UserError with `message` where it is not."""
+    try:
+        return import_module(module)
+    except ImportError:
+        raise UserError(message) from None
+
+
+@contextmanager
+def os_errors(message: str, rest: str = "", kind: type[UserError] = UserError) -> Iterator[None]:
+    """An OSError of the block as one of `kind`: `message`, the system's reason, `rest`."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(f"{message}: {error.strerror or error}{rest}") from None
 
 
 def did_you_mean(name: str, valid: Iterable[str], cutoff: float = 0.5) -> str:

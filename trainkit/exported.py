@@ -23,7 +23,6 @@ class Exported:
     """How one column of a row is exported: its name without Ray's prefix, and fixed labels such as the epsilon band."""
 
     name: str
-    meaning: str
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -13,18 +13,18 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def asked_to_stop(first: Callable[[], None] = lambda: None) -> Iterator[Callable[[], bool]]:
+def stop_requested(first: Callable[[], None] = lambda: None) -> Iterator[Callable[[], bool]]:
     """While inside, the first Ctrl-C (or SIGTERM) makes what is yielded true, and a second one stops at once.
 
     `first` is called on the first one, for a caller that can't ask as it waits for something else. Always false outside
     of the main thread, the only one that may handle signals.
     """
-    asked: list[int] = []
+    received: list[int] = []
 
     def ask(number: int, frame: object) -> None:
-        if asked:
+        if received:
             raise KeyboardInterrupt
-        asked.append(number)
+        received.append(number)
         first()
 
     if threading.current_thread() is not threading.main_thread():
@@ -32,7 +32,7 @@ def asked_to_stop(first: Callable[[], None] = lambda: None) -> Iterator[Callable
         return
     before = {s: signal.signal(s, ask) for s in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield lambda: bool(asked)
+        yield lambda: bool(received)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

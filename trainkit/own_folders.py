@@ -46,5 +46,5 @@ def own_temporary_folder() -> Path:
     with suppress(FileExistsError):  # of what is no folder
         folder.mkdir(mode=0o700, exist_ok=True)
     state = folder.lstat()
-    own = stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid() and not state.st_mode & 0o022
-    return folder if own else Path(tempfile.mkdtemp(prefix="apex-ray-cache-"))
+    private = stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid() and not state.st_mode & 0o022
+    return folder if private else Path(tempfile.mkdtemp(prefix="apex-ray-cache-"))

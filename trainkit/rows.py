@@ -1,22 +1,27 @@
-"""Rows of what a run measures: a line of metrics.jsonl each, and TensorBoard's scalars."""
+"""Rows of what a run measures: a line of metrics.jsonl each, and TensorBoard's scalars.
+
+TensorBoard has a run's settings too, as a page and as hyperparameters to compare runs by.
+"""
 
 from __future__ import annotations
 
 import json
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from errno import ENOSPC
 from pathlib import Path
 from shutil import disk_usage
 from typing import Any
 
+import yaml
+
 from trainkit.exported import Metric
-from trainkit.runs import append
-from trainkit.tensorboard import open_board
+from trainkit.runs import CONFIG_FILE, append
 
 FILE = "metrics.jsonl"
+FOLDER = "tensorboard"  # in the run folder: under --logdir RUNS_DIR a run is then called by its own name
 UNLISTED = "own"  # TensorBoard's group of what no list of metrics has
 BOARD_ROOM_BYTES = 2**20  # on the disk, for TensorBoard's files to be written at all
 
@@ -102,3 +107,30 @@ def _plain(value: float) -> float | int | None:
     if hasattr(value, "__index__"):
         return int(value)
     return float(value) if math.isfinite(value) else None
+
+
+def open_board(run: Path, purge_step: int | None, compared: Sequence[str]) -> Any:
+    """A SummaryWriter that goes on at `purge_step`; runs can be compared by the scalars `compared`."""
+    from torch.utils.tensorboard import SummaryWriter
+    from torch.utils.tensorboard.summary import hparams
+
+    board: Any = SummaryWriter(str(run / FOLDER), purge_step=purge_step, flush_secs=30)
+    config = run / CONFIG_FILE
+    text = config.read_text(encoding="utf-8") if config.exists() else ""
+    if settings := dict(flat(yaml.safe_load(text))):
+        board.add_text("settings", "".join(f"    {line}\n" for line in text.splitlines()), purge_step or 0)
+        for summary in hparams(settings, dict.fromkeys(compared, 0.0)):  # type: ignore[no-untyped-call]
+            board.file_writer.add_summary(summary, purge_step or 0)
+    board.flush()
+    return board
+
+
+def flat(section: Any, prefix: str = "") -> Iterator[tuple[str, str | float | bool]]:
+    """Dotted names and values; what is no number or truth value is a text."""
+    if not isinstance(section, Mapping):
+        return
+    for name, value in section.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value if isinstance(value, bool | int | float) else str(value)

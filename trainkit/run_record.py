@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from trainkit.errors import UserError
+from trainkit.errors import UserError, os_errors
 from trainkit.runs import RECORD_FILE, atomic_write, read_record
 
 PACKAGES = ("apex-ray", "ray", "torch", "numpy", "gymnasium", "ale-py", "stable-retro")
@@ -32,10 +32,8 @@ SAME_PROCESS_S = 5.0  # by which a process's start may seem to move when the mac
 def record_start(run: Path, trainer: str) -> None:
     """Add an entry to `run`'s record: at its start, and each time it goes on. UserError when it can't be written."""
     starts = [*read_record(run).get("starts", []), _start()]
-    try:
+    with os_errors(f"run folder {str(run)!r} cannot be written"):
         atomic_write(run / RECORD_FILE, (json.dumps({"trainer": trainer, "starts": starts}, indent=1) + "\n").encode())
-    except OSError as error:
-        raise UserError(f"run folder {str(run)!r} cannot be written: {error.strerror}") from None
 
 
 @contextmanager
@@ -107,7 +105,7 @@ def _start() -> dict[str, Any]:
         "command": shlex.join(sys.orig_argv),
         "folder": str(Path.cwd()),
         "source": _source(),
-        "versions": {name: found for name in PACKAGES if (found := _version(name))},
+        "versions": {name: found for name in PACKAGES if (found := installed(name))},
         "python": platform.python_version(),
         "host": socket.gethostname(),
         "system": platform.platform(),
@@ -118,7 +116,8 @@ def _start() -> dict[str, Any]:
     }
 
 
-def _version(package: str) -> str | None:
+def installed(package: str) -> str | None:
+    """Its version; None where it is not there, or runs from a source folder."""
     try:
         return version(package)
     except PackageNotFoundError:

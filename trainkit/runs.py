@@ -15,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from trainkit.errors import UserError, did_you_mean
+from trainkit.errors import UserError, did_you_mean, os_errors
 
 CONFIG_FILE = "config.yaml"
 RECORD_FILE = "run.json"  # who trained it, and with what (run_record.py)
@@ -36,24 +36,20 @@ def create_run(runs_dir: str | Path, name: str, config_yaml: str) -> Path:
     """
     runs_dir = based(Path(runs_dir).expanduser())
     stem = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-.') or 'run'}-{datetime.now():%Y%m%d-%H%M%S}"
-    try:
+    expected = "; expected a folder that may be written, give another with runs_dir=FOLDER"
+    with os_errors(f"runs folder {str(runs_dir)!r} cannot be written", expected):
         runs_dir.mkdir(parents=True, exist_ok=True)
         run = _make_new(runs_dir, stem)
         atomic_write(run / CONFIG_FILE, config_yaml.encode())
-    except OSError as error:
-        raise UserError(
-            f"runs folder {str(runs_dir)!r} cannot be written: {error.strerror}; expected a folder that may be "
-            f"written, give another with runs_dir=FOLDER"
-        ) from None
     return run
 
 
-def go_on_with(run: Path, config_yaml: str, made: int, updates: int) -> None:
-    """Keep the settings that a run goes on with. UserError when all of its `updates` are `made`."""
-    if made >= updates:
+def go_on_with(run: Path, config_yaml: str, done: int, updates: int) -> None:
+    """Keep the settings that a run goes on with. UserError when all of its `updates` are `done`."""
+    if done >= updates:
         raise UserError(
-            f"run {str(run)!r} has made {made:,} updates; to go on, give training.steps more than that, "
-            f"such as training.steps={2 * made}"
+            f"run {str(run)!r} has made {done:,} updates; to go on, give training.steps more than that, "
+            f"such as training.steps={2 * done}"
         )
     atomic_write(run / CONFIG_FILE, config_yaml.encode())
 
@@ -91,22 +87,22 @@ def open_run(path: str | Path, trainer: str = "") -> Path:
             return found
     elsewhere = based(RUNS_DIR / run if len(run.parts) == 1 else run)
     # A name that something here only happens to have is that of a run elsewhere, if there is one.
-    by_chance = len(run.parts) == 1 and not _begun(run, trainer) and not _runs_in(run, trainer)
-    if not run.exists() or (by_chance and _begun(elsewhere, trainer)):
+    by_chance = len(run.parts) == 1 and not _matches(run, trainer) and not _runs_in(run, trainer)
+    if not run.exists() or (by_chance and _matches(elsewhere, trainer)):
         run = elsewhere
     runs = _runs_in(run.parent, trainer)
     if run.name == LATEST and runs:
         return runs[-1]
-    begun = _begun(run, trainer)
-    if len(begun) == 1:
-        return begun[0]
+    matches = _matches(run, trainer)
+    if len(matches) == 1:
+        return matches[0]
     if run.is_dir():
         inside = _runs_in(run, trainer)
         hint = f" It holds runs; the newest name is {str(inside[-1])!r}" if inside else _nearest(run, runs)
         raise UserError(f"{str(run)!r} is no run folder: it has no {CONFIG_FILE}.{hint}")
-    if begun:
-        several = ", ".join(str(found) for found in begun[-5:])
-        raise UserError(f"{str(run)!r} is how {len(begun)} runs begin: {several}; expected one of them, or latest")
+    if matches:
+        several = ", ".join(str(found) for found in matches[-5:])
+        raise UserError(f"{str(run)!r} is how {len(matches)} runs begin: {several}; expected one of them, or latest")
     wrong = "is a file" if run.exists() else "does not exist"
     raise UserError(f"run folder {str(run)!r} {wrong}; {EXPECTED_RUN}.{_nearest(run, runs)}")
 
@@ -133,7 +129,7 @@ def _runs_in(folder: Path, trainer: str) -> list[Path]:
     return sorted(mine, key=started)
 
 
-def _begun(run: Path, trainer: str) -> list[Path]:
+def _matches(run: Path, trainer: str) -> list[Path]:
     """The runs beside `run` whose names begin with its own; all, for `latest`."""
     return [found for found in _runs_in(run.parent, trainer) if run.name == LATEST or found.name.startswith(run.name)]
 

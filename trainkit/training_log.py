@@ -20,6 +20,7 @@ from typing import Any, TextIO
 from trainkit.exported import Metric
 from trainkit.rows import FILE, Rows, is_row, repair
 from trainkit.runs import atomic_write
+from trainkit.words import Say
 
 BUSY = "busy.txt"  # what the first worker does while it writes no rows
 TERMINAL_S, FILE_S = 5.0, 30.0  # seconds between two lines of progress
@@ -76,9 +77,9 @@ class TrainingLog:
 class ByTime:
     """Tells a line of progress when there was none for a while: a few seconds in a terminal, more in a file."""
 
-    def __init__(self, log: Callable[[str], None], every_s: float | None = None, stream: TextIO | None = None) -> None:
-        """`stream`: where `log` writes; default: standard output."""
-        self._told, self._last = log, time.monotonic()
+    def __init__(self, say: Say, every_s: float | None = None, stream: TextIO | None = None) -> None:
+        """`stream`: where `say` writes; default: standard output."""
+        self._say, self._last = say, time.monotonic()
         self.every_s = (TERMINAL_S if (stream or sys.stdout).isatty() else FILE_S) if every_s is None else every_s
 
     @property
@@ -89,22 +90,19 @@ class ByTime:
         """Tell it if the time has come, or `now`."""
         if now or self.due:
             self._last = time.monotonic()
-            self._told(text)
+            self._say(text)
 
 
 @contextmanager
 def followed(
-    run: Path,
-    line: Callable[[Mapping[str, float]], str],
-    log: Callable[[str], None],
-    every_s: float | None = None,
+    run: Path, line: Callable[[Mapping[str, float]], str], say: Say, every_s: float | None = None
 ) -> Iterator[None]:
     """While the block runs, tell by time how the first worker's rows go on: `line(row)` of the newest of each kind.
 
     The first row is told at once, and at the end those of the last of each kind. Kinds differ by what they hold, such
     as a validation. Where no row comes, what is waited for is told instead.
     """
-    file, end, progress = run / FILE, threading.Event(), ByTime(log, every_s)
+    file, end, progress = run / FILE, threading.Event(), ByTime(say, every_s)
     known = _whole_rows(file)
 
     def follow() -> None:

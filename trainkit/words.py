@@ -1,10 +1,15 @@
-"""Numbers as words of a message: counts with their noun, sizes in a unit that fits; rows as a table."""
+"""What is said to the user: counts with their noun, sizes in a unit that fits, rows as a table; and who says it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
+Say = Callable[[str], None]  # takes a line for the user
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
+
+
+def quiet(line: str) -> None:
+    """Says nothing: for whom nobody watches."""
 
 
 def plural(count: float, noun: str, many: str = "") -> str:

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from trainkit.errors import UserError
+from trainkit.errors import UserError, optional, os_errors
+from trainkit.words import Say
 from wavenet.corpus import shown
-from wavenet.espeak import UnsayableError, say
+from wavenet.espeak import UnsayableError, synthesize
 from wavenet.phones import PAUSE, bare
+from wavenet.reading import text_of
 from wavenet.sound import SUFFIXES, UnusableError, read
 
 RATE = 16_000  # that PocketSphinx' model was trained at
@@ -38,7 +40,7 @@ CMU = {
 }  # fmt: skip
 
 
-def align_folder(folder: Path, text: Path | None, log: Callable[[str], None]) -> int:
+def align_folder(folder: Path, text: Path | None, say: Say) -> int:
     """Write NAME.json beside each recording below `folder` whose text is known; the number of those.
 
     `text` as in `transcripts`. A recording without text, or whose text can't be aligned, is told and left out.
@@ -55,26 +57,24 @@ def align_folder(folder: Path, text: Path | None, log: Callable[[str], None]) ->
         name = shown(path.relative_to(folder))
         known = next((texts[key] for key in _keys(path) if key in texts), None)
         if known is None:
-            log(f"skipped: {name} has no text")
+            say(f"skipped: {name} has no text")
             continue
         try:
             sound = read(path, RATE, None)
             facts = aligner(sound, known)
         except UnsayableError:
-            log(f"skipped: {name} has a text in which there is nothing to say: {known!r}")
+            say(f"skipped: {name} has a text in which there is nothing to say: {known!r}")
             continue
         except (UnusableError, ValueError) as error:
-            log(f"skipped: {name} {error}")
+            say(f"skipped: {name} {error}")
             continue
         beside = path.with_suffix(".json")
-        try:
+        with os_errors(f"{str(beside)!r} can't be written"):
             beside.write_text(json.dumps(facts, ensure_ascii=False) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise UserError(f"{str(beside)!r} can't be written: {error.strerror}") from None
         count, seconds = count + 1, seconds + facts["seconds"]
     if not count:
         raise UserError(f"--folder {str(folder)!r}: none of {len(paths)} recordings could be aligned")
-    log(f"{count} of {len(paths)} recordings aligned, {seconds / 60:.1f} min")
+    say(f"{count} of {len(paths)} recordings aligned, {seconds / 60:.1f} min")
     return count
 
 
@@ -88,9 +88,9 @@ def transcripts(folder: Path, file: Path | None, recordings: Iterable[Path]) -> 
     if file is None and not table.exists():
         # No other .txt file is opened: a corpus' README need not be UTF-8.
         wanted = {key for path in recordings for key in _keys(path)}
-        found = {p.stem: _read(p).strip() for p in sorted(folder.rglob("*.txt")) if p.stem in wanted}
+        found = {p.stem: text_of(p).strip() for p in sorted(folder.rglob("*.txt")) if p.stem in wanted}
     else:
-        rows = [line.split("|") for line in _read(table).splitlines() if line.strip()]
+        rows = [line.split("|") for line in text_of(table).splitlines() if line.strip()]
         bad = next((i for i, row in enumerate(rows) if len(row) < 2), None)
         if bad is not None:
             raise UserError(f"{table} line {bad + 1}: {rows[bad][0][:40]!r}: expected NAME|text")
@@ -105,36 +105,24 @@ def _keys(recording: Path) -> tuple[str, str]:
     return recording.stem, re.sub(r"_mic\d+$", "", recording.stem)
 
 
-def _read(path: Path) -> str:
-    """UserError when it can't be read, or is not UTF-8."""
-    try:
-        return path.read_text(encoding="utf-8-sig")  # editors on Windows begin UTF-8 with a mark that is no text
-    except UnicodeDecodeError as error:
-        raise UserError(f"{path} can't be read as UTF-8: {error}") from None
-    except OSError as error:
-        raise UserError(f"{path} can't be read: {error.strerror}") from None
-
-
 class Aligner:
     """PocketSphinx with its English model."""
 
     def __init__(self) -> None:
-        try:
-            from pocketsphinx import Decoder
-        except ImportError:
-            raise UserError("PocketSphinx is not installed; expected pip install 'apex-ray[speech]'") from None
+        sphinx = optional("pocketsphinx", "PocketSphinx is not installed; expected pip install 'apex-ray[speech]'")
         # Where the first one's beams lose the path, as happens with voices unlike the model's, the second one tries.
         self._decoders: list[Any] = [
-            Decoder(lm=None, loglevel="FATAL"),
-            Decoder(lm=None, loglevel="FATAL", beam=1e-80, pbeam=1e-80, wbeam=1e-60),
+            sphinx.Decoder(lm=None, loglevel="FATAL"),
+            sphinx.Decoder(lm=None, loglevel="FATAL", beam=1e-80, pbeam=1e-80, wbeam=1e-60),
         ]
         self._words: dict[str, str] = {}  # its name by its phones
 
     def __call__(self, sound: np.ndarray[Any, np.dtype[np.float32]], text: str) -> dict[str, Any]:
         """Of 16 kHz sound [N]: what `phones.read_timeline` reads. ValueError when the text does not fit the sound."""
-        said = say(text, VOICE)
+        utterance = synthesize(text, VOICE)
         spoken = list[list[str]]()  # eSpeak's phones, word by word
-        named = [(word, name) for word, (_, name) in zip(said.words, said.phones, strict=True) if bare(name) != PAUSE]
+        pairs = zip(utterance.words, utterance.phones, strict=True)
+        named = [(word, name) for word, (_, name) in pairs if bare(name) != PAUSE]
         for _, some in groupby(named, lambda pair: pair[0]):
             spoken.append([name for _, name in some])
         data = np.round(sound * 32_767).astype(np.int16).tobytes()

@@ -6,47 +6,34 @@ corpus.json  speakers and phones by number
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor
 
 from trainkit import checkpoints as files
 from trainkit.checkpoint_folders import writing
 from trainkit.checkpoints import TRAINING, WEIGHTS, newest
-from trainkit.config import load_config, to_yaml
-from trainkit.errors import UserError
+from trainkit.config import to_yaml
 from trainkit.runs import CONFIG_FILE
 from wavenet.config import PRESETS, WaveNetConfig
+from wavenet.corpus import Corpus
+from wavenet.learning import Learner
 from wavenet.model import WaveNet
 
 CORPUS = "corpus.json"
 
 
-def save(
-    folder: Path,
-    config: WaveNetConfig,
-    average: Mapping[str, Tensor],
-    weights: Mapping[str, Tensor],
-    state: Mapping[str, Any],
-    speakers: Sequence[str],
-    phones: Sequence[str],
-) -> None:
+def save(folder: Path, config: WaveNetConfig, learner: Learner, corpus: Corpus) -> None:
     """Write all files into an empty folder. NotWrittenError for a full disk and for weights that are not finite."""
     with writing(folder):
-        files.write(folder, average, weights, state, to_yaml(config))
-        (folder / CORPUS).write_text(json.dumps({"speakers": list(speakers), "phones": list(phones)}))
+        files.write(folder, learner.average, learner.model.state_dict(), learner.state(), to_yaml(config))
+        (folder / CORPUS).write_text(json.dumps({"speakers": list(corpus.speakers), "phones": list(corpus.phones)}))
 
 
-def load(folder: Path, device: torch.device) -> tuple[dict[str, Tensor], dict[str, Tensor], dict[str, Any]]:
-    """(weights, averaged weights, state) to go on training."""
-    return (
-        files.weights(folder / TRAINING, device),
-        files.weights(folder / WEIGHTS, device),
-        files.state(folder),
-    )
+def load(folder: Path, learner: Learner, device: torch.device) -> None:
+    """Put a checkpoint into the learner, to go on training."""
+    weights, average = (files.weights(folder / name, device) for name in (TRAINING, WEIGHTS))
+    learner.load(weights, average, files.state(folder))
 
 
 def known(run: Path) -> tuple[list[str], list[str]]:
@@ -55,12 +42,9 @@ def known(run: Path) -> tuple[list[str], list[str]]:
     return list(held["speakers"]), list(held.get("phones", []))
 
 
-def load_model(run: Path) -> WaveNet:
-    """A run's network with its newest averaged weights."""
+def load_model(run: Path) -> tuple[WaveNetConfig, WaveNet]:
+    """A run's network with its newest averaged weights, and its settings, with what the data said of the network."""
     folder = newest(run)
-    model = WaveNet(load_config(WaveNetConfig, PRESETS, folder / CONFIG_FILE).config.model)
-    try:
-        model.load_state_dict(files.weights(folder / WEIGHTS))
-    except RuntimeError as error:
-        raise UserError(f"the weights in {folder} are not of this configuration: {error}") from None
-    return model.eval()
+    model = WaveNet(PRESETS.load(folder / CONFIG_FILE).config.model)
+    files.load_weights(model, folder)
+    return PRESETS.load_run(run).model_copy(update={"model": model.config}), model.eval()

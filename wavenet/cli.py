@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import math
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-from tyro.conf import Positional, arg, subcommand
+from tyro.conf import Positional, arg
 
-from trainkit.command_line import next_steps, run
-from trainkit.config import format_resolved, refuse_changes
+from trainkit.command_line import RunFolder, Words, at_least, next_steps, run, say, say_aside
 from trainkit.errors import UserError
-from trainkit.runs import open_run
-from trainkit.training_log import ByTime
-from wavenet.config import TRAINER, WaveNetConfig, load, load_run_config, presets
+from wavenet.config import PRESETS, WaveNetConfig
 from wavenet.data_cli import KINDS, DataCommand
 
 DESCRIPTION = "WaveNet: learn a folder of sound, generate more of it. --version prints the version."
-CHUNK_S = 0.02  # of generated sound at a time
 SHORTEST_S = 0.001
-
-WORDS_HELP = "a preset's name or a .yaml file, then settings on top; apex-wavenet config PRESET lists them"
-Words = Annotated[
-    Positional[tuple[str, ...]], arg(metavar="[PRESET] [KEY=VALUE ...]", help=WORDS_HELP, help_behavior_hint="")
-]
-RunFolder = Annotated[Positional[str], arg(metavar="RUN", help="folder of a run", help_behavior_hint="")]
 
 
 @dataclass(frozen=True)
@@ -42,17 +31,25 @@ class Train:
     def __call__(self) -> int:
         from wavenet.train import train
 
-        if self.resume:
-            refuse_changes(self.words)
-            config, run = load_run_config(self.resume, self.words), _opened(self.resume)
-        else:
-            config, run = _load(self.words), None
-        print(next_steps(TRAINER, _steps(config, train(config, run, _told))), flush=True)
+        config, run = PRESETS.to_train(self.words, self.resume)
+        print(next_steps(PRESETS.trainer, _steps(config, train(config, run, say))), flush=True)
         return 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Drawn:
+    """Options of all commands that make sound."""
+
+    weights: Literal["float32", "bfloat16", "int8"] = "bfloat16"
+    """how they are stored while generating on a CPU"""
+    device: Literal["cpu", "cuda"] = "cpu"
+    """cuda: torch with CUDA graphs, in float32"""
+    seed: int = 0
+    """of the draws"""
+
+
 @dataclass(frozen=True)
-class Generate:
+class Generate(_Drawn):
     """Make sound with a trained network."""
 
     run: RunFolder
@@ -72,37 +69,20 @@ class Generate:
     """draw from the K likeliest classes only"""
     speaker: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     """whose voice, where the network learned several"""
-    weights: Literal["float32", "bfloat16", "int8"] = "bfloat16"
-    """how they are stored while generating on a CPU"""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """cuda: torch with CUDA graphs, in float32"""
-    seed: int = 0
-    """of the draws"""
 
     def __call__(self) -> int:
         from wavenet.speaking import Request, generate_to
 
         if not SHORTEST_S <= self.seconds < math.inf:
             raise UserError(f"command line: --seconds {self.seconds:g}: expected at least {SHORTEST_S:g}")
-        _check_seed(self.seed)
-        request = Request(
-            seconds=self.seconds,
-            prime=self.prime,
-            like=self.like,
-            score=self.score,
-            speaker=self.speaker,
-            temperature=self.temperature,
-            top_k=self.top_k,
-            weights=self.weights,
-            seed=self.seed,
-            device=self.device,
-        )
-        generate_to(_opened(self.run), request, self.out, CHUNK_S)
+        at_least("--seed", self.seed, 0)
+        request = Request(**{name: value for name, value in vars(self).items() if name not in ("run", "out")})
+        generate_to(PRESETS.open(self.run), request, self.out)
         return 0
 
 
 @dataclass(frozen=True)
-class Speak:
+class Speak(_Drawn):
     """Say a text with a network trained on phones: eSpeak NG tells which phone is when, the network how it sounds."""
 
     run: RunFolder
@@ -117,21 +97,15 @@ class Speak:
     """.wav or .flac"""
     temperature: float = 0.9
     """below 1: likelier samples"""
-    weights: Literal["float32", "bfloat16", "int8"] = "bfloat16"
-    """how they are stored while generating on a CPU"""
-    device: Literal["cpu", "cuda"] = "cpu"
-    """cuda: torch with CUDA graphs, in float32"""
-    seed: int = 0
-    """of the draws"""
 
     def __call__(self) -> int:
         from wavenet.speaking import Request, speak_to
 
-        _check_seed(self.seed)
+        at_least("--seed", self.seed, 0)
         request = Request(
             speaker=self.speaker, temperature=self.temperature, weights=self.weights, seed=self.seed, device=self.device
         )
-        speak_to(_opened(self.run), self.text, self.language, self.voice, request, self.out, CHUNK_S, _told)
+        speak_to(PRESETS.open(self.run), self.text, self.language, self.voice, request, self.out, say)
         return 0
 
 
@@ -156,17 +130,17 @@ class Evaluate:
     """say the first N held-out files again, and tell the mel-cepstral distance to the recordings"""
 
     def __call__(self) -> int:
-        from wavenet.evaluation import compare, distances, evaluate, evaluate_alone
+        from wavenet.evaluation import compare, distances, evaluate
 
-        progress = ByTime(_told_beside, stream=sys.stderr)
-        found = evaluate(_opened(self.run), progress)
+        aside = say_aside()
+        found = evaluate(PRESETS.open(self.run), aside)
         for name, bits in found.bits.items():
             print(f"{name:<40} {bits:7.4f} bits/sample")
         if self.against:
-            for name, value in compare(found, evaluate_alone(_opened(self.against), progress)).items():
+            for name, value in compare(found, evaluate(PRESETS.open(self.against), aside, alone=True)).items():
                 print(f"{name:<40} {value:7.4f}")
         if self.distances:
-            for name, db in distances(_opened(self.run), self.distances, 0.9, progress).items():
+            for name, db in distances(PRESETS.open(self.run), self.distances, 0.9, aside).items():
                 print(f"{name:<40} {db:7.2f} dB")
         return 0
 
@@ -178,23 +152,8 @@ class Config:
     words: Words = ()
 
     def __call__(self) -> int:
-        if not self.words:
-            print("presets: " + ", ".join(presets()))
-            return 0
-        print(format_resolved(load(self.words[0], self.words[1:])))
+        print(PRESETS.listed(self.words))
         return 0
-
-
-def _load(words: Sequence[str]) -> WaveNetConfig:
-    if not words or "=" in words[0]:
-        raise UserError(
-            f"command line: no preset; expected one of {', '.join(presets())} or a .yaml file, then KEY=VALUE"
-        )
-    return load(words[0], words[1:]).config
-
-
-def _opened(run: str) -> Path:
-    return open_run(run, TRAINER)
 
 
 def _steps(config: WaveNetConfig, run: Path) -> dict[str, list[str]]:
@@ -209,35 +168,19 @@ def _steps(config: WaveNetConfig, run: Path) -> dict[str, list[str]]:
     return {"evaluate": ["evaluate", str(run)], **makes[config.data.conditions], "go on": more}
 
 
-def _check_seed(seed: int) -> None:
-    if seed < 0:
-        raise UserError(f"command line: --seed {seed}: expected at least 0")
-
-
-def _told(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", flush=True)
-
-
-def _told_beside(text: str) -> None:
-    """Where it does not mix with a result that is written to a file."""
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
-
-
-Command = (
-    Annotated[Train, subcommand("train")]
-    | Annotated[Generate, subcommand("generate")]
-    | Annotated[Speak, subcommand("speak")]
-    | Annotated[Evaluate, subcommand("evaluate")]
-    | Annotated[Data, subcommand("data")]
-    | Annotated[Config, subcommand("config")]
-)
-COMMANDS = ("train", "generate", "speak", "evaluate", "data", "config")
+COMMANDS = {
+    "train": Train,
+    "generate": Generate,
+    "speak": Speak,
+    "evaluate": Evaluate,
+    "data": Data,
+    "config": Config,
+}
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code: 0, or 2 for a mistake that the user can mend."""
-    words = sys.argv[1:] if argv is None else argv
-    return run("apex-wavenet", Command, COMMANDS, DESCRIPTION, words, nested={"data": KINDS})
+    return run(PRESETS.trainer, COMMANDS, DESCRIPTION, argv, nested={"data": KINDS})
 
 
 if __name__ == "__main__":

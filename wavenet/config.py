@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from cluster.workers_config import WorkersConfig
-from trainkit.config import Loaded, load_config, preset_names
-from trainkit.runs import CONFIG_FILE, open_run
+from trainkit.config import Presets
+from trainkit.mu_law import CLASSES
 from trainkit.section import Section
-from wavenet.mu_law import CLASSES
 
 
 class ModelConfig(Section):
@@ -132,19 +130,4 @@ class WaveNetConfig(Section):
         return self
 
 
-TRAINER = "apex-wavenet"
-PRESETS = Path(__file__).parent / "presets"
-
-
-def load(preset: str | Path, overrides: Sequence[str] = ()) -> Loaded[WaveNetConfig]:
-    """A preset's name or a .yaml path, with dotted overrides. UserError for every mistake."""
-    return load_config(WaveNetConfig, PRESETS, preset, overrides)
-
-
-def load_run_config(run: str | Path, overrides: Sequence[str] = ()) -> WaveNetConfig:
-    """The configuration that a run was started with, with `overrides` on top. UserError when there is no such run."""
-    return load_config(WaveNetConfig, PRESETS, open_run(run, TRAINER) / CONFIG_FILE, overrides).config
-
-
-def presets() -> list[str]:
-    return preset_names(PRESETS)
+PRESETS = Presets(WaveNetConfig, Path(__file__).parent / "presets", "apex-wavenet")

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trainkit.errors import UserError
+from trainkit.mu_law import CLASSES, encode
 from wavenet.config import DataConfig
-from wavenet.mu_law import CLASSES, encode
 from wavenet.notes import Score, read_score_of
 from wavenet.phones import Timeline, read_timeline, vocabulary
 from wavenet.sound import SUFFIXES, UnusableError, read
@@ -164,11 +164,9 @@ def _cached(path: Path, config: DataConfig) -> Samples:
     state = path.stat()
     facts = f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}|{config.sample_rate}|{trim_db}|{READING}"
     cached = _cache_folder() / f"{hashlib.sha256(os.fsencode(facts)).hexdigest()[:32]}.npy"
-    try:
+    with suppress(OSError, ValueError, EOFError):  # none, or a power cut left half of it
         kept: Samples = np.load(cached, allow_pickle=False)
         return kept
-    except (OSError, ValueError, EOFError):  # none, or a power cut left half of it
-        pass
     sound = read(path, config.sample_rate, trim_db)
     samples = np.round(sound * 32_767).astype(np.int16)
     with suppress(OSError):  # a cache that can't be written costs time and nothing else

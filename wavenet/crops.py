@@ -10,10 +10,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from trainkit.mu_law import SILENCE, encode
 from wavenet.config import ModelConfig
 from wavenet.corpus import Recording
 from wavenet.features import Features
-from wavenet.mu_law import SILENCE, encode
 
 EVERY = slice(None)
 

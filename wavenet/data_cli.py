@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg, subcommand
 
+from trainkit.command_line import at_least
 from trainkit.errors import UserError
 
 LEAST_RATE = 1_000  # Hz; below it neither speech nor a piano is left
@@ -31,9 +32,8 @@ class Speech:
     def __call__(self) -> int:
         from wavenet.made_speech import make
 
-        if self.sentences < 1:
-            raise UserError(f"command line: --sentences {self.sentences}: expected at least 1")
-        _refuse_low(self.sample_rate)
+        at_least("--sentences", self.sentences, 1)
+        at_least("--sample-rate", self.sample_rate, LEAST_RATE)
         text = Path(self.text).expanduser() if self.text else None
         languages, voices = self.language.split(","), self.voice.split(",")
         make(Path(self.out).expanduser(), languages, voices, self.sentences, self.sample_rate, text, print)
@@ -57,7 +57,7 @@ class Piano:
 
         if self.minutes <= 0:
             raise UserError(f"command line: --minutes {self.minutes:g}: expected more than 0")
-        _refuse_low(self.sample_rate)
+        at_least("--sample-rate", self.sample_rate, LEAST_RATE)
         soundfont = Path(self.soundfont).expanduser() if self.soundfont else None
         make(Path(self.out).expanduser(), self.music, self.minutes, self.sample_rate, soundfont, print)
         return 0
@@ -76,11 +76,6 @@ class Align:
 
         align_folder(Path(self.folder).expanduser(), Path(self.text).expanduser() if self.text else None, print)
         return 0
-
-
-def _refuse_low(rate: int) -> None:
-    if rate < LEAST_RATE:
-        raise UserError(f"command line: --sample-rate {rate}: expected at least {LEAST_RATE}")
 
 
 DataCommand = (

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trainkit.errors import UserError, did_you_mean
+from trainkit.errors import UserError, did_you_mean, optional
 from wavenet.reading import as_spoken
 
 _SYNCHRONOUS, _PHONEME_EVENTS, _UTF8, _CHARACTERS = 2, 1, 1, 1  # of speak_lib.h
@@ -60,15 +60,16 @@ class Utterance:
         return len(self.sound) / self.rate
 
 
+def _loader() -> Any:
+    return optional("espeakng_loader", "eSpeak NG is not installed; expected pip install 'apex-ray[speech]'")
+
+
 @cache
 def _library() -> tuple[Any, int]:
     """(library, its sample rate)."""
-    try:
-        import espeakng_loader
-    except ImportError:
-        raise UserError("eSpeak NG is not installed; expected pip install 'apex-ray[speech]'") from None
-    library = ctypes.CDLL(str(espeakng_loader.get_library_path()))
-    data = str(espeakng_loader.get_data_path()).encode()
+    loader = _loader()
+    library = ctypes.CDLL(str(loader.get_library_path()))
+    data = str(loader.get_data_path()).encode()
     rate = library.espeak_Initialize(_SYNCHRONOUS, 0, data, _PHONEME_EVENTS)
     if rate <= 0:
         raise UserError(f"eSpeak NG does not start with its data in {data.decode()}")
@@ -77,13 +78,11 @@ def _library() -> tuple[Any, int]:
 
 def _variants() -> Path:
     """The folder with a file for each voice variant."""
-    import espeakng_loader
-
-    return Path(espeakng_loader.get_data_path()) / "voices" / "!v"
+    return Path(_loader().get_data_path()) / "voices" / "!v"
 
 
 def choose(language: str, voice: str = "") -> None:
-    """Let eSpeak NG speak as `say` is told to. UserError for an unknown language or voice."""
+    """Let eSpeak NG speak as `synthesize` is told to. UserError for an unknown language or voice."""
     library, _ = _library()
     # The library itself takes a variant that it does not have for none.
     known = [path.name for path in _variants().glob("*")] if voice else []
@@ -97,7 +96,7 @@ def choose(language: str, voice: str = "") -> None:
         raise UserError(f"language {language!r} is unknown to eSpeak NG; expected one such as en-us or ja")
 
 
-def say(text: str, language: str, voice: str = "") -> Utterance:
+def synthesize(text: str, language: str, voice: str = "") -> Utterance:
     """`text` in `language` (en-us, ja, ...), by a voice variant (f1 to f5, m1 to m8; empty: the language's own).
 
     UserError for an unknown language or voice; UnsayableError for text in which there is nothing to say.
@@ -106,7 +105,7 @@ def say(text: str, language: str, voice: str = "") -> Utterance:
     choose(language, voice)
     parts, phones, word = list[npt.NDArray[np.int16]](), list[tuple[float, str, int]](), 0
 
-    def heard(samples: Any, count: int, events: Any) -> int:
+    def receive(samples: Any, count: int, events: Any) -> int:
         if samples and count:
             parts.append(np.ctypeslib.as_array(samples, (count,)).copy())
         nonlocal word
@@ -119,7 +118,7 @@ def say(text: str, language: str, voice: str = "") -> Utterance:
             i += 1
         return 0
 
-    callback = _CALLBACK(heard)
+    callback = _CALLBACK(receive)
     library.espeak_SetSynthCallback(callback)
     encoded = as_spoken(text, language).encode()
     failed = library.espeak_Synth(encoded, len(encoded) + 1, 0, _CHARACTERS, 0, _UTF8, None, None)

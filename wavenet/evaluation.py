@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,40 +14,30 @@ import torch
 from torch import Tensor
 
 from trainkit.errors import UserError
+from trainkit.mu_law import CLASSES, encode
+from trainkit.words import Say, quiet
 from wavenet import checkpoint
 from wavenet.cepstra import distance
-from wavenet.config import WaveNetConfig, load_run_config
+from wavenet.config import WaveNetConfig
 from wavenet.corpus import Corpus, Recording, frequencies, load_corpus
 from wavenet.crops import Cropper, Crops
 from wavenet.fast.weights import Kind
 from wavenet.features import Features, features
-from wavenet.generate import Generator
+from wavenet.generate import CHUNK, Generator, conditions, resynthesise
 from wavenet.learning import held_out_bits
 from wavenet.likelihood import softmax_bits
 from wavenet.model import WaveNet
-from wavenet.mu_law import CLASSES, encode
-from wavenet.resynthesis import CHUNK, conditions, said_again
 
-Told = Callable[[str], None]
 Codes = npt.NDArray[np.int64]
 PREDICTOR_ORDER = 32
 BATCH = 8
 ROUNDING_SAMPLES = 100_000
 
 
-def quiet(text: str) -> None:
-    """For whom nobody watches."""
-
-
-class Others:
+def of_others(frames_of: Features, recordings: Sequence[Recording]) -> Features:
     """Features of the next recording in the list: what a network makes of its own ones shows when they are wrong."""
-
-    def __init__(self, made: Features, recordings: Sequence[Recording]) -> None:
-        self._made, self.size = made, made.size
-        self._next = dict(zip((r.name for r in recordings), [*recordings[1:], recordings[0]], strict=True))
-
-    def __call__(self, recording: Recording, first: int, count: int) -> npt.NDArray[np.float32]:
-        return self._made(self._next[recording.name], first, count)
+    following = dict(zip((r.name for r in recordings), [*recordings[1:], recordings[0]], strict=True))
+    return Features(frames_of.size, lambda recording, first, count: frames_of(following[recording.name], first, count))
 
 
 @dataclass(frozen=True)
@@ -59,59 +49,51 @@ class Evaluated:
     output: str = "softmax"  # what a sample is: one of 256 classes, or of 65,536 numbers
 
 
-def evaluate(run: Path, progress: Told = quiet) -> Evaluated:
-    """The network beside simpler models of the same samples. `progress` is told how far it is, often."""
-    progress("reading the sound")
-    config, corpus, model, made = _opened(run)
-    by_file = bits_by_file(config, model, corpus.validation, made, progress)
+def evaluate(run: Path, say: Say = quiet, alone: bool = False) -> Evaluated:
+    """The network beside simpler models of the same samples. `say` gets lines on how far it is, often.
+
+    `alone`: the network only, which is what a comparison of two runs needs.
+    """
+    say("reading the sound")
+    config, corpus, model, frames_of = _opened(run)
+    by_file = bits_by_file(config, model, corpus.validation, frames_of, say)
     found = {"WaveNet": mean_bits(by_file)}
-    if made is not None and len(corpus.validation) > 1:
-        others = Others(made, corpus.validation)
-        wrong = bits_by_file(config, model, corpus.validation, others, progress)
+    if alone:
+        return Evaluated(found, by_file, model.config.output)
+    if frames_of is not None and len(corpus.validation) > 1:
+        others = of_others(frames_of, corpus.validation)
+        wrong = bits_by_file(config, model, corpus.validation, others, say)
         found[f"with the {config.data.conditions} of another file"] = mean_bits(wrong)
     if model.config.output == "softmax":
-        found |= rounding_cost(model, corpus.validation, made, progress)
-        progress("simpler models")
+        found |= rounding_cost(model, corpus.validation, frames_of, say)
+        say("simpler models")
         found |= simpler(corpus.train, corpus.validation, config.data.sample_rate)
     return Evaluated(found, by_file, model.config.output)
 
 
-def evaluate_alone(run: Path, progress: Told = quiet) -> Evaluated:
-    """The network only: what a comparison of two runs needs."""
-    config, corpus, model, made = _opened(run)
-    by_file = bits_by_file(config, model, corpus.validation, made, progress)
-    return Evaluated({"WaveNet": mean_bits(by_file)}, by_file, model.config.output)
-
-
 def _opened(run: Path) -> tuple[WaveNetConfig, Corpus, WaveNet, Features | None]:
-    config = load_run_config(run)
-    model, known = checkpoint.load_model(run), checkpoint.known(run)
-    corpus = load_corpus(config.data, known)
-    config = config.model_copy(update={"model": model.config})
+    config, model = checkpoint.load_model(run)
+    corpus = load_corpus(config.data, checkpoint.known(run))
     return config, corpus, model, features(config, corpus.phones)
 
 
 def bits_by_file(
-    config: WaveNetConfig,
-    model: WaveNet,
-    recordings: Sequence[Recording],
-    made: Features | None,
-    progress: Told = quiet,
+    config: WaveNetConfig, model: WaveNet, recordings: Sequence[Recording], frames_of: Features | None, say: Say = quiet
 ) -> dict[str, tuple[float, int]]:
     """(bits of all samples, their number) of each recording."""
-    cropper = Cropper(model.config, config.training.segment_samples, made)
+    cropper = Cropper(model.config, config.training.segment_samples, frames_of)
     counts = {r.name: len(r.samples) for r in recordings}
     total, done = sum(counts.values()), 0
 
-    def heard(recording: Recording) -> Iterator[Crops]:
+    def counted_crops(recording: Recording) -> Iterator[Crops]:
         nonlocal done
         for crops in cropper.all([recording], BATCH):
             yield crops
             done += int(crops.counted.sum())
-            progress(f"held-out sound: {done / total:.0%} of {total / config.data.sample_rate:,.0f} s heard")
+            say(f"held-out sound: {done / total:.0%} of {total / config.data.sample_rate:,.0f} s heard")
 
     return {
-        r.name: (held_out_bits(model.config, model, heard(r), _alone) * counts[r.name], counts[r.name])
+        r.name: (held_out_bits(model.config, model, counted_crops(r), _alone) * counts[r.name], counts[r.name])
         for r in recordings
     }
 
@@ -137,7 +119,7 @@ def compare(one: Evaluated, other: Evaluated) -> dict[str, float]:
 
 
 def rounding_cost(
-    model: WaveNet, held: Sequence[Recording], made: Features | None, progress: Told = quiet
+    model: WaveNet, held: Sequence[Recording], frames_of: Features | None, say: Say = quiet
 ) -> dict[str, float]:
     """What smaller weights add to the bits, by the kernels that generate: over the beginnings of all held-out files."""
     bits: dict[Kind, float] = {}
@@ -146,39 +128,39 @@ def rounding_cost(
     for kind in kinds:
         cost, counted = 0.0, 0
         for i, recording in enumerate(held):
-            progress(f"{kind} weights: {i} of {len(held)} files heard")
+            say(f"{kind} weights: {i} of {len(held)} files heard")
             codes = encode(recording.sound)[:each].astype(np.float32)[:, None]
-            speakers, local = conditions(model, made, recording, len(codes))
+            speakers, local = conditions(model, frames_of, recording, len(codes))
             generator = Generator(model, 1, kind, speakers=speakers)
             for start in range(0, len(codes), CHUNK):
                 some = codes[start : start + CHUNK]
-                said = torch.from_numpy(generator.listen(some, local(start, len(some)) if local else None))
-                cost += float(softmax_bits(said.transpose(0, 1), torch.from_numpy(some.T).long()).sum())
+                predicted = torch.from_numpy(generator.listen(some, local(start, len(some)) if local else None))
+                cost += float(softmax_bits(predicted.transpose(0, 1), torch.from_numpy(some.T).long()).sum())
             counted += len(codes)
         bits[kind] = cost / counted
     return {f"more with {kind} weights": bits[kind] - bits["float32"] for kind in kinds[1:]}
 
 
-def distances(run: Path, files: int, temperature: float, progress: Told = quiet) -> dict[str, float]:
+def distances(run: Path, files: int, temperature: float, say: Say = quiet) -> dict[str, float]:
     """Mel-cepstral distance in dB of held-out recordings, said again by the network, to themselves and to others.
 
     The mean of the first `files` of them. UserError for a run without a local condition.
     """
-    config, corpus, model, made = _opened(run)
-    if made is None:
+    config, corpus, model, frames_of = _opened(run)
+    if frames_of is None:
         raise UserError(f"run {str(run)!r} has no local condition, so nothing says what it should sound like")
     held, rate = corpus.validation[:files], config.data.sample_rate
     if len(held) < 2:
         raise UserError(f"run {str(run)!r} has {len(held)} held-out files; expected two, to tell one from the other")
-    said = []
+    again = []
     for i, r in enumerate(held):
-        progress(f"{i} of {len(held)} files said again")
-        said.append(said_again(model, made, r, len(r.samples), temperature=temperature))
-    own = [distance(sound, r.sound, rate) for sound, r in zip(said, held, strict=True)]
-    others = [distance(sound, r.sound, rate) for sound, r in zip(said, [*held[1:], held[0]], strict=True)]
+        say(f"{i} of {len(held)} files said again")
+        again.append(resynthesise(model, frames_of, r, len(r.samples), temperature=temperature))
+    same = [distance(sound, r.sound, rate) for sound, r in zip(again, held, strict=True)]
+    others = [distance(sound, r.sound, rate) for sound, r in zip(again, [*held[1:], held[0]], strict=True)]
     real = [distance(a.sound, b.sound, rate) for a, b in zip(held, [*held[1:], held[0]], strict=True)]
     return {
-        "to the same sentence's recording": float(np.mean(own)),
+        "to the same sentence's recording": float(np.mean(same)),
         "to another sentence's recording": float(np.mean(others)),
         "of two recordings of different sentences": float(np.mean(real)),
     }

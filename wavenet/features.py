@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import cast
 
 import librosa
 import numpy as np
@@ -11,59 +12,43 @@ import numpy.typing as npt
 
 from wavenet.config import WaveNetConfig
 from wavenet.corpus import Recording
-from wavenet.notes import FEATURES, note_frames
-from wavenet.phones import PhoneFeatures
+from wavenet.notes import FEATURES, Score, note_frames
+from wavenet.phones import PhoneFeatures, Timeline
 
 Floats = npt.NDArray[np.float32]
 QUIETEST = 1e-3  # of a mel band's magnitude: all that is below is silence
 
 
-class Features(Protocol):
+@dataclass(frozen=True)
+class Features:
     """Frames of a recording at their own rate."""
 
-    @property
-    def size(self) -> int:
-        """Numbers in a frame."""
+    size: int  # numbers in a frame
+    frames: Callable[[Recording, int, int], Floats]
 
     def __call__(self, recording: Recording, first: int, count: int) -> Floats:
         """Frames first .. first + count - 1 as [count, size]; `first` may be before the beginning."""
+        return self.frames(recording, first, count)
 
 
 def features(config: WaveNetConfig, phones: Sequence[str]) -> Features | None:
     """Those of a run, whose vocabulary is `phones`; None without a local condition."""
+    frame_s = config.model.frame_samples / config.data.sample_rate
     match config.data.conditions:
         case "phones":
-            return OfPhones(PhoneFeatures(phones, config.model.frame_samples / config.data.sample_rate))
+            return of_phones(PhoneFeatures(phones, frame_s))
         case "notes":
-            return OfNotes(config.model.frame_samples / config.data.sample_rate)
+            return Features(FEATURES, lambda r, first, count: note_frames(cast(Score, r.score), first, count, frame_s))
         case "mel":
-            return MelFrames(config.data.mels, config.model.frame_samples, config.data.sample_rate)
+            mels = config.data.mels
+            return Features(mels, MelFrames(mels, config.model.frame_samples, config.data.sample_rate))
         case "none":
             return None
 
 
-class OfPhones:
+def of_phones(phones: PhoneFeatures) -> Features:
     """The frames of a recording's phones."""
-
-    def __init__(self, made: PhoneFeatures) -> None:
-        self._made, self.size = made, made.size
-
-    def __call__(self, recording: Recording, first: int, count: int) -> Floats:
-        assert recording.phones is not None
-        return self._made(recording.phones, first, count)
-
-
-class OfNotes:
-    """The frames of a recording's score."""
-
-    size = FEATURES
-
-    def __init__(self, frame_s: float) -> None:
-        self._frame_s = frame_s
-
-    def __call__(self, recording: Recording, first: int, count: int) -> Floats:
-        assert recording.score is not None
-        return note_frames(recording.score, first, count, self._frame_s)
+    return Features(phones.size, lambda r, first, count: phones(cast(Timeline, r.phones), first, count))
 
 
 class MelFrames:
@@ -74,7 +59,7 @@ class MelFrames:
     """
 
     def __init__(self, mels: int, frame_samples: int, rate: int) -> None:
-        self.size, self._frame = mels, frame_samples
+        self._frame = frame_samples
         self._window = 1 << (4 * frame_samples - 1).bit_length()  # at least four frames, so that bands are apart
         self._bands = librosa.filters.mel(sr=rate, n_fft=self._window, n_mels=mels)
 
@@ -82,10 +67,10 @@ class MelFrames:
         margin = (self._window - self._frame) // 2
         start, end = first * self._frame - margin, (first + count) * self._frame + margin
         samples = recording.samples
-        heard = samples[max(start, 0) : max(end, 0)].astype(np.float32) / np.float32(32_768)
+        window = samples[max(start, 0) : max(end, 0)].astype(np.float32) / np.float32(32_768)
         before = min(max(-start, 0), end - start)
-        heard = np.pad(heard, (before, end - start - before - len(heard)))
-        spectrum = np.abs(librosa.stft(heard, n_fft=self._window, hop_length=self._frame, center=False))
+        window = np.pad(window, (before, end - start - before - len(window)))
+        spectrum = np.abs(librosa.stft(window, n_fft=self._window, hop_length=self._frame, center=False))
         bands = self._bands @ spectrum[:, :count]
-        made: Floats = (np.log10(np.maximum(bands, QUIETEST)) / 1.5 + 1).T.astype(np.float32)
-        return made
+        frames: Floats = (np.log10(np.maximum(bands, QUIETEST)) / 1.5 + 1).T.astype(np.float32)
+        return frames

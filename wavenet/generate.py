@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from wavenet.config import ModelConfig
-from wavenet.drawing import check_local, check_speakers, drawing
+from trainkit.mu_law import decode
+from wavenet.corpus import Recording
 from wavenet.fast import kernel
 from wavenet.fast.weights import Kind, Weights, pack, padded
+from wavenet.features import Features
 from wavenet.model import WaveNet
-from wavenet.mu_law import SILENCE, TABLE
+from wavenet.streams import Floats, Streams, drawing
 
-Floats = npt.NDArray[np.float32]
+CHUNK = 4_096  # samples at a time: what a condition adds to every block's gates takes ten kilobytes a sample
 
 
-class Generator:
-    """Streams of one network on this machine's CPU; each call continues where the last one ended."""
+class Generator(Streams):
+    """On this machine's CPU."""
 
     def __init__(
         self,
@@ -33,48 +34,28 @@ class Generator:
         top_k: int | None = None,
         speakers: Tensor | None = None,
     ) -> None:
-        """`kind` is how weights are stored. `speakers` [streams] (int64) where the model has them.
-
-        Temperature 0 takes what is likeliest each time. UserError for settings that the model can't be used with.
-        """
-        self.config = c = model.config
-        self.streams = streams
-        drawn = drawing(c, temperature, top_k)
-        check_speakers(c, speakers, streams)
+        """`kind` is how weights are stored. `speakers` [streams] (int64) where the model has them."""
+        super().__init__(model.config, streams, seed, drawing(model.config, temperature, top_k), speakers)
+        c = model.config
         self._lanes = streams if streams == 1 else -(-streams // 4) * 4  # kernels take four streams at a time
         self._run = kernel.build(c, kind, self._lanes)
         self._weights: Weights = pack(model, kind)
-        self._top_k, self._temperature = drawn.top_k, np.float32(drawn.temperature)
         self._local = _LocalBias(model)
         self._speaker = self._padded(_speaker_bias(model, speakers, streams), 1)
-        self._rng = np.random.default_rng(seed)
         lengths = np.array(c.dilations) * (c.kernel - 1)
         self._starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)
         self._rings = np.zeros((int(lengths.sum()), self._lanes, padded(c.residual)), np.float32)
-        silence = SILENCE if c.output == "softmax" else 0.0
-        self._past = np.full((c.input_kernel, self._lanes), silence, np.float32)
+        self._past = np.full((c.input_kernel, self._lanes), self._silence, np.float32)
         self._clock = 0
         # Of no samples: the kernel is compiled here, so that the first sound is not kept waiting.
         self._continue(0, torch.zeros(streams, 0, c.local_channels) if c.local_features else None, None, 0)
 
-    def run(self, samples: int, local: Tensor | None = None, given: Floats | None = None) -> Floats:
-        """The next samples of all streams, [samples, streams], as codes or numbers.
-
-        `local` [streams, samples, local_channels] are upsampled frames. The first samples are `given` [M, streams].
-        """
-        return self._continue(samples, local, given, 0)[0]
-
-    def listen(self, given: Floats, local: Tensor | None = None) -> Floats:
-        """What is expected at each of the given samples [N, streams] before it hears it: [N, streams, outputs]."""
-        return self._continue(len(given), local, given, len(given))[1]
-
     def _continue(
-        self, samples: int, local: Tensor | None, given: Floats | None, said_samples: int
+        self, samples: int, local: Tensor | None, given: Floats | None, expected: int
     ) -> tuple[Floats, Floats]:
         c = self.config
-        check_local(c, local)
         lanes = self._lanes
-        heard, said = np.empty((samples, lanes), np.float32), np.empty((said_samples, lanes, c.outputs), np.float32)
+        emitted, predicted = np.empty((samples, lanes), np.float32), np.empty((expected, lanes, c.outputs), np.float32)
         known = np.zeros((0, self.streams), np.float32) if given is None else np.asarray(given, np.float32)
         uniforms = np.zeros((samples, lanes, 2), np.float32)
         uniforms[:, : self.streams] = self._rng.random((samples, self.streams, 2), np.float32)
@@ -84,17 +65,17 @@ class Generator:
             self._padded(self._local(local), 1),
             self._padded(known, 1),
             uniforms,
-            self._temperature,
-            self._top_k,
+            np.float32(self._drawing.temperature),
+            self._drawing.top_k,
             self._clock,
             self._past,
             self._rings,
             self._starts,
-            heard,
-            said,
+            emitted,
+            predicted,
         )
         self._clock += samples
-        return heard[:, : self.streams], said[:, : self.streams]
+        return emitted[:, : self.streams], predicted[:, : self.streams]
 
     def _padded(self, array: Floats, axis: int) -> Floats:
         """With streams that nobody listens to, up to the kernel's number."""
@@ -123,8 +104,7 @@ class _LocalBias:
         if local is None or self._weights is None:
             return np.zeros((0, 1, *self._shape), np.float32)
         bias = local.detach().float().transpose(0, 1) @ self._weights.T
-        made: Floats = bias.reshape(*bias.shape[:2], *self._shape).numpy()
-        return made
+        return bias.reshape(*bias.shape[:2], *self._shape).numpy()
 
 
 @torch.no_grad()
@@ -137,8 +117,7 @@ def _speaker_bias(model: WaveNet, speakers: Tensor | None, streams: int) -> Floa
         for i, block in enumerate(model.blocks):
             if block.speaker is not None:
                 wide[i, :, :, : c.residual] = (vector @ block.speaker.weight.float().T).reshape(streams, 2, c.residual)
-    made: Floats = wide.flatten(2).numpy()
-    return made
+    return wide.flatten(2).numpy()
 
 
 @torch.no_grad()
@@ -151,26 +130,17 @@ def upsampled(model: WaveNet, frames: Floats, start: int, samples: int) -> Tenso
     reach = 1 + len(c.upsampling)  # frames: each convolution looks at a neighbour, of its own rate or the frames'
     first = max(start // c.frame_samples - reach, 0)
     last = -(-(start + samples) // c.frame_samples) + reach
-    made: Tensor = model.conditions.upsampling(torch.from_numpy(frames[first:last])[None])
-    return made[:, start - first * c.frame_samples :][:, :samples]
+    channels: Tensor = model.conditions.upsampling(torch.from_numpy(frames[first:last])[None])
+    return channels[:, start - first * c.frame_samples :][:, :samples]
 
 
-def sound(heard: Floats, output: str) -> Floats:
+def sound(samples: Floats, output: str) -> Floats:
     """Samples in [-1, 1] of what a generator gave, codes or numbers."""
-    return TABLE[heard.astype(np.int64)] if output == "softmax" else heard
-
-
-class Continued(Protocol):
-    """A generator, on whatever device."""
-
-    @property
-    def config(self) -> ModelConfig: ...
-
-    def run(self, samples: int, local: Tensor | None = None, given: Floats | None = None) -> Floats: ...
+    return decode(samples) if output == "softmax" else samples
 
 
 def stream(
-    generator: Continued, samples: int, chunk: int, local: Callable[[int, int], Tensor] | None = None
+    generator: Streams, samples: int, chunk: int, local: Callable[[int, int], Tensor] | None = None
 ) -> Iterator[Floats]:
     """Sound [n, streams] in chunks of at most `chunk` samples, as it is made.
 
@@ -181,15 +151,26 @@ def stream(
         yield sound(generator.run(n, None if local is None else local(start, n)), generator.config.output)
 
 
-def naive(model: WaveNet, heard: Floats, **conditions: Any) -> Floats:
-    """What the network expects at each sample of `heard` [N, streams], computed anew for each from its receptive field.
+def conditions(
+    model: WaveNet, frames_of: Features | None, recording: Recording, samples: int
+) -> tuple[Tensor | None, Callable[[int, int], Tensor] | None]:
+    """(speakers, local) of a recording's first `samples`, as `Generator` and `stream` take them."""
+    speakers = torch.tensor([recording.speaker]) if model.config.speakers else None
+    if frames_of is None:
+        return speakers, None
+    return speakers, partial(upsampled, model, frames_of(recording, 0, -(-samples // model.config.frame_samples)))
 
-    Slow, and for tests: it shares nothing with `Generator`.
-    """
-    c, said = model.config, []
-    samples = torch.from_numpy(heard.T.copy())
-    samples = samples.long() if c.output == "softmax" else samples
-    with torch.no_grad():
-        for n in range(1, len(heard) + 1):
-            said.append(model(samples[:, :n], **conditions)[:, -1].numpy())
-    return np.stack(said)
+
+def resynthesise(
+    model: WaveNet,
+    frames_of: Features | None,
+    recording: Recording,
+    samples: int,
+    kind: Kind = "bfloat16",
+    seed: int = 0,
+    temperature: float = 1.0,
+) -> npt.NDArray[np.float32]:
+    """Sound [samples] in [-1, 1] of a network on this machine's CPU."""
+    speakers, local = conditions(model, frames_of, recording, samples)
+    generator = Generator(model, 1, kind, seed, temperature, speakers=speakers)
+    return np.concatenate(list(stream(generator, samples, CHUNK, local)))[:, 0]

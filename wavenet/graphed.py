@@ -11,21 +11,18 @@ from copy import deepcopy
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from trainkit.errors import UserError
-from wavenet.drawing import check_local, check_speakers, drawing
 from wavenet.model import Block, WaveNet
-from wavenet.mu_law import SILENCE
+from wavenet.streams import Floats, Streams, drawing
 
-Floats = npt.NDArray[np.float32]
 CHUNK = 512  # samples between two looks at the CPU
 
 
-class GraphedGenerator:
-    """Streams of one network on one device; as `generate.Generator`, in float32."""
+class GraphedGenerator(Streams):
+    """On one device, in float32."""
 
     def __init__(
         self,
@@ -37,16 +34,12 @@ class GraphedGenerator:
         top_k: int | None = None,
         speakers: Tensor | None = None,
     ) -> None:
-        """`speakers` [streams] (int64) where the model has them. UserError where there is no such device."""
+        """`speakers` as `Generator`. UserError where there is no such device."""
         if device.type == "cuda" and not torch.cuda.is_available():
             raise UserError(f"device {str(device)!r}: torch sees no GPU here; expected cpu")
-        self.config = c = model.config
-        self.streams = streams
-        self._drawing = drawing(c, temperature, top_k)
-        check_speakers(c, speakers, streams)
+        super().__init__(model.config, streams, seed, drawing(model.config, temperature, top_k), speakers)
+        c = model.config
         self._model = deepcopy(model).to(device).eval()  # the caller's own stays where it is
-        self._rng = np.random.default_rng(seed)
-        silence = float(SILENCE if c.output == "softmax" else 0)
 
         def zeros(*shape: int) -> Tensor:
             return torch.zeros(shape, device=device)
@@ -56,21 +49,13 @@ class GraphedGenerator:
         self._speaker = vector
         self._clock = torch.zeros(1, dtype=torch.int64, device=device)  # samples so far
         self._place = torch.zeros(1, dtype=torch.int64, device=device)  # of the sample in its chunk
-        self._past = torch.full((c.input_kernel, streams), silence, device=device)  # the newest first
+        self._past = torch.full((c.input_kernel, streams), self._silence, device=device)  # the newest first
         self._rings = [zeros(streams, d * (c.kernel - 1), c.residual) for d in c.dilations]
         # A chunk's inputs and outputs. Where `known` is nan, the sample is drawn.
         self._uniforms, self._known = zeros(CHUNK, streams, 2), zeros(CHUNK, streams)
         self._local = zeros(CHUNK, streams, c.local_channels) if c.local_features else None
-        self._heard, self._said = zeros(CHUNK, streams), zeros(CHUNK, streams, c.outputs)
+        self._emitted, self._predicted = zeros(CHUNK, streams), zeros(CHUNK, streams, c.outputs)
         self._graph = self._captured() if device.type == "cuda" else None
-
-    def run(self, samples: int, local: Tensor | None = None, given: Floats | None = None) -> Floats:
-        """The next samples of all streams, [samples, streams]; `local` [streams, samples, local_channels]."""
-        return self._continue(samples, local, given)[0]
-
-    def listen(self, given: Floats, local: Tensor | None = None) -> Floats:
-        """What is expected at each of the given samples [N, streams] before it hears it: [N, streams, outputs]."""
-        return self._continue(len(given), local, given)[1]
 
     def _captured(self) -> Any:
         state = [self._clock, self._place, self._past, *self._rings]
@@ -89,14 +74,15 @@ class GraphedGenerator:
         return graph
 
     @torch.no_grad()
-    def _continue(self, samples: int, local: Tensor | None, given: Floats | None) -> tuple[Floats, Floats]:
-        check_local(self.config, local)
+    def _continue(
+        self, samples: int, local: Tensor | None, given: Floats | None, expected: int
+    ) -> tuple[Floats, Floats]:
         uniforms = torch.from_numpy(self._rng.random((samples, self.streams, 2), np.float32))
         known = torch.full((samples, self.streams), torch.nan)
         if given is not None:
             known[: len(given)] = torch.from_numpy(np.asarray(given, np.float32))
-        heard = [np.zeros((0, self.streams), np.float32)]
-        said = [np.zeros((0, self.streams, self.config.outputs), np.float32)]
+        emitted = [np.zeros((0, self.streams), np.float32)]
+        predicted = [np.zeros((0, self.streams, self.config.outputs), np.float32)]
         for start in range(0, samples, CHUNK):
             n = min(CHUNK, samples - start)
             self._uniforms[:n].copy_(uniforms[start : start + n])
@@ -109,9 +95,9 @@ class GraphedGenerator:
                     self._step()
                 else:
                     self._graph.replay()
-            heard.append(self._heard[:n].cpu().numpy().copy())
-            said.append(self._said[:n].cpu().numpy().copy())
-        return np.concatenate(heard), np.concatenate(said)
+            emitted.append(self._emitted[:n].cpu().numpy().copy())
+            predicted.append(self._predicted[:n].cpu().numpy().copy())
+        return np.concatenate(emitted), np.concatenate(predicted)
 
     @torch.no_grad()
     def _step(self) -> None:
@@ -125,12 +111,12 @@ class GraphedGenerator:
         for block, dilation, ring in zip(model.blocks, c.dilations, self._rings, strict=True):
             x, skip = self._block(block, dilation, ring, x, local)
             total = skip if total is None else total + skip
-        said = model.head(total)
+        predicted = model.head(total)
         known = self._known.index_select(0, self._place)[0]
-        drawn = self._drawn(said, self._uniforms.index_select(0, self._place)[0])
+        drawn = self._drawn(predicted, self._uniforms.index_select(0, self._place)[0])
         sample = torch.where(known.isnan(), drawn, known)
-        self._heard.index_copy_(0, self._place, sample[None])
-        self._said.index_copy_(0, self._place, said[None])
+        self._emitted.index_copy_(0, self._place, sample[None])
+        self._predicted.index_copy_(0, self._place, predicted[None])
         self._past.copy_(torch.cat([sample[None], self._past[:-1]]))
         self._place += 1
         self._clock += 1
@@ -148,11 +134,11 @@ class GraphedGenerator:
         residual, skip = block.out(gated).split(block.split, dim=-1)
         return x + residual, skip
 
-    def _drawn(self, said: Tensor, uniforms: Tensor) -> Tensor:
+    def _drawn(self, predicted: Tensor, uniforms: Tensor) -> Tensor:
         """As `fast.draw` draws: [B]."""
         if self.config.output == "softmax":
-            return self._class_of(said / self._drawing.temperature, uniforms[:, 0], self._drawing.top_k).float()
-        logits, means, log_scales = said.chunk(3, dim=-1)
+            return self._class_of(predicted / self._drawing.temperature, uniforms[:, 0], self._drawing.top_k).float()
+        logits, means, log_scales = predicted.chunk(3, dim=-1)
         which = self._class_of(logits, uniforms[:, 0], self._drawing.top_k)[:, None]
         scale = log_scales.gather(1, which)[:, 0].clamp(min=-14.0).exp() * self._drawing.temperature
         place = uniforms[:, 1].clamp(1e-5, 1 - 1e-5)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
@@ -11,8 +10,10 @@ import librosa
 import numpy as np
 
 from trainkit.errors import UserError, did_you_mean
-from wavenet.espeak import UnsayableError, choose, say
-from wavenet.sound import write
+from trainkit.words import Say
+from wavenet.espeak import UnsayableError, choose, synthesize
+from wavenet.reading import text_of
+from wavenet.sound import write_with_facts
 
 LANGUAGES = {"en": "en-us", "ja": "ja"}
 # Who, what they do, with what, where: every combination is a sentence. Together they have nearly all phones.
@@ -50,7 +51,7 @@ def make(
     sentences: int,
     rate: int,
     text: Path | None,
-    log: Callable[[str], None],
+    say: Say,
 ) -> None:
     """Write folder/LANGUAGE-VOICE/NNNN.wav and .json, `sentences` a language, the voices taking turns.
 
@@ -70,26 +71,20 @@ def make(
             try:
                 seconds += _one(folder / f"{language}-{voice}", f"{count:04d}", sentence, language, voice, rate)
             except UnsayableError as error:
-                log(f"skipped: {error}")
+                say(f"skipped: {error}")
                 continue
             count += 1
             if count == sentences:
                 break
         if not count:
             raise UserError(f"--text {str(text)!r}: none of its lines can be said in {language!r}")
-        log(f"{language}: {count} sentences, {seconds / 60:.1f} min, in {folder}")
+        say(f"{language}: {count} sentences, {seconds / 60:.1f} min, in {folder}")
 
 
 def _sentences(language: str, text: Path | None) -> list[str]:
     """All there are, in the order in which they are said."""
     if text is not None:
-        try:
-            # Editors on Windows begin UTF-8 with a mark that is no text.
-            lines = [line.strip() for line in text.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
-        except UnicodeDecodeError as error:
-            raise UserError(f"--text {str(text)!r} can't be read as UTF-8: {error}") from None
-        except OSError as error:
-            raise UserError(f"--text {str(text)!r} can't be read: {error.strerror}") from None
+        lines = [line.strip() for line in text_of(text, f"--text {str(text)!r}").splitlines() if line.strip()]
         if not lines:
             raise UserError(f"--text {str(text)!r} is empty; expected a sentence a line")
         return lines
@@ -98,19 +93,14 @@ def _sentences(language: str, text: Path | None) -> list[str]:
 
 
 def _one(folder: Path, name: str, sentence: str, language: str, voice: str, rate: int) -> float:
-    said = say(sentence, LANGUAGES[language], voice)
-    sound = librosa.resample(said.sound, orig_sr=said.rate, target_sr=rate)
+    utterance = synthesize(sentence, LANGUAGES[language], voice)
+    sound = librosa.resample(utterance.sound, orig_sr=utterance.rate, target_sr=rate)
     facts = {
         "text": sentence,
         "language": language,
         "voice": voice,
-        "seconds": said.seconds,
-        "phones": [[round(start, 4), phone] for start, phone in said.phones],
+        "seconds": utterance.seconds,
+        "phones": [[round(start, 4), phone] for start, phone in utterance.phones],
     }
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write(folder / f"{name}.wav", sound, rate)
-        (folder / f"{name}.json").write_text(json.dumps(facts, ensure_ascii=False) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{folder} can't be written: {error.strerror}") from None
-    return said.seconds
+    write_with_facts(folder / f"{name}.wav", sound, rate, facts)
+    return utterance.seconds

@@ -1,12 +1,15 @@
-"""What training measures, its names in Prometheus, and a row of it for the console."""
+"""What training measures, its names in Prometheus, and a row of it for the console.
+
+`python -m wavenet.metrics > cluster/dashboards/wavenet.json` writes the Grafana board of all of it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
+from cluster.workers_config import PROCESSES
+from trainkit.board import board
 from trainkit.exported import Exported, Metric
-from trainkit.training_log import TrainingLog
 
 METRICS = {
     "step": Metric("progress", "steps", "updates of the weights so far"),
@@ -19,21 +22,14 @@ METRICS = {
 }
 
 EXPORTED = {
-    "step": Exported("wavenet_train_steps_total", METRICS["step"].meaning),
-    "workers": Exported("wavenet_workers_running", METRICS["workers"].meaning),
-    "bits": Exported("wavenet_bits_per_sample", METRICS["bits"].meaning, {"of": "batch"}),
-    "validation_bits": Exported("wavenet_bits_per_sample", METRICS["validation_bits"].meaning, {"of": "validation"}),
-    "grad_norm": Exported("wavenet_grad_norm", METRICS["grad_norm"].meaning),
-    "samples_per_s": Exported("wavenet_samples_per_second", METRICS["samples_per_s"].meaning),
-    "steps_per_s": Exported("wavenet_steps_per_second", METRICS["steps_per_s"].meaning),
+    "step": Exported("wavenet_train_steps_total"),
+    "workers": Exported("wavenet_workers_running"),
+    "bits": Exported("wavenet_bits_per_sample", {"of": "batch"}),
+    "validation_bits": Exported("wavenet_bits_per_sample", {"of": "validation"}),
+    "grad_norm": Exported("wavenet_grad_norm"),
+    "samples_per_s": Exported("wavenet_samples_per_second"),
+    "steps_per_s": Exported("wavenet_steps_per_second"),
 }
-
-
-def training_log(run: Path, step: int) -> TrainingLog:
-    """The log of a run that goes on at `step`."""
-    from cluster.metrics import Exporter  # Ray is not needed to read the lists above
-
-    return TrainingLog(run, step, METRICS, Exporter(EXPORTED, {"run": run.name}).export)
 
 
 def line(row: Mapping[str, float], steps: int) -> str:
@@ -45,3 +41,11 @@ def line(row: Mapping[str, float], steps: int) -> str:
         f"{at}  bits {row['bits']:7.4f}  gradient {row['grad_norm']:6.2f}  {row['samples_per_s']:9,.0f} samples/s"
         f"  {row['steps_per_s']:5.2f} steps/s  workers {int(row['workers'])}"
     )
+
+
+def wavenet_board() -> str:
+    return board("WaveNet", "wavenet", METRICS, EXPORTED, PROCESSES)
+
+
+if __name__ == "__main__":
+    print(wavenet_board(), end="")

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trainkit.errors import UserError
+from trainkit.errors import UserError, optional
 
 PITCHES = 128  # MIDI's
 FEATURES = 2 * PITCHES
@@ -57,7 +57,8 @@ def read_score(path: Path) -> Score:
         if path.suffix == ".json":
             held: Any = json.loads(path.read_text())
             return score([(float(s), float(e), int(p), int(v)) for s, e, p, v in held["notes"]], float(held["seconds"]))
-        midi = _pretty_midi().PrettyMIDI(str(path))
+        pretty_midi = optional("pretty_midi", "MIDI files need pretty_midi; expected pip install 'apex-ray[piano]'")
+        midi = pretty_midi.PrettyMIDI(str(path))
         notes = [(n.start, n.end, n.pitch, n.velocity) for i in midi.instruments if not i.is_drum for n in i.notes]
         return score(notes, midi.get_end_time() + RINGING_S)
     except UserError:
@@ -92,11 +93,3 @@ def note_frames(played: Score, first: int, count: int, frame_s: float) -> npt.ND
         if onset[i] >= first:
             frames[onset[i] - first, 1, pitch] = 1 - struck[i] % 1
     return frames.reshape(count, FEATURES)
-
-
-def _pretty_midi() -> Any:
-    try:
-        import pretty_midi
-    except ImportError:
-        raise UserError("MIDI files need pretty_midi; expected pip install 'apex-ray[piano]'") from None
-    return pretty_midi

@@ -46,14 +46,14 @@ def read_timeline(path: Path) -> Timeline:
     """Of the file beside a recording. ValueError, with what is wrong, when it is missing or not of this kind."""
     try:
         held: Any = json.loads(path.read_text())
-        made = timeline([(float(start), str(name)) for start, name in held["phones"]], float(held["seconds"]))
+        line = timeline([(float(start), str(name)) for start, name in held["phones"]], float(held["seconds"]))
     except FileNotFoundError:
         raise ValueError(f"has no {path.name} with its phones beside it") from None
     except (OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"has phones in {path.name} that can't be read ({error})") from None
-    if not len(made.names) or np.any(np.diff(made.starts) < 0):
+    if not len(line.names) or np.any(np.diff(line.starts) < 0):
         raise ValueError(f"has phones in {path.name} that are none, or out of order")
-    return made
+    return line
 
 
 class PhoneFeatures:

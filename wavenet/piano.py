@@ -6,18 +6,18 @@ for). The soundfont is TimGM6mb, which pretty_midi brings, or any other .sf2.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from trainkit.errors import UserError
+from trainkit.errors import UserError, optional
+from trainkit.words import Say
 from wavenet.notes import Note
-from wavenet.sound import write
+from wavenet.sound import write_with_facts
 
 Music = Literal["pieces", "tunes"]
 # Written for the piano first; then chorales, four voices that two hands can play.
@@ -33,9 +33,7 @@ RELEASE_S = 1.0  # that the last notes ring on
 BLOCK = 64  # samples between two looks at the notes
 
 
-def make(
-    folder: Path, music: Music, minutes: float, rate: int, soundfont: Path | None, log: Callable[[str], None]
-) -> None:
+def make(folder: Path, music: Music, minutes: float, rate: int, soundfont: Path | None, say: Say) -> None:
     """Write folder/PIECE.wav, and PIECE.json with its notes, until there are `minutes` of music.
 
     UserError when a library or the soundfont is missing, or the folder can't be written.
@@ -52,23 +50,15 @@ def make(
             "notes": [[round(s, 4), round(e, 4), p, v] for s, e, p, v in notes],
         }
         stem = re.sub(r"[^A-Za-z0-9]+", "-", name)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            write(folder / f"{stem}.wav", sound, rate)
-            (folder / f"{stem}.json").write_text(json.dumps(facts) + "\n")
-        except OSError as error:
-            raise UserError(f"{folder} can't be written: {error.strerror}") from None
+        write_with_facts(folder / f"{stem}.wav", sound, rate, facts)
         seconds, count = seconds + len(sound) / rate, count + 1
         if seconds >= 60 * minutes:
             break
-    log(f"piano: {count} pieces, {seconds / 60:.1f} min, in {folder}")
+    say(f"piano: {count} pieces, {seconds / 60:.1f} min, in {folder}")
 
 
 def _scores(music: Music) -> Iterable[tuple[str, Any]]:
-    try:
-        from music21 import corpus
-    except ImportError:
-        raise UserError("music21 is not installed; expected pip install 'apex-ray[piano]'") from None
+    corpus = optional("music21.corpus", "music21 is not installed; expected pip install 'apex-ray[piano]'")
     if music == "pieces":
         for name in PIECES:
             yield name, corpus.parse(name)
@@ -114,19 +104,14 @@ def play(notes: Iterable[Note], rate: int, soundfont: Path | None = None) -> npt
 
 
 def _synth(rate: int, soundfont: Path | None) -> Any:
-    try:
-        import tinysoundfont
-    except ImportError:
-        raise UserError("tinysoundfont is not installed; expected pip install --no-deps tinysoundfont") from None
+    player = optional("tinysoundfont", "tinysoundfont is not installed; expected pip install --no-deps tinysoundfont")
     if soundfont is None:
-        try:
-            import pretty_midi
-        except ImportError:
-            raise UserError("no soundfont: expected pip install 'apex-ray[piano]', or --soundfont FILE.sf2") from None
+        message = "no soundfont: expected pip install 'apex-ray[piano]', or --soundfont FILE.sf2"
+        pretty_midi = optional("pretty_midi", message)
         soundfont = Path(pretty_midi.__file__).parent / "TimGM6mb.sf2"
     if not soundfont.is_file():
         raise UserError(f"--soundfont {str(soundfont)!r} does not exist; expected a .sf2 file")
-    synth = tinysoundfont.Synth(samplerate=rate)
+    synth = player.Synth(samplerate=rate)
     try:
         synth.program_select(0, synth.sfload(str(soundfont)), 0, 0)
     except Exception as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import librosa
@@ -27,7 +26,3 @@ def spectrogram(sound: np.ndarray[Any, np.dtype[np.float32]], rate: int) -> Figu
     mel.set_yscale("symlog", linthresh=1_000)  # straight up to 1 kHz, as the ear and the mel scale have it
     figure.colorbar(picture, ax=mel, label="dB")
     return figure
-
-
-def save(figure: Figure, path: Path) -> None:
-    figure.savefig(path, dpi=110)

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from functools import cache
+from pathlib import Path
 from typing import Any
 
-from trainkit.errors import UserError
+from trainkit.errors import UserError, optional, os_errors
 
 # Particles are written by custom and spoken otherwise.
 _PARTICLES = {"は": "わ", "へ": "え"}
+
+
+def text_of(path: Path, name: str = "") -> str:
+    """A file's. UserError, with its `name` or path, when it can't be read, or is not UTF-8."""
+    with os_errors(f"{name or path} can't be read"):
+        try:
+            return path.read_text(encoding="utf-8-sig")  # editors on Windows begin UTF-8 with a mark that is no text
+        except UnicodeDecodeError as error:
+            raise UserError(f"{name or path} can't be read as UTF-8: {error}") from None
 
 
 def as_spoken(text: str, language: str) -> str:
@@ -20,10 +30,5 @@ def as_spoken(text: str, language: str) -> str:
 
 @cache
 def _kakasi() -> Any:
-    try:
-        import pykakasi
-    except ImportError:
-        raise UserError(
-            "reading kanji needs pykakasi; expected pip install 'apex-ray[speech]', or text in kana"
-        ) from None
-    return pykakasi.kakasi()  # type: ignore[no-untyped-call]
+    message = "reading kanji needs pykakasi; expected pip install 'apex-ray[speech]', or text in kana"
+    return optional("pykakasi", message).kakasi()

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import librosa
 import numpy as np
 import numpy.typing as npt
 import soundfile
+
+from trainkit.errors import first_line, os_errors
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".au", ".m4a", ".wma")
 LOUDEST = 4.0  # of full scale 1: louder mixes (12 dB over) are numbers of another scale
@@ -27,9 +31,11 @@ def read(path: Path, rate: int, trim_db: float | None) -> npt.NDArray[np.float32
     if not path.stat().st_size:
         raise UnusableError("is empty")
     try:
-        sound, own_rate = _decoded(path)
+        sound, file_rate = _decoded(path)
+    except soundfile.LibsndfileError as error:
+        raise UnusableError(f"can't be read ({error.error_string})") from None  # without the name, which is known
     except Exception as error:
-        raise UnusableError(f"can't be read ({_first_line(error)})") from None
+        raise UnusableError(f"can't be read ({first_line(error)})") from None
     if not np.isfinite(sound).all():
         raise UnusableError("has samples that are no numbers")
     mono = sound.mean(axis=1) if sound.ndim > 1 else sound
@@ -42,8 +48,8 @@ def read(path: Path, rate: int, trim_db: float | None) -> npt.NDArray[np.float32
             f"has samples up to {peak:,.0f}; expected -1 to 1 in a file of floating-point numbers: divide them by "
             "their full scale, 32,768 for numbers of 16 bits"
         )
-    if own_rate != rate:
-        mono = librosa.resample(mono, orig_sr=own_rate, target_sr=rate)
+    if file_rate != rate:
+        mono = librosa.resample(mono, orig_sr=file_rate, target_sr=rate)
     if trim_db is not None:
         mono, _ = librosa.effects.trim(mono, top_db=trim_db)
     return np.clip(mono, -1.0, 1.0).astype(np.float32)
@@ -61,13 +67,14 @@ def _decoded(path: Path) -> tuple[npt.NDArray[np.float32], int]:
         return np.atleast_2d(sound).T, int(rate)
 
 
-def _first_line(error: BaseException) -> str:
-    if isinstance(error, soundfile.LibsndfileError):
-        return str(error.error_string)  # without the name, which is known
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
-
-
 def write(path: Path, sound: npt.NDArray[np.floating], rate: int) -> None:
     """16-bit WAV or FLAC, by the name's end."""
     soundfile.write(path, sound, rate, subtype="PCM_16")
+
+
+def write_with_facts(path: Path, sound: npt.NDArray[np.floating], rate: int, facts: Mapping[str, object]) -> None:
+    """As `write`, with NAME.json beside it. UserError where that can't be."""
+    with os_errors(f"{path.parent} can't be written"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(path, sound, rate)
+        path.with_suffix(".json").write_text(json.dumps(facts, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,24 +12,27 @@ import numpy as np
 import soundfile
 import torch
 
-from trainkit.errors import UserError, did_you_mean
+from trainkit.errors import UserError, did_you_mean, os_errors
+from trainkit.mu_law import encode
+from trainkit.words import Say
 from wavenet import checkpoint
-from wavenet.config import WaveNetConfig, load_run_config
+from wavenet.config import PRESETS, WaveNetConfig
 from wavenet.corpus import Recording
-from wavenet.espeak import say
+from wavenet.espeak import synthesize
 from wavenet.fast.weights import Kind
 from wavenet.features import MelFrames
-from wavenet.generate import Floats, Generator, stream, upsampled
+from wavenet.generate import Generator, stream, upsampled
 from wavenet.graphed import GraphedGenerator
 from wavenet.made_speech import LANGUAGES
 from wavenet.model import WaveNet
-from wavenet.mu_law import encode
 from wavenet.notes import SUFFIXES, Score, note_frames, read_score
 from wavenet.phones import PhoneFeatures, timeline
-from wavenet.plots import save, spectrogram
+from wavenet.plots import spectrogram
 from wavenet.sound import UnusableError, read
+from wavenet.streams import Floats
 
 FORMATS = {".wav": "WAV", ".flac": "FLAC"}
+CHUNK_S = 0.02  # of sound at a time
 BAR = 30  # characters
 
 
@@ -50,9 +52,9 @@ class Request:
     device: str = "cpu"
 
 
-def generate_to(run: Path, request: Request, out: str, chunk_s: float) -> None:
+def generate_to(run: Path, request: Request, out: str) -> None:
     """Write sound to `out` (.wav, .flac with a picture beside it, or - for raw samples) as it is made."""
-    config = load_run_config(run)
+    config = PRESETS.load_run(run)
     conditions = config.data.conditions
     if conditions == "phones":
         raise UserError(f"run {str(run)!r} says what phones tell it; expected apex-wavenet speak {run} TEXT")
@@ -68,9 +70,8 @@ def generate_to(run: Path, request: Request, out: str, chunk_s: float) -> None:
     suffix = Path(out).suffix.lower()
     if out != "-" and suffix not in FORMATS:
         raise UserError(f"--out {out!r}: expected a name that ends in {' or '.join(FORMATS)}, or -")
-    model = checkpoint.load_model(run)
+    config, model = checkpoint.load_model(run)
     speakers = _speaker(run, request.speaker)
-    config = config.model_copy(update={"model": model.config})
     generator = _generator(model, request, speakers)
     if request.prime:
         given = _primed(config, request.prime)
@@ -78,29 +79,19 @@ def generate_to(run: Path, request: Request, out: str, chunk_s: float) -> None:
     rate, frame, frames = config.data.sample_rate, model.config.frame_samples, None
     total = int(request.seconds * rate)
     if request.like:
-        heard = _heard("--like", request.like, config)
-        total = len(heard)
-        made = MelFrames(config.data.mels, frame, rate)
-        frames = made(Recording(request.like, np.round(heard * 32_767).astype(np.int16)), 0, -(-total // frame))
+        like = _samples_of("--like", request.like, config)
+        total = len(like)
+        mel_frames = MelFrames(config.data.mels, frame, rate)
+        frames = mel_frames(Recording(request.like, np.round(like * 32_767).astype(np.int16)), 0, -(-total // frame))
     if request.score:
         played = _score(request.score)
         total = int(played.seconds * rate)
         frames = note_frames(played, 0, -(-total // frame), frame / rate)
-    _write(model, generator, config, total, frames, out, chunk_s)
+    _write(model, generator, config, total, frames, out)
 
 
-def speak_to(
-    run: Path,
-    text: str,
-    language: str,
-    voice: str,
-    request: Request,
-    out: str,
-    chunk_s: float,
-    log: Callable[[str], None] = print,
-) -> None:
+def speak_to(run: Path, text: str, language: str, voice: str, request: Request, out: str, say: Say = print) -> None:
     """Write `text`, said by the network at the times that eSpeak NG gives its phones, to `out`. UserError as above."""
-    config = load_run_config(run)
     if Path(out).suffix.lower() not in FORMATS:
         raise UserError(f"--out {out!r}: expected a name that ends in {' or '.join(FORMATS)}")
     speakers, phones = checkpoint.known(run)
@@ -108,19 +99,18 @@ def speak_to(
         raise UserError(f"run {str(run)!r} knows no phones: it was not trained with data.conditions=phones")
     if language not in LANGUAGES:
         raise UserError(f"--language {language!r}: expected one of {', '.join(LANGUAGES)}")
-    said = say(text, LANGUAGES[language], voice)
-    line = timeline(said.phones, said.seconds)
+    utterance = synthesize(text, LANGUAGES[language], voice)
+    line = timeline(utterance.phones, utterance.seconds)
     if strange := sorted(set(line.names) - set(phones)):
-        log(f"the run never learned the phones {' '.join(strange)}; where they come, it says what it likes")
-    model = checkpoint.load_model(run)
-    config = config.model_copy(update={"model": model.config})
-    made = PhoneFeatures(phones, model.config.frame_samples / config.data.sample_rate)
-    total = int(said.seconds * config.data.sample_rate)
-    frames = made(line, 0, -(-total // model.config.frame_samples))
-    own = f"{language}-{voice}"  # as `data speech` names the folders of its voices
-    speaker = _speaker(run, request.speaker or (own if own in speakers or len(speakers) > 1 else None))
+        say(f"the run never learned the phones {' '.join(strange)}; where they come, it says what it likes")
+    config, model = checkpoint.load_model(run)
+    frames_of = PhoneFeatures(phones, model.config.frame_samples / config.data.sample_rate)
+    total = int(utterance.seconds * config.data.sample_rate)
+    frames = frames_of(line, 0, -(-total // model.config.frame_samples))
+    folder = f"{language}-{voice}"  # as `data speech` names the folders of its voices
+    speaker = _speaker(run, request.speaker or (folder if folder in speakers or len(speakers) > 1 else None))
     generator = _generator(model, request, speaker)
-    _write(model, generator, config, total, frames, out, chunk_s)
+    _write(model, generator, config, total, frames, out)
 
 
 def _generator(model: WaveNet, request: Request, speakers: torch.Tensor | None) -> Generator | GraphedGenerator:
@@ -138,11 +128,10 @@ def _write(
     total: int,
     frames: Floats | None,
     out: str,
-    chunk_s: float,
 ) -> None:
     """`total` samples to a file with its picture, or raw to standard output, chunk by chunk."""
     rate = config.data.sample_rate
-    chunk, suffix = max(int(chunk_s * rate), 1), Path(out).suffix.lower()
+    chunk, suffix = max(int(CHUNK_S * rate), 1), Path(out).suffix.lower()
     parts = list[Floats]()
     try:
         target = None if out == "-" else soundfile.SoundFile(out, "w", rate, 1, "PCM_16", format=FORMATS[suffix])
@@ -163,21 +152,18 @@ def _write(
     if target is not None:
         target.close()
         picture = Path(out).with_suffix(".png")
-        try:
-            save(spectrogram(np.concatenate(parts), rate), picture)
-        except OSError as error:
-            raise UserError(f"{out} is made, but {picture} can't be written: {error.strerror}") from None
+        with os_errors(f"{out} is made, but {picture} can't be written"):
+            spectrogram(np.concatenate(parts), rate).savefig(picture, dpi=110)
         print(f"{out}, {picture}")
 
 
 def _primed(config: WaveNetConfig, name: str) -> Floats:
     """The end of a recording as the generator hears it, [N, 1]: as much as it remembers."""
-    heard = _heard("--prime", name, config)[-config.model.receptive_field :]
-    known: Floats = (encode(heard) if config.model.output == "softmax" else heard).astype(np.float32)[:, None]
-    return known
+    recorded = _samples_of("--prime", name, config)[-config.model.receptive_field :]
+    return (encode(recorded) if config.model.output == "softmax" else recorded).astype(np.float32)[:, None]
 
 
-def _heard(flag: str, name: str, config: WaveNetConfig) -> Floats:
+def _samples_of(flag: str, name: str, config: WaveNetConfig) -> Floats:
     """A file's samples [N] in [-1, 1], as the network's own recordings were read."""
     path = Path(name).expanduser()
     if not path.is_file():

@@ -4,61 +4,48 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from cluster.data_parallel import StopAsked, Worker, fit, newest_checkpoint, report, this_worker
+from cluster import data_parallel
+from cluster.data_parallel import StopRequest, Worker, newest_checkpoint, report, this_worker
 from trainkit.checkpoints import set_aside_damaged, updates
-from trainkit.command_line import program
-from trainkit.config import to_yaml
 from trainkit.errors import UserError
-from trainkit.run_record import record_start
-from trainkit.runs import create_run, go_on_with
-from trainkit.training_log import TrainingLog, followed
+from trainkit.training_log import TrainingLog
+from trainkit.words import Say
 from wavenet import checkpoint
-from wavenet.config import TRAINER, WaveNetConfig
+from wavenet.config import PRESETS, WaveNetConfig
 from wavenet.corpus import Corpus, frequencies, load_corpus
 from wavenet.crops import Cropper
 from wavenet.features import features
+from wavenet.generate import resynthesise
 from wavenet.learning import Learner, held_out_bits
-from wavenet.metrics import line, training_log
+from wavenet.metrics import EXPORTED, METRICS, line
 from wavenet.model import WaveNet
 from wavenet.plots import spectrogram
-from wavenet.resynthesis import said_again
 
 MOST_VALIDATION_BATCHES = 64  # of a validation during training; `evaluate` takes all
 
 
-def train(config: WaveNetConfig, run: Path | None = None, log: Callable[[str], None] = print) -> Path:
+def train(config: WaveNetConfig, run: Path | None = None, say: Say = print) -> Path:
     """Train, or go on with `run`; the run's folder. UserError for every mistake that the user can mend."""
     if run is not None:
-        set_aside_damaged(run, log)
+        set_aside_damaged(run, say)
     known = checkpoint.known(run) if run is not None and updates(run) else None
     corpus = load_corpus(config.data, known)  # mistakes in the data show before any worker starts
     for skipped in corpus.skipped:
-        log(f"skipped: {skipped}")
+        say(f"skipped: {skipped}")
     config = settled(config, corpus)
-    log(corpus.describe(config.data.sample_rate))
+    say(corpus.describe(config.data.sample_rate))
     c = config.model
     rate = config.data.sample_rate
-    log(f"receptive field {c.receptive_field:,} samples, {1000 * c.receptive_field / rate:.0f} ms at {rate:,} Hz")
-    if run is None:
-        run = create_run(config.runs_dir, config.name, to_yaml(config))
-    else:
-        go_on_with(run, to_yaml(config), updates(run), config.training.steps)
-    record_start(run, TRAINER)
-    log(f"run folder {run}")
-    log(f"watch with {program('tensorboard')} --logdir {run.parent}")
-    numbers = list(corpus.speakers), list(corpus.phones)
-    settings = {"config": config.model_dump(mode="json"), "run": str(run.absolute()), "known": numbers}
-    with followed(run, partial(line, steps=config.training.steps), log):
-        fit(work, settings, config.workers, run, log)
-    log(f"finished after {updates(run):,} updates")
+    say(f"receptive field {c.receptive_field:,} samples, {1000 * c.receptive_field / rate:.0f} ms at {rate:,} Hz")
+    known = list(corpus.speakers), list(corpus.phones)
+    run = data_parallel.train(PRESETS.trainer, config, run, work, {"known": known}, line, say)
+    say(f"finished after {updates(run):,} updates")
     return run
 
 
@@ -66,13 +53,13 @@ def settled(config: WaveNetConfig, corpus: Corpus) -> WaveNetConfig:
     """With what only the data says, and a folder that means the same wherever a worker starts."""
     if config.model.speakers and not corpus.speakers:
         raise UserError(f"model.speakers = {config.model.speakers}, but data.speakers = none; expected folder")
-    made = features(config, corpus.phones)
-    if config.model.local_features and not made:
+    frames_of = features(config, corpus.phones)
+    if config.model.local_features and not frames_of:
         raise UserError(
             f"model.local_features = {config.model.local_features}, but data.conditions = none; expected phones, notes "
             "or mel, which say how many there are"
         )
-    sizes = {"speakers": len(corpus.speakers), "local_features": made.size if made else 0}
+    sizes = {"speakers": len(corpus.speakers), "local_features": frames_of.size if frames_of else 0}
     model = config.model.model_copy(update=sizes)
     data = config.data.model_copy(update={"folder": str(Path(config.data.folder).expanduser().absolute())})
     return config.model_copy(update={"model": model, "data": data})
@@ -91,11 +78,11 @@ def work(settings: dict[str, Any]) -> None:
     learner = Learner(model, worker.wrap(model), t, worker.count, worker.total)
     with newest_checkpoint(run) as folder:
         if folder is not None:
-            learner.load(*checkpoint.load(folder, worker.device))
+            checkpoint.load(folder, learner, worker.device)
     cropper = Cropper(config.model, t.segment_samples, features(config, corpus.phones))
-    writer = training_log(run, learner.step) if worker.first else None
-    stop_asked = StopAsked(run, worker)
-    started, since, heard = time.monotonic(), learner.step, 0
+    writer = worker.open_log(run, learner.step, METRICS, EXPORTED)
+    stop_requested = StopRequest(run, worker)
+    started, since, samples = time.monotonic(), learner.step, 0
     while learner.step < t.steps:
         # Drawn from the step alone: any number of workers sees the same batches, and a resumed run goes on with them.
         crops = cropper.random(corpus.train, t.batch, np.random.default_rng((config.seed, learner.step)))
@@ -103,18 +90,18 @@ def work(settings: dict[str, Any]) -> None:
         bits, norm = learner.update(mine)
         if not math.isfinite(bits):
             raise UserError(f"bits became {bits} at step {learner.step}; try a smaller training.learning_rate")
-        heard += int(crops.counted.sum())
+        samples += int(crops.counted.sum())
         if writer and writer.due(learner.step, t.report_every_steps):
             seconds = time.monotonic() - started
             row = {"step": learner.step, "bits": bits, "grad_norm": norm, "workers": worker.count}
-            writer.write({**row, "samples_per_s": heard / seconds, "steps_per_s": (learner.step - since) / seconds})
-            started, since, heard = time.monotonic(), learner.step, 0
-        if learner.step < t.steps and stop_asked():  # before a validation, which may last longer than there is time
+            writer.write({**row, "samples_per_s": samples / seconds, "steps_per_s": (learner.step - since) / seconds})
+            started, since, samples = time.monotonic(), learner.step, 0
+        if learner.step < t.steps and stop_requested():  # before a validation, which may last longer than there is time
             _save(config, worker, learner, corpus, {"step": learner.step})
             break
         if learner.step % t.validate_every_steps == 0 or learner.step == t.steps:
             _validate(config, worker, learner, corpus, cropper, writer)
-            started, since, heard = time.monotonic(), learner.step, 0
+            started, since, samples = time.monotonic(), learner.step, 0
     if writer:
         writer.close()
 
@@ -143,22 +130,16 @@ def _validate(
 
 
 def _save(config: WaveNetConfig, worker: Worker, learner: Learner, corpus: Corpus, row: dict[str, float]) -> None:
-    report(
-        worker,
-        row,
-        lambda folder: checkpoint.save(
-            folder, config, learner.average, learner.model.state_dict(), learner.state(), corpus.speakers, corpus.phones
-        ),
-    )
+    report(worker, row, lambda folder: checkpoint.save(folder, config, learner, corpus))
 
 
 def excerpt(config: WaveNetConfig, model: WaveNet, corpus: Corpus, writer: TrainingLog, step: int) -> None:
     """For TensorBoard: sound in the first held-out file's voice; with a local condition, what that file says."""
     file, rate = corpus.validation[0], config.data.sample_rate
-    made = features(config, corpus.phones)
+    frames_of = features(config, corpus.phones)
     samples = int(config.training.excerpt_s * rate)
-    heard = said_again(
-        model, made, file, samples if made is None else min(samples, len(file.samples)), seed=config.seed
+    sound = resynthesise(
+        model, frames_of, file, samples if frames_of is None else min(samples, len(file.samples)), seed=config.seed
     )
-    writer.board.add_audio("excerpt", heard[None], step, sample_rate=rate)
-    writer.board.add_figure("excerpt", spectrogram(heard, rate), step)
+    writer.board.add_audio("excerpt", sound[None], step, sample_rate=rate)
+    writer.board.add_figure("excerpt", spectrogram(sound, rate), step)

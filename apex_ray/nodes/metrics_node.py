@@ -9,7 +9,7 @@ from typing import Any
 
 from apex_ray.nodes.stall import LEARNER
 from apex_ray.report.episodes import reporter_named
-from apex_ray.report.metrics import EXPORTED
+from apex_ray.report.metrics import EXPORTED, METRICS
 from apex_ray.report.tally import ActorReport, LearnerReport, Tally
 from apex_ray.types import Counters, FloatArray
 from cluster.metrics import Exporter
@@ -21,7 +21,7 @@ class MetricsNode:
     def __init__(
         self, epsilons: FloatArray, frame_skip: int, start: Counters, run: str = "", reporter: str = ""
     ) -> None:
-        self._exporter = Exporter(EXPORTED, {"run": run})
+        self._exporter = Exporter(METRICS, EXPORTED, {"run": run})
         self._tally = Tally(epsilons, frame_skip, start, reporter_named(reporter))
         self._reported_at: dict[str, float] = {}  # by part, when it reported last
         self._messages: deque[str] = deque(maxlen=MOST_MESSAGES)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from apex_ray.report.metrics import EXPORTED, METRICS
 from trainkit.board import board
 
@@ -11,8 +9,7 @@ PROCESSES = ".*Node"  # the classes of all our actors end so
 
 
 def apex_board() -> str:
-    """The board as JSON text."""
-    return json.dumps(board("Ape-X", "apex-ray", METRICS, EXPORTED, PROCESSES), indent=1) + "\n"
+    return board("Ape-X", "apex-ray", METRICS, EXPORTED, PROCESSES)
 
 
 if __name__ == "__main__":

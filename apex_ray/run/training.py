@@ -28,7 +28,7 @@ from apex_ray.types import EnvSpec, EvaluationResult
 from trainkit.command_line import program
 from trainkit.config import to_yaml
 from trainkit.errors import UserError
-from trainkit.interrupts import asked_to_stop
+from trainkit.interrupts import stop_requested
 from trainkit.run_record import FINISHED, INTERRUPTED, recorded
 from trainkit.runs import create_run
 from trainkit.words import plural, size
@@ -110,7 +110,7 @@ def train(
             system.start(resume, warm.params if warm else None)
             if going_on:
                 going_on.keep_settings()
-            with asked_to_stop() as interrupted, MetricsWriter(run, resume) as writer:
+            with stop_requested() as interrupted, MetricsWriter(run, resume) as writer:
                 outcome = Run(
                     config, spec, run, system, console, writer, loggers, hooks, interrupted, site.here
                 ).until_stopped()

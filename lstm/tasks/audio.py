@@ -1,4 +1,4 @@
-"""Sound as mu-law codes, by librosa: the next sample is one of 256."""
+"""Sound as mu-law codes: the next sample is one of 256."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from pathlib import Path
 
 import librosa
 import numpy as np
-import numpy.typing as npt
 import soundfile
 
 from lstm.config import AudioConfig
 from lstm.tasks.codes import Codes, NextCode
-from trainkit.errors import UserError
+from trainkit.errors import UserError, first_line
+from trainkit.mu_law import CLASSES, decode, encode
 
-MU, CLASSES, SILENCE = 255, 256, 128
 SUFFIXES = (".wav", ".flac", ".ogg", ".mp3", ".aif", ".aiff", ".au")
 
 
@@ -31,10 +30,9 @@ class Audio(NextCode):
                 sound, _ = librosa.load(path, sr=config.sample_rate, mono=True)
                 if not len(sound) or not np.isfinite(sound).all():
                     raise ValueError("has no samples, or some that are no numbers")
-                parts.append(encode(sound))
+                parts.append(encode(sound).astype(np.uint8))
             except Exception as error:  # whatever a decoder raises
-                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                self._skipped.append(f"skipped: {path.relative_to(folder)}: {reason}")
+                self._skipped.append(f"skipped: {path.relative_to(folder)}: {first_line(error)}")
         codes = np.concatenate(parts) if parts else np.zeros(0, np.uint8)
         held = int(len(codes) * config.validation_fraction)
         if len(codes) - held < size * (config.chunk + 1) or held <= config.chunk:
@@ -58,18 +56,6 @@ class Audio(NextCode):
             f"{seconds / 60:.1f} min of sound at {self._rate:,} Hz; "
             f"the last {len(self.held_out) / self._rate:.0f} s held out",
         ]
-
-
-def encode(sound: npt.NDArray[np.floating]) -> npt.NDArray[np.uint8]:
-    """Codes of samples in [-1, 1]; 128 is silence."""
-    codes: npt.NDArray[np.uint8] = (librosa.mu_compress(np.clip(sound, -1, 1), mu=MU) + SILENCE).astype(np.uint8)
-    return codes
-
-
-def decode(codes: Codes) -> npt.NDArray[np.float32]:
-    """Samples of codes."""
-    sound: npt.NDArray[np.float32] = librosa.mu_expand(codes.astype(np.int64) - SILENCE, mu=MU).astype(np.float32)
-    return sound
 
 
 def write(path: Path, codes: Codes, rate: int) -> None:

@@ -47,13 +47,6 @@ class NextCode:
         counts = np.bincount(self.train, minlength=self.shape.classes) + 1.0
         return {"frequencies": float(-np.log(counts / counts.sum())[self.held_out].mean())}
 
-    @property
-    def facts(self) -> dict[str, object]:
-        raise NotImplementedError
-
-    def describe(self) -> list[str]:
-        raise NotImplementedError
-
     def cost(self, outputs: Tensor, batch: Batch) -> Tensor:
         return functional.cross_entropy(outputs.float().flatten(0, 1), batch.targets.flatten(), reduction="none")
 

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -131,29 +132,32 @@ class Forecast:
             f"{c.horizon} steps from {c.context}; the last {c.test} of each are for the backtest, "
             f"{c.validation} before them for validation",
             *self._sparse(),
-            self._start_told(),
+            self._start_line(),
         ]
 
-    def _start_told(self) -> str:
-        said = f"forecasts start from {spelled(self.start, self.seasons, self.season)}"
+    def _start_line(self) -> str:
+        line = f"forecasts start from {spelled(self.start, self.seasons, self.season)}"
         if not self.start_errors:
-            return said
+            return line
         if not np.isfinite([*self.start_errors.values()]).any():
-            return f"{said}; {UNDEFINED}"
+            return f"{line}; {UNDEFINED}"
         others = ", ".join(f"{spelled(*some, self.season)} {e:.2f}" for some, e in self.start_errors.items())
-        return f"{said}, the best on validation (MASE: {others})"
+        return f"{line}, the best on validation (MASE: {others})"
 
     def _chosen(self) -> tuple[str, int]:
         """The start that errs least on validation, with its number of seasons."""
         shortest = min(self.train_end(s) for s in self.table.series)
         for some in candidates(self.season, self.config.seasons, shortest):
             self.start_errors[some] = self.mase(self.validation_origins(), partial(self._starts.ahead, *some))
-        best = min(self.start_errors, key=lambda some: np.nan_to_num(self.start_errors[some], nan=np.inf))
-        return best
+        return min(self.start_errors, key=lambda some: np.nan_to_num(self.start_errors[some], nan=np.inf))
 
     def started(self, series: int, origin: int) -> Floats:
         """What a forecast starts from, [horizon], in the units of the series (or of its logarithm)."""
         return self._starts.ahead(self.start, self.seasons, series, origin)
+
+    def restored(self, values: Floats) -> Floats:
+        """In the series' own units, which need not be those that are learned in."""
+        return np.exp(values) if self.config.transform == "log" else values
 
     def batch(self, step: int) -> Batch:
         rng = np.random.default_rng((self._seed, step))
@@ -161,8 +165,9 @@ class Forecast:
         return self._batch([self.window(*self._origins[k]) for k in chosen])
 
     def validation(self) -> Iterator[Batch]:
-        for some in _parts(self.validation_origins(), self._size):
-            yield self._batch([self.window(i, o) for i, o in some])
+        origins = self.validation_origins()
+        for first in range(0, len(origins), self._size):
+            yield self._batch([self.window(i, o) for i, o in origins[first : first + self._size]])
 
     def validation_origins(self) -> list[tuple[int, int]]:
         """(series, first step of the horizon) of at most `windows` windows of each series, evenly spread."""
@@ -185,16 +190,17 @@ class Forecast:
             (i, o) for i, s in enumerate(self.table.series) for o in range(s.known - c.test, s.known - c.horizon + 1)
         ]
 
-    def mase(self, origins: Sequence[tuple[int, int]], said: Callable[[int, int], Floats]) -> float:
+    def mase(self, origins: Sequence[tuple[int, int]], forecast: Callable[[int, int], Floats]) -> float:
         """Mean over the series of the absolute error of forecasts [horizon], scaled as in `forecasting.backtest`.
 
         In the series' own units. The scale is of what is learned from; nan: no series changes from season to season.
         """
-        restored = np.exp if self.config.transform == "log" else np.asarray
         found, mine = list[float](), by_series(origins)
         for i, s in enumerate(self.table.series):
-            values = restored(s.values)
-            errors = [np.abs(values[o : o + self.config.horizon] - restored(said(i, o))) for _, o in mine.get(i, [])]
+            values = self.restored(s.values)
+            errors = [
+                np.abs(values[o : o + self.config.horizon] - self.restored(forecast(i, o))) for _, o in mine.get(i, [])
+            ]
             learned = values[: self.train_end(s)]
             scale = mean_known(np.abs(learned[self.season :] - learned[: -self.season]))
             if errors and scale > 0:
@@ -257,10 +263,7 @@ class Forecast:
 
 def by_series(origins: Sequence[tuple[int, int]]) -> dict[int, list[tuple[int, int]]]:
     """Those (series, origin) of each series that has any."""
-    found = dict[int, list[tuple[int, int]]]()
-    for i, o in origins:
-        found.setdefault(i, []).append((i, o))
-    return found
+    return {i: list(some) for i, some in groupby(sorted(origins), lambda origin: origin[0])}
 
 
 def _marked(values: Floats) -> list[Floats]:
@@ -300,8 +303,3 @@ def _scales(columns: Floats) -> tuple[Floats, Floats]:
     mean = np.where(known, columns, 0).sum(0) / count
     deviation = np.sqrt((np.where(known, columns - mean, 0) ** 2).sum(0) / count)
     return mean, np.where(deviation > 1e-9, deviation, 1.0)
-
-
-def _parts(some: Sequence[tuple[int, int]], size: int) -> Iterator[Sequence[tuple[int, int]]]:
-    for first in range(0, len(some), size):
-        yield some[first : first + size]

@@ -7,9 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from lstm.tasks.autoregression import Autoregression
-from lstm.tasks.season import Floats
-from lstm.tasks.theta import Theta
+from lstm.tasks.fitted import Autoregression, Floats, Theta
 
 LEAST_FITTED = 12  # values; with fewer, a fitted start is the last season
 OLDEST = 50  # horizons: with more before it, a fit may be this part of them old
@@ -30,8 +28,7 @@ def before(seen: Floats, steps: np.ndarray, season: int, origin: int, seasons: i
         first = np.minimum(steps - 1, origin - 1)
     at = first[:, None] - season * np.arange(seasons)
     there = (at >= 0) | (np.arange(seasons) == 0)
-    mean: Floats = np.average(seen[np.clip(at, 0, origin - 1)], axis=1, weights=there)
-    return mean
+    return np.average(seen[np.clip(at, 0, origin - 1)], axis=1, weights=there)
 
 
 def filled(values: Floats) -> Floats:
@@ -69,8 +66,7 @@ class Starts:
             return before(seen, steps, m, origin, seasons)
         if start == "drift":
             drift = float(np.mean(seen[m:] - seen[:-m])) if origin > m else 0.0  # a season
-            again: Floats = before(seen, steps, m, origin) + drift * ((steps - origin) // m + 1)
-            return again
+            return before(seen, steps, m, origin) + drift * ((steps - origin) // m + 1)
         return self._model(start, series, fitted_at).ahead(seen, h)
 
     def _fitted(self, start: str, series: int, at: int) -> Theta | Autoregression:

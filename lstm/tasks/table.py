@@ -49,7 +49,7 @@ class Table:
 
 def read_table(config: ForecastConfig) -> Table:
     """The series of `config.path`. UserError, with the line, for what can't be used."""
-    notes, made = list[str](), list[Series]()
+    notes, all_series = list[str](), list[Series]()
     frame, columns, place = read_frame(config, notes)
     file = Path(config.path).name
     frame[columns.time] = read_times(frame[columns.time], config.time_format, config.time_zone, place, notes)
@@ -69,11 +69,11 @@ def read_table(config: ForecastConfig) -> Table:
             part = on_grid(part, frequency, bool(config.frequency), f" of {key}" if key else "", file, places, notes)
         for target in columns.targets:
             name = target if key is None else key if len(columns.targets) == 1 else f"{key} {target}"
-            made.append(_series(name, part, part[target].to_numpy(np.float64), columns, config, notes))
-    for name, count in Counter(series.name for series in made).items():
+            all_series.append(_series(name, part, part[target].to_numpy(np.float64), columns, config, notes))
+    for name, count in Counter(series.name for series in all_series).items():
         if count > 1:
             raise UserError(f"{file}: {count} series have the name {name!r}; expected different ones")
-    return Table(made, config.season or season_of(frequency), frequency, notes)
+    return Table(all_series, config.season or season_of(frequency), frequency, notes)
 
 
 def _groups(

@@ -42,7 +42,8 @@ def read_times(column: pd.Series, format: str | None, zone: str | None, place: P
     if isinstance(column.dtype, pd.PeriodDtype):
         column = column.dt.to_timestamp()
     if pd.api.types.is_datetime64_any_dtype(column):
-        return _zoned(_whole(column, column, column.name, place), zone)
+        times = _whole(column, column, column.name, place)
+        return times if times.dt.tz is None or zone is None else times.dt.tz_convert(zone)
     text = _text(column)
     if format is not None:
         times = _formatted(text, format, zone)
@@ -187,10 +188,6 @@ def _the_one(readings: Mapping[str, pd.Series], text: pd.Series, place: Place) -
         f"{place(first)}: the dates can be read in more than one way: {text[first]!r} and {text[second]!r} are {ways}; "
         f"set forecast.time_format{'' if known is None else f', such as forecast.time_format={known!r}'}"
     )
-
-
-def _zoned(times: pd.Series, zone: str | None) -> pd.Series:
-    return times if times.dt.tz is None or zone is None else times.dt.tz_convert(zone)
 
 
 def _in_one_zone(times: pd.Series, text: pd.Series, zone: str | None, place: Place, notes: list[str]) -> pd.Series:

@@ -15,7 +15,7 @@ from apex_ray.demand import bundles, plan
 from apex_ray.nodes.connection import own_ray
 from apex_ray.sizes import resolve_sizes
 from apex_ray.types import EnvSpec
-from cluster.plan import _told
+from cluster.plan import _report
 from cluster.resources import Bundle, Node, fit
 from trainkit.errors import UserError
 
@@ -42,7 +42,7 @@ def test_a_plan_makes_one_environment_for_all_counts_that_it_tries(monkeypatch: 
     monkeypatch.setattr(demand, "_SPECS", {})
     monkeypatch.setattr(demand, "probe", lambda env: made.append(env.id) or PONG)
     machine = Node("a", "a", *2 * [{"CPU": 100.0, "memory": 1e12, "object_store_memory": 1e12}])
-    enough, told = _told(partial(plan, ["pong", "actors.count=4"], None, 0.0), [machine], "here")
+    enough, told = _report(partial(plan, ["pong", "actors.count=4"], None, 0.0), [machine], "here")
     assert enough and "the largest that fits is actors.count=" in told and len(made) == 1
     plan(["cartpole"], None, 0.0)
     assert len(made) == 2
@@ -129,7 +129,7 @@ def test_the_plan_of_a_command_line() -> None:
 )
 def test_a_plan_ends_with_the_largest_count_that_fits(gib: float, words: list[str], verdict: str) -> None:
     amounts = {"CPU": 16.0, "memory": gib * 2**30, "object_store_memory": gib * 2**30}
-    fits, text = _told(partial(plan, words, 16, 0.0), [Node("a", "a", amounts, amounts)], "a cluster")
+    fits, text = _report(partial(plan, words, 16, 0.0), [Node("a", "a", amounts, amounts)], "a cluster")
     last = text.splitlines()[-1]
     assert re.fullmatch(verdict, last), last
     assert fits == last.startswith("fits")

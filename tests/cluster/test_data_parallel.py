@@ -73,7 +73,7 @@ def test_rays_list_goes_where_ray_would_refuse_it(run):
 
 
 def test_a_range_of_workers_rises():
-    assert WorkersConfig(count=(2, 2)).fewest == 2
+    assert WorkersConfig(count=(2, 2)).range.fewest == 2
     with pytest.raises(ValidationError, match=r"count \[3, 2\] asks for at least 3 and at most 2; expected \[fewest"):
         WorkersConfig(count=(3, 2))
 

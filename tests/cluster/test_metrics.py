@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 
 from cluster import metrics
-from trainkit.exported import Exported
+from trainkit.exported import Exported, Metric
 
 COLUMNS = {
-    "frames": Exported("apex_env_frames_total", "frames"),
-    "fill": Exported("apex_replay_fill_ratio", "fill"),
-    "last": Exported("apex_evaluation_return", "return", {"of": "last"}),
-    "best": Exported("apex_evaluation_return", "return", {"of": "best"}),
+    "frames": Exported("apex_env_frames_total"),
+    "fill": Exported("apex_replay_fill_ratio"),
+    "last": Exported("apex_evaluation_return", {"of": "last"}),
+    "best": Exported("apex_evaluation_return", {"of": "best"}),
 }
+METRICS = {name: Metric("-", "-", name) for name in COLUMNS}
 
 
 class Recorded:
@@ -47,7 +48,7 @@ def made(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def test_gauges_keep_and_counters_add(made: dict[str, Any]) -> None:
-    exporter = metrics.Exporter(COLUMNS, {"run": "r1"})
+    exporter = metrics.Exporter(METRICS, COLUMNS, {"run": "r1"})
     for frames, fill in ((100.0, 0.5), (250.0, 0.4), (250.0, math.nan), (240.0, math.inf)):
         exporter.export({"frames": frames, "fill": fill, "unknown": 1.0})
     frames_total, fill_ratio = Recorded.made
@@ -58,6 +59,6 @@ def test_gauges_keep_and_counters_add(made: dict[str, Any]) -> None:
 
 
 def test_columns_of_one_name_differ_in_a_label(made: dict[str, Any]) -> None:
-    metrics.Exporter(COLUMNS, {"run": "r1"}).export({"last": 1.0, "best": 2.0})
+    metrics.Exporter(METRICS, COLUMNS, {"run": "r1"}).export({"last": 1.0, "best": 2.0})
     (returns,) = Recorded.made
     assert returns.told == [(1.0, {"run": "r1", "of": "last"}), (2.0, {"run": "r1", "of": "best"})]

@@ -13,7 +13,6 @@ import pytest
 
 from cluster import room
 from cluster.cli import PLANNERS
-from cluster.elastic import with_own
 from cluster.plan import show_plan
 from cluster.resources import Bundle, Node, fit
 from cluster.workers_config import WorkersConfig
@@ -143,7 +142,7 @@ def test_a_growing_job_counts_what_is_free_and_its_own() -> None:
     nodes = [node("a", 1, 8), node("b", 3, 8)]
     assert fit([worker], nodes).count(worker) == 1
     held = [("a", {"CPU": 2.0}), ("a", {"CPU": 2.0}), ("lost", {"CPU": 2.0})]
-    assert fit([worker], with_own(nodes, held)).count(worker) == 3
+    assert fit([worker], room.with_own(nodes, held)).count(worker) == 3
     assert nodes[0].free == {"CPU": 1}, "the snapshot stays as it was"
 
 

@@ -12,16 +12,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
 
 from apex_ray.report.board import apex_board
-from lstm.board import lstm_board
+from lstm.metrics import lstm_board
 from tests.cluster.heads import Head, free_port
-from trainkit.board import queries
-from wavenet.board import wavenet_board
+from wavenet.metrics import wavenet_board
 
 DASHBOARDS = files("cluster").joinpath("dashboards")
 BOARDS = {file: DASHBOARDS.joinpath(file) for file in ("apex.json", "lstm.json", "wavenet.json")}
@@ -41,12 +41,21 @@ WAVENET = (
 )  # fmt: skip
 
 
+def queries(board: dict[str, Any]) -> dict[str, str]:
+    """Panel's title -> its query for all runs."""
+    return {
+        panel["title"]: target["expr"].replace("$run", ".*")
+        for panel in board["panels"]
+        for target in panel.get("targets", ())
+    }
+
+
 @pytest.mark.parametrize(
     ("file", "made", "module"),
     [
         ("apex.json", apex_board, "apex_ray.report.board"),
-        ("wavenet.json", wavenet_board, "wavenet.board"),
-        ("lstm.json", lstm_board, "lstm.board"),
+        ("wavenet.json", wavenet_board, "wavenet.metrics"),
+        ("lstm.json", lstm_board, "lstm.metrics"),
     ],
 )
 def test_a_board_is_what_the_list_of_metrics_says(file: str, made: Callable[[], str], module: str) -> None:

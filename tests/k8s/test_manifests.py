@@ -19,8 +19,8 @@ import pytest
 import yaml
 
 from apex_ray.config.load import load
-from lstm.config import load as load_lstm
-from wavenet.config import load as load_wavenet
+from lstm.config import PRESETS as LSTM
+from wavenet.config import PRESETS as WAVENET
 
 ROOT = Path(__file__).parents[2]
 K8S = ROOT / "k8s"
@@ -190,7 +190,7 @@ def test_a_jobs_command_is_one_that_runs_and_fits_its_cluster(device: str) -> No
 
 @needs_kubectl
 @pytest.mark.parametrize("device", ["cpu", "gpu"])
-@pytest.mark.parametrize(("trainer", "load"), [("wavenet", load_wavenet), ("lstm", load_lstm)])
+@pytest.mark.parametrize(("trainer", "load"), [("wavenet", WAVENET.load), ("lstm", LSTM.load)])
 def test_a_data_parallel_jobs_workers_fit_its_clusters_nodes(trainer: str, load: Any, device: str) -> None:
     job = find(documents(f"jobs/{trainer}/{device}"), "RayJob")
     assert job["metadata"]["name"] == trainer

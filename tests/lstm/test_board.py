@@ -2,11 +2,10 @@
 
 from importlib.resources import files
 
-from lstm.board import lstm_board
-from lstm.metrics import EXPORTED, METRICS
+from lstm.metrics import EXPORTED, METRICS, lstm_board
 
 
 def test_the_board_is_what_the_list_of_metrics_says():
     board = files("cluster").joinpath("dashboards/lstm.json").read_text()
-    assert board == lstm_board(), "run: python -m lstm.board > cluster/dashboards/lstm.json"
+    assert board == lstm_board(), "run: python -m lstm.metrics > cluster/dashboards/lstm.json"
     assert EXPORTED.keys() == METRICS.keys() and all(export.prometheus in board for export in EXPORTED.values())

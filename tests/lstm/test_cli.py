@@ -13,16 +13,16 @@ from safetensors.torch import load_file
 
 from cluster.data_parallel import SEEN, Worker
 from lstm.cli import COMMANDS, main
-from lstm.config import load, presets
+from lstm.config import PRESETS
 from lstm.evaluation import too_narrow
 from lstm.forecasting import Score
 from lstm.plots import fan
-from lstm.tasks.audio import decode, encode
 from lstm.tasks.text import coded, spelled
 from lstm.train import learn, train_here
 from trainkit.checkpoints import updates
 from trainkit.config import to_yaml
 from trainkit.errors import UserError
+from trainkit.mu_law import decode, encode
 from trainkit.runs import STOP_FILE, create_run
 
 TEXT = "the cat sat on the mat. the dog sat on the cat. "
@@ -48,7 +48,7 @@ def rows(run):
 
 
 def started(preset, *words):
-    config = load(preset, [*TINY, *words]).config
+    config = PRESETS.load(preset, [*TINY, *words]).config
     return config, create_run("runs", config.name, "name: x\n")
 
 
@@ -334,6 +334,6 @@ def test_a_wrong_command_line_exits_2_with_one_line(capsys, words, told):
 def test_presets_load_and_are_listed(capsys):
     needs = {"text": ["text.path=x"], "audio": ["audio.folder=x"], "forecast": ["forecast.path=x"],
              "prices": ["forecast.path=x"]}  # fmt: skip
-    for preset in presets():
+    for preset in PRESETS.names():
         assert main(["config", preset, *needs.get(preset, [])]) == 0
     assert "model.hidden" in capsys.readouterr().out and {"train", "forecast", "memory"} <= set(COMMANDS)

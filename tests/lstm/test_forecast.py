@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from lstm.config import ForecastConfig, ModelConfig, TrainingConfig
 from lstm.forecasting import Forecaster, ahead, backtest, beside_start, intervals
-from lstm.learning import Learner
-from lstm.memory import one_worker
+from lstm.learning import Learner, one_worker
 from lstm.network import Network, build
 from lstm.tasks.forecast import Forecast
 from lstm.tasks.starts import seasonal_naive
@@ -275,9 +274,9 @@ def test_any_csv_of_prices(tmp_path):
     prices = pd.DataFrame({"Date": days, "Open": close, "High": close * 1.01, "Low": close * 0.99, "Close": close,
                            "Volume": rng.integers(1, 9, len(days)) * 1e6})  # fmt: skip
     prices.to_csv(tmp_path / "p.csv", index=False)
-    from lstm.config import load
+    from lstm.config import PRESETS
 
-    task = Forecast(load("prices", [f"forecast.path={tmp_path / 'p.csv'}"]).config.forecast, 4, 0)
+    task = Forecast(PRESETS.load("prices", [f"forecast.path={tmp_path / 'p.csv'}"]).config.forecast, 4, 0)
     assert [s.name for s in task.table.series] == ["close"] and len(task.table.series[0].values) == 397
     np.testing.assert_allclose(task.table.series[0].values, np.log(close), atol=1e-9)
     said = ahead(Forecaster([Network(ModelConfig(hidden=4), task.shape)], task), task)

@@ -10,8 +10,8 @@ import torch.multiprocessing as mp
 from torch import nn
 
 from lstm.config import AddingConfig, CopyConfig, ModelConfig, TrainingConfig
-from lstm.learning import Learner, held_out_cost, multiplies_bf16
-from lstm.memory import gradient_norms, learns_adding, one_worker
+from lstm.learning import Learner, held_out_cost, multiplies_bf16, one_worker
+from lstm.memory import gradient_norms, learns_adding
 from lstm.network import build
 from lstm.rates import rates_and_losses
 from lstm.tasks.codes import NextCode

@@ -5,15 +5,13 @@ import pandas as pd
 import pytest
 import torch
 
-from lstm.config import ForecastConfig, ModelConfig, load
+from lstm.config import PRESETS, ForecastConfig, ModelConfig
 from lstm.forecasting import Forecaster, backtest, beside_start
 from lstm.network import Network
-from lstm.tasks.autoregression import Autoregression
+from lstm.tasks.fitted import Autoregression, Theta, choices, fitted, waves
 from lstm.tasks.forecast import Forecast
 from lstm.tasks.make import make_task, settled
-from lstm.tasks.season import choices, fitted, waves
 from lstm.tasks.starts import NAMES, Starts
-from lstm.tasks.theta import Theta
 
 STARTS = sorted(NAMES)
 
@@ -126,9 +124,9 @@ def test_the_start_that_errs_least_on_validation_is_chosen_and_told(tmp_path):
 
 def test_a_run_keeps_the_start_that_it_learned_from(tmp_path):
     task_of(tmp_path, autoregressive(240))
-    config = settled(load("forecast", [f"forecast.path={tmp_path / 'a.csv'}"]).config)
+    config = settled(PRESETS.load("forecast", [f"forecast.path={tmp_path / 'a.csv'}"]).config)
     assert config.forecast.start != "auto"
-    auto = load("forecast", [f"forecast.path={tmp_path / 'a.csv'}"]).config
+    auto = PRESETS.load("forecast", [f"forecast.path={tmp_path / 'a.csv'}"]).config
     assert settled(auto, make_task(auto)) == config
     fixed = Forecast(config.forecast, 8, 0)
     assert (fixed.start, fixed.seasons) == (config.forecast.start, config.forecast.seasons)

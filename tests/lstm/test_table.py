@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lstm.config import ForecastConfig, ModelConfig, load
+from lstm.config import PRESETS, ForecastConfig, ModelConfig
 from lstm.forecasting import Forecaster, ahead
 from lstm.network import Network
 from lstm.tasks.forecast import Forecast
@@ -126,7 +126,7 @@ def test_unknown_formats_and_zones_are_refused(tmp_path):
         ("time_zone=Europe/Berln", "'Europe/Berlin'"),
     ):
         with pytest.raises(UserError, match=told):
-            load("forecast", ["forecast.path=x.csv", f"forecast.{setting}"])
+            PRESETS.load("forecast", ["forecast.path=x.csv", f"forecast.{setting}"])
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.parquet"])

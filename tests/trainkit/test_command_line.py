@@ -3,10 +3,9 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
 
 import pytest
-from tyro.conf import Positional, subcommand
+from tyro.conf import Positional
 
 from trainkit.command_line import EXIT_MISTAKE, EXIT_NO_READER, next_steps, program, run
 
@@ -49,17 +48,17 @@ class Other:
 
 
 def test_a_full_disk_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    commands = Annotated[Write, subcommand("write")] | Annotated[Other, subcommand("other")]
+    commands = {"write": Write, "other": Other}
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))  # answered as a full disk is
     try:
-        code = run("x", commands, ("write", "other"), "", ["write", str(tmp_path / "f")])
+        code = run("x", commands, "", ["write", str(tmp_path / "f")])
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert code == EXIT_MISTAKE
     assert capsys.readouterr().err.endswith("can't be written: File too large\n")
     with pytest.raises(FileNotFoundError):  # any other error is not one of the disk
-        run("x", commands, ("write", "other"), "", ["write", str(tmp_path / "none" / "f")])
+        run("x", commands, "", ["write", str(tmp_path / "none" / "f")])
 
 
 def test_ray_is_silent_on_a_lost_process_that_is_told_anyway_and_on_nothing_else() -> None:

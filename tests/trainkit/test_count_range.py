@@ -8,17 +8,17 @@ import pytest
 from pydantic import BaseModel
 
 from apex_ray.config.load import load as load_apex
-from lstm.config import load as load_lstm
+from lstm.config import PRESETS as LSTM
 from trainkit.config import format_resolved, load_config, to_yaml
 from trainkit.count_range import CountRange
 from trainkit.errors import UserError
 from trainkit.section import Section
-from wavenet.config import load as load_wavenet
+from wavenet.config import PRESETS as WAVENET
 
 TRAINERS = [
     pytest.param(load_apex, ["pong"], "actors.count", id="apex-ray"),
-    pytest.param(load_lstm, ["adding", "training.batch=64"], "workers.count", id="apex-lstm"),
-    pytest.param(load_wavenet, ["folder", "data.folder=x", "training.batch=64"], "workers.count", id="apex-wavenet"),
+    pytest.param(LSTM.load, ["adding", "training.batch=64"], "workers.count", id="apex-lstm"),
+    pytest.param(WAVENET.load, ["folder", "data.folder=x", "training.batch=64"], "workers.count", id="apex-wavenet"),
 ]
 
 

@@ -10,7 +10,7 @@ import torch
 from trainkit.config import to_yaml
 from trainkit.runs import create_run
 from wavenet import checkpoint
-from wavenet.config import load
+from wavenet.config import PRESETS
 from wavenet.corpus import load_corpus
 from wavenet.crops import Cropper
 from wavenet.features import features
@@ -21,7 +21,7 @@ from wavenet.train import settled
 
 def trained(preset: str, *settings: str) -> Path:
     """The folder of a run of `training.steps` updates."""
-    config = load(preset, settings).config
+    config = PRESETS.load(preset, settings).config
     corpus = load_corpus(config.data)
     config = settled(config, corpus)
     run = create_run(config.runs_dir, config.name, to_yaml(config))
@@ -33,7 +33,5 @@ def trained(preset: str, *settings: str) -> Path:
         learner.update(cropper.random(corpus.train, t.batch, np.random.default_rng((config.seed, step))))
     folder: Path = run / "checkpoint_000000"
     folder.mkdir()
-    checkpoint.save(
-        folder, config, learner.average, model.state_dict(), learner.state(), corpus.speakers, corpus.phones
-    )
+    checkpoint.save(folder, config, learner, corpus)
     return run

@@ -10,7 +10,7 @@ import soundfile
 from trainkit.errors import UserError
 from wavenet.alignment import CMU, Aligner, align_folder, transcripts
 from wavenet.cli import main
-from wavenet.espeak import say
+from wavenet.espeak import synthesize
 from wavenet.phones import PAUSE, bare, read_timeline, timeline
 
 TEXT = "Please leave a message after the tone."
@@ -18,7 +18,7 @@ TEXT = "Please leave a message after the tone."
 
 @pytest.fixture(scope="module")
 def spoken():
-    said = say(TEXT, "en-us", "f1")
+    said = synthesize(TEXT, "en-us", "f1")
     return said, librosa.resample(said.sound, orig_sr=said.rate, target_sr=16_000)
 
 
@@ -135,5 +135,5 @@ def test_every_phone_of_our_sentences_is_known_to_the_aligner():
 
     for some in WORDS["en"]:
         for part in some:
-            names = timeline(say(part, "en-us").phones, 1.0).names
+            names = timeline(synthesize(part, "en-us").phones, 1.0).names
             assert set(names) - {PAUSE} <= CMU.keys(), part

@@ -13,7 +13,7 @@ import soundfile
 
 from trainkit.checkpoints import newest
 from wavenet.cli import COMMANDS, main
-from wavenet.config import load, presets
+from wavenet.config import PRESETS
 
 TINY = (
     "small", "model.cycles=1", "model.layers_per_cycle=4", "model.residual=16", "model.skip=16", "model.head=16",
@@ -146,7 +146,7 @@ def test_help_says_what_each_word_is_for(capsys, command):
 
 
 def test_presets_load_and_are_listed(capsys):
-    for preset in presets():
-        load(preset, ["data.folder=x"])
+    for preset in PRESETS.names():
+        PRESETS.load(preset, ["data.folder=x"])
         assert main(["config", preset, "data.folder=x"]) == 0
     assert "model.residual" in capsys.readouterr().out and {"train", "speak", "data"} <= set(COMMANDS)

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainkit.errors import UserError
+from trainkit.mu_law import SILENCE, encode
 from wavenet.config import DataConfig, ModelConfig
 from wavenet.corpus import Recording, load_corpus, speaker_names, split
 from wavenet.crops import Cropper
-from wavenet.mu_law import SILENCE, encode
 from wavenet.sound import read
 
 

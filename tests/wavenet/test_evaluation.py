@@ -12,7 +12,7 @@ from trainkit.errors import UserError
 from wavenet.cepstra import distance, mel_cepstra
 from wavenet.cli import main
 from wavenet.corpus import Recording
-from wavenet.evaluation import Evaluated, Others, compare, mean_bits
+from wavenet.evaluation import Evaluated, compare, mean_bits, of_others
 from wavenet.features import MelFrames
 
 RATE = 16_000
@@ -92,7 +92,7 @@ def test_others_are_the_next_recordings():
         def __call__(self, recording, first, count):
             return np.full((count, 1), recording.samples[0], np.float32)
 
-    others = Others(Loudness(), recordings)
+    others = of_others(Loudness(), recordings)
     assert [others(r, 0, 1)[0, 0] for r in recordings] == [1, 2, 0]
 
 

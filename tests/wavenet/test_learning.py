@@ -8,13 +8,13 @@ import torch
 import torch.multiprocessing as mp
 from torch import nn
 
+from trainkit.mu_law import encode
 from wavenet.config import ModelConfig, TrainingConfig
 from wavenet.corpus import Recording, frequencies
 from wavenet.crops import Cropper
 from wavenet.evaluation import flac, linear_predictor, simpler
 from wavenet.learning import Learner, held_out_bits
 from wavenet.model import WaveNet
-from wavenet.mu_law import encode
 
 MODEL = ModelConfig(cycles=1, layers_per_cycle=4, residual=8, skip=8, head=8, speakers=2)
 TRAINING = TrainingConfig(batch=6, segment_samples=40, warmup_steps=2, steps=20, grad_clip=1e9)

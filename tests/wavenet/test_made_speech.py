@@ -6,7 +6,7 @@ import pytest
 
 from trainkit.errors import UserError
 from wavenet.cli import main
-from wavenet.espeak import say
+from wavenet.espeak import synthesize
 
 
 @pytest.fixture
@@ -40,9 +40,9 @@ def test_a_language_that_is_unknown_is_named_before_anything_is_made(folder, cap
 
 def test_voices_by_name():
     for voice in ("f5", "m8", "whisper", "Mr serious"):
-        assert say("Hello.", "en-us", voice).seconds > 0.1
+        assert synthesize("Hello.", "en-us", voice).seconds > 0.1
     with pytest.raises(UserError, match="voice 'm9' is unknown"):
-        say("Hello.", "en-us", "m9")
+        synthesize("Hello.", "en-us", "m9")
 
 
 def test_lines_with_nothing_to_say_are_left_out(folder, tmp_path, capsys):

@@ -10,9 +10,9 @@ import torch
 from tests.wavenet.runs import trained
 from wavenet import checkpoint
 from wavenet.cli import main
-from wavenet.config import DataConfig, ModelConfig, load_run_config
+from wavenet.config import PRESETS, DataConfig, ModelConfig
 from wavenet.corpus import load_corpus
-from wavenet.evaluation import Others, bits_by_file, mean_bits
+from wavenet.evaluation import bits_by_file, mean_bits, of_others
 from wavenet.features import features
 from wavenet.generate import upsampled
 from wavenet.model import WaveNet
@@ -109,11 +109,11 @@ def test_from_a_score_to_its_sound(tmp_path, monkeypatch, capsys):
         "training.batch=4", "training.segment_samples=1600", "training.steps=150", "training.ema=0.9",
         "training.learning_rate=1.0e-2", "training.warmup_steps=10", "data.validation_fraction=0.4", "runs_dir=runs",
     )  # fmt: skip
-    config = load_run_config(run)
-    held, model = load_corpus(config.data).validation, checkpoint.load_model(run)
+    config = PRESETS.load_run(run)
+    held, model = load_corpus(config.data).validation, checkpoint.load_model(run)[1]
     config, made = config.model_copy(update={"model": model.config}), features(config, [])
     assert made is not None and len(held) > 1
-    own, wrong = (mean_bits(bits_by_file(config, model, held, of)) for of in (made, Others(made, held)))
+    own, wrong = (mean_bits(bits_by_file(config, model, held, of)) for of in (made, of_others(made, held)))
     assert own < wrong - 0.1, "a score says when there is sound"
     midi(tmp_path / "new.mid", [(0.2, 0.5, 60, 100), (0.8, 1.0, 67, 100)])
     assert main(["generate", str(run), "--score", "new.mid", "--out", "new.flac"]) == 0

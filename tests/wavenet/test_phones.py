@@ -8,16 +8,17 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from cluster.data_parallel import Worker
 from tests.wavenet.runs import trained
 from trainkit.errors import UserError
 from wavenet import checkpoint
 from wavenet.cli import main
-from wavenet.config import DataConfig, ModelConfig, load, load_run_config
+from wavenet.config import PRESETS, DataConfig, ModelConfig
 from wavenet.corpus import Recording, load_corpus
 from wavenet.crops import Cropper
-from wavenet.espeak import UnsayableError, say
-from wavenet.features import OfPhones
-from wavenet.metrics import training_log
+from wavenet.espeak import UnsayableError, synthesize
+from wavenet.features import of_phones
+from wavenet.metrics import EXPORTED, METRICS
 from wavenet.phones import PhoneFeatures, read_timeline, timeline, vocabulary
 from wavenet.train import excerpt, settled
 
@@ -59,7 +60,7 @@ def test_crops_have_the_frames_of_their_samples():
     model = ModelConfig(cycles=1, layers_per_cycle=4, local_features=9, upsampling=(4, 2), residual=4, skip=4, head=4)
     made = PhoneFeatures(vocabulary([LINE]), 8 / 1_000)  # 8 samples at 1 kHz
     recordings = [Recording("a", np.arange(1, 121, dtype=np.int16), 0, LINE)]
-    cropper = Cropper(model.model_copy(update={"output": "logistics"}), 24, OfPhones(made))
+    cropper = Cropper(model.model_copy(update={"output": "logistics"}), 24, of_phones(made))
     whole = made(LINE, -20, 60)
     seen = 0
     for crops in [*cropper.all(recordings, 2), cropper.random(recordings, 50, np.random.default_rng(0))]:
@@ -77,18 +78,18 @@ def test_crops_have_the_frames_of_their_samples():
 
 
 def test_espeak_says_english_and_japanese():
-    english, japanese = say("Hello world.", "en-us"), say("こんにちは。", "ja", "f2")
+    english, japanese = synthesize("Hello world.", "en-us"), synthesize("こんにちは。", "ja", "f2")
     for said in (english, japanese):
         starts = [start for start, _ in said.phones]
         assert starts == sorted(starts) and 0.4 < said.seconds < 5 and starts[-1] <= said.seconds
         assert 0.05 < np.abs(said.sound).max() <= 1
     names = [name for _, name in english.phones]
     assert names[:3] == ["h", "@", "l"] and "'3:" in names
-    assert not np.array_equal(say("Hello world.", "en-us", "m1").sound, english.sound)
+    assert not np.array_equal(synthesize("Hello world.", "en-us", "m1").sound, english.sound)
     with pytest.raises(UserError, match="unknown to eSpeak NG"):
-        say("x", "xx-none")
+        synthesize("x", "xx-none")
     with pytest.raises(UnsayableError, match="can say nothing"):
-        say("", "en-us")
+        synthesize("", "en-us")
 
 
 @pytest.fixture
@@ -132,7 +133,7 @@ def test_a_network_that_speaks(made, tmp_path, capsys, monkeypatch):
     import soundfile
 
     said, rate = soundfile.read("s.wav")
-    expected = say("A tall man sings.", "en-us", "m1")
+    expected = synthesize("A tall man sings.", "en-us", "m1")
     # eSpeak's own length varies by a few samples from call to call.
     assert rate == 16_000 and len(said) == pytest.approx(expected.seconds * 16_000, abs=100)
     assert main(["evaluate", str(run)]) == 0 and "FLAC" in capsys.readouterr().out
@@ -141,10 +142,10 @@ def test_a_network_that_speaks(made, tmp_path, capsys, monkeypatch):
     assert main(["speak", str(run), "A tall man.", "--voice", "m3", "--speaker", "ja-f1", "--out", "s.wav"]) == 0
     assert main(["speak", str(run), "A tall man.", "--voice", "m3", "--out", "s.wav"]) == 2
     assert "'en-m3': expected one of en-f1, en-m1, ja-f1, ja-m1" in capsys.readouterr().err
-    config = load_run_config(run)
+    config = PRESETS.load_run(run)
     corpus = load_corpus(config.data, checkpoint.known(run))
-    writer = training_log(run, 0)
-    excerpt(settled(config, corpus), checkpoint.load_model(run), corpus, writer, 7)
+    writer = Worker(0, 1, torch.device("cpu")).open_log(run, 0, METRICS, EXPORTED)
+    excerpt(settled(config, corpus), checkpoint.load_model(run)[1], corpus, writer, 7)
     writer.close()
     seen = EventAccumulator(str(run / "tensorboard"), size_guidance={"audio": 0}).Reload()
     (heard,) = seen.Audio("excerpt")
@@ -164,7 +165,7 @@ def test_a_network_that_speaks(made, tmp_path, capsys, monkeypatch):
 
 def test_a_segment_is_whole_frames():
     with pytest.raises(UserError, match="the nearest is 4800"):
-        load("speech", ["data.folder=x", "training.segment_samples=4801"])
+        PRESETS.load("speech", ["data.folder=x", "training.segment_samples=4801"])
 
 
 def test_read_timeline_of_a_good_file(tmp_path):

@@ -69,13 +69,13 @@ def _built(
 
     @numba.njit(fastmath=True, error_model="numpy")
     def generate(  # type: ignore[no-untyped-def]
-        weights, speaker, local, given, uniforms, temperature, top_k, clock, past, rings, starts, heard, said
+        weights, speaker, local, given, uniforms, temperature, top_k, clock, past, rings, starts, emitted, predicted
     ):
         """Continue all streams by heard.shape[0] samples.
 
         Conditions: `speaker` [L, B, 2R], `local` [N, B, L, 2R] or of no sample. The first given.shape[0] samples are
         `given` [M, B], not drawn. State, changed in place: `past` [K0, B] earlier samples, the newest first; `rings`
-        [slots, B, R] with `starts` [L]. Out: `heard` [N, B]; `said` [N, B, outputs] or of no sample.
+        [slots, B, R] with `starts` [L]. Out: `emitted` [N, B]; `predicted` [N, B, outputs] or of no sample.
         """
         layers = len(weights.dilations)
         x, z, h = (
@@ -89,7 +89,7 @@ def _built(
         gates, out = weights.gates.weights.ctypes.data, weights.out.weights.ctypes.data
         head, last = weights.head.weights.ctypes.data, weights.last.weights.ctypes.data
         coldness = np.float32(1) / temperature
-        for n in range(heard.shape[0]):
+        for n in range(emitted.shape[0]):
             for b in range(streams):
                 for i in range(r):
                     x[b, i] = weights.input_bias[i]
@@ -152,9 +152,9 @@ def _built(
             for b in range(streams):
                 for i in range(q):
                     expected[b, i] = expected[b, i] * weights.last.scale[i] + weights.last.bias[i]
-                if len(said):
+                if len(predicted):
                     for i in range(outputs):
-                        said[n, b, i] = expected[b, i]
+                        predicted[n, b, i] = expected[b, i]
                 if n < len(given):
                     sample = given[n, b]
                 elif classes:
@@ -163,7 +163,7 @@ def _built(
                     sample = draw_logistic(
                         expected[b], mixtures, uniforms[n, b, 0], uniforms[n, b, 1], temperature, top_k, scratch
                     )
-                heard[n, b] = sample
+                emitted[n, b] = sample
                 for k in range(input_taps - 1, 0, -1):
                     past[k, b] = past[k - 1, b]
                 past[0, b] = sample

@@ -1,4 +1,4 @@
-"""Sound as 256 classes: mu-law companding (ITU-T G.711; WaveNet paper, section 2.2), exactly as librosa quantises.
+"""Sound as 256 classes: mu-law companding (ITU-T G.711), exactly as librosa quantises.
 
 A code is 0 to 255; 128 is silence. Codes are fine near zero, where ears are, and coarse far from it.
 """
@@ -22,7 +22,7 @@ def encode(sound: npt.NDArray[np.floating]) -> npt.NDArray[np.int16]:
     return codes
 
 
-def decode(codes: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
+def decode(codes: npt.NDArray[np.number]) -> npt.NDArray[np.float32]:
     """Samples in [-1, 1) of codes, any shape."""
     return TABLE[np.asarray(codes, np.int64)]
 

@@ -5,7 +5,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wavenet.mu_law import CLASSES, SILENCE, TABLE, decode, encode
+from trainkit.mu_law import CLASSES, SILENCE, TABLE, decode, encode
 
 
 def test_it_is_librosas():
