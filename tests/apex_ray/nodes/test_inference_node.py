@@ -11,6 +11,7 @@ from apex_ray.agent.build import build_agent
 from apex_ray.agent.network import to_arrays
 from apex_ray.envs.make import probe
 from apex_ray.nodes.inference_node import InferenceNode
+from apex_ray.nodes.living import GROUP
 from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.parts import build_inference
 from tests.apex_ray.runs import cartpole
@@ -68,7 +69,7 @@ def test_the_answers_change_with_the_weights():
     spec = probe(config.env)
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=2**27)
     try:
-        weights = ray.remote(num_cpus=0)(WeightsNode).remote()
+        weights = ray.remote(num_cpus=0, concurrency_groups=GROUP)(WeightsNode).remote()
         node = ray.remote(num_cpus=0)(InferenceNode).remote(config, spec, lambda: weights, 1)
         observations, agent = {"frames": np.ones((2, 1, 4), np.float32)}, build_agent(config, spec)
         start = to_arrays(build_inference(config, agent).network)

@@ -17,6 +17,7 @@ from apex_ray.learner.checkpoint import load_checkpoint
 from apex_ray.nodes import replay_node
 from apex_ray.nodes.actor_node import ActorNode
 from apex_ray.nodes.batch_source import BatchSource
+from apex_ray.nodes.living import GROUP
 from apex_ray.nodes.metrics_node import MetricsNode
 from apex_ray.nodes.replay_node import ReplayNode
 from apex_ray.nodes.weights_node import WeightsNode
@@ -79,10 +80,10 @@ def test_ray_and_serial_feed_the_learner_the_same(cluster, tmp_path):
         remote = ray.remote(num_cpus=0, concurrency_groups=replay_node.concurrency_groups(2))(ReplayNode)
         agent = build_agent(config, spec)
         shard = remote.remote(config, agent.fields, sizes, 0)
-        weights = ray.remote(num_cpus=0)(WeightsNode).remote()
+        weights = ray.remote(num_cpus=0, concurrency_groups=GROUP)(WeightsNode).remote()
         network = new_network(agent, config.seed)
         ray.get(weights.publish.remote(0, to_arrays(network)))
-        metrics = ray.remote(num_cpus=0)(MetricsNode).remote(np.ones(6), 1)
+        metrics = ray.remote(num_cpus=0, concurrency_groups=GROUP)(MetricsNode).remote(np.ones(6), 1)
         nodes = [ray.remote(num_cpus=0)(ActorNode).remote(config, spec, sizes, i, 0) for i in range(processes)]
         for node in nodes:
             node.run.remote([shard], weights, metrics)

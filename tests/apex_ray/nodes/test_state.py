@@ -15,6 +15,7 @@ from apex_ray.envs.rollout import play_episodes
 from apex_ray.nodes import replay_node
 from apex_ray.nodes.actor_node import ActorNode
 from apex_ray.nodes.inference_node import InferenceNode
+from apex_ray.nodes.living import GROUP
 from apex_ray.nodes.metrics_node import MetricsNode
 from apex_ray.nodes.replay_node import ReplayNode
 from apex_ray.nodes.weights_node import WeightsNode
@@ -43,9 +44,9 @@ def test_every_stored_step_has_the_count_of_its_episode(cluster, tmp_path, infer
     sizes, agent = resolve_sizes(config, spec), build_agent(config, spec)
     shard = ray.remote(num_cpus=0, concurrency_groups=replay_node.concurrency_groups(1))(ReplayNode)
     shard = shard.remote(config, agent.fields, sizes, 0)
-    weights = ray.remote(num_cpus=0)(WeightsNode).remote()
+    weights = ray.remote(num_cpus=0, concurrency_groups=GROUP)(WeightsNode).remote()
     ray.get(weights.publish.remote(0, to_arrays(new_network(agent, 1))))
-    metrics = ray.remote(num_cpus=0)(MetricsNode).remote(np.ones(4), 1)
+    metrics = ray.remote(num_cpus=0, concurrency_groups=GROUP)(MetricsNode).remote(np.ones(4), 1)
     central = None
     if inference == "central":
         central = ray.remote(num_cpus=0, max_concurrency=4)(InferenceNode).remote(config, spec, lambda: weights, 1)
