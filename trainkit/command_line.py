@@ -25,7 +25,10 @@ from trainkit.training_log import ByTime
 
 # Ray prints these among our lines, one for each process, though our own say which was lost and what becomes of it:
 # those of apex-ray's supervisor, and Ray Train's.
-NOTICES = "A worker died or was killed while executing a task|has been marked dead because the detector"
+NOTICES = (
+    "A worker died or was killed while executing a task|has been marked dead because the detector|"
+    "retries remaining, so the task will be retried"
+)
 EXIT_MISTAKE = 2
 EXIT_INTERRUPTED = 130
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # an error of the disk, not of the program

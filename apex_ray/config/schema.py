@@ -274,9 +274,10 @@ class ClusterConfig(Section):
         600.0, description="seconds with fewer actors than actors.count asks for until the run ends with a checkpoint"
     )
     stall_s: PositiveFloat = Field(
-        300.0, description="seconds in which nothing moves, or a part does not answer, until the run ends and says who"
+        300.0,
+        description="seconds without an answer until a process is replaced; in which nothing moves, until the run ends",
     )
-    max_restarts: int = Field(3, ge=0, description="lost actor processes replaced per run before it ends with an error")
+    max_restarts: int = Field(3, ge=0, description="lost processes replaced in a run, of each part; the actors are one")
     dashboard: bool = Field(False, description="start Ray's dashboard with an embedded Ray")
     object_store_bytes: PositiveInt | None = Field(
         None, description="embedded Ray's shared memory; null: what chunks and batches need"

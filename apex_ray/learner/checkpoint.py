@@ -170,6 +170,11 @@ def find(run: Path, which: str) -> Path:
     return folder / which
 
 
+def has_checkpoint(run: Path) -> bool:
+    """Whether any was written to go on from."""
+    return bool(_numbered(run))
+
+
 def _numbered(run: Path) -> list[Path]:
     return sorted((run / "checkpoints").glob("update-*"))
 

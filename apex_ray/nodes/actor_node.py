@@ -12,7 +12,7 @@ from apex_ray.config.schema import ApexConfig
 from apex_ray.envs import watchdog
 from apex_ray.envs.own_code import unpack
 from apex_ray.experience.actor import Actor
-from apex_ray.nodes.flow import CallWindow, LatestCall
+from apex_ray.nodes.flow import ONCE, CallWindow, LatestCall
 from apex_ray.nodes.inference_node import CentralInference
 from apex_ray.nodes.lost import ending_with_its_processes
 from apex_ray.nodes.weights_node import RemoteSource
@@ -71,7 +71,7 @@ class ActorNode:
                 # Shards take turns; the chunk is serialised by this call, so the window's arrays are free after it.
                 window.add(shards[(chunk.actor + chunk.sequence) % len(shards)].add.remote(chunk))
 
-        report, reported_s, reported_steps, waited_s = LatestCall(), time.monotonic(), 0, 0.0
+        report, reported_s, reported_steps, waited_s = LatestCall(may_be_lost=True), time.monotonic(), 0, 0.0
         for actor in actors:
             start_step(actor)
         while True:
@@ -86,7 +86,7 @@ class ActorNode:
                 continue  # metrics lag behind: episodes wait here and nothing queues up there
             steps = sum(actor.steps for actor in actors)
             report.start(
-                metrics.actor.remote(
+                metrics.actor.options(**ONCE).remote(
                     ActorReport(
                         self._index,
                         steps - reported_steps,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,6 @@ import numpy as np
 from apex_ray.fields import Fields, windowed
 from apex_ray.types import AnyArray
 
-SHARED_MEMORY = Path("/dev/shm")
 ALIGNED_BYTES = 4096  # a page: a device reads whole ones
 
 
@@ -42,35 +42,50 @@ class Layout:
         return found, offset
 
 
+def memfd_create(name: str) -> int:
+    """OSError where the system has no such thing: only Linux has."""
+    if sys.platform != "linux":
+        raise OSError("no anonymous files")
+    return os.memfd_create(name)
+
+
 class BatchMemory:
     """Several batches in memory that other processes can map."""
 
     def __init__(self, layout: Layout) -> None:
-        """Reserve it. OSError where shared memory is missing or too small (a container's default is 64 MB)."""
-        self.path, self.layout = SHARED_MEMORY / f"apex-ray-{uuid.uuid4().hex}", layout
-        file = os.open(self.path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600)
+        """Reserve it. OSError where there is no room for it.
+
+        It has no name in any folder, so it goes with the last process that mapped it, killed or not.
+        """
+        name, self._file = f"apex-ray-{uuid.uuid4().hex}", -1
+        self._file = memfd_create(name)
+        # Without it a page that does not fit is a bus error at the first write to it.
+        os.posix_fallocate(self._file, 0, layout.arrays(None)[1])
+        self.arrays, _ = layout.arrays(mmap.mmap(self._file, 0))
+        self.place = Place(Path(f"/proc/{os.getpid()}/fd/{self._file}"), name, layout)
+
+    def __del__(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where other processes of this machine find it."""
+
+    path: Path
+    name: str
+    layout: Layout
+
+    def attach(self) -> dict[str, AnyArray] | None:
+        """The same memory in this process; None where it is another machine's or another user's."""
         try:
-            # Without it a page that does not fit is a bus error at the first write to it.
-            os.posix_fallocate(file, 0, layout.arrays(None)[1])
-            self.arrays, _ = layout.arrays(mmap.mmap(file, 0))
+            if self.name not in os.readlink(self.path):
+                return None
+            file = os.open(self.path, os.O_RDWR)
         except OSError:
-            self.unlink()
-            raise
+            return None
+        try:
+            return self.layout.arrays(mmap.mmap(file, 0))[0]
         finally:
             os.close(file)
-
-    def unlink(self) -> None:
-        """Take its name away: it stays for those who mapped it and goes with the last of them, killed or not."""
-        self.path.unlink(missing_ok=True)
-
-
-def attach(path: Path, layout: Layout) -> dict[str, AnyArray] | None:
-    """The same memory in another process; None where it is another machine's or another user's."""
-    try:
-        file = os.open(path, os.O_RDWR)
-    except OSError:
-        return None
-    try:
-        return layout.arrays(mmap.mmap(file, 0))[0]
-    finally:
-        os.close(file)

@@ -72,10 +72,7 @@ class BatchSource:
             memory = BatchMemory(Layout(fields, self._slots, self._batch_size))
         except OSError:
             return None
-        try:
-            self._here = ray.get([s.attach.remote(memory.path, memory.layout) for s in self._shards])
-        finally:
-            memory.unlink()
+        self._here = ray.get([s.attach.remote(memory.place) for s in self._shards])
         return memory if any(self._here) else None
 
     def _request(self) -> None:
@@ -127,9 +124,11 @@ class BatchSource:
             return {}
         joined = {name: array[slot] for name, array in self._memory.arrays.items()}
         row = 0
-        for count, sample, here in zip(counts, samples, self._here, strict=True):
-            if not here:
-                for name, array in joined.items():
-                    array[row : row + count] = sample.fields[name]
+        for shard, (count, sample) in enumerate(zip(counts, samples, strict=True)):
+            found = [name for name in joined if count and name in sample.fields]
+            for name in found:
+                joined[name][row : row + count] = sample.fields[name]
+            if found and self._here[shard]:  # it was restarted, and has not mapped the memory yet
+                self._here[shard] = ray.get(self._shards[shard].attach.remote(self._memory.place))
             row += count
         return joined

@@ -12,13 +12,16 @@ from apex_ray.config.schema import ApexConfig
 from apex_ray.envs import watchdog
 from apex_ray.envs.own_code import unpack
 from apex_ray.evaluation import BestKeeper
+from apex_ray.nodes.living import Living
 from apex_ray.nodes.lost import ending_with_its_processes
 from apex_ray.nodes.weights_node import fetch
 from apex_ray.process import prepare_process
 from apex_ray.types import Counters, EnvSpec, EvaluationResult
 
 
-class EvaluatorNode:
+class EvaluatorNode(Living):
+    """Repeats an evaluation that it was lost in."""
+
     def __init__(self, config: ApexConfig, spec: EnvSpec, run: Path) -> None:
         self._spec = spec
         self._make = partial(BestKeeper, config, spec, run)

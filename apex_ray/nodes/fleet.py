@@ -69,6 +69,10 @@ class Fleet:
         ray.kill(self._members[index].handle)
         self._members[index].node = None
 
+    def end(self, name: str) -> None:
+        """End the process of the actor of that name; its loop's call fails, and that is answered."""
+        ray.kill(self._members[int(name.removeprefix("actor "))].handle)
+
     def check(self) -> None:
         """Look who has started. UserError when fewer than the minimum ran for too long."""
         waiting = {member.placed: member for member in self._members.values() if member.node is None}

@@ -8,9 +8,11 @@ from typing import Any
 
 import ray
 from ray import ObjectRef
+from ray.exceptions import RayActorError
 
 # Ray's type stubs don't know concurrency groups or options given ahead of the class.
 remote: Any = ray.remote
+ONCE = {"max_task_retries": 0}  # options of a call that Ray is not to repeat after a restart
 
 
 class CallWindow:
@@ -34,10 +36,13 @@ class CallWindow:
 
 
 class LatestCall:
-    """At most one call in flight, polled and never waited for."""
+    """At most one call in flight, polled and never waited for. With `may_be_lost`, one whose process ended is dropped:
+    for what must not be done twice, and is not worth more.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, may_be_lost: bool = False) -> None:
         self._call: ObjectRef[Any] | None = None
+        self._may_be_lost = may_be_lost
 
     @property
     def busy(self) -> bool:
@@ -51,4 +56,9 @@ class LatestCall:
         if self._call is None or not ray.wait([self._call], timeout=0)[0]:
             return None
         call, self._call = self._call, None
-        return ray.get(call)
+        try:
+            return ray.get(call)
+        except RayActorError:
+            if self._may_be_lost:
+                return None
+            raise

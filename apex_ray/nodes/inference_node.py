@@ -7,7 +7,7 @@ other group emulates while this one's answer is on its way.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,6 +20,7 @@ from apex_ray.agent.contract import State
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.own_code import unpack
 from apex_ray.experience.variables import VariableClient
+from apex_ray.nodes.living import LivingAsync
 from apex_ray.nodes.weights_node import RemoteSource
 from apex_ray.parts import build_inference
 from apex_ray.process import prepare_process
@@ -28,14 +29,15 @@ from apex_ray.types import AnyArray, EnvSpec, Observations
 Answer = tuple[dict[str, AnyArray], State, int]  # the agent's outputs, the next state, the version of the weights
 
 
-class InferenceNode:
+class InferenceNode(LivingAsync):
     """An asyncio actor. While the network works on one batch, requests gather for the next: no waiting time to tune."""
 
-    def __init__(self, config: ApexConfig, spec: EnvSpec, weights: Any, threads: int) -> None:
+    def __init__(self, config: ApexConfig, spec: EnvSpec, weights: Callable[[], Any], threads: int) -> None:
+        """`weights` gives their holder."""
         self._thread = ThreadPoolExecutor(1, initializer=prepare_process, initargs=(threads,))
         unpack(spec.env_id, spec.own_code)
         self._network = build_inference(config, build_agent(config, spec))
-        self._variables = VariableClient(RemoteSource(weights), 1, lambda w: self._network.load(w.params))
+        self._variables = VariableClient(RemoteSource(weights()), 1, lambda w: self._network.load(w.params))
         self._waiting: list[tuple[Observations, State, asyncio.Future[Answer]]] = []
         self._serving: asyncio.Task[None] | None = None
 

@@ -15,10 +15,12 @@ import ray
 from apex_ray.agent.build import build_agent
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.own_code import unpack
-from apex_ray.learner.checkpoint import load_checkpoint, save_checkpoint
+from apex_ray.learner.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
 from apex_ray.learner.learner import Learner
 from apex_ray.nodes.batch_source import BatchSource
-from apex_ray.nodes.flow import CallWindow, LatestCall
+from apex_ray.nodes.flow import ONCE, CallWindow, LatestCall
+from apex_ray.nodes.living import GROUP, Living, restarted
+from apex_ray.nodes.stall import LEARNER
 from apex_ray.process import prepare_process
 from apex_ray.replay import shards as sharding
 from apex_ray.report.tally import LearnerReport, UpdateMeans
@@ -30,16 +32,21 @@ from trainkit.runs import CONFIG_FILE
 REPORT_EVERY_S = 1.0
 
 
-class LearnerNode:
-    """`run` has a thread of its own; `save` (group `control`) works beside it, and after it when it has failed."""
+class LearnerNode(Living):
+    """`run` has a thread of its own; `save` (group `control`) works beside it, and after it when it has failed.
+
+    After a restart Ray calls `run` again, which goes on from the newest checkpoint. Actors go on meanwhile with weights
+    that may be newer: they and the holder take no older version.
+    """
 
     def __init__(self, config: ApexConfig, spec: EnvSpec, sizes: Sizes, run: Path) -> None:
         self._config, self._spec, self._sizes, self._run_folder = config, spec, sizes, run
+        self._prepared = threading.Event()
         # Held during an update and free while the next batch comes, which leaves a checkpoint its turn.
         self._updating = threading.Lock()
         self._learner: Learner | None = None
 
-    def prepare(self, resume: bool, warm: Mapping[str, AnyArray] | None) -> Counters:
+    def prepare(self, resume: bool, warm: Mapping[str, AnyArray] | None = None) -> Counters:
         """Build the networks, from the newest checkpoint when resuming, else with the parameters `warm`.
 
         UserError when the run folder isn't here.
@@ -55,17 +62,22 @@ class LearnerNode:
         self._learner = Learner(build_agent(self._config, self._spec), self._config)
         if self._config.replay.frames == "learner":
             self._learner.mirror_replay()
-        if not resume:
-            if warm:
-                self._learner.warm_start(warm)
-            return Counters()
-        saved = load_checkpoint(self._run_folder)
-        self._learner.load_state(saved.online, saved.target, saved.optimizer, saved.counters.updates)
-        return saved.counters
+        counters = Counters()
+        if resume:
+            saved = load_checkpoint(self._run_folder)
+            self._learner.load_state(saved.online, saved.target, saved.optimizer, saved.counters.updates)
+            counters = saved.counters
+        elif warm:
+            self._learner.warm_start(warm)
+        self._prepared.set()
+        return counters
 
     def run(self, shards: list[Any], weights: Any, metrics_node: Any) -> None:
         """Learn until stopped. Raises whatever an update or a shard raised."""
-        assert self._learner is not None, "prepare() comes first"
+        if self._learner is None:
+            updates = self.prepare(resume=has_checkpoint(self._run_folder)).updates
+            metrics_node.say.remote(f"{LEARNER} goes on from update {updates:,}")
+        assert self._learner is not None
         learner, config = self._learner, self._config.learner
         prepare_process(self._sizes.learner_threads)
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
@@ -73,6 +85,8 @@ class LearnerNode:
         priorities = CallWindow(2 * len(shards))
         reporter = _Reporter(metrics_node)
         self._publish(weights)
+        if restarted():  # shards may still work for the learner that was lost, which had the frames
+            ray.get([shard.send_all_again.remote() for shard in shards])
         batch, tensors = None, dict[str, Any]()
         while True:
             if batch is None:
@@ -105,16 +119,23 @@ class LearnerNode:
             return BatchSource(shards, self._config, fields, pin=learner.prepare_memory)
         return BatchSource(shards, self._config, fields, learner.write_mirror)
 
+    @ray.method(concurrency_group="control")
+    def publish(self, weights: Any) -> None:
+        """For a holder that has lost them, between two updates."""
+        self._prepared.wait()
+        with self._updating:
+            self._publish(weights)
+
     def _publish(self, weights: Any) -> None:
         assert self._learner is not None
         newest = self._learner.weights()
-        # Waiting for the holder bounds the versions alive; it takes well under a millisecond.
-        ray.get(weights.publish.remote(newest.version, [ray.put(newest.params)]))
+        ray.get(weights.publish.remote(newest.version, newest.params))  # waiting for it bounds the versions alive
 
     @ray.method(concurrency_group="control")
     def save(self, counters: Counters) -> tuple[Path, int]:
         """Write a checkpoint between two updates; `counters.updates` is filled in here. Returns (folder, updates)."""
-        assert self._learner is not None, "prepare() comes first"
+        self._prepared.wait()
+        assert self._learner is not None
         with self._updating:
             mine = replace(counters, updates=self._learner.updates)
             keep = self._config.checkpoint.keep
@@ -125,7 +146,7 @@ class _Reporter:
     """Sums up updates and reports them about once a second, one report in flight."""
 
     def __init__(self, metrics: Any) -> None:
-        self._metrics, self._call = metrics, LatestCall()
+        self._metrics, self._call = metrics, LatestCall(may_be_lost=True)
         self._waited_s, self._at = 0.0, time.monotonic()
         self.means = UpdateMeans()
 
@@ -137,11 +158,11 @@ class _Reporter:
         if self._call.busy:
             return
         report = LearnerReport(updates, waited_s - self._waited_s, now - self._at, self.means)
-        self._call.start(self._metrics.learner.remote(report))
+        self._call.start(self._metrics.learner.options(**ONCE).remote(report))
         self._waited_s, self._at, self.means = waited_s, now, UpdateMeans()
 
 
-GROUPS = {"control": 1}
+GROUPS = {"control": 1, **GROUP}
 
 
 def _address() -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -50,6 +51,17 @@ class OwnLimit:
         """Whether the batch that brings the run's samples to `total` may be drawn, within `wait_s`."""
         return self.permit(total, wait_s) >= total
 
+    def lost(self, transitions: int, inserted: int, sampled: int) -> None:
+        """A shard was lost, and the others hold `transitions`: wait for as many as learning needs.
+
+        Where this process is the one that lost its counts, they go on from `inserted` and `sampled`.
+        """
+        limiter = self.limiter
+        with self._changed:
+            limiter.inserted, limiter.sampled = limiter.inserted + inserted, max(limiter.sampled, sampled)
+            limiter.wait_again(max(limiter.min_transitions - transitions, 0))
+            self._changed.notify_all()
+
     def start_from(self, inserted: int, sampled: int) -> None:
         """Go on with the counts of a saved replay, within this run's bounds."""
         with self._changed:
@@ -60,9 +72,9 @@ class OwnLimit:
 class LimitElsewhere:
     """For every other shard, which asks shard 0. What is allowed only grows: an answer is good up to its total."""
 
-    def __init__(self, keeper: Any) -> None:
-        """`keeper`: the handle of the shard that counts."""
-        self._keeper = keeper
+    def __init__(self, keeper: Callable[[], Any]) -> None:
+        """`keeper` gives the handle of the shard that counts."""
+        self._keeper = keeper()
         self._allowed = -math.inf
 
     def insert(self, transitions: int) -> None:

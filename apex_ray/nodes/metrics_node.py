@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
+from apex_ray.nodes.living import Living
 from apex_ray.nodes.stall import LEARNER
 from apex_ray.report.episodes import reporter_named
 from apex_ray.report.metrics import EXPORTED, METRICS
@@ -17,12 +18,13 @@ from cluster.metrics import Exporter
 MOST_MESSAGES = 100  # lines kept between two calls of the driver
 
 
-class MetricsNode:
-    def __init__(
-        self, epsilons: FloatArray, frame_skip: int, start: Counters, run: str = "", reporter: str = ""
-    ) -> None:
+class MetricsNode(Living):
+    """After a restart, counts go on from those that the driver had; what came since then in reports is not counted."""
+
+    def __init__(self, epsilons: FloatArray, frame_skip: int, run: str = "", reporter: str = "") -> None:
         self._exporter = Exporter(METRICS, EXPORTED, {"run": run})
-        self._tally = Tally(epsilons, frame_skip, start, reporter_named(reporter))
+        self._tally = Tally(epsilons, frame_skip, reporter=reporter_named(reporter))
+        self._begun = False
         self._reported_at: dict[str, float] = {}  # by part, when it reported last
         self._messages: deque[str] = deque(maxlen=MOST_MESSAGES)
 
@@ -48,11 +50,15 @@ class MetricsNode:
         """Show a row on this node's metrics port, for Prometheus."""
         self._exporter.export(row)
 
-    def row(self) -> tuple[dict[str, float], dict[str, float]]:
+    def row(self, start: Counters) -> tuple[dict[str, float], dict[str, float]]:
         """The metrics now and, by part, the seconds since its last report.
 
-        Means and waiting times start anew with each row, so it has one reader.
+        Means and waiting times start anew with each row, so it has one reader. `start`: what the run had reached before
+        this process, which is looked at in its first row.
         """
+        if not self._begun:
+            self._begun = True
+            self._tally.go_on_from(start)
         now = time.monotonic()
         return self._tally.row(), {part: now - at for part, at in self._reported_at.items()}
 

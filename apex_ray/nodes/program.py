@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,35 +17,26 @@ from typing import Any
 import ray
 from ray import ObjectRef
 
-from apex_ray import demand
-from apex_ray.agent.build import build_agent
-from apex_ray.agent.exploration import epsilons_of
 from apex_ray.config.schema import ApexConfig
-from apex_ray.nodes import learner_node, replay_node
-from apex_ray.nodes.actor_node import ActorNode
-from apex_ray.nodes.connection import Placement
-from apex_ray.nodes.evaluator_node import EvaluatorNode
+from apex_ray.nodes import replay_node
 from apex_ray.nodes.fleet import Fleet
-from apex_ray.nodes.flow import LatestCall, remote
-from apex_ray.nodes.inference_node import InferenceNode
-from apex_ray.nodes.learner_node import LearnerNode
-from apex_ray.nodes.metrics_node import MetricsNode
-from apex_ray.nodes.replay_node import ReplayNode
-from apex_ray.nodes.stall import LEARNER, StallWatch, unanswered
+from apex_ray.nodes.flow import LatestCall
+from apex_ray.nodes.launch import Launcher
+from apex_ray.nodes.replay_node import ReplayStats
+from apex_ray.nodes.stall import LEARNER, StallWatch
 from apex_ray.nodes.supervise import Supervisor, Watched, as_user_error, root_cause
-from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.replay.saving import replay_file, replay_files
 from apex_ray.site import Site
 from apex_ray.types import AnyArray, Counters, EnvSpec, EvaluationResult
 from trainkit.errors import UserError
 
 MESSAGES_EVERY_S = 1.0
-NO_RESTART: dict[str, Any] = {"max_restarts": 0, "max_task_retries": 0}
+METRICS = "metrics"
 
 
 @dataclass
 class Nodes:
-    """Handles of everything but the actors, which come and go."""
+    """Handles of everything but the actors, which come and go. A process behind one may be started anew."""
 
     shards: list[Any]
     weights: Any
@@ -66,7 +57,9 @@ class Program:
         self._say = say
         self._evaluation = LatestCall()
         self._messages, self._messages_at = LatestCall(), 0.0
-        self._incarnations = self._saved_update = 0
+        self._saved_update = 0
+        self._stored: list[int] = []  # transitions of each shard, when the last row was made
+        self._counted = (0, 0)  # transitions inserted and sampled in the run, as far as any row had them
         self.counters = Counters()
 
     def start(self, resume: bool, warm: Mapping[str, AnyArray] | None = None) -> None:
@@ -74,121 +67,46 @@ class Program:
 
         UserError when a node can't be built.
         """
-        config, spec, sizes = self._config, self._spec, self._sizes
-        self._placement = Placement(self._site.bundles, self._site.namespace)
-        learner = remote(
-            name="learner",
-            num_cpus=self._site.bundles[demand.LEARNER].cpus,
-            num_gpus=self._gpu_share,
-            concurrency_groups=learner_node.GROUPS,
-            **self._beside_learner,
-        )(LearnerNode)
-        light = {"num_cpus": 0, **self._beside_learner}
-        know = self._supervisor.know
-        learning = know(LEARNER, learner.remote(config, spec, sizes, self._run))
+        self._launch = launch = Launcher(self._config, self._spec, self._site, self._run)
+        learner = launch.learner()
         try:
-            self.counters = c = ray.get(learning.prepare.remote(resume, warm))
+            self.counters = self._reached = ray.get(learner.prepare.remote(resume, warm))
         except ray.exceptions.RayTaskError as error:
             raise as_user_error(LEARNER, error, self._run) from None
-        self._stall = StallWatch(config.cluster.stall_s, self._run, c.frames)
-        self._nodes = nodes = Nodes(
-            shards=self._start_shards(),
-            weights=know("the weights node", remote(name="weights", **light)(WeightsNode).remote()),
-            metrics=know(
-                "the metrics node",
-                remote(name="metrics", **light)(MetricsNode).remote(
-                    epsilons_of(config.actors, sizes.actors), spec.frame_skip, c, self._run.name, spec.reporter
-                ),
-            ),
-            learner=learning,
-            evaluator=self._start_evaluator(),
-        )
+        self._stall = StallWatch(self._config.cluster.stall_s, self._run, self.counters.frames)
+        if warm:  # a learner that is started anew has it no more, and a checkpoint instead
+            ray.get(learner.save.remote(self.counters))
+        keep = self._supervisor.keep
+        keep(LEARNER, learner)
+        shards = [
+            keep(f"replay-{i}", shard, partial(self._shard_restored, i)) for i, shard in enumerate(launch.shards())
+        ]
+        weights = keep("the weights node", launch.weights(), self._weights_restored)
+        metrics = keep(METRICS, launch.metrics())
+        evaluator = keep("the evaluator", launch.evaluator())
+        self._nodes = Nodes(shards, weights, metrics, learner, evaluator)
         if resume:
             self._load_replay()
-        self._inference = self._start_inference() if config.actors.inference == "central" else None
-        call = nodes.learner.run.remote(nodes.shards, nodes.weights, nodes.metrics)
-        self._supervisor.watch(call, Watched(LEARNER, None))
-        for index in range(sizes.actors):
+        central = self._config.actors.inference == "central"
+        self._inference = keep("the inference node", launch.inference()) if central else None
+        self._supervisor.watch(learner.run.remote(shards, weights, metrics), Watched(LEARNER, None))
+        for index in range(self._sizes.actors):
             watched = Watched(
                 f"actor {index}", partial(self._replace_actor, index), partial(self._fleet.lost_node, index)
             )
             self._supervisor.watch(self._start_actor(index), watched)
 
-    @property
-    def _beside_learner(self) -> dict[str, Any]:
-        """Options of what runs on the learner's node."""
-        return {"scheduling_strategy": self._placement.of(demand.LEARNER), **self._in_place}
+    def _weights_restored(self) -> None:
+        self._nodes.learner.publish.remote(self._nodes.weights)
 
-    @property
-    def _in_place(self) -> dict[str, Any]:
-        """Options of what Ray is not to start anew."""
-        return {"namespace": self._site.namespace, **NO_RESTART}
-
-    def _start_shards(self) -> list[Any]:
-        """All shards; the first counts inserts and samples for all of them."""
-        count, shards = self._config.replay.shards, list[Any]()
-        fields = build_agent(self._config, self._spec).fields
-        for shard in range(count):
-            bundle = (demand.REPLAY, shard - 1) if shard else (demand.LEARNER, 0)
-            replay = remote(
-                name=f"replay-{shard}",
-                num_cpus=0,
-                concurrency_groups=replay_node.concurrency_groups(count),
-                scheduling_strategy=self._placement.of(*bundle),
-                **self._in_place,
-            )(ReplayNode)
-            node = replay.remote(self._config, fields, self._sizes, shard, shards[0] if shards else None)
-            shards.append(self._supervisor.know(f"replay-{shard}", node))
-        return shards
-
-    def _start_evaluator(self) -> Any:
-        evaluator = remote(num_cpus=0, **self._beside_learner)(EvaluatorNode)
-        handle = evaluator.options(name=f"evaluator{self._suffix}")
-        return handle.remote(self._config, self._spec, self._run)
-
-    @property
-    def _suffix(self) -> str:
-        """Sets a replaced process's name apart from the one before it."""
-        return f"-r{self._supervisor.restarts}" if self._supervisor.restarts else ""
-
-    @property
-    def _gpu_share(self) -> float:
-        """The learner's part of a GPU: central inference has the other half where there is only one."""
-        shared = self._config.actors.inference == "central" and self._config.actors.inference_device != "cpu"
-        if not self._site.bundles[demand.LEARNER].gpus:
-            return 0.0
-        return 0.5 if shared and not self._site.bundles[demand.INFERENCE].gpus else 1.0
-
-    def _start_inference(self) -> Any:
-        # It holds nothing but weights: Ray may start it anew by itself and repeat what was asked of it.
-        # On the learner's GPU it takes the other half of that bundle, and its CPUs wherever there are some.
-        half, bundle = self._gpu_share == 0.5, self._site.bundles[demand.INFERENCE]
-        inference = remote(
-            name="inference",
-            namespace=self._site.namespace,
-            num_cpus=0 if half else bundle.cpus,
-            num_gpus=0.5 if half else bundle.gpus,
-            scheduling_strategy=self._placement.of(demand.LEARNER if half else demand.INFERENCE),
-            max_concurrency=2 * self._sizes.actors * self._config.actors.groups,
-            max_restarts=self._config.cluster.max_restarts,
-            max_task_retries=-1,
-        )(InferenceNode)
-        node = inference.remote(self._config, self._spec, self._nodes.weights, self._sizes.inference_cpus)
-        return self._supervisor.know("the inference node", node)
+    def _shard_restored(self, shard: int) -> None:
+        """It is empty; where it was the one that counts, it goes on from what it had when it told it last."""
+        others = sum(count for i, count in enumerate(self._stored) if i != shard)
+        self._nodes.shards[0].lost.remote(others, *((0, 0) if shard else self._counted))
+        self._say(f"replay-{shard} has lost its transitions; {others:,} are there in other shards")
 
     def _start_actor(self, index: int) -> ObjectRef[Any]:
-        nodes = self._nodes
-        labels = self._config.cluster.actor_labels
-        restarts = self._incarnations if index in self._fleet else 0
-        actor = remote(
-            name=f"actor-{index}{f'-r{restarts}' if restarts else ''}",
-            num_cpus=self._site.bundles[demand.ACTOR].cpus,
-            scheduling_strategy="DEFAULT",  # anywhere: a Tune trial's placement group has no room for actors
-            **({"label_selector": labels} if labels else {}),
-            **self._in_place,
-        )(ActorNode)
-        handle = actor.remote(self._config, self._spec, self._sizes, index, self.counters.generation, restarts)
-        self._incarnations += 1
+        nodes, handle = self._nodes, self._launch.actor(index, self.counters.generation)
         self._fleet.add(index, handle, handle.where.remote())
         call: ObjectRef[Any] = handle.run.remote(nodes.shards, nodes.weights, nodes.metrics, self._inference)
         return call
@@ -219,9 +137,20 @@ class Program:
         nodes = self._nodes
         shards = {f"replay-{i}": shard.stats.remote() for i, shard in enumerate(nodes.shards)}
         row: dict[str, float]
-        (row, silent_s), *stats = self._get({"metrics": nodes.metrics.row.remote(), **shards})
+        stats: list[ReplayStats]
+        (row, silent_s), *stats = self._get({METRICS: nodes.metrics.row.remote(self._reached), **shards})
+        self._stored = [shard.transitions for shard in stats]
+        # A shard that has lost its counts has smaller ones until it is told.
+        self._counted = max(self._counted, (stats[0].inserted, stats[0].sampled))
+        self._reached = replace(
+            self._reached, frames=int(row["frames"]), episodes=int(row["episodes"]), time_s=row["time_s"]
+        )
         if self._fleet.running:
-            self._stall.check(row, stats, {name: math.inf for name in self._fleet.names} | silent_s)
+            silent_s = {name: math.inf for name in self._fleet.names} | silent_s
+            for part, why in self._stall.check(row, stats, silent_s).items():
+                if not self._supervisor.kill_hung(part, why) and part in self._fleet.names:
+                    self._say(f"{why}; its process is ended")
+                    self._fleet.end(part)
         row |= replay_node.totals(stats, self._config.replay.min_transitions) | {
             "replay_bytes": self._sizes.replay_bytes,
             "actors_alive": self._fleet.running,
@@ -252,10 +181,6 @@ class Program:
         self._pass_on_messages()
         try:
             result: EvaluationResult | None = self._evaluation.poll()
-        except ray.exceptions.RayActorError as error:
-            self._supervisor.spend_restart("the evaluator", error)
-            self._nodes.evaluator = self._start_evaluator()
-            return None
         except ray.exceptions.RayError as error:
             raise as_user_error("the evaluator", error, self._run) from None
         return result
@@ -285,11 +210,18 @@ class Program:
             ray.get([s.load.remote(f) for s, f in zip(self._nodes.shards, files, strict=False)])
 
     def _get(self, calls: Mapping[str, ObjectRef[Any]]) -> list[Any]:
-        """Results of calls to nodes, by name. UserError when one fails, or does not answer for `cluster.stall_s`."""
-        limit_s = self._config.cluster.stall_s
-        _, late = ray.wait(list(calls.values()), num_returns=len(calls), timeout=limit_s)
-        if late:
-            raise unanswered([name for name, call in calls.items() if call in late], limit_s, self._run)
+        """Results of calls to nodes, by name. One that does not answer for `cluster.stall_s` is started anew, and the
+        call with it. UserError when one fails.
+        """
+        limit_s, since, late = self._config.cluster.stall_s, time.monotonic(), list(calls.values())
+        while late:
+            _, late = ray.wait(late, num_returns=len(late), timeout=1.0)
+            if late:
+                self._supervisor.check(timeout_s=0.0)
+            if late and time.monotonic() - since > limit_s:
+                since = time.monotonic()
+                for name in [name for name, call in calls.items() if call in late]:
+                    self._supervisor.kill_hung(name, f"{name} has not answered for {limit_s:g} s (cluster.stall_s)")
         with self._as_user_error():
             results: list[Any] = ray.get(list(calls.values()))
             return results

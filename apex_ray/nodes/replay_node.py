@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +14,9 @@ import ray
 
 from apex_ray.config.schema import ApexConfig
 from apex_ray.fields import Fields
-from apex_ray.nodes import batch_memory
+from apex_ray.nodes.batch_memory import Place
 from apex_ray.nodes.limit import Limit, LimitElsewhere, OwnLimit
+from apex_ray.nodes.living import GROUP, Living, restarted
 from apex_ray.replay.build import build_limiter, build_replay
 from apex_ray.replay.memory import Sample
 from apex_ray.replay.saving import load_replay, save_replay
@@ -29,7 +30,7 @@ INSERT, SAMPLE = "an insert", "a sample"  # what waits for the limit
 
 def concurrency_groups(shards: int) -> dict[str, int]:
     """Threads by group of methods. In `limit` an insert and a sample of every other shard may wait at once."""
-    return {"insert": 1, "sample": 1, "update": 1, "stats": 1, "limit": max(2 * (shards - 1), 1)}
+    return {"insert": 1, "sample": 1, "update": 1, "stats": 1, "limit": max(2 * (shards - 1), 1), **GROUP}
 
 
 @dataclass(frozen=True)
@@ -56,17 +57,28 @@ def totals(stats: Sequence[ReplayStats], min_transitions: int) -> dict[str, floa
     }
 
 
-class ReplayNode:
+class ReplayNode(Living):
     """Calls of one concurrency group are served in order. An insert that must wait holds up only other inserts: that is
     how the samples-per-insert limit slows the actors down. Every batch is asked of all shards, if only for nothing: so
     all of them see which batch is drawn, and the learner knows what each holds.
+
+    After a restart it is empty, and Ray repeats the calls that were not answered: chunks are stored here instead.
     """
 
-    def __init__(self, config: ApexConfig, fields: Fields, sizes: Sizes, shard: int, keeper: Any = None) -> None:
-        """`fields` are the agent's; `keeper` is the shard that counts for all, None: this one."""
-        self._memory = build_replay(config, fields, shard)
-        self._own = OwnLimit(build_limiter(config, sizes.chunk_transitions)) if keeper is None else None
-        self._limit: Limit = self._own or LimitElsewhere(keeper)
+    def __init__(
+        self,
+        config: ApexConfig,
+        fields: Fields,
+        sizes: Sizes,
+        shard: int,
+        keeper: Callable[[], Any] | None = None,
+    ) -> None:
+        """`fields` are the agent's; `keeper` gives the shard that counts for all, None: this one."""
+        self._memory = build_replay(config, fields, shard, time.time_ns() if restarted() else 0)
+        self._limit: Limit = (
+            LimitElsewhere(keeper) if keeper else OwnLimit(build_limiter(config, sizes.chunk_transitions))
+        )
+        self._own = self._limit if isinstance(self._limit, OwnLimit) else None
         self._lock = threading.Lock()
         self._waiting: dict[str, float] = {}  # what waits for the limit, since when
         self._batches: dict[str, AnyArray] | None = None
@@ -85,11 +97,10 @@ class ReplayNode:
         """`count` transitions, or none where nothing is stored, once the limit allows `total` samples in all.
 
         With `place`, (slot, first row) of the memory attached to, their windowed fields are written there and are not
-        in the answer.
+        in the answer; where that memory went with a process that was lost, they are in it all the same.
         """
         out = None
-        if place is not None:
-            assert self._batches is not None, "attach() comes first"
+        if place is not None and self._batches is not None:
             slot, row = place
             out = {name: array[slot, row : row + count] for name, array in self._batches.items()}
         with self._noted(SAMPLE):
@@ -126,6 +137,18 @@ class ReplayNode:
         finally:
             del self._waiting[what]
 
+    @ray.method(concurrency_group="sample")
+    def send_all_again(self) -> None:
+        """A new learner's mirror holds nothing."""
+        with self._lock:
+            self._memory.send_all_again()
+
+    @ray.method(concurrency_group="limit")
+    def lost(self, transitions: int, inserted: int, sampled: int) -> None:
+        """A shard was lost: what `OwnLimit.lost` does."""
+        assert self._own is not None, "shard 0 counts"
+        self._own.lost(transitions, inserted, sampled)
+
     @ray.method(concurrency_group="limit")
     def admit(self, transitions: int) -> None:
         """Another shard's insert: returns when it may be stored."""
@@ -144,9 +167,9 @@ class ReplayNode:
             self._memory.update_priorities(update)
 
     @ray.method(concurrency_group="stats")
-    def attach(self, path: Path, layout: batch_memory.Layout) -> bool:
+    def attach(self, place: Place) -> bool:
         """Map the learner's batch memory; False where this shard is on another machine."""
-        self._batches = batch_memory.attach(path, layout)
+        self._batches = place.attach()
         return self._batches is not None
 
     @ray.method(concurrency_group="stats")

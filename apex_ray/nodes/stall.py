@@ -1,4 +1,4 @@
-"""Ends a run that stands still, and says who waited for whom: no queue of the system may hang it in silence."""
+"""Finds parts that hang, and ends a run that stands still: no queue of the system may hang it in silence."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ LEARNER = "the learner"
 
 
 class StallWatch:
-    """Looks at a run's counts now and then. None of them moving for `limit_s`, or a silent learner, is a stall.
+    """Looks at a run's counts now and then. None of them moving for `limit_s` is a stall; a part that does not report
+    for so long hangs, unless it may be waiting for another one.
 
     A slow start is none: environments may take long to be made and to begin, and envs/watchdog.py names who does. It is
     over when there are more `frames` than the run began with, or an insert waits.
@@ -27,8 +28,10 @@ class StallWatch:
         self._looked_at: float | None = None
         self._idle_s = 0.0
 
-    def check(self, row: Mapping[str, float], shards: Sequence[ReplayStats], silent_s: Mapping[str, float]) -> None:
-        """UserError for a stall.
+    def check(
+        self, row: Mapping[str, float], shards: Sequence[ReplayStats], silent_s: Mapping[str, float]
+    ) -> dict[str, str]:
+        """What hangs, and what to say of it. UserError for a stall in which nothing does.
 
         Args:
             row: of metrics.
@@ -43,10 +46,15 @@ class StallWatch:
         starting = row["frames"] == self._frames and not any(INSERT in s.waits_s for s in shards)
         self._idle_s = self._idle_s + passed if counts == self._counts and not starting else 0.0
         self._counts = counts
-        if self._idle_s > self._limit_s:
+        waiting = any(INSERT in s.waits_s for s in shards)  # actors, which then do not report
+        hung = {
+            part: f"{part} has not reported for {s:.0f} s (cluster.stall_s = {self._limit_s:g})"
+            for part, s in silent_s.items()
+            if self._limit_s < s < math.inf and passed < LONGEST_LOOK_S and (part == LEARNER or not waiting)
+        }
+        if self._idle_s > self._limit_s and not hung:
             raise self._error(f"nothing has moved for {self._idle_s:.0f} s", shards, silent_s)
-        if silent_s.get(LEARNER, 0.0) > self._limit_s and passed < LONGEST_LOOK_S:
-            raise self._error(f"the learner has not reported for {silent_s[LEARNER]:.0f} s", shards, silent_s)
+        return hung
 
     def _error(self, what: str, shards: Sequence[ReplayStats], silent_s: Mapping[str, float]) -> UserError:
         waits = [
@@ -67,11 +75,3 @@ class StallWatch:
             f"{what} (cluster.stall_s = {self._limit_s:g}): {'; '.join([state, *waits, *silent])}; "
             f"go on from the last checkpoint with apex-ray train --resume {self._run}"
         )
-
-
-def unanswered(parts: Sequence[str], limit_s: float, run: Path) -> UserError:
-    """The error of parts that don't answer at all."""
-    return UserError(
-        f"{' and '.join(parts)} {'has' if len(parts) == 1 else 'have'} not answered for {limit_s:g} s "
-        f"(cluster.stall_s); go on from the last checkpoint with apex-ray train --resume {run}"
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import ray
 from ray import ObjectRef
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
 
+from apex_ray.nodes.flow import ONCE
 from apex_ray.report.failure import describe
 from cluster.ray_private import actor_id
 from trainkit.errors import UserError
@@ -29,6 +31,20 @@ class Watched:
     lost_node: Callable[[], str | None] = lambda: None
 
 
+@dataclass
+class Kept:
+    """A process that Ray starts anew in its place (nodes/living.py), and what is to be done when it has."""
+
+    name: str
+    node: Any
+    restored: Callable[[], None]
+    call: ObjectRef[Any]  # ends when the process does
+    incarnation: ObjectRef[str]  # of the process that `call` is to
+    lost_at: float | None = None  # None: it is there
+    error: BaseException | None = None  # of the loss
+    ask: ObjectRef[str] | None = None  # who is there now
+
+
 def root_cause(error: BaseException) -> BaseException:
     """What really happened: a task's own exception, or the loss of the process it was talking to."""
     while isinstance(error, RayTaskError) and isinstance(error.cause, BaseException) and error.cause is not error:
@@ -42,21 +58,28 @@ def as_user_error(name: str, error: BaseException, run: Path) -> UserError:
 
 
 class Supervisor:
-    """Watches the endless calls of all nodes. A mistake in configuration, environment or code ends the run at once;
-    only a lost process is replaced, and no more than `max_restarts` times in a run. One that went with its whole node
-    is not counted: nodes come and go, crash loops don't take their node along.
+    """Watches all nodes. A mistake in configuration, environment or code ends the run at once; only a lost process is
+    replaced, no more than `max_restarts` times for each part of the run, the actors together being one. An actor that
+    went with its whole node is not counted: nodes come and go, crash loops don't take their node along.
     """
 
     def __init__(self, run: Path, max_restarts: int, say: Callable[[str], None]) -> None:
         self._run, self._max_restarts, self._say = run, max_restarts, say
         self._watched: dict[ObjectRef[Any], Watched] = {}
         self._out_of_reach: list[tuple[Watched, BaseException, float]] = []  # and until when Ray may say why
+        self._kept: dict[str, Kept] = {}
         self._names: dict[str, str] = {}  # by Ray's id of the actor
-        self.restarts = 0
+        self._spent: Counter[str] = Counter()  # restarts by part
 
-    def know(self, name: str, node: Any) -> Any:
-        """Call that node so when it turns out to be what was lost; returns it."""
+    @property
+    def restarts(self) -> int:
+        return self._spent.total()
+
+    def keep(self, name: str, node: Any, restored: Callable[[], None] = lambda: None) -> Any:
+        """Watch a process that Ray starts anew; `restored` is called when it has. Returns the handle."""
         self._names[actor_id(node)] = name
+        alive, who = node.alive.options(**ONCE).remote(), node.incarnation.options(**ONCE).remote()
+        self._kept[name] = Kept(name, node, restored, alive, who)
         return node
 
     def watch(self, call: ObjectRef[Any], watched: Watched) -> None:
@@ -64,8 +87,11 @@ class Supervisor:
 
     def check(self, timeout_s: float) -> None:
         """Wait up to `timeout_s` for a call to end; none should. UserError when the run can't go on."""
-        ended, _ = ray.wait(list(self._watched), num_returns=1, timeout=timeout_s)
-        failures = [(self._watched.pop(call), self._outcome(call)) for call in ended]
+        lives = {kept.call: kept for kept in self._kept.values() if kept.lost_at is None}
+        ended, _ = ray.wait([*self._watched, *lives], num_returns=1, timeout=timeout_s)
+        for kept in [lives[call] for call in ended if call in lives]:
+            self._note_loss(kept)
+        failures = [(self._watched.pop(call), self._outcome(call)) for call in ended if call in self._watched]
         # A lost shard or learner makes everyone who talks to it fail too: name the one that can't be replaced.
         for watched, error in sorted(failures, key=lambda f: f[0].restart is not None):
             if not isinstance(root_cause(error), RayActorError):
@@ -76,9 +102,55 @@ class Supervisor:
             else:
                 self._replace(watched, error)
         self._judge()
+        for kept in self._kept.values():
+            if kept.lost_at is not None:
+                self._look_for(kept)
+
+    def kill_hung(self, name: str, why: str) -> bool:
+        """End a process that Ray starts anew, as one that was lost; False where `name` is none such, or is lost."""
+        kept = self._kept.get(name)
+        if kept is None or kept.lost_at is not None:
+            return False
+        self._say(f"{why}; its process is ended")
+        ray.kill(kept.node, no_restart=False)
+        return True
+
+    def _note_loss(self, kept: Kept) -> None:
+        """A process has ended or is out of reach: which, shows when it answers again."""
+        error = self._outcome(kept.call)
+        if not isinstance(error, ActorUnavailableError):  # for good: Ray could not start it anew
+            raise self.lost(kept.name, error)
+        kept.lost_at, kept.error, kept.ask = time.monotonic(), error, kept.node.incarnation.remote()
+
+    def _look_for(self, kept: Kept) -> None:
+        assert kept.ask is not None and kept.lost_at is not None and kept.error is not None
+        lost_s = time.monotonic() - kept.lost_at
+        if not ray.wait([kept.ask], timeout=0)[0]:
+            if lost_s > VERDICT_S:
+                raise UserError(
+                    f"{kept.name} is out of reach or can't be started anew since {lost_s:.0f} s; go on from the last "
+                    f"checkpoint with apex-ray train --resume {self._run}"
+                )
+            return
+        same = self._who(kept.incarnation) == self._who(kept.ask)
+        kept.call, kept.incarnation = kept.node.alive.options(**ONCE).remote(), kept.ask
+        kept.lost_at, kept.ask = None, None
+        if same:
+            self._say(f"{kept.name} was out of reach for {lost_s:.0f} s")
+            return
+        self.spend_restart(kept.name, kept.error)
+        kept.restored()
+
+    @staticmethod
+    def _who(call: ObjectRef[str]) -> str:
+        """The incarnation that answered; "" where it was lost before it could."""
+        try:
+            return ray.get(call)
+        except RayActorError:
+            return ""
 
     def _judge(self) -> None:
-        """Replace those out of reach whose node turned out to be lost, or of which nothing was heard for too long."""
+        """Replace those out of reach whose node turned out to be lost, or that have not answered for too long."""
         waiting, self._out_of_reach = self._out_of_reach, []
         for watched, error, until in waiting:
             if watched.lost_node() is None and time.monotonic() < until:
@@ -115,14 +187,15 @@ class Supervisor:
         )
 
     def spend_restart(self, name: str, error: BaseException) -> None:
-        """Count one lost process against the budget. UserError when it is used up."""
-        self.restarts += 1
-        if self.restarts > self._max_restarts:
+        """Count one lost process against its part's budget. UserError when it is used up."""
+        part = "actor" if name.startswith("actor ") else name
+        self._spent[part] += 1
+        if self._spent[part] > self._max_restarts:
             raise UserError(
                 f"{name} lost its process ({_short(error)}), and cluster.max_restarts = {self._max_restarts} "
                 f"are used up; go on with apex-ray train --resume {self._run}"
             )
-        self._say(f"{name} lost its process, restart {self.restarts} of {self._max_restarts}")
+        self._say(f"{name} lost its process, restart {self._spent[part]} of {self._max_restarts}")
 
 
 def _short(error: BaseException) -> str:

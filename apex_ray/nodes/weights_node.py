@@ -1,30 +1,37 @@
-"""The weights holder: the newest version's object reference, put once by the learner and read by everyone else."""
+"""The weights holder: the newest version, put once into shared memory and read by everyone else."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import ray
 from ray import ObjectRef
+from ray.exceptions import ObjectLostError
 
 from apex_ray.nodes.flow import LatestCall
-from apex_ray.types import Weights
+from apex_ray.nodes.living import Living
+from apex_ray.types import AnyArray, Weights
 
 ASK_AGAIN_S = 0.05  # for a run's first weights
 
 
-class WeightsNode:
-    """Keeps (version, reference). References travel inside lists, so that Ray does not resolve them on the way."""
+class WeightsNode(Living):
+    """Keeps (version, reference). It owns what it refers to, so that weights outlive the learner that made them.
+
+    References travel inside lists, so that Ray does not resolve them on the way. After a restart there are no weights
+    until the learner publishes again; actors act on with those that they have.
+    """
 
     def __init__(self) -> None:
         self._version = -1
         self._reference: list[ObjectRef[Any]] = []
 
-    def publish(self, version: int, reference: list[ObjectRef[Any]]) -> None:
-        """Newest wins: an older version that arrives late is dropped."""
+    def publish(self, version: int, params: Mapping[str, AnyArray]) -> None:
+        """Newest wins: an older version that arrives late is dropped, as are those of a learner that was set back."""
         if version > self._version:
-            self._version, self._reference = version, reference
+            self._version, self._reference = version, [ray.put(params)]
 
     def latest(self, newer_than: int) -> tuple[int, list[ObjectRef[Any]]] | None:
         """The newest version if it is newer than that."""
@@ -57,5 +64,8 @@ class RemoteSource:
 
 
 def fetch(answer: tuple[int, list[ObjectRef[Any]]] | None) -> Weights | None:
-    """The weights that an answer of `latest` refers to."""
-    return None if answer is None else Weights(answer[0], ray.get(answer[1][0]))
+    """The weights that an answer of `latest` refers to; None where they went with their holder."""
+    try:
+        return None if answer is None else Weights(answer[0], ray.get(answer[1][0]))
+    except ObjectLostError:
+        return None

@@ -8,11 +8,11 @@ from apex_ray.replay.limiter import Limiter
 from apex_ray.replay.memory import PrioritizedReplay
 
 
-def build_replay(config: ApexConfig, fields: Fields, shard: int = 0) -> PrioritizedReplay:
-    """One of `replay.shards`, for an agent's fields."""
+def build_replay(config: ApexConfig, fields: Fields, shard: int = 0, restarted_at: int = 0) -> PrioritizedReplay:
+    """One of `replay.shards`, for an agent's fields. `restarted_at`: a time, where it stands for one that was lost."""
     r = config.replay
     capacity, horizon = r.capacity_transitions // r.shards, config.actors.chunk_transitions
-    return PrioritizedReplay(fields, capacity, horizon, r.alpha, seed=config.seed + shard)
+    return PrioritizedReplay(fields, capacity, horizon, r.alpha, config.seed + shard + restarted_at, restarted_at)
 
 
 def build_limiter(config: ApexConfig, chunk_transitions: int) -> Limiter:

@@ -12,6 +12,7 @@ class Limiter:
 
     With `samples_per_insert` None only the minimum size counts and both sides run free. Otherwise
     drift = ratio * (inserted - min) - sampled stays within +- ratio * tolerance: actors wait above, the learner below.
+    `wait_again` begins a new count, from there, after transitions were lost.
     """
 
     def __init__(
@@ -22,8 +23,9 @@ class Limiter:
         largest_insert: int,
         batch_size: int,
     ) -> None:
-        self._min, self._ratio = min_transitions, samples_per_insert
+        self.min_transitions, self._ratio = min_transitions, samples_per_insert
         self.inserted = self.sampled = 0
+        self._start, self._base = min_transitions, 0  # sampling begins at so many inserted, with so many sampled before
         if samples_per_insert is None:
             return
         self._bound = samples_per_insert * tolerance_transitions
@@ -39,12 +41,12 @@ class Limiter:
 
     def may_insert(self) -> bool:
         """Whether the next chunk may be stored now. Below the minimum size it always may."""
-        return self._ratio is None or self.inserted < self._min or self._due - self.sampled <= self._bound
+        return self._ratio is None or self.inserted < self._start or self._due - self.sampled <= self._bound
 
     @property
     def samples_allowed(self) -> float:
         """How many samples may have been drawn in all by now. Grows with `inserted` and with nothing else."""
-        if self.inserted < self._min:
+        if self.inserted < self._start:
             return 0.0
         return math.inf if self._ratio is None else self._due + self._bound
 
@@ -52,7 +54,11 @@ class Limiter:
     def _due(self) -> float:
         """Samples that the transitions inserted so far ask for."""
         assert self._ratio is not None
-        return self._ratio * (self.inserted - self._min)
+        return self._base + self._ratio * (self.inserted - self._start)
+
+    def wait_again(self, transitions: int) -> None:
+        """Sample no more until so many are inserted, and by the ratio from then on."""
+        self._start, self._base = self.inserted + transitions, self.sampled
 
     def start_from(self, inserted: int, sampled: int) -> None:
         """Go on with saved counts. A drift outside the bounds, as under another ratio, goes to the nearest bound."""
@@ -64,4 +70,4 @@ class Limiter:
     @property
     def ratio(self) -> float:
         """Samples per inserted transition since learning could start; 0 before."""
-        return self.sampled / max(self.inserted - self._min, 1) if self.sampled else 0.0
+        return self.sampled / max(self.inserted - self.min_transitions, 1) if self.sampled else 0.0

@@ -50,7 +50,10 @@ class PrioritizedReplay:
     segment.
     """
 
-    def __init__(self, fields: Fields, capacity: int, horizon: int, alpha: float, seed: int):
+    def __init__(
+        self, fields: Fields, capacity: int, horizon: int, alpha: float, seed: int, overwrites_from: int = 0
+    ) -> None:
+        """`overwrites_from`: where counts begin, so that priorities meant for samples of a lost replay are dropped."""
         self._horizon, self._alpha = horizon, alpha
         self.segments = segments_of(capacity, horizon)
         self.capacity = slots = self.segments * horizon
@@ -62,6 +65,7 @@ class PrioritizedReplay:
             name: np.zeros((slots, *field.shape), field.dtype) for name, field in every.items() if not field.windowed
         }
         self._overwrites = np.zeros(self.segments, np.int64)  # how often the segment was written
+        self._overwrites_from = overwrites_from
         self._valid = np.zeros(self.segments, np.int64)  # transitions in it
         self._cursor = 0
         self._unsent = 0  # segments before the cursor that `take_fresh` has not given yet
@@ -122,6 +126,10 @@ class PrioritizedReplay:
         self._unsent -= count
         return Fresh(segments, {name: store.read(segments) for name, store in self._windows.items()})
 
+    def send_all_again(self) -> None:
+        """`take_fresh` gives every segment that was written."""
+        self._unsent = int(np.count_nonzero(self._overwrites))
+
     def sample(self, count: int, out: Mapping[str, AnyArray] | None = None, windows: bool = True) -> Sample:
         """`count` independent draws, probability proportional to (priority + floor)^alpha. Replay must not be empty.
 
@@ -137,14 +145,14 @@ class PrioritizedReplay:
             fields=fields,
             masses=self._tree.get(slots),
             slots=slots,
-            overwrites=self._overwrites[slots // self._horizon],
+            overwrites=self._overwrites[slots // self._horizon] + self._overwrites_from,
             total_mass=self._tree.total,
             size=self.size,
         )
 
     def update_priorities(self, update: PriorityUpdate) -> None:
         """New priorities of sampled slots; those of slots overwritten since are dropped and counted."""
-        current = self._overwrites[update.slots // self._horizon] == update.overwrites
+        current = self._overwrites[update.slots // self._horizon] + self._overwrites_from == update.overwrites
         self.stale_updates += int(np.count_nonzero(~current))
         self._tree.set(update.slots[current], self._masses(update.priorities[current]))
 
@@ -181,4 +189,4 @@ class PrioritizedReplay:
         self._cursor, self.stale_updates = (int(x) for x in state["cursor"])
         rng.restore(self._rng, state["rng"])
         self.size = int(self._valid.sum())
-        self._unsent = int(np.count_nonzero(self._overwrites))
+        self.send_all_again()

@@ -70,7 +70,7 @@ METRICS: dict[str, Metric] = {
         "returns", "ratio", "last evaluation on the scale random play = 0, human = 1; the 57 Atari games only"
     ),
     "actors_alive": Metric("system", "processes", "actor processes running"),
-    "restarts": Metric("system", "restarts", "lost actor processes that were replaced, so far"),
+    "restarts": Metric("system", "restarts", "lost processes that were replaced, so far"),
     "resident_bytes": Metric(
         "system",
         "bytes",

@@ -61,12 +61,11 @@ class Tally:
         self,
         epsilons: FloatArray,
         frame_skip: int,
-        start: Counters = Counters(),  # noqa: B008 - it is frozen
         reporter: Reporter | None = None,
     ) -> None:
         self._frame_skip = frame_skip
-        self._started = time.monotonic() - start.time_s
-        self.frames, self.updates, self.episodes = start.frames, start.updates, start.episodes
+        self._started = time.monotonic()
+        self.frames = self.updates = self.episodes = 0
         self.reporter = reporter or Reporter()
         self._rates = Rates()
         self._returns = ReturnsByBand(epsilons)
@@ -76,6 +75,13 @@ class Tally:
         self._learner_wait = (0.0, 0.0)
         self._samples = 0
         self._means = UpdateMeans()
+
+    def go_on_from(self, start: Counters) -> None:
+        """Add what the run had reached before."""
+        self._started -= start.time_s
+        self.frames += start.frames
+        self.episodes += start.episodes
+        self.updates = self.updates or start.updates
 
     @property
     def time_s(self) -> float:

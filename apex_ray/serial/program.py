@@ -74,7 +74,8 @@ class SerialProgram:
         self._actors = [actor for process in self._processes for actor in process.actors]
         self._steps = [actor.steps for actor in self._actors]
         epsilons = epsilons_of(config.actors, sizes.actors)
-        self._tally = Tally(epsilons, spec.frame_skip, c, reporter_named(spec.reporter))
+        self._tally = Tally(epsilons, spec.frame_skip, reporter_named(spec.reporter))
+        self._tally.go_on_from(c)
         self._means = UpdateMeans()
         self._keeper = BestKeeper(config, spec, self._run)
 

@@ -1,5 +1,8 @@
 """Batches reach the learner whole, whichever way their frames travel."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import ray
@@ -10,11 +13,12 @@ from apex_ray.fields import Field
 from apex_ray.learner.mirror import Mirror
 from apex_ray.nodes import batch_memory, replay_node
 from apex_ray.nodes.batch_source import BatchSource
+from apex_ray.nodes.living import RESTARTED_IN_PLACE
 from apex_ray.nodes.replay_node import ReplayNode
 from apex_ray.replay.build import build_replay
 from apex_ray.replay.saving import load_replay
 from apex_ray.sizes import resolve_sizes
-from apex_ray.types import SHARD_STRIDE, Chunk, EnvSpec
+from apex_ray.types import SHARD_STRIDE, Chunk, EnvSpec, PriorityUpdate
 from tests.apex_ray.runs import cartpole
 
 pytestmark = pytest.mark.timeout(300)
@@ -25,7 +29,7 @@ HORIZON, N = 5, 2
 class Elsewhere(ReplayNode):
     """A shard on another machine."""
 
-    def attach(self, path, layout):
+    def attach(self, place):
         return False
 
 
@@ -72,7 +76,7 @@ def start(config, classes):
     groups = replay_node.concurrency_groups(len(classes))
     for i, c in enumerate(classes):
         node = ray.remote(num_cpus=0, concurrency_groups=groups)(c)
-        nodes.append(node.remote(config, fields, sizes, i, nodes[0] if nodes else None))
+        nodes.append(node.remote(config, fields, sizes, i, (lambda first=nodes[0]: first) if nodes else None))
     return nodes
 
 
@@ -105,7 +109,7 @@ def test_frames_through_shared_memory_and_through_answers(cluster, tmp_path, cla
     source = BatchSource(nodes, config, fields_of(config))
     assert (source._memory is not None) == (ReplayNode in classes)
     if source._memory is not None:
-        assert not source._memory.path.exists(), "a killed learner would leave its memory behind"
+        assert not list(Path("/dev/shm").glob("apex-ray-*")), "a killed learner would leave its memory behind"
     before = next_batch(source)
     expected = frames_in(config, nodes, tmp_path, before)
     for _ in range(2 * config.learner.prefetch_batches):
@@ -137,9 +141,40 @@ def test_a_mirror_has_the_frames_of_every_batch(cluster, tmp_path, monkeypatch, 
     np.testing.assert_array_equal(mirror.gather(batch.slots, batch.fields["ages"])["frames"].numpy(), expected)
 
 
-def test_shared_memory_that_is_not_there(monkeypatch, tmp_path):
-    monkeypatch.setattr(batch_memory, "SHARED_MEMORY", tmp_path / "none")
+def test_shared_memory_that_is_not_there(monkeypatch):
     layout = batch_memory.Layout({"frames": Field("uint8", (3,), after=1)}, slots=2, batch_size=4)
+    memory = batch_memory.BatchMemory(layout)
+    memory.arrays["frames"][1, 2] = 7
+    assert (memory.place.attach()["frames"] == memory.arrays["frames"]).all(), "the same memory"
+    other = replace(memory.place, name="apex-ray-of-another-machine")
+    gone = replace(memory.place, path=Path("/proc/self/fd/9999"))
+    assert other.attach() is None and gone.attach() is None
+    monkeypatch.setattr(batch_memory.sys, "platform", "darwin")
     with pytest.raises(OSError):
         batch_memory.BatchMemory(layout)
-    assert batch_memory.attach(tmp_path / "none" / "x", layout) is None
+
+
+def test_a_shard_that_was_restarted_gives_whole_batches_and_maps_the_memory_again(cluster, tmp_path):
+    config, rng = settings(2), np.random.default_rng(0)
+    groups = replay_node.concurrency_groups(2)
+    kind = ray.remote(num_cpus=0, concurrency_groups=groups, **RESTARTED_IN_PLACE)(ReplayNode)
+    sizes, fields = resolve_sizes(config, SPEC), fields_of(config)
+    nodes = [kind.remote(config, fields, sizes, 0, None)]
+    nodes.append(kind.remote(config, fields, sizes, 1, lambda first=nodes[0]: first))
+    source = BatchSource(nodes, config, fields)
+    assert source._here == [True, True]
+    ray.get([node.add.remote(chunk(rng)) for node in nodes for _ in range(8)])
+    before = next_batch(source)
+    ray.kill(nodes[1], no_restart=False)
+    ray.get([nodes[1].add.remote(chunk(rng)) for _ in range(8)])
+    for _ in range(config.learner.prefetch_batches):  # the lost one may have answered
+        next_batch(source)
+    for _ in range(8):
+        batch = next_batch(source)
+        expected = frames_in(config, nodes, tmp_path, batch)
+        np.testing.assert_array_equal(batch.fields["frames"], expected)
+    assert source._here == [True, True]
+    theirs = before.slots // SHARD_STRIDE == 1
+    stale = PriorityUpdate(before.slots[theirs] % SHARD_STRIDE, before.overwrites[theirs], np.full(theirs.sum(), 9.0))
+    ray.get(nodes[1].update_priorities.remote(stale))
+    assert ray.get(nodes[1].stats.remote()).stale_updates >= theirs.sum(), "they were of the lost shard's samples"

@@ -11,6 +11,7 @@ from apex_ray.agent.build import build_agent
 from apex_ray.agent.network import to_arrays
 from apex_ray.envs.make import probe
 from apex_ray.nodes.inference_node import InferenceNode
+from apex_ray.nodes.living import GROUP
 from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.parts import build_inference
 from tests.apex_ray.runs import cartpole
@@ -22,7 +23,7 @@ CENTRAL = {"inference": "central", "inference_device": "cpu"}
 @pytest.fixture
 def node(monkeypatch):
     config = cartpole(actors=CENTRAL)
-    node = InferenceNode(config, probe(config.env), None, 1)
+    node = InferenceNode(config, probe(config.env), lambda: None, 1)
     monkeypatch.setattr(node._variables, "step", lambda: None)
     return node
 
@@ -68,15 +69,15 @@ def test_the_answers_change_with_the_weights():
     spec = probe(config.env)
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=2**27)
     try:
-        weights = ray.remote(num_cpus=0)(WeightsNode).remote()
-        node = ray.remote(num_cpus=0)(InferenceNode).remote(config, spec, weights, 1)
+        weights = ray.remote(num_cpus=0, concurrency_groups=GROUP)(WeightsNode).remote()
+        node = ray.remote(num_cpus=0)(InferenceNode).remote(config, spec, lambda: weights, 1)
         observations, agent = {"frames": np.ones((2, 1, 4), np.float32)}, build_agent(config, spec)
         start = to_arrays(build_inference(config, agent).network)
-        ray.get(weights.publish.remote(3, [ray.put({k: v - 0.5 for k, v in start.items()})]))
+        ray.get(weights.publish.remote(3, {k: v - 0.5 for k, v in start.items()}))
         before, _, version = ray.get(node.infer.remote(observations, {}))
         assert version == 3, "a node that is started anew must not act with the weights that a network begins with"
         params = {k: np.array(v) + 0.5 for k, v in to_arrays(build_inference(config, agent).network).items()}
-        ray.get(weights.publish.remote(7, [ray.put(params)]))
+        ray.get(weights.publish.remote(7, params))
         local = build_inference(config, agent)
         local.load(params)
         while version < 7:

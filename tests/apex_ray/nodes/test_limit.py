@@ -99,7 +99,7 @@ def test_no_settings_deadlock_inserts_and_samples(
         assume(False)
     nodes = [threads.Handle(ReplayNode(config, fields, sizes, 0), concurrency_groups(shards))]
     for i in range(1, shards):
-        nodes.append(threads.Handle(ReplayNode(config, fields, sizes, i, nodes[0]), concurrency_groups(shards)))
+        nodes.append(threads.Handle(ReplayNode(config, fields, sizes, i, lambda: nodes[0]), concurrency_groups(shards)))
     feeders = [Feeder(i, nodes, config, i, skew if i else 1.0) for i in range(actors)]
     source = BatchSource(nodes, config, fields, (lambda shard, fresh: None) if mirrored else None)
     for feeder in feeders:

@@ -73,34 +73,84 @@ def test_a_lost_actor_is_replaced_and_a_crash_loop_ends_the_run(tmp_path):
     assert load_checkpoint(run).counters.updates > 20, "what was learned is kept"
 
 
-@pytest.mark.parametrize(
-    ("name", "told"),
-    [
-        ("ReplayNode", "replay-0"),
-        ("LearnerNode", "the learner"),
-        ("WeightsNode", "the weights node"),
-        ("MetricsNode", "the metrics node"),
-    ],
-)
-def test_a_lost_node_that_is_not_replaced_ends_the_run_is_named_and_says_how_to_go_on(tmp_path, name, told):
-    run = new_run(tmp_path, config := cartpole(checkpoint={"every_s": 1.0}))
+ROLES = {
+    "LearnerNode": "the learner",
+    "ReplayNode": "replay-0",
+    "WeightsNode": "the weights node",
+    "MetricsNode": "metrics",
+    "EvaluatorNode": "the evaluator",
+    "InferenceNode": "the inference node",
+}
+
+
+def test_every_part_may_die_once_and_the_run_goes_on(tmp_path, capfd):
+    """One after the other; after each the learner makes hundreds of updates more."""
+    config = cartpole(
+        actors={"inference": "central"},
+        replay={"shards": 2},
+        evaluation={"every_s": 1.0},
+        checkpoint={"every_s": 1.0},
+        report={"every_s": 0.5},
+        stop={"after_updates": None, "after_s": 200.0},
+    )
+    run, rows, left = new_run(tmp_path, config), [], list(ROLES)
+    enough = [50]  # updates before the next is killed
+
+    def next_one(row):
+        rows.append(row)
+        if row["updates"] < enough[0] or row["restarts"] < len(ROLES) - len(left):
+            return False
+        if not left:
+            return True
+        victim = sorted(worker(left.pop(0)), key=lambda process: process.pid)[0]
+        victim.kill()
+        enough[0] = row["updates"] + 100
+        return False
+
+    outcome = train(config, run, on_row=next_one)
+    assert outcome.reason == "on_row asked to"
+    assert rows[-1]["restarts"] == len(ROLES)
+    out = capfd.readouterr().out
+    for name in ROLES.values():
+        assert f"{name if name != 'replay-0' else 'replay-'}" in out
+    assert out.count("lost its process, restart 1 of") == len(ROLES)
+    assert "the learner goes on from update" in out
+    frames = [row["frames"] for row in rows]
+    assert frames == sorted(frames), "counts of frames never go back"
+    assert max(b["updates"] - a["updates"] for a, b in zip(rows[1:], rows, strict=False)) < 2_000
+
+
+@pytest.mark.parametrize("name", ["ReplayNode", "MetricsNode"])
+def test_a_part_that_is_lost_too_often_ends_the_run_is_named_and_says_how_to_go_on(tmp_path, name):
+    config = cartpole(checkpoint={"every_s": 1.0}, cluster={"max_restarts": 0})
+    run = new_run(tmp_path, config)
     with (
         after_a_checkpoint(run, name, psutil.Process.kill),
-        pytest.raises(UserError, match=rf"^{told} lost its process.*--resume"),
+        pytest.raises(UserError, match=rf"^{ROLES[name]} lost its process .*max_restarts = 0.*--resume"),
     ):
         train(config, run)
     assert load_checkpoint(run)
 
 
-def test_a_run_that_stands_still_ends_and_says_who_does_not_answer(tmp_path):
-    """A shard that neither answers nor dies."""
-    run = new_run(tmp_path, config := cartpole(cluster={"stall_s": 4.0}, checkpoint={"every_s": 1.0}))
-    with (
-        after_a_checkpoint(run, "ReplayNode", psutil.Process.suspend),
-        pytest.raises(UserError, match=r"replay-0 ha\w+ not answered for 4 s \(cluster\.stall_s\).*--resume"),
-    ):
-        train(config, run)
-    assert load_checkpoint(run)
+def test_a_shard_that_neither_answers_nor_dies_is_replaced(tmp_path, capfd):
+    config = cartpole(
+        cluster={"stall_s": 8.0},
+        checkpoint={"every_s": 1.0},
+        report={"every_s": 0.5},
+        stop={"after_updates": None, "after_s": 150.0},
+    )
+    run, seen = new_run(tmp_path, config), []
+
+    def replaced(row):
+        seen.append(row["updates"] if row["restarts"] else -1)
+        return row["restarts"] and row["updates"] > min(updates for updates in seen if updates >= 0) + 50
+
+    with after_a_checkpoint(run, "ReplayNode", psutil.Process.suspend):
+        outcome = train(config, run, on_row=replaced)
+    assert outcome.reason == "on_row asked to"
+    out = capfd.readouterr().out
+    assert "replay-0 has not answered for 8 s (cluster.stall_s); its process is ended" in out
+    assert "replay-0 lost its process, restart 1 of" in out
 
 
 @contextlib.contextmanager

@@ -15,11 +15,11 @@ from apex_ray.envs.rollout import play_episodes
 from apex_ray.nodes import replay_node
 from apex_ray.nodes.actor_node import ActorNode
 from apex_ray.nodes.inference_node import InferenceNode
+from apex_ray.nodes.living import GROUP
 from apex_ray.nodes.metrics_node import MetricsNode
 from apex_ray.nodes.replay_node import ReplayNode
 from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.sizes import resolve_sizes
-from apex_ray.types import Counters
 from tests.apex_ray.runs import cartpole
 from tests.fakes import CountingEnvs, Episode, decode
 
@@ -44,12 +44,12 @@ def test_every_stored_step_has_the_count_of_its_episode(cluster, tmp_path, infer
     sizes, agent = resolve_sizes(config, spec), build_agent(config, spec)
     shard = ray.remote(num_cpus=0, concurrency_groups=replay_node.concurrency_groups(1))(ReplayNode)
     shard = shard.remote(config, agent.fields, sizes, 0)
-    weights = ray.remote(num_cpus=0)(WeightsNode).remote()
-    ray.get(weights.publish.remote(0, [ray.put(to_arrays(new_network(agent, 1)))]))
-    metrics = ray.remote(num_cpus=0)(MetricsNode).remote(np.ones(4), 1, Counters())
+    weights = ray.remote(num_cpus=0, concurrency_groups=GROUP)(WeightsNode).remote()
+    ray.get(weights.publish.remote(0, to_arrays(new_network(agent, 1))))
+    metrics = ray.remote(num_cpus=0, concurrency_groups=GROUP)(MetricsNode).remote(np.ones(4), 1)
     central = None
     if inference == "central":
-        central = ray.remote(num_cpus=0, max_concurrency=4)(InferenceNode).remote(config, spec, weights, 1)
+        central = ray.remote(num_cpus=0, max_concurrency=4)(InferenceNode).remote(config, spec, lambda: weights, 1)
     node = ray.remote(num_cpus=0)(ActorNode).remote(config, spec, sizes, 0, 0)
     node.run.remote([shard], weights, metrics, central)
     while ray.get(shard.stats.remote()).inserted < 400:

@@ -1,11 +1,14 @@
 """Which failures end a run, and how many lost processes are replaced, with a real Ray."""
 
+import os
+import signal
 import time
 
 import pytest
 import ray
 from ray.exceptions import RayActorError
 
+from apex_ray.nodes.living import GROUP, RESTARTED_IN_PLACE, Living
 from apex_ray.nodes.supervise import Supervisor, Watched
 from trainkit.errors import UserError
 
@@ -77,13 +80,67 @@ def test_a_lost_node_that_others_need_ends_the_run_and_is_named(tmp_path):
         until_it_ends(supervisor)
 
 
-def test_a_lost_node_that_the_supervisor_knows_has_its_name_whoever_talked_to_it(tmp_path):
+@pytest.fixture
+def kept():
+    kind = ray.remote(num_cpus=0, concurrency_groups=GROUP, **RESTARTED_IN_PLACE)(Keeper)
+    node = kind.remote()
+    yield node
+    ray.kill(node)
+
+
+class Keeper(Living):
+    def pid(self):
+        return os.getpid()
+
+
+def until(supervisor, events, count):
+    deadline = time.monotonic() + 60
+    while len(events) < count and time.monotonic() < deadline:
+        supervisor.check(timeout_s=0.2)
+    assert len(events) == count, events
+
+
+def test_a_process_that_ray_starts_anew_is_restored_until_its_budget_is_used_up(tmp_path, kept):
+    events, restored = [], []
+    supervisor = Supervisor(tmp_path, max_restarts=2, say=events.append)
+    supervisor.keep("the weights node", kept, lambda: restored.append(ray.get(kept.pid.remote())))
+    for time_lost in (1, 2):
+        os.kill(ray.get(kept.pid.remote()), signal.SIGKILL)
+        until(supervisor, events, time_lost)
+        assert events[-1] == f"the weights node lost its process, restart {time_lost} of 2"
+        assert restored[-1] == ray.get(kept.pid.remote()) and len(restored) == time_lost
+    os.kill(ray.get(kept.pid.remote()), signal.SIGKILL)
+    with pytest.raises(UserError, match=r"^the weights node lost its process .*max_restarts = 2 are used up.*--resume"):
+        until_it_ends(supervisor)
+
+
+def test_a_process_that_hangs_is_ended_and_counts_as_lost(tmp_path, kept):
+    events = []
+    supervisor = Supervisor(tmp_path, max_restarts=1, say=events.append)
+    supervisor.keep("metrics", kept)
+    os.kill(ray.get(kept.pid.remote()), signal.SIGSTOP)
+    assert not supervisor.kill_hung("actor 0", "is none of these")
+    assert supervisor.kill_hung("metrics", "metrics hangs")
+    until(supervisor, events, 2)
+    assert events == ["metrics hangs; its process is ended", "metrics lost its process, restart 1 of 1"]
+
+
+def test_a_process_that_is_gone_for_good_is_named_whoever_talked_to_it(tmp_path):
+    node = ray.remote(num_cpus=0, concurrency_groups=GROUP)(Keeper).remote()
     supervisor = Supervisor(tmp_path, max_restarts=3, say=pytest.fail)
-    holder = supervisor.know("the weights node", Node.remote())
-    supervisor.watch(Node.remote().ask.remote(holder), Watched("the learner", restart=None))
-    ray.kill(holder)
+    supervisor.keep("the weights node", node)
+    ray.kill(node)
     with pytest.raises(UserError, match=r"^the weights node lost its process .*--resume"):
         until_it_ends(supervisor)
+
+
+def test_each_part_has_a_budget_of_its_own_and_the_actors_one(tmp_path):
+    supervisor = Supervisor(tmp_path, max_restarts=1, say=lambda _: None)
+    for name in ("actor 0", "metrics", "replay-0"):
+        supervisor.spend_restart(name, RayActorError())
+    assert supervisor.restarts == 3
+    with pytest.raises(UserError, match=r"^actor 5 lost its process"):
+        supervisor.spend_restart("actor 5", RayActorError())
 
 
 def test_restarts_beyond_the_budget_end_the_run(tmp_path):

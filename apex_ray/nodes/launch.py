@@ -1,0 +1,124 @@
+"""Starts every node of a run: on which machine, with how much of it, and what becomes of it when its process ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from apex_ray import demand
+from apex_ray.agent.build import build_agent
+from apex_ray.agent.exploration import epsilons_of
+from apex_ray.config.schema import ApexConfig
+from apex_ray.nodes import learner_node, replay_node
+from apex_ray.nodes.actor_node import ActorNode
+from apex_ray.nodes.connection import Placement
+from apex_ray.nodes.evaluator_node import EvaluatorNode
+from apex_ray.nodes.flow import remote
+from apex_ray.nodes.inference_node import InferenceNode
+from apex_ray.nodes.learner_node import LearnerNode
+from apex_ray.nodes.living import GROUP, RESTARTED_IN_PLACE
+from apex_ray.nodes.metrics_node import MetricsNode
+from apex_ray.nodes.replay_node import ReplayNode
+from apex_ray.nodes.weights_node import WeightsNode
+from apex_ray.site import Site
+from apex_ray.types import EnvSpec
+
+
+class Launcher:
+    """Each method asks Ray for a process and gives its handle at once.
+
+    What a constructor is given Ray keeps for a restart only while it is small (100 KB) and holds no handle: other
+    nodes are named.
+    """
+
+    def __init__(self, config: ApexConfig, spec: EnvSpec, site: Site, run: Path) -> None:
+        self._config, self._spec, self._site, self._run = config, spec, site, run
+        self._placement = Placement(site.bundles, site.namespace)
+        self._incarnations: dict[int, int] = {}  # actors started, by index
+
+    def _start(self, kind: type[Any], name: str, *given: Any, **options: Any) -> Any:
+        """A node that Ray starts anew in its place; without other options beside the learner, using no CPU."""
+        defaults = {
+            "num_cpus": 0,
+            "scheduling_strategy": self._placement.of(demand.LEARNER),
+            "namespace": self._site.namespace,
+            **({} if kind is InferenceNode else {"concurrency_groups": GROUP}),
+        }
+        return remote(name=name, **{**defaults, **RESTARTED_IN_PLACE, **options})(kind).remote(*given)
+
+    def _named(self, name: str) -> Callable[[], Any]:
+        return partial(ray.get_actor, name, self._site.namespace)
+
+    def learner(self) -> Any:
+        given = self._config, self._spec, self._site.sizes, self._run
+        cpus, groups = self._site.bundles[demand.LEARNER].cpus, learner_node.GROUPS
+        return self._start(
+            LearnerNode, "learner", *given, num_cpus=cpus, num_gpus=self._gpu_share, concurrency_groups=groups
+        )
+
+    def shards(self) -> list[Any]:
+        """All of them; the first counts inserts and samples for all."""
+        count, shards = self._config.replay.shards, list[Any]()
+        fields = build_agent(self._config, self._spec).fields
+        for shard in range(count):
+            bundle = (demand.REPLAY, shard - 1) if shard else (demand.LEARNER, 0)
+            given = self._config, fields, self._site.sizes, shard, self._named("replay-0") if shards else None
+            groups, place = replay_node.concurrency_groups(count), self._placement.of(*bundle)
+            shards.append(
+                self._start(ReplayNode, f"replay-{shard}", *given, concurrency_groups=groups, scheduling_strategy=place)
+            )
+        return shards
+
+    def weights(self) -> Any:
+        return self._start(WeightsNode, "weights")
+
+    def metrics(self) -> Any:
+        epsilons = epsilons_of(self._config.actors, self._site.sizes.actors)
+        return self._start(MetricsNode, "metrics", epsilons, self._spec.frame_skip, self._run.name, self._spec.reporter)
+
+    def evaluator(self) -> Any:
+        return self._start(EvaluatorNode, "evaluator", self._config, self._spec, self._run)
+
+    def inference(self) -> Any:
+        # On the learner's GPU it takes the other half of that bundle, and its CPUs wherever there are some.
+        half, bundle, sizes = self._gpu_share == 0.5, self._site.bundles[demand.INFERENCE], self._site.sizes
+        return self._start(
+            InferenceNode,
+            "inference",
+            self._config,
+            self._spec,
+            self._named("weights"),
+            sizes.inference_cpus,
+            num_cpus=0 if half else bundle.cpus,
+            num_gpus=0.5 if half else bundle.gpus,
+            scheduling_strategy=self._placement.of(demand.LEARNER if half else demand.INFERENCE),
+            max_concurrency=2 * sizes.actors * self._config.actors.groups + sum(GROUP.values()),
+        )
+
+    @property
+    def _gpu_share(self) -> float:
+        """The learner's part of a GPU: central inference has the other half where there is only one."""
+        shared = self._config.actors.inference == "central" and self._config.actors.inference_device != "cpu"
+        if not self._site.bundles[demand.LEARNER].gpus:
+            return 0.0
+        return 0.5 if shared and not self._site.bundles[demand.INFERENCE].gpus else 1.0
+
+    def actor(self, index: int, generation: int) -> Any:
+        """A new process for actor `index`, wherever there is room; Ray does not start it anew."""
+        restarts = self._incarnations.get(index, 0)
+        self._incarnations[index] = restarts + 1
+        labels = self._config.cluster.actor_labels
+        kind = remote(
+            name=f"actor-{index}{f'-r{restarts}' if restarts else ''}",
+            namespace=self._site.namespace,
+            num_cpus=self._site.bundles[demand.ACTOR].cpus,
+            scheduling_strategy="DEFAULT",  # anywhere: a Tune trial's placement group has no room for actors
+            max_restarts=0,
+            max_task_retries=0,
+            **({"label_selector": labels} if labels else {}),
+        )(ActorNode)
+        return kind.remote(self._config, self._spec, self._site.sizes, index, generation, restarts)

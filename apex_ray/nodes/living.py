@@ -1,0 +1,47 @@
+"""What every process of a run but the actors has for the supervisor: a call that ends with it, and a name of its own.
+
+Ray starts these processes anew in place: the handle stays, and calls made meanwhile are repeated by Ray. What a call
+must do to be repeated without harm is said at each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+from typing import Any
+
+import ray
+
+GROUP = {"life": 2}  # threads for the calls below, beside whatever the process does
+# Of Ray's options: it restarts and repeats without end, and the supervisor counts.
+RESTARTED_IN_PLACE: dict[str, Any] = {"max_restarts": -1, "max_task_retries": -1}
+_INCARNATION = uuid.uuid4().hex  # of this process
+
+
+class Living:
+    @ray.method(concurrency_group="life")
+    def alive(self) -> None:
+        """Never returns."""
+        threading.Event().wait()
+
+    @ray.method(concurrency_group="life")
+    def incarnation(self) -> str:
+        """Another one after each restart."""
+        return _INCARNATION
+
+
+class LivingAsync:
+    """The same for an asyncio actor."""
+
+    async def alive(self) -> None:
+        await asyncio.Event().wait()
+
+    async def incarnation(self) -> str:
+        return _INCARNATION
+
+
+def restarted() -> bool:
+    """Whether this process stands for one that was lost."""
+    context = ray.get_runtime_context() if ray.is_initialized() else None
+    return context is not None and context.get_actor_id() is not None and context.was_current_actor_reconstructed
