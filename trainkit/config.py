@@ -50,7 +50,7 @@ def load_config(
     replaces the one below. The last of several overrides of one key wins. `renamed` as in Schema. Raises UserError for
     every mistake.
     """
-    settings = Settings(Schema(model, renamed))
+    settings = _Settings(Schema(model, renamed))
     chain = _read_chain(str(preset_or_path), presets_dir)
     for label, node in chain:
         settings.merge(node, "", _in_file(label))
@@ -154,7 +154,7 @@ def preset_names(presets_dir: Path) -> list[str]:
     return sorted(path.stem for path in presets_dir.glob("*.yaml"))
 
 
-class Settings:
+class _Settings:
     """The merged raw values on their way to the model, and the source of each."""
 
     def __init__(self, schema: Schema) -> None:

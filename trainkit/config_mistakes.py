@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
+from trainkit.config_schema import Schema
 from trainkit.config_yaml import dump
 from trainkit.errors import UserError, did_you_mean
 
-if TYPE_CHECKING:
-    from trainkit.config import Settings
+
+class Settings(Protocol):
+    """Raw values by dotted key, and where each came from."""
+
+    schema: Schema
+
+    def value(self, key: str) -> Any: ...
+    def source(self, key: str) -> str: ...
 
 
 def shown(value: object) -> str:
