@@ -24,7 +24,7 @@ from apex_ray.run.due import Due
 from apex_ray.run.hooks import Hooks
 from apex_ray.run.limits import reached
 from apex_ray.run.system import System
-from apex_ray.types import EnvSpec, EvaluationResult
+from apex_ray.types import EnvSpec, EvaluationResult, Weights
 from trainkit.errors import NotWrittenError, UserError
 from trainkit.tensor_files import NotFiniteError
 from trainkit.words import plural
@@ -87,6 +87,10 @@ class Run:
     def folder(self) -> Path:
         return self._run
 
+    def say(self, text: str) -> None:
+        """Show a line that stays."""
+        self._console.event(text)
+
     def until_stopped(self) -> Outcome:
         while (reason := self.turn()) is None:
             pass
@@ -120,6 +124,11 @@ class Run:
                 if (result := self._finish_evaluation()) is None:
                     result = self._pass(POLL_S)
             return result
+
+    def weights(self) -> Weights:
+        """The newest that actors may use."""
+        with self._saved_on_error():
+            return self._system.weights()
 
     def save(self, replay: bool = False) -> Path:
         """Write a checkpoint, and the replay into the run folder as belonging to it: the checkpoint's folder.

@@ -113,11 +113,15 @@ def prepare(
 
 @contextmanager
 def running(
-    prepared: Prepared, hooks: Hooks, interrupts: AbstractContextManager[Callable[[], bool]] | None = None
+    prepared: Prepared,
+    hooks: Hooks,
+    interrupts: AbstractContextManager[Callable[[], bool]] | None = None,
+    table: bool | None = None,
 ) -> Iterator[Run]:
     """The run, all its parts started, to be driven to its `finish` by the block; they end with the block.
 
     `interrupts` is entered when the parts have started, and yields what the run asks for Ctrl-C; None: it does not ask.
+    `table`: whether the console is a live table; None: where there is a terminal.
     """
     config, spec, going_on, warm = prepared.config, prepared.spec, prepared.going_on, prepared.warm
     with _joined(config, prepared.sized) as site:
@@ -125,7 +129,11 @@ def running(
         sizes, title = site.sizes, f"{config.name}: {config.env.id}"
         if spec.scores_of:
             title += f", played on {spec.scores_of}: its scores say nothing of the real game"
-        with recorded(run, TRAINER) as ended, Console(title, config) as console, ExitStack() as stack:
+        with (
+            recorded(run, TRAINER) as ended,
+            Console(title, config, is_terminal=table) as console,
+            ExitStack() as stack,
+        ):
             few = "" if sizes.min_actors == sizes.actors else f"{sizes.min_actors} to "
             console.event(
                 f"{few}{plural(sizes.actors, 'actor')} x {plural(config.actors.envs_per_actor, 'environment')}, "

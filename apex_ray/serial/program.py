@@ -207,6 +207,10 @@ class SerialProgram:
     def evaluating(self) -> bool:
         return self._result is not None
 
+    def weights(self) -> Weights:
+        """The learner's own, of now."""
+        return self._learner.weights()
+
     def stop_actors(self) -> None:
         """Close their environments; what going on from here needs of them is kept."""
         self._stopped = [process.state() for process in self._processes]
