@@ -14,7 +14,6 @@ from ray.rllib.algorithms.algorithm import Algorithm
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core import DEFAULT_MODULE_ID
 from ray.rllib.core.columns import Columns
-from ray.train import Checkpoint
 from ray.tune import PlacementGroupFactory
 
 from apex_ray.config.schema import ApexConfig
@@ -109,7 +108,7 @@ class ApexDQN(Algorithm):  # type: ignore[misc]
         def enough(row: results.Row) -> bool:
             steps = (row["frames"] - before.get("frames", 0)) / skip
             samples = (row["updates"] - before.get("updates", 0)) * learner.batch_size
-            return steps >= (sampled or 0) and samples >= (trained or 0)
+            return steps >= (sampled or 1) and samples >= (trained or 0)
 
         with folders.timed() as took:
             row, reason = self._trial.step(config.min_time_s_per_iteration or 0.0, enough)
@@ -127,7 +126,8 @@ class ApexDQN(Algorithm):  # type: ignore[misc]
         self._events("on_train_result", algorithm=self, metrics_logger=self.metrics, result=result)
 
     def cleanup(self) -> None:
-        self._trial.stop("stop() was called")
+        if hasattr(self, "_trial"):  # setup may have refused
+            self._trial.stop("stop() was called", drawn=self._storage is None)  # nobody looks at those of Tune's trials
 
     # What acts
 
@@ -205,10 +205,10 @@ class ApexDQN(Algorithm):  # type: ignore[misc]
         UserError where this configuration differs in what may not (config/resume.py).
         """
         with folders.to_read(path, filesystem) as folder:
-            facts = self._trial.restore(folder)
+            facts, c = self._trial.restore(folder)
         self._iteration = int(facts["training_iteration"])
         self._time_total = float(facts["time_total_s"])
-        self._row, self._module = facts["row"], None
+        self._row, self._module = {"frames": c.frames, "updates": c.updates, "episodes": c.episodes}, None
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         self.save_to_path(checkpoint_dir)
@@ -220,7 +220,7 @@ class ApexDQN(Algorithm):  # type: ignore[misc]
     @classmethod
     def from_checkpoint(
         cls,
-        path: str | Path | Checkpoint,
+        path: Any,
         filesystem: pyarrow.fs.FileSystem | None = None,
         *,
         config: AlgorithmConfig | None = None,
@@ -232,7 +232,7 @@ class ApexDQN(Algorithm):  # type: ignore[misc]
         `config`: its settings, as `restore_from_path` takes them; None: those of the checkpoint. Callbacks are code and
         not in there.
         """
-        if isinstance(path, Checkpoint):
+        if not isinstance(path, str | Path):  # a Checkpoint of Ray Tune's or Train's
             path, filesystem = path.path, path.filesystem
         with folders.to_read(path, filesystem) as folder:
             if config is not None:
@@ -246,12 +246,10 @@ class ApexDQN(Algorithm):  # type: ignore[misc]
         return algorithm
 
     def _facts(self) -> dict[str, Any]:
-        row = {name: value for name, value in self._row.items() if np.isfinite(value)}
         pace = {name: getattr(self.config, name) for name in PACE}
         return {
             "training_iteration": self.iteration,
             "time_total_s": self._time_total,
-            "row": {name: row[name] for name in ("frames", "updates", "episodes") if name in row},
             "pace": pace,
         }
 

@@ -143,8 +143,11 @@ class Run:
             self._system.save_replay()
         return find(self._run, "latest")
 
-    def finish(self, reason: str) -> Outcome:
-        """The last row, the final checkpoint, evaluation and curve, as the settings say. Nothing may follow it."""
+    def finish(self, reason: str, drawn: bool = True) -> Outcome:
+        """The last row, the final checkpoint and evaluation, as the settings say, and the curve, unless not `drawn`.
+
+        Nothing may follow it.
+        """
         with self._saved_on_error():
             if time.monotonic() - self._reported_at >= WATCH_S:
                 self._report()
@@ -158,6 +161,16 @@ class Run:
         if self._config.evaluation.final and not self._interrupted():
             self._final_evaluation()
             self._console.update(self._row | self._evaluated)
+        if drawn:
+            self._draw()
+        if self._last is not None:
+            self._console.event(f"evaluation{self._whose}: last {self._last:z.2f}, best {self._best:z.2f}")
+        if failure is not None:
+            raise failure
+        self.outcome = Outcome(self._run, reason, self._interrupted(), self._last, self._best)
+        return self.outcome
+
+    def _draw(self) -> None:
         if curve := self._write("the learning curve", lambda: learning_curve(self._run, self._scores_of)):
             self._console.event(f"learning curve {curve}")
         elif "the learning curve" not in self._not_written:
@@ -166,12 +179,6 @@ class Run:
         plot = self._write("the episodes' picture", lambda: self._reporter.plot(self._run))
         for line in self._reporter.summary(rows, plot):
             self._console.event(line)
-        if self._last is not None:
-            self._console.event(f"evaluation{self._whose}: last {self._last:z.2f}, best {self._best:z.2f}")
-        if failure is not None:
-            raise failure
-        self.outcome = Outcome(self._run, reason, self._interrupted(), self._last, self._best)
-        return self.outcome
 
     @contextmanager
     def _saved_on_error(self) -> Iterator[None]:

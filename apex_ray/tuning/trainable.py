@@ -13,7 +13,7 @@ from apex_ray.config.load import load
 from apex_ray.config.schema import ApexConfig
 from apex_ray.report.metrics import METRICS
 from apex_ray.tuning.request import placement
-from apex_ray.tuning.trial import Trial
+from apex_ray.tuning.trial import Row, Trial
 from trainkit.drawn import words
 
 
@@ -34,6 +34,7 @@ class ApexTrainable(Trainable):
         self._final = settings.evaluation.final
         evaluation = settings.evaluation.model_copy(update={"final": False})
         self._trial = Trial(settings.model_copy(update={"evaluation": evaluation}), {})
+        self._frames = 0.0
 
     @classmethod
     def settings(cls, drawn: Mapping[str, Any]) -> ApexConfig:
@@ -45,7 +46,13 @@ class ApexTrainable(Trainable):
         return placement(cls.settings(config))
 
     def step(self) -> dict[str, Any]:
-        row, reason = self._trial.step(self._trial.config.report.every_s, lambda row: True)
+        acted = self._frames
+
+        def enough(row: Row) -> bool:
+            return row["frames"] > acted  # a run that is still starting has not come one step further
+
+        row, reason = self._trial.step(self._trial.config.report.every_s, enough)
+        self._frames = row["frames"]
         if reason is not None and self._final:
             self._trial.evaluate()
             row = self._trial.row()
@@ -55,7 +62,8 @@ class ApexTrainable(Trainable):
         self._trial.save(Path(checkpoint_dir), self.replay, {"training_iteration": self.iteration})
 
     def load_checkpoint(self, checkpoint: Any) -> None:
-        self._trial.restore(Path(checkpoint))
+        _, counters = self._trial.restore(Path(checkpoint))
+        self._frames = counters.frames
 
     def cleanup(self) -> None:
         self._trial.stop("its trial ended")

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Any
 
 from apex_ray.config.schema import ApexConfig
-from apex_ray.learner.checkpoint import load_policy_weights
+from apex_ray.learner.checkpoint import Counters, load_policy_weights
 from apex_ray.run.hooks import Hooks
 from apex_ray.run.loop import Run
 from apex_ray.run.resume import prepare_resume
@@ -92,8 +92,8 @@ class Trial:
             run.say(f"checkpoint saved in {folder}: {size}")
             return size
 
-    def restore(self, folder: Path) -> dict[str, Any]:
-        """Be the run that was saved in `folder`, with these settings: the facts it was saved with.
+    def restore(self, folder: Path) -> tuple[dict[str, Any], Counters]:
+        """Be the run that was saved in `folder`, with these settings: the facts it was saved with, and how far it was.
 
         UserError where settings differ that may not (config/resume.py), or nothing whole is there. What ran before in
         this trial is ended; its folder stays.
@@ -111,14 +111,17 @@ class Trial:
             self._prepared, config=config, settings=settings, run=run, going_on=going_on, warm=None
         )
         self.folder, self._ended = run, ""
-        return facts
+        return facts, going_on.saved.counters
 
-    def stop(self, reason: str) -> None:
-        """End the run, if it has started: its final checkpoint is written, and no process of it is left."""
+    def stop(self, reason: str, drawn: bool = False) -> None:
+        """End the run, if it has started: its final checkpoint is written, and no process of it is left.
+
+        `drawn`: with its learning curve.
+        """
         if self._run is None:
             return
         with self._started() as run:
-            run.finish(reason)
+            run.finish(reason, drawn)
         self._run, self._ended = None, reason
         self._leave.close()
 
@@ -130,7 +133,7 @@ class Trial:
         if self._run is None:
             leave = ExitStack()
             self._run = leave.enter_context(running(self._prepared, Hooks(), table=False))
-            self._leave, self.folder = leave, self._run.folder
+            self._leave, self.folder = leave, self._run.folder.absolute()
             saved.drop_replay(self.folder)
         try:
             yield self._run
