@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -16,10 +17,15 @@ from apex_ray.agent.build import build_agent
 from apex_ray.agent.exploration import epsilon_ladder
 from apex_ray.agent.network import from_arrays, new_network, to_arrays
 from apex_ray.config.schema import ApexConfig
+from apex_ray.envs.make import probe
+from apex_ray.learner.checkpoint import load_policy_weights
 from apex_ray.policy import Policy
+from apex_ray.rllib import folders
+from apex_ray.tuning import saved
 from apex_ray.types import FRAMES, AnyArray, EnvSpec, Leaf
 from trainkit.errors import UserError
 
+OF_RLLIB = "learner_group/learner/rl_module/default_policy"
 QF_PREDS = "qf_preds"  # RLlib's name of Q-values
 RUNGS = 256  # of the ladder of epsilons to draw from: the paper's number of actors
 SURE = 1e9  # by which the chosen action's logit is above the others: drawing from them gives it, too
@@ -42,6 +48,19 @@ class ApexModule(TorchRLModule):  # type: ignore[misc]
         a = settings.actors
         self._ladder = epsilon_ladder(RUNGS, a.epsilon_base, a.epsilon_alpha)
         self._rng = np.random.default_rng(settings.seed)
+
+    @classmethod
+    def from_checkpoint(cls, path: Any, filesystem: Any = None, **kwargs: Any) -> ApexModule:
+        """The module of a checkpoint of ApexDQN's, or of Tune's with one in it. Nothing is unpickled.
+
+        `path` is its folder, or the one below it where RLlib's own algorithms keep their module.
+        """
+        if not isinstance(path, str | Path):  # a Checkpoint of Ray Tune's or Train's
+            path, filesystem = path.path, path.filesystem
+        path = str(path).removesuffix("/").removesuffix(f"/{OF_RLLIB}")
+        with folders.to_read(path, filesystem) as folder:
+            settings = saved.settings(folder)
+            return module_of(settings, probe(settings.env), load_policy_weights(folder, "latest")[0])
 
     def get_initial_state(self) -> dict[str, AnyArray]:
         """Of one environment whose episode begins; {} for a network without a memory."""

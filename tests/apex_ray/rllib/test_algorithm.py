@@ -21,6 +21,7 @@ from ray.util.state import list_actors, list_placement_groups
 
 from apex_ray.learner.checkpoint import load_checkpoint
 from apex_ray.policy import load_policy
+from apex_ray.rllib.module import ApexModule
 from apex_ray.tuning import saved
 from cluster import ray_private
 from tests.apex_ray.rllib.facade import Algo, config
@@ -133,6 +134,9 @@ def test_the_module_acts_as_the_policy_does(facade):
     explored = module.forward_exploration({"obs": torch.from_numpy(observations)})["actions"].numpy()
     assert 0 < (explored != expected).sum() < 250
     assert facade.action in (0, 1)
+    path = facade.checkpoint / "learner_group" / "learner" / "rl_module" / "default_policy"
+    again = ApexModule.from_checkpoint(path).forward_inference({"obs": torch.from_numpy(observations)})
+    np.testing.assert_array_equal(again["qf_preds"], found["qf_preds"])
     exported = torch.jit.load(str(facade.folder / "exported" / "model.pt"))
     assert exported(torch.from_numpy(observations[:, None])).shape == (500, 2)
 
