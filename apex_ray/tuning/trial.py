@@ -99,11 +99,12 @@ class Trial:
         this trial is ended; its folder stays.
         """
         facts, before = saved.facts(folder), saved.settings(folder)
-        self.stop("another checkpoint is restored")
         kept = {name: getattr(before, name) for name in ("name", "seed", "runs_dir")}  # they are of the run, not of us
         config = self.config.model_copy(
             update=kept | {"learner": self.config.learner.model_copy(update={"init_from": before.learner.init_from})}
         )
+        prepare_resume(folder, config)  # refused here, before anything is ended or written
+        self.stop("another checkpoint is restored")
         run, settings = create_run(self.config.runs_dir, config.name, to_yaml(config)), to_yaml(config)
         saved.put_back(folder, run)
         going_on = prepare_resume(run, config)
@@ -120,10 +121,11 @@ class Trial:
         """
         if self._run is None:
             return
-        with self._started() as run:
-            run.finish(reason, drawn)
-        self._run, self._ended = None, reason
-        self._leave.close()
+        try:
+            self._run.finish(reason, drawn)
+        finally:
+            self._run, self._ended = None, reason
+            self._leave.__exit__(*sys.exc_info())
 
     @contextmanager
     def _started(self) -> Iterator[Run]:
