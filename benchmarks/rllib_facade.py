@@ -26,11 +26,11 @@ UNITS = ("env steps/s", "updates/s")
 def facade(words: list[str]) -> None:
     """In a process of its own: trains until the run's limit."""
     from apex_ray.config.load import load
-    from apex_ray.rllib import ApexDQN
+    from apex_ray.rllib import ApexDQNConfig
 
-    config = ApexDQN.get_default_config()
+    config = ApexDQNConfig.of_run(load("atari", words).config)
     config.min_time_s_per_iteration, config.min_sample_timesteps_per_iteration = ITERATION_S, 0
-    algorithm = ApexDQN(config, settings=load("atari", words).config)
+    algorithm = config.build_algo()
     while not algorithm.train()["done"]:
         pass
     algorithm.stop()

@@ -69,6 +69,7 @@ STORED = {
     "replay.capacity_transitions": "the saved replay has that size",
     "replay.shards": "the saved replay has that many files",
     "replay.alpha": "stored priorities are raised to it",
+    "replay.priority_floor": "stored priorities have it in them",
 }
 
 FREE = frozenset(
@@ -86,6 +87,7 @@ FREE = frozenset(
         "actors.envs_per_actor",
         "actors.epsilon_base",
         "actors.epsilon_alpha",
+        "actors.epsilon_schedule",
         "actors.weights_every_steps",
         "actors.chunks_in_flight",
         "actors.groups",
@@ -101,6 +103,7 @@ FREE = frozenset(
         "replay.max_bytes",
         "learner.batch_size",
         "learner.learning_rate",
+        "learner.learning_rate_schedule",
         "learner.rmsprop_decay",
         "learner.epsilon",
         "learner.max_grad_norm",

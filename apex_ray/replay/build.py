@@ -12,7 +12,7 @@ def build_replay(config: ApexConfig, fields: Fields, shard: int = 0) -> Prioriti
     """One of `replay.shards`, for an agent's fields."""
     r = config.replay
     capacity, horizon = r.capacity_transitions // r.shards, config.actors.chunk_transitions
-    return PrioritizedReplay(fields, capacity, horizon, r.alpha, seed=config.seed + shard)
+    return PrioritizedReplay(fields, capacity, horizon, r.alpha, config.seed + shard, r.priority_floor)
 
 
 def build_limiter(config: ApexConfig, chunk_transitions: int) -> Limiter:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from ray.tune import register_trainable
 
 from apex_ray.rllib.algorithm import ApexDQN
+from apex_ray.rllib.config import ApexDQNConfig
+from apex_ray.rllib.experiments import from_yaml
 
 NAMES = ("APEX", "APEX_DQN")
 for _name in NAMES:
     register_trainable(_name, ApexDQN)
 
-__all__ = ["NAMES", "ApexDQN"]
+__all__ = ["NAMES", "ApexDQN", "ApexDQNConfig", "from_yaml"]

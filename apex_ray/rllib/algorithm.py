@@ -18,6 +18,7 @@ from ray.tune import PlacementGroupFactory
 
 from apex_ray.config.schema import ApexConfig
 from apex_ray.rllib import folders, results
+from apex_ray.rllib.config import ApexDQNConfig
 from apex_ray.rllib.events import Events
 from apex_ray.rllib.module import ApexModule, module_of
 from apex_ray.tuning import saved
@@ -25,6 +26,7 @@ from apex_ray.tuning.request import placement
 from apex_ray.tuning.trial import Trial
 from apex_ray.types import AnyArray, EvaluationResult
 from trainkit.errors import UserError
+from trainkit.schedule import piecewise_linear
 
 NEVER_S = 1e9  # the run evaluates when it is asked to
 # Of the AlgorithmConfig, what the run's own settings do not hold and a checkpoint brings back.
@@ -50,14 +52,7 @@ class ApexDQN(Algorithm):  # type: ignore[misc]
 
     @classmethod
     def get_default_config(cls) -> AlgorithmConfig:
-        from apex_ray.rllib.config import ApexDQNConfig
-
         return ApexDQNConfig()
-
-    def __init__(self, config: Any = None, env: Any = None, *, settings: ApexConfig | None = None, **kwargs: Any):
-        """`settings`: of the run, instead of those that `config` is for (`from_checkpoint`)."""
-        self._given = settings
-        super().__init__(config, env, **kwargs)
 
     @staticmethod
     def _get_env_id_and_creator(env_specifier: Any, config: AlgorithmConfig) -> tuple[Any, Any]:
@@ -68,11 +63,9 @@ class ApexDQN(Algorithm):  # type: ignore[misc]
         self._events = Events(self.config)
         self.callbacks = self._events.objects
         self.env_runner_group = None
-        settings = self._given or self.config.to_settings()
+        settings: ApexConfig = self.config.to_settings()
         evaluation = settings.evaluation.model_copy(update={"every_s": NEVER_S, "final": False})
-        self._trial = Trial(
-            settings.model_copy(update={"evaluation": evaluation}), {} if self._given else self.config.own_parts
-        )
+        self._trial = Trial(settings.model_copy(update={"evaluation": evaluation}))
         self._row: results.Row = {}
         self._module: tuple[int, ApexModule] | None = None
         if unheard := self._events.never_called():
@@ -93,8 +86,10 @@ class ApexDQN(Algorithm):  # type: ignore[misc]
                 evaluation = self.evaluate()
             evaluation_s = took()
         learner = self._trial.config.learner
+        points = learner.learning_rate_schedule
+        rate = piecewise_linear(int(row["updates"]), points) if points else learner.learning_rate
         iteration = results.Iteration(
-            self._trial.spec.frame_skip, learner.batch_size, learner.learning_rate, self._row, seconds, evaluation_s
+            self._trial.spec.frame_skip, learner.batch_size, rate, self._row, seconds, evaluation_s
         )
         result = {**self.metrics.reduce(), **results.of_iteration(row, iteration), "done": reason is not None}
         self._row = row
@@ -235,13 +230,11 @@ class ApexDQN(Algorithm):  # type: ignore[misc]
         if not isinstance(path, str | Path):  # a Checkpoint of Ray Tune's or Train's
             path, filesystem = path.path, path.filesystem
         with folders.to_read(path, filesystem) as folder:
-            if config is not None:
-                algorithm = cls(config)
-            else:
-                facts, pace = saved.facts(folder), cls.get_default_config()
+            if config is None:
+                facts, config = saved.facts(folder), ApexDQNConfig.of_run(saved.settings(folder))
                 for name in PACE:
-                    setattr(pace, name, facts["pace"][name])
-                algorithm = cls(pace, settings=saved.settings(folder))
+                    setattr(config, name, facts["pace"][name])
+            algorithm = cls(config)
             algorithm.load_checkpoint(str(folder))
         return algorithm
 

@@ -33,7 +33,7 @@ class ApexTrainable(Trainable):
         settings = self.settings(config)
         self._final = settings.evaluation.final
         evaluation = settings.evaluation.model_copy(update={"final": False})
-        self._trial = Trial(settings.model_copy(update={"evaluation": evaluation}), {})
+        self._trial = Trial(settings.model_copy(update={"evaluation": evaluation}))
         self._frames = 0.0
 
     @classmethod

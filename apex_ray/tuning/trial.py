@@ -31,8 +31,8 @@ class Trial:
     UserError when it is made, for every mistake that shows before Ray is asked for anything; later ones end the run.
     """
 
-    def __init__(self, config: ApexConfig, own: Mapping[str, Callable[..., Any] | str]) -> None:
-        self._prepared = prepare(config, None, False, own)
+    def __init__(self, config: ApexConfig) -> None:
+        self._prepared = prepare(config, None, False, {})
         self._run: Run | None = None
         self._leave = ExitStack()
         self._ended = ""  # why it can't go on

@@ -21,10 +21,11 @@ from ray.util.state import list_actors, list_placement_groups
 
 from apex_ray.learner.checkpoint import load_checkpoint
 from apex_ray.policy import load_policy
+from apex_ray.rllib import ApexDQN
 from apex_ray.rllib.module import ApexModule
 from apex_ray.tuning import saved
 from cluster import ray_private
-from tests.apex_ray.rllib.facade import Algo, config
+from tests.apex_ray.rllib.facade import config
 from trainkit.errors import UserError
 
 pytestmark = pytest.mark.timeout(300)
@@ -120,7 +121,7 @@ def test_stop_leaves_nothing(facade):
 
 def test_the_module_acts_as_the_policy_does(facade):
     """Of the checkpoint, in this process, without any process of a run being started."""
-    module = Algo.from_checkpoint(str(facade.checkpoint)).get_module()
+    module = ApexDQN.from_checkpoint(str(facade.checkpoint)).get_module()
     policy = load_policy(facade.checkpoint, "latest")
     observations = np.random.default_rng(0).normal(size=(500, 4)).astype(np.float32)
     found = module.forward_inference({"obs": torch.from_numpy(observations)})
@@ -143,11 +144,11 @@ def test_the_module_acts_as_the_policy_does(facade):
 
 ELSEWHERE = """
 import json, sys
-from tests.apex_ray.rllib.facade import Algo
+from apex_ray.rllib import ApexDQN
 from apex_ray.learner.checkpoint import load_checkpoint
 
 if __name__ == "__main__":
-    algorithm = Algo.from_checkpoint(sys.argv[1])
+    algorithm = ApexDQN.from_checkpoint(sys.argv[1])
     result = algorithm.train()
     algorithm.stop()
     generation = load_checkpoint(algorithm.run_folder).counters.generation
@@ -180,11 +181,11 @@ def test_another_process_goes_on_from_a_checkpoint(facade, tmp_path):
 
 
 def test_old_checkpoints_objects_are_taken(facade):
-    again = Algo.from_checkpoint(facade.old_checkpoint)
+    again = ApexDQN.from_checkpoint(facade.old_checkpoint)
     assert again.iteration == 2 and again.config.store_buffer_in_checkpoints is True
     again.stop()
 
 
 def test_a_checkpoint_that_is_none_is_named(tmp_path):
     with pytest.raises(UserError, match=r"no whole checkpoint of apex-ray; expected a folder with trial\.json"):
-        Algo.from_checkpoint(str(tmp_path))
+        ApexDQN.from_checkpoint(str(tmp_path))

@@ -5,8 +5,9 @@ import ray
 from ray.rllib.callbacks.callbacks import RLlibCallback
 
 from apex_ray.learner.checkpoint import load_checkpoint
+from apex_ray.rllib import ApexDQN
 from apex_ray.rllib.events import CALLED, OTHERS
-from tests.apex_ray.rllib.facade import Algo, config
+from tests.apex_ray.rllib.facade import config
 from trainkit.errors import UserError
 
 pytestmark = pytest.mark.timeout(300)
@@ -41,7 +42,7 @@ def test_callbacks_are_called_and_those_that_never_are_named(tmp_path, caplog):
     made = config(tmp_path, mode="serial")
     made.callbacks(Heard, on_train_result=lambda **given: functions.append(given["result"]["training_iteration"]))
     with caplog.at_level("WARNING", "apex_ray.rllib.algorithm"):
-        algorithm = Algo(made)
+        algorithm = ApexDQN(made)
     assert "never called here: on_episode_end" in caplog.text
     results = [algorithm.train() for _ in range(2)]
     algorithm.evaluate()
@@ -58,7 +59,7 @@ def test_every_event_of_rllib_is_either():
 def test_an_iteration_is_as_long_as_was_asked_for(tmp_path):
     pace = {"min_time_s_per_iteration": 0, "min_sample_timesteps_per_iteration": 0}
     pace["min_train_timesteps_per_iteration"] = 16 * 900
-    algorithm = Algo(config(tmp_path, pace, mode="serial"))
+    algorithm = ApexDQN(config(tmp_path, pace, mode="serial"))
     first, second = algorithm.train(), algorithm.train()
     algorithm.stop()
     for result in (first, second):
@@ -67,7 +68,7 @@ def test_an_iteration_is_as_long_as_was_asked_for(tmp_path):
 
 
 def test_a_limit_of_stop_is_done(tmp_path):
-    algorithm = Algo(config(tmp_path, mode="serial", stop={"after_updates": 30}))
+    algorithm = ApexDQN(config(tmp_path, mode="serial", stop={"after_updates": 30}))
     assert algorithm.train()["done"]
     algorithm.stop()
     assert load_checkpoint(algorithm.run_folder).counters.updates == 30
@@ -75,24 +76,24 @@ def test_a_limit_of_stop_is_done(tmp_path):
 
 def test_a_checkpoint_is_restored_with_other_settings_where_they_may_differ(tmp_path):
     """As population-based training does; what the network depends on may not."""
-    first = Algo(config(tmp_path, mode="serial"))
+    first = ApexDQN(config(tmp_path, mode="serial"))
     first.train()
     path = first.save_to_path(tmp_path / "checkpoint")
     first.stop()
-    other = Algo(config(tmp_path, mode="serial", seed=5, learner={"learning_rate": 5e-4}))
+    other = ApexDQN(config(tmp_path, mode="serial", seed=5, learner={"learning_rate": 5e-4}))
     other.restore_from_path(path)
     result = other.train()
     other.stop()
     assert result["learners"]["default_policy"]["default_optimizer_learning_rate"] == 5e-4
     assert result["training_iteration"] == 2
     assert "learner.learning_rate" in (other.run_folder / "resumes.jsonl").read_text()
-    wrong = Algo(config(tmp_path, mode="serial", network={"hidden": 24}))
+    wrong = ApexDQN(config(tmp_path, mode="serial", network={"hidden": 24}))
     with pytest.raises(UserError, match=r"can't change network\.hidden 16 -> 24"):
         wrong.restore_from_path(path)
 
 
 def test_a_resource_request_has_a_bundle_for_each_process(tmp_path):
-    request = Algo.default_resource_request(config(tmp_path))
+    request = ApexDQN.default_resource_request(config(tmp_path))
     assert request.head_bundle_is_empty and len(request.bundles) == 3, "the learner with its shard, two actors"
-    assert Algo.default_resource_request(config(tmp_path, mode="serial")).bundles == [{"CPU": 1.0}]
+    assert ApexDQN.default_resource_request(config(tmp_path, mode="serial")).bundles == [{"CPU": 1.0}]
     assert not ray.is_initialized()

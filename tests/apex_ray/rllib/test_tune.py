@@ -4,8 +4,8 @@ import pytest
 import ray
 from ray import tune
 
-from apex_ray.rllib import NAMES
-from tests.apex_ray.rllib.facade import Algo, config
+from apex_ray.rllib import NAMES, ApexDQN
+from tests.apex_ray.rllib.facade import config
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -29,20 +29,20 @@ def test_a_grid_runs_beside_another_run_which_goes_on(cluster, tmp_path, request
     beside = config(tmp_path, mode="ray").build_algo()
     before = beside.train()["timesteps_total"]
     space = config("runs", {"evaluation_interval": 1}, mode=mode)
-    space.sections["seed"] = tune.grid_search([1, 2])
+    space.seed = tune.grid_search([1, 2])
     run = tune.RunConfig(
         storage_path=str(tmp_path / "tune"),
         stop={"training_iteration": 2},
         verbose=0,
         checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=True),
     )
-    results = tune.Tuner(Algo, param_space=space, run_config=run).fit()
+    results = tune.Tuner("APEX", param_space=space, run_config=run).fit()
     assert not results.errors, results.errors
-    assert sorted(result.metrics["config"]["sections"]["seed"] for result in results) == [1, 2]
+    assert sorted(result.metrics["config"]["seed"] for result in results) == [1, 2]
     for result in results:
         assert result.metrics["training_iteration"] == 2
         assert result.metrics["evaluation"]["env_runners"]["num_episodes"] == 2
-        assert Algo.from_checkpoint(result.checkpoint).iteration == 2
+        assert ApexDQN.from_checkpoint(result.checkpoint).iteration == 2
     assert beside.train()["timesteps_total"] > before
     beside.stop()
     assert ray.util.list_named_actors(all_namespaces=True) == []
