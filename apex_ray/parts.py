@@ -76,6 +76,7 @@ def build_actors(
             np.repeat(epsilons, spec.streams),
             variables,
             seed=(config.seed, generation, restarts),
+            schedule=a.epsilon_schedule,
         )
 
     return [build(process * a.groups + group) for group in range(a.groups)]

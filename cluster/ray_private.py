@@ -11,7 +11,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import ray
 
@@ -51,6 +51,13 @@ def ray_of_this_machine() -> str | None:
         return canonicalize_bootstrap_address("auto")
     except ConnectionError:
         return None
+
+
+def registered_with_tune(kind: Literal["env_creator", "rllib_model"], name: str) -> Any:
+    """What a program registered by this name, as by ray.tune.register_env; None: nothing. There is no public reader."""
+    from ray.tune.registry import _global_registry
+
+    return _global_registry.get(kind, name) if _global_registry.contains(kind, name) else None  # type: ignore[no-untyped-call]
 
 
 def cheap_call(client: bool) -> tuple[str, bytes]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from apex_ray.config.schema import ActorsConfig
 from apex_ray.types import FloatArray, IntArray
+from trainkit.schedule import Points, piecewise_linear
 
 
 def epsilon_ladder(num_envs: int, base: float, alpha: float) -> FloatArray:
@@ -28,6 +29,13 @@ def actor_epsilons(actor: int, num_actors: int, envs_per_actor: int, base: float
     Losing an actor then thins the exploration evenly instead of cutting off one end of it.
     """
     return epsilon_ladder(num_actors * envs_per_actor, base, alpha)[actor::num_actors]
+
+
+def epsilons_now(rungs: FloatArray, schedule: Points, updates: int) -> FloatArray:
+    """float32 [E]: each environment's rung of the ladder, or what the schedule has at least after so many updates."""
+    if not schedule:
+        return rungs
+    return np.maximum(rungs, np.float32(piecewise_linear(updates, schedule)))
 
 
 def epsilon_greedy(q_values: FloatArray, epsilons: FloatArray | float, rng: np.random.Generator) -> IntArray:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -22,14 +24,21 @@ class FullPrecisionLinear(FullPrecision, nn.Linear):
             return super().forward(input.to(self.weight.dtype))
 
 
-def _layers(num_features: int, hidden: int, num_outputs: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(num_features, hidden), nn.ReLU(), FullPrecisionLinear(hidden, num_outputs))
+Hidden = int | Sequence[int]  # width of the hidden layer, or of several
+
+
+def _layers(num_features: int, hidden: Hidden, num_outputs: int) -> nn.Sequential:
+    layers, width = list[nn.Module](), num_features
+    for wanted in (hidden,) if isinstance(hidden, int) else hidden:
+        layers += [nn.Linear(width, wanted), nn.ReLU()]
+        width = wanted
+    return nn.Sequential(*layers, FullPrecisionLinear(width, num_outputs))
 
 
 class DuelingHead(nn.Module):
     """Q(s, a) = V(s) + A(s, a) - mean_a A(s, a) (Wang et al. 2016, eq. 9), for each of the K numbers."""
 
-    def __init__(self, num_features: int, hidden: int, num_actions: int, outputs: int) -> None:
+    def __init__(self, num_features: int, hidden: Hidden, num_actions: int, outputs: int) -> None:
         super().__init__()
         self._shape = (num_actions, outputs)  # A, K
         self.value = _layers(num_features, hidden, outputs)
@@ -41,9 +50,9 @@ class DuelingHead(nn.Module):
 
 
 class PlainHead(nn.Module):
-    """One hidden layer (Mnih et al. 2015)."""
+    """One hidden layer (Mnih et al. 2015), or as many as asked for."""
 
-    def __init__(self, num_features: int, hidden: int, num_actions: int, outputs: int) -> None:
+    def __init__(self, num_features: int, hidden: Hidden, num_actions: int, outputs: int) -> None:
         super().__init__()
         self._shape = (num_actions, outputs)
         self.layers = _layers(num_features, hidden, num_actions * outputs)
@@ -58,7 +67,7 @@ class BranchingHead(nn.Module):
     The branches' values lie side by side, [B, sum of A_d, 1].
     """
 
-    def __init__(self, num_features: int, hidden: int, branches: tuple[int, ...]) -> None:
+    def __init__(self, num_features: int, hidden: Hidden, branches: tuple[int, ...]) -> None:
         super().__init__()
         self.value = _layers(num_features, hidden, 1)
         self.advantages = nn.ModuleList([_layers(num_features, hidden, count) for count in branches])

@@ -53,6 +53,7 @@ STORED = {
     "replay.capacity_transitions": "the saved replay has that size",
     "replay.shards": "the saved replay has that many files",
     "replay.alpha": "stored priorities are raised to it",
+    "replay.priority_floor": "stored priorities have it in them",
 }
 
 FREE = [
@@ -60,11 +61,11 @@ FREE = [
     *_keys(
         env="noop_max fire_reset max_episode_frames step_limit_s vector processes import_modules",
         td="double_q",
-        actors="count envs_per_actor epsilon_base epsilon_alpha weights_every_steps chunks_in_flight groups threads "
-        "bf16 inference inference_device",
+        actors="count envs_per_actor epsilon_base epsilon_alpha epsilon_schedule weights_every_steps "
+        "chunks_in_flight groups threads bf16 inference inference_device",
         replay="min_transitions beta samples_per_insert insert_tolerance_transitions frames max_bytes",
-        learner="batch_size learning_rate rmsprop_decay epsilon max_grad_norm huber_delta target_every_updates "
-        "publish_every_updates prefetch_batches device bf16 compile cuda_graphs threads",
+        learner="batch_size learning_rate learning_rate_schedule rmsprop_decay epsilon max_grad_norm huber_delta "
+        "target_every_updates publish_every_updates prefetch_batches device bf16 compile cuda_graphs threads",
         evaluation="every_s episodes env_kwargs envs epsilon video final max_episode_frames max_s",
         stop="after_s after_frames after_updates evaluation_return",
         checkpoint="every_s keep replay",

@@ -6,12 +6,31 @@ Units are in the names: `_frames` emulator frames, `_steps` agent steps, `_trans
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    model_validator,
+)
 
 from trainkit.count_range import CountRange, Range
+from trainkit.schedule import check_points
 from trainkit.section import Section
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+def _rising(points: Any) -> Any:
+    check_points(points)
+    return points
+
+
+Rising = AfterValidator(_rising)
 
 
 class EnvConfig(Section):
@@ -104,7 +123,9 @@ class NetworkConfig(Section):
     conv_kernels: tuple[PositiveInt, ...] = (8, 4, 3)
     conv_strides: tuple[PositiveInt, ...] = (4, 2, 1)
     mlp_layers: tuple[PositiveInt, ...] = Field((128, 128), min_length=1)
-    hidden: PositiveInt = Field(512, description="width of each head's hidden layer")
+    hidden: PositiveInt | tuple[PositiveInt, ...] = Field(
+        512, description="width of each head's hidden layer; a list: of several, [] for none"
+    )
     normalise: bool = Field(
         False,
         description="vectors less their running mean, divided by their running deviation, of what was learned from",
@@ -127,6 +148,11 @@ class ActorsConfig(Section):
     envs_per_actor: PositiveInt = Field(16, description="environments stepped together by one actor")
     epsilon_base: float = Field(0.4, gt=0, lt=1, description="epsilon of environment 0 of the ladder (Horgan: 0.4)")
     epsilon_alpha: float = Field(7.0, ge=0, description="spread of the ladder (Horgan: 7)")
+    epsilon_schedule: Annotated[tuple[tuple[NonNegativeInt, Probability], ...], Rising] = Field(
+        (),
+        description="least epsilon of all environments, as [[update, epsilon], ...] with straight lines between: "
+        "exploration that falls while learning goes on",
+    )
     chunk_transitions: PositiveInt = Field(50, description="steps of each environment sent at a time (Horgan: 50)")
     weights_every_steps: PositiveInt = Field(100, description="steps of an environment between fetches (400 frames)")
     chunks_in_flight: PositiveInt = Field(2, description="chunks sent and not yet stored, at most")
@@ -162,6 +188,9 @@ class ReplayConfig(Section):
     min_transitions: PositiveInt = Field(50_000, description="learning starts when replay holds these (Horgan: 50k)")
     alpha: float = Field(0.6, ge=0, description="sampling probability ~ priority^alpha (Horgan: 0.6)")
     beta: float = Field(0.4, ge=0, le=1, description="importance weights ~ (1/(N p))^beta (Horgan: 0.4)")
+    priority_floor: PositiveFloat = Field(
+        1e-6, description="added to every |TD error|: with a priority of 0 a transition would never be sampled again"
+    )
     samples_per_insert: PositiveFloat | None = Field(
         None, description="how often a transition is sampled on average; null: learner and actors run free"
     )
@@ -186,6 +215,9 @@ class LearnerConfig(Section):
     batch_size: PositiveInt = Field(512, description="Horgan: 512")
     optimizer: Literal["rmsprop", "adam"] = Field("rmsprop", description="centred RMSProp (Horgan), or Adam")
     learning_rate: PositiveFloat = Field(6.25e-5, description="Horgan: 0.00025 / 4")
+    learning_rate_schedule: Annotated[tuple[tuple[NonNegativeInt, NonNegativeFloat], ...], Rising] = Field(
+        (), description="instead of learning_rate, [[update, rate], ...] with straight lines between"
+    )
     rmsprop_decay: float = Field(0.95, gt=0, lt=1)
     epsilon: PositiveFloat = Field(
         1.5e-7, description="in the optimizer's denominator; RMSProp: inside its root (Horgan: 1.5e-7)"

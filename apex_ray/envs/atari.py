@@ -196,11 +196,13 @@ class _Games:
 
     def reset(self, seed: int) -> tuple[ByteArray, IntArray]:
         """(observations, lives) of new games."""
+        observations: ByteArray
         observations, info = self._ale.reset(seed=seed)
         return self._started(observations, info, np.ones(len(observations), bool))
 
     def recv(self, first: BoolArray) -> tuple[ByteArray, IntArray, BoolArray, BoolArray, IntArray]:
         """(observations, rewards, terminated, truncated, lives); `first`: where a new game begins."""
+        observations: ByteArray
         observations, rewards, terminated, truncated, info = self._ale.recv()
         observations, lives = self._started(observations, info, first)
         return observations, rewards, terminated, truncated, lives

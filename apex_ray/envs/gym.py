@@ -87,7 +87,8 @@ class GymEnvs(Observing):
 
     def close(self) -> None:
         for env in self._envs:
-            env.close()
+            close: Callable[[], None] = env.close
+            close()
 
 
 def make_env(config: EnvConfig, render: bool) -> gymnasium.Env[Any, Any]:

@@ -87,7 +87,7 @@ class OwnProcesses(AsyncVectorEnv):
         self._lost = True
         return ProcessLostError(f"the process of environment {index} of {self._config.id} {how}")
 
-    def close_extras(self, timeout: float | None = None, terminate: bool = False) -> None:
+    def close_extras(self, timeout: float | None = None, terminate: bool = False, **kwargs: Any) -> None:
         """They are asked to end; after a loss, when some may not answer any more, all are killed."""
         if not self._lost:
             super().close_extras(timeout, terminate)

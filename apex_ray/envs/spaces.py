@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from gymnasium import spaces
@@ -188,7 +188,8 @@ def _is_mask(config: EnvConfig, path: tuple[Any, ...]) -> bool:
     return path == (MASK,) and config.action_mask is not False
 
 
-def _children(space: spaces.Tuple[Any] | spaces.Dict) -> list[tuple[Any, spaces.Space[Any]]]:
+def _children(space: Any) -> list[tuple[Any, spaces.Space[Any]]]:
+    """Of a Tuple or a Dict."""
     return list(enumerate(space.spaces)) if isinstance(space, spaces.Tuple) else list(space.spaces.items())
 
 
@@ -204,9 +205,11 @@ def _flat(space: spaces.Space[Any], path: tuple[Any, ...] = ()) -> Iterator[tupl
 def _box(space: spaces.Space[Any]) -> spaces.Box:
     """The arrays that a space holds."""
     if isinstance(space, spaces.Discrete):
-        return spaces.Box(space.start, space.start + space.n - 1, (), np.int64)
+        first, count = int(space.start), int(space.n)
+        return spaces.Box(first, first + count - 1, (), np.int64)
     if isinstance(space, spaces.MultiDiscrete):
-        return spaces.Box(space.start, space.start + space.nvec - 1, dtype=space.dtype)
+        start, sizes, kind = cast("tuple[Any, Any, Any]", (space.start, space.nvec, space.dtype))
+        return spaces.Box(start, start + sizes - 1, dtype=kind)
     if isinstance(space, spaces.MultiBinary):
         return spaces.Box(0, 1, space.shape, np.int8)
     assert isinstance(space, spaces.Box)  # else `_leaf` had refused it

@@ -84,7 +84,8 @@ class GymVectorEnvs(Observing):
         given = concatenate(self._action_space, chosen, room)
         self._answer: Callable[[], Any] = partial(self._vector.step, given)
         if isinstance(self._vector, AsyncVectorEnv):
-            self._vector.step_async(given)
+            start: Callable[[Any], None] = self._vector.step_async
+            start(given)
             self._answer = self._vector.step_wait
 
     def recv(self) -> Step:

@@ -8,12 +8,14 @@ import numpy as np
 
 from apex_ray import rng
 from apex_ray.agent.contract import Agent, reset_states
+from apex_ray.agent.exploration import epsilons_now
 from apex_ray.agent.policy import Infer
 from apex_ray.envs.base import VectorEnv
 from apex_ray.envs.seeds import TRAINING, first_seed
 from apex_ray.experience.variables import Variables
 from apex_ray.experience.window import ExperienceWindow
 from apex_ray.types import AnyArray, Chunk, EpisodeEnd, FloatArray, Observations, Step
+from trainkit.schedule import Points
 
 
 class Actor:
@@ -29,9 +31,11 @@ class Actor:
         epsilons: FloatArray,
         variables: Variables,
         seed: Sequence[int],
+        schedule: Points = (),
     ) -> None:
+        """`epsilons` [E]: each environment's own; `schedule`: by updates, what all of them have at least."""
         self._index, self._agent, self._envs, self._infer, self._window = index, agent, envs, infer, window
-        self._epsilons, self._variables = epsilons, variables
+        self._epsilons, self._schedule, self._variables = epsilons, schedule, variables
         self._rng = np.random.default_rng(np.random.SeedSequence([*seed, index]).generate_state(2)[0])
         self._observations = envs.reset(first_seed(TRAINING, envs.num_envs, *seed, index))
         self._state = self._initial = agent.initial_state(envs.num_envs)
@@ -55,7 +59,7 @@ class Actor:
         self._variables.step()
         outputs, self._state = self._infer(self._observations, self._state)
         self._window.observe(self._observations, outputs)
-        actions = self._agent.choose(outputs, self._epsilons, self._rng)
+        actions = self._agent.choose(outputs, epsilons_now(self._epsilons, self._schedule, self.version), self._rng)
         self._window.decide(actions)
         self._envs.send(actions)
         chunk = self._window.chunk()  # while the environments emulate

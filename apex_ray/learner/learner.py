@@ -17,6 +17,7 @@ from apex_ray.learner.mirror import Mirror
 from apex_ray.learner.rmsprop import CentredRMSProp
 from apex_ray.replay.memory import Fresh, segments_of
 from apex_ray.types import AnyArray, Batch, Float64Array, Weights
+from trainkit.schedule import piecewise_linear
 from trainkit.tensor_files import NotFiniteError, load_optimizer_tensors, optimizer_tensors
 
 WEIGHTS = "weights"  # importance weights, beside a batch's fields
@@ -105,6 +106,9 @@ class Learner:
         grad_norm = torch.nn.utils.clip_grad_norm_(
             self.online.parameters(), self._config.max_grad_norm or float("inf"), foreach=True
         )
+        if self._config.learning_rate_schedule:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.learning_rate
         self.optimizer.step()
         self.updates += 1
         if self.updates % self._config.target_every_updates == 0:
@@ -113,6 +117,12 @@ class Learner:
         self._names = tuple(figures)
         # One transfer for everything that goes back to the CPU.
         self._results = torch.cat([torch.stack(tuple(figures.values())), priorities])
+
+    @property
+    def learning_rate(self) -> float:
+        """Of the next update."""
+        points = self._config.learning_rate_schedule
+        return piecewise_linear(self.updates, points) if points else self._config.learning_rate
 
     def finish_update(self) -> tuple[Float64Array, dict[str, float]]:
         """Wait for the step: |TD errors| float64 [B] from before it, and metrics. NotFiniteError: it diverged."""
@@ -127,7 +137,7 @@ class Learner:
     def _divergence(self) -> NotFiniteError:
         return NotFiniteError(
             f"learning diverged at update {self.updates}: {self._diverged}; lower learner.learning_rate "
-            f"({self._config.learning_rate:g}) or set td.reward_clip"
+            f"({self.learning_rate:g}) or set td.reward_clip"
         )
 
     def weights(self) -> Weights:

@@ -37,7 +37,7 @@ class Launcher:
 
     def __init__(self, config: ApexConfig, spec: EnvSpec, site: Site, run: Path) -> None:
         self._config, self._spec, self._site, self._run = config, spec, site, run
-        self._placement = Placement(site.bundles, site.namespace)
+        self._placement = Placement(site.bundles, site.namespace, site.group)
         self._incarnations: dict[int, int] = {}  # actors started, by index
 
     def _start(self, kind: type[Any], name: str, *given: Any, **options: Any) -> Any:
@@ -111,14 +111,12 @@ class Launcher:
         """A new process for actor `index`, wherever there is room; Ray does not start it anew."""
         restarts = self._incarnations.get(index, 0)
         self._incarnations[index] = restarts + 1
-        labels = self._config.cluster.actor_labels
         kind = remote(
             name=f"actor-{index}{f'-r{restarts}' if restarts else ''}",
             namespace=self._site.namespace,
             num_cpus=self._site.bundles[demand.ACTOR].cpus,
-            scheduling_strategy="DEFAULT",  # anywhere: a Tune trial's placement group has no room for actors
+            **self._placement.of_actor(index),
             max_restarts=0,
             max_task_retries=0,
-            **({"label_selector": labels} if labels else {}),
         )(ActorNode)
         return kind.remote(self._config, self._spec, self._site.sizes, index, generation, restarts)

@@ -25,9 +25,10 @@ from apex_ray.nodes.launch import Launcher
 from apex_ray.nodes.replay_node import ReplayStats
 from apex_ray.nodes.stall import LEARNER, StallWatch
 from apex_ray.nodes.supervise import Supervisor, Watched, as_user_error, root_cause
+from apex_ray.nodes.weights_node import fetch
 from apex_ray.replay.saving import replay_file, replay_files
 from apex_ray.site import Site
-from apex_ray.types import AnyArray, Counters, EnvSpec, EvaluationResult
+from apex_ray.types import AnyArray, Counters, EnvSpec, EvaluationResult, Weights
 from trainkit.errors import UserError
 
 MESSAGES_EVERY_S = 1.0
@@ -188,6 +189,14 @@ class Program:
     @property
     def evaluating(self) -> bool:
         return self._evaluation.busy
+
+    def weights(self) -> Weights:
+        """The newest that the learner has published; the first are there before it learns."""
+        while True:
+            [reference] = self._get({"the weights node": self._nodes.weights.latest.remote(-1)})
+            if (newest := fetch(reference)) is not None:
+                return newest
+            self._supervisor.check(timeout_s=0.1)
 
     def stop_actors(self) -> None:
         """End the actors, so that what follows has the machine for itself."""

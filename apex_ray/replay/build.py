@@ -12,7 +12,8 @@ def build_replay(config: ApexConfig, fields: Fields, shard: int = 0, restarted_a
     """One of `replay.shards`, for an agent's fields. `restarted_at`: a time, where it stands for one that was lost."""
     r = config.replay
     capacity, horizon = r.capacity_transitions // r.shards, config.actors.chunk_transitions
-    return PrioritizedReplay(fields, capacity, horizon, r.alpha, config.seed + shard + restarted_at, restarted_at)
+    seed = config.seed + shard + restarted_at
+    return PrioritizedReplay(fields, capacity, horizon, r.alpha, seed, r.priority_floor, restarted_at)
 
 
 def build_limiter(config: ApexConfig, chunk_transitions: int) -> Limiter:

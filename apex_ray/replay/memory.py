@@ -13,9 +13,6 @@ from apex_ray.replay.sum_tree import SumTree
 from apex_ray.replay.windows import WindowStore
 from apex_ray.types import AnyArray, Chunk, Float64Array, IntArray, PriorityUpdate
 
-# Added to every |TD error|: with a priority of exactly 0 a transition would never be sampled again.
-PRIORITY_FLOOR = 1e-6
-
 
 @dataclass
 class Fresh:
@@ -51,10 +48,17 @@ class PrioritizedReplay:
     """
 
     def __init__(
-        self, fields: Fields, capacity: int, horizon: int, alpha: float, seed: int, overwrites_from: int = 0
+        self,
+        fields: Fields,
+        capacity: int,
+        horizon: int,
+        alpha: float,
+        seed: int,
+        floor: float = 1e-6,
+        overwrites_from: int = 0,
     ) -> None:
         """`overwrites_from`: where counts begin, so that priorities meant for samples of a lost replay are dropped."""
-        self._horizon, self._alpha = horizon, alpha
+        self._horizon, self._alpha, self._floor = horizon, alpha, floor
         self.segments = segments_of(capacity, horizon)
         self.capacity = slots = self.segments * horizon
         self._rng = np.random.default_rng(seed)
@@ -86,7 +90,7 @@ class PrioritizedReplay:
 
     def _masses(self, priorities: Float64Array) -> Float64Array:
         """What each |TD error| weighs in the tree."""
-        masses: Float64Array = (priorities + PRIORITY_FLOOR) ** self._alpha
+        masses: Float64Array = (priorities + self._floor) ** self._alpha
         return masses
 
     def add(self, chunk: Chunk) -> int:

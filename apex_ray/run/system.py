@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
-from apex_ray.types import AnyArray, Counters, EvaluationResult
+from apex_ray.types import AnyArray, Counters, EvaluationResult, Weights
 
 
 class System(Protocol):
@@ -23,6 +23,7 @@ class System(Protocol):
     def poll_evaluation(self) -> EvaluationResult | None: ...
     @property
     def evaluating(self) -> bool: ...
+    def weights(self) -> Weights: ...  # the newest that actors may use
     def stop_actors(self) -> None: ...
     def save(self, counters: Counters) -> tuple[Path, int]: ...
     def save_replay(self) -> None: ...

@@ -18,6 +18,7 @@ import grpc
 import pytest
 import ray
 from ray.train import CheckpointConfig, RunConfig, ScalingConfig
+from ray.tune import register_env
 from ray.util.metrics import Counter
 
 from cluster import ray_private
@@ -103,6 +104,19 @@ def test_the_ray_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ray._private.services.find_gcs_addresses", set)
     monkeypatch.setattr("ray._private.utils.read_ray_address", lambda folder=None: None)
     assert ray_private.ray_of_this_machine() is None
+
+
+def test_what_a_program_registered_with_tune_is_found_by_its_name(here: str) -> None:
+    """In this process, and in others of its job."""
+    register_env("registered-here", lambda context: context["x"] + 1)
+
+    @ray.remote
+    def elsewhere() -> Any:
+        make = ray_private.registered_with_tune("env_creator", "registered-here")
+        return make({"x": 1}), ray_private.registered_with_tune("rllib_model", "registered-here")
+
+    assert ray_private.registered_with_tune("env_creator", "registered-here")({"x": 2}) == 3
+    assert ray.get(elsewhere.remote()) == (2, None)
 
 
 def test_a_ray_answers_the_cheap_call(here: str) -> None:

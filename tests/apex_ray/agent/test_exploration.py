@@ -1,6 +1,7 @@
 import numpy as np
+import pytest
 
-from apex_ray.agent.exploration import actor_epsilons, epsilon_greedy, epsilon_ladder
+from apex_ray.agent.exploration import actor_epsilons, epsilon_greedy, epsilon_ladder, epsilons_now
 
 
 def test_ladder_of_the_paper():
@@ -26,3 +27,11 @@ def test_each_environment_explores_by_its_own_epsilon():
     # a random action is the greedy one in a third of the cases; 4 standard deviations of 3000 draws
     np.testing.assert_allclose(greedy, [1.0, 0.7 + 0.1, 1 / 3], atol=4 * 0.5 / np.sqrt(rounds))
     assert greedy[0] == 1.0
+
+
+def test_a_schedule_is_what_every_environment_explores_at_least():
+    rungs, schedule = np.float32([0.4, 0.1, 0.001]), ((0, 1.0), (100, 0.05))
+    by_update = {0: [1, 1, 1], 80: [0.4, 0.24, 0.24], 100: [0.4, 0.1, 0.05], 999: [0.4, 0.1, 0.05]}
+    for update, expected in by_update.items():
+        assert epsilons_now(rungs, schedule, update) == pytest.approx(expected)
+    assert epsilons_now(rungs, (), 0) is rungs

@@ -43,6 +43,13 @@ def test_q_values_of_every_kind_of_observation(spec, dueling):
     assert not np.allclose(q_values(network, changed)[0], together[0])
 
 
+@pytest.mark.parametrize(("hidden", "layers"), [(7, 919), ((7,), 919), ((), 258), ((7, 5), 955)])
+def test_heads_have_the_hidden_layers_they_are_told(hidden, layers):
+    """(7, 5): 128 x 7 + 7, 7 x 5 + 5, 5 x 2 + 2 = 903 + 40 + 12."""
+    head = new_network(agent(VECTOR, dueling=False, hidden=hidden)).head
+    assert sum(p.numel() for p in head.parameters()) == layers
+
+
 def test_dueling_advantages_are_centred():
     network = new_network(agent(VECTOR), seed=1)
     features = torch.randn(7, 128)

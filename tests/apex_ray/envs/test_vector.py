@@ -248,7 +248,7 @@ def test_gymnasiums_own_vector_of_an_id():
 @pytest.mark.parametrize(
     ("env", "part"),
     [
-        ({"id": "Taxi-v4", "vector": True}, "env.vector = true"),
+        ({"id": "Blackjack-v1", "vector": True}, "env.vector = true"),
         ({"id": "fake", "vector": True, "make": f"{HERE}:Episodes", "kwargs": {}}, "num_envs"),
         ({"id": "ALE/Pong-v5", "processes": True}, "env.processes = true has no effect"),
         ({"id": "EnvPool/Pnog-v5"}, "Did you mean 'Pong-v5'"),

@@ -95,6 +95,19 @@ def test_target_network_is_copied_every_n_updates():
         assert same == (update % 3 == 0), f"after update {update}"
 
 
+def test_the_learning_rate_follows_its_schedule():
+    """Adam's first steps are as long as its rate."""
+    learner = make_learner(optimizer="adam", epsilon=1e-12, learning_rate_schedule=[[0, 0.01], [2, 0.02], [3, 0.0]])
+    batch, rates, moved = make_batch(np.random.default_rng(1)), [], []
+    for _ in range(4):
+        before = learner.state()[0]["head.value.2.bias"]
+        rates.append(learner.learning_rate)
+        learner.update(batch)
+        moved.append(float(abs(learner.state()[0]["head.value.2.bias"] - before)[0]))
+    assert rates == pytest.approx([0.01, 0.015, 0.02, 0.0])
+    assert moved[0] == pytest.approx(0.01, rel=1e-3) and moved[3] == 0.0
+
+
 def test_gradient_norm_is_limited():
     rng = np.random.default_rng(2)
     free, limited = make_learner(max_grad_norm=None), make_learner(max_grad_norm=1e-3)

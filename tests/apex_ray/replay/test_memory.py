@@ -11,7 +11,7 @@ from apex_ray.agent.build import build_agent
 from apex_ray.config.schema import ApexConfig, EnvConfig, TdConfig
 from apex_ray.learner.mirror import Mirror
 from apex_ray.replay import shards
-from apex_ray.replay.memory import PRIORITY_FLOOR, PrioritizedReplay
+from apex_ray.replay.memory import PrioritizedReplay
 from apex_ray.rng import STATE_BYTES
 from apex_ray.types import Chunk, EnvSpec, PriorityUpdate
 
@@ -47,8 +47,16 @@ def fields_of(spec=SPEC, n=N):
     return build_agent(config, spec).fields
 
 
-def replay(capacity=40, alpha=0.6, seed=0):
-    return PrioritizedReplay(fields_of(), capacity, HORIZON, alpha, seed)
+def replay(capacity=40, alpha=0.6, seed=0, **settings):
+    return PrioritizedReplay(fields_of(), capacity, HORIZON, alpha, seed, **settings)
+
+
+def test_the_floor_is_added_to_every_priority():
+    memory = replay(alpha=0.5, floor=0.25)
+    chunk = make_chunk(0)
+    chunk.priorities[:] = 2.0
+    memory.add(chunk)
+    assert memory.total_mass == pytest.approx(1.5 * np.count_nonzero(chunk.valid))  # (2 + 1/4)^(1/2)
 
 
 @settings(max_examples=40, deadline=None)
@@ -132,7 +140,7 @@ def test_probability_is_priority_to_the_alpha(alpha):
     for chunk in chunks:
         memory.add(chunk)
     priorities, valid = (np.concatenate([a[e] for a in arrays for e in range(2)]) for arrays in split(chunks))
-    exact = np.where(valid, (priorities + PRIORITY_FLOOR) ** alpha, 0.0)
+    exact = np.where(valid, (priorities + 1e-6) ** alpha, 0.0)
     exact /= exact.sum()
     sample = memory.sample(100_000)
     counts = np.bincount(sample.slots, minlength=len(exact))

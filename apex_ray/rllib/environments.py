@@ -1,0 +1,174 @@
+"""Which environment a configuration of RLlib's means: an id, a registered name, a class, or a function."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import gymnasium
+from ray.rllib.env.env_context import EnvContext
+from ray.rllib.env.multi_agent_env import MultiAgentEnv
+from ray.tune import register_env
+
+from apex_ray.dotted import dotted_name, imported
+from apex_ray.envs.atari import PREFIX, games
+from apex_ray.rllib.values import flag, number, whole, wrong
+from cluster.ray_private import registered_with_tune
+from trainkit.errors import UserError
+
+MAKE = f"{__name__}:made"
+REGISTERED = "registered:"  # before a name of tune.register_env
+ALE_STICKY = 0.25  # repeat_action_probability of ALE's own environments, where nobody says otherwise
+OLD_ATARI = re.compile(r"(?P<game>\w+?)(?:-ram)?(?P<kind>NoFrameskip|Deterministic)?-v(?P<version>[04])")
+
+
+class Environment(NamedTuple):
+    settings: dict[str, Any]  # dotted
+    atari: bool
+
+
+def environment(
+    env: Any, env_config: Mapping[str, Any], horizon: int | None, framestack: bool, evaluation: Mapping[str, Any]
+) -> Environment:
+    """The settings for `env` with `env_config`, and for its evaluations with what differs in `evaluation`.
+
+    UserError for one that can't be had.
+    """
+    if env is None:
+        raise wrong("env", env, "no environment is set; expected .environment(env=...)")
+    if isinstance(env, str) and registered_with_tune("env_creator", env) is None:
+        if game := _atari(env):
+            return _game(*game, env_config, horizon, framestack, evaluation)
+        if not _is_path(env):
+            limit = {} if horizon is None else {"max_episode_steps": horizon}
+            settings = {"env.id": env, "env.kwargs": {**env_config, **limit}, "evaluation.env_kwargs": dict(evaluation)}
+            return Environment({**settings, "env.frame_stack": 1}, atari=False)
+    return Environment(_own(env, env_config, horizon, evaluation), atari=False)
+
+
+# Atari's games
+
+
+def _atari(env: str) -> tuple[str, float] | None:
+    """(ALE's id, how often its own environment repeats an action) of a game by any of its names."""
+    bare = env.rpartition(":")[2]
+    if bare.startswith(PREFIX):
+        return bare, ALE_STICKY
+    old = OLD_ATARI.fullmatch(bare)
+    wanted = f"{PREFIX}{old['game']}-v5" if old else ""
+    return (wanted, ALE_STICKY if old["version"] == "0" else 0.0) if old and wanted in games() else None
+
+
+def _game(
+    game: str,
+    sticky: float,
+    env_config: Mapping[str, Any],
+    horizon: int | None,
+    framestack: bool,
+    evaluation: Mapping[str, Any],
+) -> Environment:
+    """DQN's preprocessing, which RLlib gave Atari by itself; a lost life ends an episode, in training."""
+    given, place = dict(env_config), "env_config."
+    skip = whole(1)(f"{place}frameskip", given.pop("frameskip", 4))
+    skip = 4 if skip == 1 else skip  # RLlib's own wrapper skips four where ALE skips none
+    sticky = number(least=0, most=1)(
+        f"{place}repeat_action_probability", given.pop("repeat_action_probability", sticky)
+    )
+    frames = whole(1)(f"{place}max_num_frames_per_episode", given.pop("max_num_frames_per_episode", 108_000))
+    full = flag(f"{place}full_action_space", given.pop("full_action_space", False))
+    if given.pop("obs_type", "rgb") not in ("rgb", "grayscale"):
+        raise wrong(f"{place}obs_type", env_config["obs_type"], "expected 'rgb' or 'grayscale': frames are gray")
+    for name in ("render_mode", "sound"):
+        given.pop(name, None)
+    if evaluation:
+        raise wrong("evaluation_config.env_config", dict(evaluation), "a game of Atari is evaluated as it is learned")
+    return Environment(
+        {
+            "env.id": game,
+            "env.kwargs": given,
+            "env.frame_skip": skip,
+            "env.sticky_actions": sticky,
+            "env.full_action_space": full,
+            "env.terminal_on_life_loss": True,
+            "env.frame_stack": 4 if framestack else 1,
+            "env.max_episode_frames": frames if horizon is None else horizon * skip,
+        },
+        atari=True,
+    )
+
+
+# Classes, functions, and names of either
+
+
+def _is_path(env: str) -> bool:
+    """RLlib's way to name a class: package.module.Class."""
+    return "." in env and "/" not in env and ":" not in env and gymnasium.registry.get(env) is None
+
+
+def _own(env: Any, env_config: Mapping[str, Any], horizon: int | None, evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    if isinstance(env, str) and registered_with_tune("env_creator", env) is not None:
+        creator, name = REGISTERED + env, env
+    elif isinstance(env, str):
+        module, _, name = env.rpartition(".")
+        creator = f"{module}:{name}"
+        refuse_others(imported(creator, "ApexDQNConfig: env"))
+    elif callable(env):
+        refuse_others(env)
+        name = getattr(env, "__name__", type(env).__name__)
+        creator = _named(env, name)
+    else:
+        raise wrong("env", env, "expected a name, a class or a function that makes a gymnasium.Env")
+    if not _plain(env_config) or not _plain(evaluation):
+        raise wrong(
+            "env_config", dict(env_config), "expected numbers, texts, lists and mappings, which a run folder can keep"
+        )
+    limit = {} if horizon is None else {"env.max_episode_frames": horizon}
+    return {
+        "env.id": name,
+        "env.make": MAKE,
+        "env.kwargs": {"creator": creator, "env_config": dict(env_config)},
+        "env.frame_stack": 1,
+        "evaluation.env_kwargs": {"env_config": {**env_config, **evaluation}} if evaluation else {},
+        **limit,
+    }
+
+
+def _named(env: Callable[..., Any], name: str) -> str:
+    """What other processes find it by: its place in a module, or in Tune's registry, as for a lambda."""
+    try:
+        return dotted_name(env, "env")
+    except UserError:
+        unique = f"{name}-{hashlib.sha256(repr(env).encode()).hexdigest()[:8]}"
+        register_env(unique, env)
+        return REGISTERED + unique
+
+
+def _plain(value: Any) -> bool:
+    try:
+        return bool(json.loads(json.dumps(value)) == value)
+    except (TypeError, ValueError):
+        return False
+
+
+def refuse_others(env: Any) -> None:
+    """UserError for what RLlib knows beside a gymnasium.Env."""
+    kind = env if isinstance(env, type) else type(env)
+    if issubclass(kind, MultiAgentEnv):
+        raise wrong("env", kind.__name__, "multi_agent is not here: one agent learns from one environment")
+
+
+def made(creator: str, env_config: Mapping[str, Any]) -> Any:
+    """The environment, made as RLlib does: by a call with one EnvContext. A worker's number is always 0."""
+    if creator.startswith(REGISTERED):
+        name = creator.removeprefix(REGISTERED)
+        make = registered_with_tune("env_creator", name)
+        if make is None:
+            raise wrong("env", name, "it is not registered in this program; expected tune.register_env before")
+    else:
+        make = imported(creator, "ApexDQNConfig: env")
+    env = make(EnvContext(dict(env_config), worker_index=0))
+    refuse_others(env)
+    return env
