@@ -9,7 +9,13 @@ from apex_ray.rllib.config import ApexDQNConfig
 from apex_ray.rllib.experiments import from_yaml
 
 NAMES = ("APEX", "APEX_DQN")
-for _name in NAMES:
-    register_trainable(_name, ApexDQN)
+__all__ = ["NAMES", "ApexDQN", "ApexDQNConfig", "from_yaml", "register"]
 
-__all__ = ["NAMES", "ApexDQN", "ApexDQNConfig", "from_yaml"]
+
+def register() -> None:
+    """Have Ray Tune know the names. Importing this does; again after `ray.shutdown()`, with which Ray forgets them."""
+    for name in NAMES:
+        register_trainable(name, ApexDQN)
+
+
+register()

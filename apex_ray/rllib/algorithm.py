@@ -253,6 +253,8 @@ class ApexDQN(Algorithm):  # type: ignore[misc]
         return placement(cast(ApexConfig, given.to_settings()))
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_trial"):  # setup has refused: Ray names the actor in its error
+            return type(self).__name__
         return f"{type(self).__name__}({self._trial.spec.env_id}, run folder {self.run_folder})"
 
 

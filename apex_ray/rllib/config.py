@@ -20,7 +20,8 @@ from apex_ray.run.own_parts import with_own_parts
 
 ALGORITHM = "apex_ray.rllib.algorithm"
 UNSET = -1  # what AlgorithmConfig gives names that it no longer knows
-TRIAL_INFO = "__trial_info__"  # Tune's own, in a trial's dict
+TUNES_OWN = "__"  # how keys begin that Tune adds to a trial's dict, such as __trial_info__
+BOTH_STACKS = ("enable_rl_module_and_learner", "enable_env_runner_and_connector_v2")  # RLlib's two are one here
 SECTIONS = (
     "environment", "env_runners", "training", "learners", "evaluation", "reporting", "debugging", "fault_tolerance",
     "callbacks", "rl_module", "checkpointing", "resources", "framework", "multi_agent", "offline_data", "experimental",
@@ -174,7 +175,7 @@ class ApexDQNConfig(AlgorithmConfig):  # type: ignore[misc]
     def update_from_dict(self, config_dict: Mapping[str, Any]) -> Self:
         for key, value in config_dict.items():
             name = present_name(key)
-            if key == TRIAL_INFO or name in ("enable_rl_module_and_learner", "enable_env_runner_and_connector_v2"):
+            if key.startswith(TUNES_OWN) or name in BOTH_STACKS:
                 continue
             if key == "multiagent":
                 self.multi_agent(**value)

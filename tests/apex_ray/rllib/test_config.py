@@ -356,6 +356,10 @@ def test_it_is_an_algorithm_config_with_rllibs_helpers():
     assert config.get_evaluation_config_object().in_evaluation
 
 
+def test_what_tune_adds_to_a_trials_dict_is_left_alone():
+    assert changed(cartpole(__trial_info__=object(), __stdout_file__=None)) == changed(cartpole())
+
+
 def test_callbacks_stay_for_the_algorithm():
     class Told:
         pass
