@@ -15,12 +15,13 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 
 from apex_ray.config.schema import ApexConfig
 from apex_ray.rllib.old_names import NESTED, OLD_NAMES, present_name
-from apex_ray.rllib.settings import check_own, no_key, to_settings
+from apex_ray.rllib.settings import BY_NAME, check_own, no_key, to_settings
 from apex_ray.run.own_parts import with_own_parts
 
 ALGORITHM = "apex_ray.rllib.algorithm"
 UNSET = -1  # what AlgorithmConfig gives names that it no longer knows
 TUNES_OWN = "__"  # how keys begin that Tune adds to a trial's dict, such as __trial_info__
+STACKS = ("enable_rl_module_and_learner", "enable_env_runner_and_connector_v2")
 SECTIONS = (
     "environment", "env_runners", "training", "learners", "evaluation", "reporting", "debugging", "fault_tolerance",
     "callbacks", "rl_module", "checkpointing", "resources", "framework", "multi_agent", "offline_data", "experimental",
@@ -79,7 +80,6 @@ DEFAULTS: dict[str, Any] = {
     "no_done_at_end": False,
     "logger_creator": None,
     "logger_config": None,
-    "_enable_learner_api": False,
 }
 
 
@@ -113,11 +113,13 @@ class ApexDQNConfig(AlgorithmConfig):  # type: ignore[misc]
     def _assign(self, name: str, value: Any) -> None:
         """`name` as of today, that of a mapping's part after a dot, or of a setting of apex-ray's."""
         owner, dot, part = name.partition(".")
+        if name in STACKS:
+            return  # both of RLlib's stacks are the same here
         if owner in NESTED:
             self._merge(owner, {part: value} if dot else value)
         elif dot:
             self.apex({name: value})
-        elif name not in vars(self):
+        elif name not in vars(self) and name not in BY_NAME:
             raise no_key(name, (*vars(self), *OLD_NAMES))
         else:
             super().__setattr__(name, value)
@@ -173,7 +175,7 @@ class ApexDQNConfig(AlgorithmConfig):  # type: ignore[misc]
     def update_from_dict(self, config_dict: Mapping[str, Any]) -> Self:
         for key, value in config_dict.items():
             name = present_name(key)
-            if key.startswith(TUNES_OWN) or name in ("enable_rl_module_and_learner", "enable_env_runner_and_connector_v2"):
+            if key.startswith(TUNES_OWN):
                 continue
             if key == "multiagent":
                 self.multi_agent(**value)
