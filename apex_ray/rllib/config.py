@@ -129,10 +129,10 @@ class ApexDQNConfig(AlgorithmConfig):  # type: ignore[misc]
         if dataclasses.is_dataclass(given) and not isinstance(given, type):
             blank = type(given)()
             given = {k: v for k, v in vars(given).items() if v != getattr(blank, k)}
-        if (
-            not isinstance(given, Mapping) or "grid_search" in given
-        ):  # a search space, or a mistake: said when it is read
-            super().__setattr__(owner, {} if given is None else given)
+        if given is None:  # what dict.update() gave, where a program set keys that way
+            return
+        if not isinstance(given, Mapping) or "grid_search" in given:
+            super().__setattr__(owner, given)  # a search space, or a mistake: said when it is read
             return
         before = getattr(self, owner, None)
         merged = dict(before) if isinstance(before, Mapping) else {}
@@ -204,6 +204,9 @@ class ApexDQNConfig(AlgorithmConfig):  # type: ignore[misc]
     def __getitem__(self, item: str) -> Any:
         return self.get(item) if "." in present_name(item) else getattr(self, present_name(item))
 
+    def __contains__(self, item: str) -> bool:
+        return self.get(item, NotProvided) is not NotProvided
+
     def get(self, key: str, default: Any = None) -> Any:
         owner, dot, part = present_name(key).partition(".")
         return getattr(self, owner, {}).get(part, default) if dot else getattr(self, owner, default)
@@ -212,8 +215,10 @@ class ApexDQNConfig(AlgorithmConfig):  # type: ignore[misc]
 
     def to_settings(self) -> ApexConfig:
         """The settings of a run. UserError for the first thing that can't be honoured, by its name."""
-        found = to_settings(vars(self), _defaults(), self.own_settings)
-        return with_own_parts(found, self.own_parts)
+        values = dict(vars(self))
+        if self.env is None and "make_env" in self.own_parts:
+            values["env"] = "make_env"  # `with_own_parts` names it
+        return with_own_parts(to_settings(values, _defaults(), self.own_settings), self.own_parts)
 
     def validate(self) -> None:
         """UserError for what can't be honoured."""

@@ -377,6 +377,20 @@ def test_callbacks_stay_for_the_algorithm():
     config.to_settings()
 
 
+def test_mappings_that_are_changed_in_place():
+    """As Ray's own documentation did: dict.update() gives None."""
+    config = cartpole(seed=1)
+    replay = config.replay_buffer_config.update({"capacity": 100_000, "alpha": 0.45, "learning_starts": 1000})
+    explore = config.exploration_config.update({"type": "EpsilonGreedy", "final_epsilon": 0.01})
+    config.training(replay_buffer_config=replay).exploration(exploration_config=explore)
+    settings = config.to_settings()
+    assert (settings.replay.capacity_transitions, settings.replay.alpha) == (100_000, 0.45)
+    assert (settings.replay.min_transitions, settings.actors.epsilon_base) == (1000, 0.01)
+    config.replay_buffer_config = {"capacity": 90_000}
+    assert config.to_settings().replay.capacity_transitions == 90_000
+    assert "num_workers" in config and "buffer_size" in config and "num_wrokers" not in config
+
+
 def test_search_spaces_wait_for_tune():
     config = cartpole(lr=tune.loguniform(1e-5, 1e-3), n_step=tune.grid_search([1, 3]))
     assert "grid_search" in config.to_dict()["n_step"]

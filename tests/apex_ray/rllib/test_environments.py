@@ -81,6 +81,15 @@ def test_the_environment_is_given_an_env_context():
     assert isinstance(context, EnvContext) and (context["length"], context.worker_index) == (4, 0)
 
 
+def test_parts_of_apex_ray_come_last():
+    config = ApexDQNConfig().apex({"env.processes": True}, make_env="tests.apex_ray.brought:vector", torso=Torso)
+    found = config.to_settings()
+    assert (found.env.make, found.env.id, found.env.processes) == ("tests.apex_ray.brought:vector", "vector", True)
+    assert found.network.torso == "tests.apex_ray.rllib.brought:Torso"
+    with pytest.raises(UserError, match=r"no setting 'env.proceses'.*Did you mean 'env.processes'"):
+        config.apex({"env.proceses": True})
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
