@@ -20,8 +20,9 @@ _HOMES = {
     "load_config": "apex_ray.config.load:load",
     "load_policy": "apex_ray.policy",
     "train": "apex_ray.run.training",
+    "trainable": "apex_ray.tuning.trainable",
 }
-__all__ = ["ApexConfig", "evaluate", "load_config", "load_policy", "train"]
+__all__ = ["ApexConfig", "evaluate", "load_config", "load_policy", "train", "trainable"]
 
 
 def __getattr__(name: str) -> Any:

@@ -74,10 +74,10 @@ def plan(words: Sequence[str], cores: int | None, gpus: float, count: int | None
     if not words or "=" in words[0]:
         raise UserError("command line: no preset; expected the words of apex-ray train, such as pong actors.count=64")
     config = load(words[0], [*words[1:], *([f"actors.count={count}"] if count else [])]).config
-    return bundles(config, resolve_sizes(config, _probed(config.env), cores), gpus)
+    return bundles(config, resolve_sizes(config, probed(config.env), cores), gpus)
 
 
-def _probed(env: EnvConfig) -> EnvSpec:
+def probed(env: EnvConfig) -> EnvSpec:
     """Found once: the search for the largest count asks for many plans of the same environment."""
     key = env.model_dump_json()
     if key not in _SPECS:

@@ -76,6 +76,10 @@ class Policy:
         greedy = np.zeros(len(next(iter(batch.values()))), np.float32)
         return self._player.act(batch, state, greedy, self._rng)
 
+    def infer(self, observations: Observations, state: State) -> tuple[dict[str, AnyArray], State]:
+        """What the agent's network gives by name [E, ...] for leaves that `batch` gave, and the state after them."""
+        return self._inference(observations, state)
+
     def make_envs(self, num_envs: int = 1, render: bool = False) -> VectorEnv:
         """Environments with the preprocessing and the time limit of the run's evaluations (envs/base.py says how to
         use them). With `render` they draw pictures.

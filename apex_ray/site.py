@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from apex_ray.sizes import Sizes
 
@@ -21,4 +21,5 @@ class Site:
     dashboard: str | None = None  # host:port of Ray's
     note: str = ""  # what its user should know
     bundles: Mapping[str, Bundle] = field(default_factory=dict)  # by name, as apex_ray/demand.py gives them
+    group: Any = None  # a Tune trial's placement group with room for all of them; None: the run makes its own
     namespace: str | None = None  # of the run's actors, and its placement group's name; None: the process's own Ray job

@@ -13,6 +13,7 @@ from cluster.workers_config import ADDRESS
 from lstm.config import TRAINER, load
 from lstm.tasks.make import make_task, settled
 from trainkit.config import to_yaml
+from trainkit.drawn import words as drawn_settings
 from trainkit.errors import UserError
 from trainkit.run_record import record_start
 from trainkit.runs import create_run
@@ -47,7 +48,7 @@ def sweep(preset: str, words: Sequence[str], trials: int, seed: int, log: Callab
         from lstm.train import train_here
 
         os.chdir(here)
-        chosen = load(preset, [*fixed, *(f"{key}={value}" for key, value in drawn.items())]).config
+        chosen = load(preset, [*fixed, *drawn_settings(drawn)]).config
         run = create_run(folder, chosen.name, to_yaml(chosen))
         train_here(chosen, run, lambda row: tune.report({**row, "run": str(run)}))
 

@@ -43,7 +43,7 @@ class Watched:
 
 
 class _Watching:
-    """One thread a process, started with the first environments."""
+    """One thread a process, while there are environments in it."""
 
     def __init__(self) -> None:
         self.say: Say = _to_stderr
@@ -59,13 +59,16 @@ class _Watching:
                 self._thread.start()
 
     def _run(self) -> None:
-        while True:
-            time.sleep(self._look_at_all())
+        while (wait_s := self._look_at_all()) is not None:
+            time.sleep(wait_s)
 
-    def _look_at_all(self) -> float:
-        """Seconds until the next look. What is looked at is not kept alive meanwhile."""
+    def _look_at_all(self) -> float | None:
+        """Seconds until the next look, None where there is nothing left. What is looked at is not kept alive by it."""
         with self._lock:
             every = list(self._all)
+            if not every:
+                self._thread = None
+                return None
         for watched in every:
             self._look(watched, time.monotonic())
         return min([1.0, *(w.limit_s / 4 for w in every)])

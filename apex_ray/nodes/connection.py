@@ -18,6 +18,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from apex_ray.config.schema import ApexConfig
 from apex_ray.demand import ACTOR, bundles, object_store_bytes
+from apex_ray.nodes.trial_group import trial_group
 from apex_ray.site import Site
 from apex_ray.sizes import Sizes
 from cluster.connect import Embedded, cluster_address, connected
@@ -48,13 +49,18 @@ def joined(config: ApexConfig, sized: Callable[[int | None], Sizes]) -> Iterator
     with connected(address, Embedded(0, 0)) as dashboard:
         resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
         sizes = sized(max(int(resources.get("CPU", 0)), 1))
-        needs, crowd = bundles(config, sizes, _gpus(config, embedded=False)), ""
-        if there is not None:
-            needs, crowd = crowded(needs, snapshot())
-        found = wait_for_room(needs, config.cluster.autoscale_s, partial(print, flush=True), for_others=False)
+        needs, crowd, group = bundles(config, sizes, _gpus(config, embedded=False)), "", None
+        if trial := trial_group(needs):
+            group, needs = trial
+            placed = "placed in the trial's own group"
+        else:
+            if there is not None:
+                needs, crowd = crowded(needs, snapshot())
+            found = wait_for_room(needs, config.cluster.autoscale_s, partial(print, flush=True), for_others=False)
+            placed = _note(found)
         goes_on = f"joined the Ray at {there}, which goes on after the run" if there is not None else ""
-        note = "; ".join(filter(None, (goes_on, crowd, _note(found))))
-        site = Site(sizes, here=False, dashboard=dashboard, note=note, bundles=_by_name(needs))
+        note = "; ".join(filter(None, (goes_on, crowd, placed)))
+        site = Site(sizes, here=False, dashboard=dashboard, note=note, bundles=_by_name(needs), group=group)
         if there is None:
             yield site
             return
@@ -105,26 +111,43 @@ def _note(found: Fit) -> str:
 
 
 class Placement:
-    """One placement group for all but the actors: learner and first shard on one node, the rest packed near it."""
+    """Where each process goes.
 
-    def __init__(self, needs: Mapping[str, Bundle], name: str | None) -> None:
-        self._needs = [b for b in needs.values() if b.name != ACTOR for _ in range(b.count)]
+    One placement group holds all but the actors: learner and first shard on one node, the rest packed near it. Actors
+    come and go, and are wherever there is room. A Tune trial's own `group` holds them all: it is what the trial has.
+    """
+
+    def __init__(self, needs: Mapping[str, Bundle], name: str | None, group: Any = None) -> None:
+        self._in_trial, self._actor_labels = group is not None, needs[ACTOR].labels
+        self._needs = [b for b in needs.values() if self._in_trial or b.name != ACTOR for _ in range(b.count)]
+        self._group: Any = group or self._new_group(name)
+        self._first = len(self._group.bundle_specs) - len(self._needs)  # a trial's own process may have one before
+
+    def _new_group(self, name: str | None) -> Any:
         amounts = [b.scheduled for b in self._needs]
         selectors = [dict(b.labels) for b in self._needs]
         labels = {"bundle_label_selector": selectors} if any(selectors) else {}
-        self._group: Any = placement_group(amounts, strategy="PACK", name=name or "", **labels)
+        group = placement_group(amounts, strategy="PACK", name=name or "", **labels)
         try:
-            ray.get(self._group.ready(), timeout=PLACEMENT_TIMEOUT_S)
+            ray.get(group.ready(), timeout=PLACEMENT_TIMEOUT_S)
         except ray.exceptions.GetTimeoutError:
             raise UserError(
                 f"the cluster found no room for {', '.join(b.name for b in self._needs)} within "
                 f"{PLACEMENT_TIMEOUT_S:g} s, though there seemed to be some: another job may have taken it; start again"
             ) from None
+        return group
+
+    def of_actor(self, index: int) -> dict[str, Any]:
+        """Ray's options that say where an actor goes."""
+        if self._in_trial:
+            return {"scheduling_strategy": self.of(ACTOR, index)}
+        labels = dict(self._actor_labels)
+        return {"scheduling_strategy": "DEFAULT", **({"label_selector": labels} if labels else {})}
 
     def of(self, name: str, nth: int = 0) -> PlacementGroupSchedulingStrategy:
         """Where the nth bundle of that name is."""
         index = [i for i, b in enumerate(self._needs) if b.name == name][nth]
-        return PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=index)
+        return PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=self._first + index)
 
 
 def _gpus(config: ApexConfig, embedded: bool) -> float:

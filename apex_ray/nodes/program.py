@@ -34,10 +34,10 @@ from apex_ray.nodes.metrics_node import MetricsNode
 from apex_ray.nodes.replay_node import ReplayNode
 from apex_ray.nodes.stall import LEARNER, StallWatch, unanswered
 from apex_ray.nodes.supervise import Supervisor, Watched, as_user_error, root_cause
-from apex_ray.nodes.weights_node import WeightsNode
+from apex_ray.nodes.weights_node import WeightsNode, fetch
 from apex_ray.replay.saving import replay_file, replay_files
 from apex_ray.site import Site
-from apex_ray.types import AnyArray, EnvSpec, EvaluationResult
+from apex_ray.types import AnyArray, EnvSpec, EvaluationResult, Weights
 from trainkit.errors import UserError
 
 SAID_EVERY_S = 1.0
@@ -78,7 +78,7 @@ class Program:
         UserError when a node can't be built.
         """
         config, spec, sizes = self._config, self._spec, self._sizes
-        self._placement = Placement(self._site.bundles, self._site.namespace)
+        self._placement = Placement(self._site.bundles, self._site.namespace, self._site.group)
         learner = remote(
             name="learner",
             num_cpus=self._site.bundles[demand.LEARNER].cpus,
@@ -185,13 +185,11 @@ class Program:
 
     def _start_actor(self, index: int) -> ObjectRef[Any]:
         nodes = self._nodes
-        labels = self._config.cluster.actor_labels
         restarts = self._incarnations if index in self._fleet else 0
         actor = remote(
             name=f"actor-{index}{f'-r{restarts}' if restarts else ''}",
             num_cpus=self._site.bundles[demand.ACTOR].cpus,
-            scheduling_strategy="DEFAULT",  # anywhere: a Tune trial's placement group has no room for actors
-            **({"label_selector": labels} if labels else {}),
+            **self._placement.of_actor(index),
             **self._in_place,
         )(ActorNode)
         handle = actor.remote(self._config, self._spec, self._sizes, index, self.counters.generation, restarts)
@@ -270,6 +268,17 @@ class Program:
     @property
     def evaluating(self) -> bool:
         return self._evaluation.busy
+
+    def weights(self) -> Weights:
+        """The newest that the learner has published; the first are there before it learns."""
+        while True:
+            [reference] = self._get({"the weights node": self._nodes.weights.latest.remote(-1)})
+            if reference is not None:
+                with self._as_user_error():
+                    newest = fetch(reference)
+                assert newest is not None
+                return newest
+            self._supervisor.check(timeout_s=0.1)
 
     def stop_actors(self) -> None:
         """End the actors, so that what follows has the machine for itself."""

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
-from importlib.util import find_spec
-
 from ray.tune import register_trainable
 
-from apex_ray.rllib.config import ALGORITHM, ApexDQNConfig
+from apex_ray.rllib.algorithm import ApexDQN
+from apex_ray.rllib.config import ApexDQNConfig
 from apex_ray.rllib.experiments import from_yaml
 
 NAMES = ("APEX", "APEX_DQN")
-__all__ = ["NAMES", "ApexDQNConfig", "from_yaml"]
+__all__ = ["NAMES", "ApexDQN", "ApexDQNConfig", "from_yaml", "register"]
 
-if find_spec(ALGORITHM) is not None:
-    ApexDQN = importlib.import_module(ALGORITHM).ApexDQN
-    for _name in NAMES:
-        register_trainable(_name, ApexDQN)
-    __all__ += ["ApexDQN"]
+
+def register() -> None:
+    """Have Ray Tune know the names. Importing this does; again after `ray.shutdown()`, with which Ray forgets them."""
+    for name in NAMES:
+        register_trainable(name, ApexDQN)
+
+
+register()

@@ -20,7 +20,7 @@ from trainkit.errors import UserError, did_you_mean
 
 BY_NAME = {key.name: key for key in KEYS}
 SCHEMA = Schema(ApexConfig)
-OWN = ("own_settings", "own_parts")
+OWN = ("own_settings", "own_parts", "run_settings")
 # Of the object itself, or derived from other keys.
 INTERNAL = {
     "algo_class",

@@ -1,11 +1,12 @@
-"""The loop of a run: watches, reports, evaluates and saves until it is time to stop."""
+"""The loop of a run: watches, reports, evaluates and saves until it is time to stop, at its own pace or a caller's."""
 
 from __future__ import annotations
 
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,9 +20,11 @@ from apex_ray.report.loggers import Loggers
 from apex_ray.report.plots import learning_curve
 from apex_ray.report.process_memory import MemoryLog
 from apex_ray.report.writer import MetricsWriter
+from apex_ray.run.due import Due
 from apex_ray.run.hooks import Hooks
+from apex_ray.run.limits import reached
 from apex_ray.run.system import System
-from apex_ray.types import EnvSpec
+from apex_ray.types import EnvSpec, EvaluationResult, Weights
 from trainkit.errors import NotWrittenError, UserError
 from trainkit.tensor_files import NotFiniteError
 from trainkit.words import plural
@@ -29,8 +32,7 @@ from trainkit.words import plural
 T = TypeVar("T")
 
 WATCH_S = 1.0
-MEMORY_EVERY_S = 10.0
-EPISODES_EVERY_S = 30.0
+POLL_S = 0.05  # while somebody waits for an evaluation
 
 
 @dataclass(frozen=True)
@@ -44,22 +46,13 @@ class Outcome:
     best_return: float | None  # of the best
 
 
-@dataclass
-class _Every:
-    """True once per `seconds`, first after one such span."""
-
-    seconds: float
-    at: float = 0.0
-
-    def due(self, now: float) -> bool:
-        if now - self.at < self.seconds:
-            return False
-        self.at = now
-        return True
-
-
 class Run:
-    """One run's bookkeeping around a system."""
+    """One run's bookkeeping around a system.
+
+    `until_stopped` is the whole of it. A caller with a pace of its own makes `turn`s instead, with `report`, `evaluate`
+    and `save` between them as it likes, and ends with `finish`. An error in any of these is raised after a checkpoint
+    of what was learned, and the run is over.
+    """
 
     def __init__(
         self,
@@ -87,15 +80,77 @@ class Run:
         self._memory = MemoryLog(run / "memory.csv") if here else None
         self._reporter, self._scores_of = reporter_named(spec.reporter, spec.scores_of), spec.scores_of
         self._not_written: set[str] = set()  # what the disk has no room for, as far as was told
+        self.outcome: Outcome | None = None  # set by `finish`
+        self._due = Due(config, time.monotonic())
+
+    @property
+    def folder(self) -> Path:
+        return self._run
+
+    def say(self, text: str) -> None:
+        """Show a line that stays."""
+        self._console.event(text)
 
     def until_stopped(self) -> Outcome:
-        try:
-            reason = self._loop()
+        while (reason := self.turn()) is None:
+            pass
+        return self.finish(reason)
+
+    def turn(self) -> str | None:
+        """Let the system work for WATCH_S seconds and do what is due: why the run is to stop, None where it isn't."""
+        with self._saved_on_error():
+            self._pass(WATCH_S)
+            now = time.monotonic()
+            if self._counters.updates and self._due.evaluation.due(now):
+                self._system.start_evaluation(self._counters, self._interrupted)
+            if self._due.checkpoint.due(now):
+                self._save("checkpoint")
+            return self._stop_reason()
+
+    def report(self) -> dict[str, float]:
+        """The metrics of now by name, written and shown as a row."""
+        with self._saved_on_error():
+            self._report()
+        return dict(self._row)
+
+    def evaluate(self) -> EvaluationResult | None:
+        """The newest weights' evaluation, waited for as training goes on; None where Ctrl-C came meanwhile."""
+        with self._saved_on_error():
+            while self._system.evaluating and not self._interrupted():  # that one judges older weights
+                self._pass(POLL_S)
+            result = None
+            while result is None and not self._interrupted():
+                self._system.start_evaluation(self._counters, self._interrupted)
+                if (result := self._finish_evaluation()) is None:
+                    result = self._pass(POLL_S)
+            return result
+
+    def weights(self) -> Weights:
+        """The newest that actors may use."""
+        with self._saved_on_error():
+            return self._system.weights()
+
+    def save(self, replay: bool = False) -> Path:
+        """Write a checkpoint, and the replay into the run folder as belonging to it: the checkpoint's folder.
+
+        NotWrittenError when there is no room for either; the run can go on.
+        """
+        with self._saved_on_error():
+            failure = self._save("checkpoint")
+        if failure is not None:
+            raise failure
+        if replay:
+            self._system.save_replay()
+        return find(self._run, "latest")
+
+    def finish(self, reason: str, drawn: bool = True) -> Outcome:
+        """The last row, the final checkpoint and evaluation, as the settings say, and the curve, unless not `drawn`.
+
+        Nothing may follow it.
+        """
+        with self._saved_on_error():
             if time.monotonic() - self._reported_at >= WATCH_S:
                 self._report()
-        except Exception:
-            self._save_before_an_error()
-            raise
         self._console.update(self._row, last=True)
         self._sample_memory()
         self._console.event(f"stopping: {reason}")
@@ -106,6 +161,16 @@ class Run:
         if self._config.evaluation.final and not self._interrupted():
             self._final_evaluation()
             self._console.update(self._row | self._evaluated)
+        if drawn:
+            self._draw()
+        if self._last is not None:
+            self._console.event(f"evaluation{self._whose}: last {self._last:z.2f}, best {self._best:z.2f}")
+        if failure is not None:
+            raise failure
+        self.outcome = Outcome(self._run, reason, self._interrupted(), self._last, self._best)
+        return self.outcome
+
+    def _draw(self) -> None:
         if curve := self._write("the learning curve", lambda: learning_curve(self._run, self._scores_of)):
             self._console.event(f"learning curve {curve}")
         elif "the learning curve" not in self._not_written:
@@ -114,33 +179,27 @@ class Run:
         plot = self._write("the episodes' picture", lambda: self._reporter.plot(self._run))
         for line in self._reporter.summary(rows, plot):
             self._console.event(line)
-        if self._last is not None:
-            self._console.event(f"evaluation{self._whose}: last {self._last:z.2f}, best {self._best:z.2f}")
-        if failure is not None:
-            raise failure
-        return Outcome(self._run, reason, self._interrupted(), self._last, self._best)
 
-    def _loop(self) -> str:
-        config, now = self._config, time.monotonic()
-        report, memory = _Every(config.report.every_s, now), _Every(MEMORY_EVERY_S, now)
-        episodes = _Every(EPISODES_EVERY_S, now)
-        evaluate, checkpoint = _Every(config.evaluation.every_s, now), _Every(config.checkpoint.every_s, now)
-        while True:
-            at_limit = self._system.watch(WATCH_S)
-            now = time.monotonic()
-            self._finish_evaluation()
-            if report.due(now) or at_limit:
-                self._report()
-            if episodes.due(now):
-                self._write_episodes()
-            if memory.due(now):
-                self._sample_memory()
-            if self._counters.updates and evaluate.due(now):
-                self._system.start_evaluation(self._counters, self._interrupted)
-            if checkpoint.due(now):
-                self._save("checkpoint")
-            if reason := self._stop_reason():
-                return reason
+    @contextmanager
+    def _saved_on_error(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception:
+            self._save_before_an_error()
+            raise
+
+    def _pass(self, wait_s: float) -> EvaluationResult | None:
+        """Let the system work and do what is due but start nothing: the evaluation that has ended, if one has."""
+        at_limit = self._system.watch(wait_s)
+        now, due = time.monotonic(), self._due
+        ended = self._finish_evaluation()
+        if due.report.due(now) or at_limit:
+            self._report()
+        if due.episodes.due(now):
+            self._write_episodes()
+        if due.memory.due(now):
+            self._sample_memory()
+        return ended
 
     def _sample_memory(self) -> None:
         if self._memory is not None:
@@ -175,10 +234,11 @@ class Run:
         }
         return {name: value for name, value in known.items() if value is not None}
 
-    def _finish_evaluation(self) -> None:
+    def _finish_evaluation(self) -> EvaluationResult | None:
+        """The one that has ended, if one has, after it was told and written."""
         result = self._system.poll_evaluation()
         if result is None:
-            return
+            return None
         if result.whole:
             self._last, self._human = result.mean_return, result.human_normalised
             if self._best is None or self._last > self._best:
@@ -201,6 +261,7 @@ class Run:
             self._console.event(table)
         self._loggers.evaluation(result)
         self._hook("on_evaluation", result)
+        return result
 
     def _write_episodes(self) -> list[Any]:
         rows = self._system.episode_rows()
@@ -233,20 +294,11 @@ class Run:
         self._asked = self._hooks.call(name, *given) or self._asked
 
     def _stop_reason(self) -> str | None:
-        stop, c = self._config.stop, self._counters
         if self._interrupted():
             return "asked to (Ctrl-C); a second one stops at once"
         if self._asked:
             return f"{self._asked} asked to"
-        if stop.after_s is not None and c.time_s >= stop.after_s:
-            return f"stop.after_s = {stop.after_s:,.12g}"
-        if stop.after_frames is not None and c.frames >= stop.after_frames:
-            return f"stop.after_frames = {stop.after_frames:,}"
-        if stop.after_updates is not None and c.updates >= stop.after_updates:
-            return f"stop.after_updates = {stop.after_updates:,}"
-        if stop.evaluation_return is not None and self._last is not None and self._last >= stop.evaluation_return:
-            return f"an evaluation reached {self._last:.2f} (stop.evaluation_return = {stop.evaluation_return:g})"
-        return None
+        return reached(self._config.stop, self._counters, self._last)
 
     def _save(self, what: str) -> NotWrittenError | None:
         """Why none was written; the next one is tried all the same. Any other error is raised."""

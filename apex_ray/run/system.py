@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from apex_ray.learner.checkpoint import Counters
-from apex_ray.types import AnyArray, EvaluationResult
+from apex_ray.types import AnyArray, EvaluationResult, Weights
 
 
 class System(Protocol):
@@ -24,6 +24,7 @@ class System(Protocol):
     def poll_evaluation(self) -> EvaluationResult | None: ...
     @property
     def evaluating(self) -> bool: ...
+    def weights(self) -> Weights: ...  # the newest that actors may use
     def stop_actors(self) -> None: ...
     def save(self, counters: Counters) -> tuple[Path, int]: ...
     def save_replay(self) -> None: ...

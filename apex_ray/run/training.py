@@ -1,9 +1,10 @@
-"""A training run from settings to outcome, on Ray or in one process."""
+"""A training run from settings to outcome, on Ray or in one process: whole, or driven by a caller step by step."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from apex_ray.config.load import TRAINER
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.make import probe
 from apex_ray.evaluation import check_evaluation_env
-from apex_ray.learner.warm_start import read_warm_start
+from apex_ray.learner.warm_start import WarmStart, read_warm_start
 from apex_ray.report.console import Console
 from apex_ray.report.episodes import reporter_named
 from apex_ray.report.loggers import Loggers, check_loggers
@@ -20,7 +21,7 @@ from apex_ray.run import preflight
 from apex_ray.run.hooks import Hooks
 from apex_ray.run.loop import Outcome, Run
 from apex_ray.run.own_parts import with_own_parts
-from apex_ray.run.resume import prepare_resume
+from apex_ray.run.resume import Resume, prepare_resume
 from apex_ray.run.system import System
 from apex_ray.site import Site
 from apex_ray.sizes import Sizes, resolve_sizes
@@ -63,9 +64,36 @@ def train(
     starts is.
 
     """
+    hooks = Hooks(on_row, on_evaluation, on_checkpoint)
+    with running(prepare(config, run, resume, own), hooks, asked_to_stop()) as loop:
+        return loop.until_stopped()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run of which everything was looked at that can be before Ray is there."""
+
+    config: ApexConfig  # with what of it this machine can do
+    settings: str  # as they were given, YAML: what this machine can't draw, another may
+    spec: EnvSpec
+    run: Path | None  # the folder; None: a new one, made when the run starts
+    going_on: Resume | None
+    warm: WarmStart | None
+
+    def sized(self, cores: int | None) -> Sizes:
+        """How large its parts are on a cluster with so many cores; None: on this machine. UserError if too large."""
+        sizes = resolve_sizes(self.config, self.spec, cores)
+        saved = self.going_on.saved if self.going_on else None
+        preflight.check(self.config, self.spec, sizes, saved, here=cores is None)
+        return sizes
+
+
+def prepare(
+    config: ApexConfig, run: Path | None, resume: bool, own: Mapping[str, Callable[..., Any] | str]
+) -> Prepared:
+    """What `running` starts, of the arguments of `train`. UserError for every mistake that shows already."""
     if resume and run is None:
         raise UserError("train: resume = True, but run is None; expected the folder of the run to go on with")
-    hooks = Hooks(on_row, on_evaluation, on_checkpoint)
     config = with_own_parts(config, own)
     going_on = prepare_resume(run, config) if resume and run is not None else None
     spec = probe(config.env, pictures=config.evaluation.video)
@@ -74,26 +102,38 @@ def train(
     if warm:  # kept by its whole path: what `latest` or `best` is changes
         learner = config.learner.model_copy(update={"init_from": str(warm.source)})
         config = config.model_copy(update={"learner": learner})
-    settings = to_yaml(config)  # as they were given: what this machine can't draw, another may
+    settings = to_yaml(config)
     if not spec.draws:
         config = config.model_copy(update={"evaluation": config.evaluation.model_copy(update={"video": False})})
     reporter_named(spec.reporter)  # refused here rather than by a part
     check_loggers(config)
     check_evaluation_env(config, spec)
+    return Prepared(config, settings, spec, run, going_on, warm)
 
-    def sized(cores: int | None) -> Sizes:
-        """Everything that can be found out before a process starts; None: of this machine."""
-        sizes = resolve_sizes(config, spec, cores)
-        preflight.check(config, spec, sizes, going_on.saved if going_on else None, here=cores is None)
-        return sizes
 
-    with _joined(config, sized) as site:
-        if run is None:
-            run = create_run(config.runs_dir, config.name, settings)
+@contextmanager
+def running(
+    prepared: Prepared,
+    hooks: Hooks,
+    interrupts: AbstractContextManager[Callable[[], bool]] | None = None,
+    table: bool | None = None,
+) -> Iterator[Run]:
+    """The run, all its parts started, to be driven to its `finish` by the block; they end with the block.
+
+    `interrupts` is entered when the parts have started, and yields what the run asks for Ctrl-C; None: it does not ask.
+    `table`: whether the console is a live table; None: where there is a terminal.
+    """
+    config, spec, going_on, warm = prepared.config, prepared.spec, prepared.going_on, prepared.warm
+    with _joined(config, prepared.sized) as site:
+        run, resume = prepared.run or create_run(config.runs_dir, config.name, prepared.settings), going_on is not None
         sizes, title = site.sizes, f"{config.name}: {config.env.id}"
         if spec.scores_of:
             title += f", played on {spec.scores_of}: its scores say nothing of the real game"
-        with recorded(run, TRAINER) as ended, Console(title, config) as console, ExitStack() as stack:
+        with (
+            recorded(run, TRAINER) as ended,
+            Console(title, config, is_terminal=table) as console,
+            ExitStack() as stack,
+        ):
             few = "" if sizes.min_actors == sizes.actors else f"{sizes.min_actors} to "
             console.event(
                 f"{few}{plural(sizes.actors, 'actor')} x {plural(config.actors.envs_per_actor, 'environment')}, "
@@ -110,12 +150,15 @@ def train(
             system.start(resume, warm.params if warm else None)
             if going_on:
                 going_on.begun()
-            with asked_to_stop() as interrupted, MetricsWriter(run, resume) as writer:
-                outcome = Run(
-                    config, spec, run, system, console, writer, loggers, hooks, interrupted, site.here
-                ).until_stopped()
-            ended(INTERRUPTED if outcome.interrupted else FINISHED, outcome.reason)
-            return outcome
+            with interrupts or nullcontext(_never) as interrupted, MetricsWriter(run, resume) as writer:
+                loop = Run(config, spec, run, system, console, writer, loggers, hooks, interrupted, site.here)
+                yield loop
+            if outcome := loop.outcome:
+                ended(INTERRUPTED if outcome.interrupted else FINISHED, outcome.reason)
+
+
+def _never() -> bool:
+    return False
 
 
 @contextmanager

@@ -207,6 +207,10 @@ class SerialProgram:
     def evaluating(self) -> bool:
         return self._result is not None
 
+    def weights(self) -> Weights:
+        """The learner's own, of now."""
+        return self._learner.weights()
+
     def stop_actors(self) -> None:
         """Close their environments; what going on from here needs of them is kept."""
         self._stopped = [process.state() for process in self._processes]
@@ -221,10 +225,11 @@ class SerialProgram:
         return path, mine.updates
 
     def save_replay(self) -> None:
-        """After `stop_actors`: write all that going on bit for bit needs, as belonging to the last checkpoint."""
+        """Write all that going on bit for bit needs, as belonging to the last checkpoint; no work may come between."""
         counts, ratio = (self._limiter.inserted, self._limiter.sampled), self._config.replay.samples_per_insert
+        states = self._stopped or [process.state() for process in self._processes]
         serial_state.save(
-            self._run, self._saved_update, self._generation, self._memory, counts, ratio, self._stopped, self._published
+            self._run, self._saved_update, self._generation, self._memory, counts, ratio, states, self._published
         )
 
 
