@@ -15,12 +15,13 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 
 from apex_ray.config.schema import ApexConfig
 from apex_ray.rllib.old_names import NESTED, OLD_NAMES, present_name
-from apex_ray.rllib.settings import check_own, no_key, to_settings
+from apex_ray.rllib.settings import BY_NAME, check_own, no_key, to_settings
 from apex_ray.run.own_parts import with_own_parts
 
 ALGORITHM = "apex_ray.rllib.algorithm"
 UNSET = -1  # what AlgorithmConfig gives names that it no longer knows
 TUNES_OWN = "__"  # how keys begin that Tune adds to a trial's dict, such as __trial_info__
+STACKS = ("enable_rl_module_and_learner", "enable_env_runner_and_connector_v2")
 SECTIONS = (
     "environment", "env_runners", "training", "learners", "evaluation", "reporting", "debugging", "fault_tolerance",
     "callbacks", "rl_module", "checkpointing", "resources", "framework", "multi_agent", "offline_data", "experimental",
@@ -79,7 +80,6 @@ DEFAULTS: dict[str, Any] = {
     "no_done_at_end": False,
     "logger_creator": None,
     "logger_config": None,
-    "_enable_learner_api": False,
 }
 
 
@@ -114,11 +114,13 @@ class ApexDQNConfig(AlgorithmConfig):  # type: ignore[misc]
     def _assign(self, name: str, value: Any) -> None:
         """`name` as of today, that of a mapping's part after a dot, or of a setting of apex-ray's."""
         owner, dot, part = name.partition(".")
+        if name in STACKS:
+            return  # both of RLlib's stacks are the same here
         if owner in NESTED:
             self._merge(owner, {part: value} if dot else value)
         elif dot:
             self.apex({name: value})
-        elif name not in vars(self):
+        elif name not in vars(self) and name not in BY_NAME:
             raise no_key(name, (*vars(self), *OLD_NAMES))
         else:
             super().__setattr__(name, value)
@@ -128,10 +130,10 @@ class ApexDQNConfig(AlgorithmConfig):  # type: ignore[misc]
         if dataclasses.is_dataclass(given) and not isinstance(given, type):
             blank = type(given)()
             given = {k: v for k, v in vars(given).items() if v != getattr(blank, k)}
-        if (
-            not isinstance(given, Mapping) or "grid_search" in given
-        ):  # a search space, or a mistake: said when it is read
-            super().__setattr__(owner, {} if given is None else given)
+        if given is None:  # what dict.update() gave, where a program set keys that way
+            return
+        if not isinstance(given, Mapping) or "grid_search" in given:
+            super().__setattr__(owner, given)  # a search space, or a mistake: said when it is read
             return
         before = getattr(self, owner, None)
         merged = dict(before) if isinstance(before, Mapping) else {}
@@ -174,7 +176,7 @@ class ApexDQNConfig(AlgorithmConfig):  # type: ignore[misc]
     def update_from_dict(self, config_dict: Mapping[str, Any]) -> Self:
         for key, value in config_dict.items():
             name = present_name(key)
-            if key.startswith(TUNES_OWN) or name in ("enable_rl_module_and_learner", "enable_env_runner_and_connector_v2"):
+            if key.startswith(TUNES_OWN):
                 continue
             if key == "multiagent":
                 self.multi_agent(**value)
@@ -203,6 +205,9 @@ class ApexDQNConfig(AlgorithmConfig):  # type: ignore[misc]
     def __getitem__(self, item: str) -> Any:
         return self.get(item) if "." in present_name(item) else getattr(self, present_name(item))
 
+    def __contains__(self, item: str) -> bool:
+        return self.get(item, NotProvided) is not NotProvided
+
     def get(self, key: str, default: Any = None) -> Any:
         owner, dot, part = present_name(key).partition(".")
         return getattr(self, owner, {}).get(part, default) if dot else getattr(self, owner, default)
@@ -220,8 +225,10 @@ class ApexDQNConfig(AlgorithmConfig):  # type: ignore[misc]
         """The settings of a run. UserError for the first thing that can't be honoured, by its name."""
         if self.run_settings is not None:
             return self.run_settings
-        found = to_settings(vars(self), _defaults(), self.own_settings)
-        return with_own_parts(found, self.own_parts)
+        values = dict(vars(self))
+        if self.env is None and "make_env" in self.own_parts:
+            values["env"] = "make_env"  # `with_own_parts` names it
+        return with_own_parts(to_settings(values, _defaults(), self.own_settings), self.own_parts)
 
     def validate(self) -> None:
         """UserError for what can't be honoured."""

@@ -220,6 +220,15 @@ def alpha(value: float, given: Given) -> float:
     return 0.0 if uniform else value
 
 
+def constant_beta(value: float, given: Given) -> float:
+    beta: float = given("replay_buffer_config.prioritized_replay_beta")
+    if value != beta:
+        raise wrong(
+            "final_prioritized_replay_beta", value, f"beta is constant here; expected prioritized_replay_beta, {beta}"
+        )
+    return beta
+
+
 def sequence_length(key: str, value: Any) -> Any:
     if value not in (None, -1, 0, 1):
         raise wrong(key, value, "transitions are sampled, not sequences; expected 1")
@@ -314,6 +323,14 @@ def seed(value: int | None, given: Given) -> int:
 def max_restarts(value: Any, given: Given) -> int:
     count: int = given("max_num_env_runner_restarts") if given("restart_failed_env_runners") else 0
     return count
+
+
+def callbacks(key: str, value: Any) -> Any:
+    """A class, or several."""
+    found = value if isinstance(value, list | tuple) else [value]
+    if value is not None and not all(callable(c) for c in found):
+        raise wrong(key, value, "expected a class of ray.rllib.callbacks.callbacks.RLlibCallback, or several")
+    return value
 
 
 def one_policy(key: str, value: Any) -> Any:

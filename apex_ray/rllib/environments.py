@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import gymnasium
@@ -121,10 +122,11 @@ def _own(env: Any, env_config: Mapping[str, Any], horizon: int | None, evaluatio
         creator = _named(env, name)
     else:
         raise wrong("env", env, "expected a name, a class or a function that makes a gymnasium.Env")
-    if not _plain(env_config) or not _plain(evaluation):
-        raise wrong(
-            "env_config", dict(env_config), "expected numbers, texts, lists and mappings, which a run folder can keep"
-        )
+    if not _plain(env_config):  # a run folder can't keep it: a function or a table, say
+        creator, env_config = _registered(partial(_with_objects, creator, dict(env_config)), name), {}
+    if not _plain(evaluation):
+        expected = "expected numbers, texts, lists and mappings, which a run folder can keep"
+        raise wrong("evaluation_config.env_config", dict(evaluation), expected)
     limit = {} if horizon is None else {"env.max_episode_frames": horizon}
     return {
         "env.id": name,
@@ -141,9 +143,17 @@ def _named(env: Callable[..., Any], name: str) -> str:
     try:
         return dotted_name(env, "env")
     except UserError:
-        unique = f"{name}-{hashlib.sha256(repr(env).encode()).hexdigest()[:8]}"
-        register_env(unique, env)
-        return REGISTERED + unique
+        return _registered(env, name)
+
+
+def _registered(make: Callable[..., Any], name: str) -> str:
+    unique = f"{name}-{hashlib.sha256(repr(make).encode()).hexdigest()[:8]}"
+    register_env(unique, make)
+    return REGISTERED + unique
+
+
+def _with_objects(creator: str, objects: Mapping[str, Any], context: Mapping[str, Any]) -> Any:
+    return made(creator, {**objects, **context})
 
 
 def _plain(value: Any) -> bool:

@@ -94,7 +94,8 @@ ENVIRONMENT = [
     *_nothing("observation_space action_space", "the environment has them"),
     *_nothing("disable_env_checking", "environments are always looked at before a run starts"),
     *_nothing("normalize_actions clip_actions", "actions are discrete"),
-    *_nothing("_is_atari render_env auto_wrap_old_gym_envs", "the environment itself tells"),
+    *_nothing("_is_atari auto_wrap_old_gym_envs env_task_fn", "the environment itself tells"),
+    *_nothing("render_env monitor record_env", "`evaluation.video`"),
 ]
 
 ENV_RUNNERS = [
@@ -165,7 +166,16 @@ ENV_RUNNERS = [
     *_nothing("use_worker_filter_stats update_worker_filter_stats", "the network has the statistics"),
     *_nothing("create_env_on_local_worker create_local_env_runner", "the main process has no environment"),
     *_nothing("validate_env_runners_after_construction episodes_to_numpy", "of RLlib's env runners"),
-    *_nothing("sync_filters_on_rollout_workers_timeout_s remote_env_batch_wait_ms", "of RLlib's workers"),
+    *_nothing(
+        "sync_filters_on_rollout_workers_timeout_s remote_env_batch_wait_ms sample_async sample_collector "
+        "enable_connectors worker_cls _use_trajectory_view_api use_exec_api use_execution_plan",
+        "of RLlib's workers",
+    ),
+    *_nothing(
+        "per_worker_exploration schedule_max_timesteps exploration_fraction exploration_initial_eps "
+        "exploration_final_eps",
+        "of the first versions, whose Ape-X had the ladder too",
+    ),
 ]
 
 TRAINING = [
@@ -232,12 +242,13 @@ TRAINING = [
     _refused("tau", 1.0, "the target network is copied whole, every target_network_update_freq steps"),
     _refused("before_learn_on_batch", None, "what is learned from a batch is your own td.objective (docs/agents.md)"),
     _refused("burn_in_len", 0, "recurrent networks are not here"),
+    _refused("parameter_noise", False, "exploration is epsilon-greedy"),
     *_nothing("v_min v_max sigma0 categorical_distribution_temperature", "of num_atoms and noisy"),
     *_nothing(
         "max_requests_in_flight_per_replay_worker timeout_s_sampler_manager timeout_s_replay_manager",
         "batches are asked for ahead, `learner.prefetch_batches`",
     ),
-    *_nothing("simple_optimizer _enable_learner_api _disable_execution_plan_api", "of RLlib's learners"),
+    *_nothing("simple_optimizer _disable_execution_plan_api learner_queue_timeout", "of RLlib's learners"),
 ]
 
 REPLAY = [
@@ -261,6 +272,8 @@ REPLAY = [
         to.alpha,
     ),
     _is("replay_buffer_config.prioritized_replay_beta", "replay.beta", SHARE, "by the probability among all shards"),
+    _is("final_prioritized_replay_beta", "replay.beta", SHARE, "beta is constant, so it is the same", to.constant_beta),
+    *_nothing("prioritized_replay_beta_annealing_timesteps", "beta is constant"),
     _is("replay_buffer_config.prioritized_replay_eps", "replay.priority_floor", POSITIVE),
     _is("replay_buffer_config.prioritized_replay", "", either(flag, -1), "False is `replay.alpha` 0"),
     _refused("replay_buffer_config.worker_side_prioritization", True, "actors always give the first priorities"),
@@ -335,11 +348,13 @@ MODEL = [
     _refused("model.use_lstm", False, "recurrent networks are not here"),
     _refused("model.use_attention", False, "attention is not here"),
     _refused("_rl_module_spec", None, "a network of your own is a torso, model = {'custom_model': YourTorso}"),
-    *_nothing("model.grayscale model.zero_mean", "Atari's frames are gray bytes"),
+    _is("model.num_framestacks", "", one_of("auto", 4), "as model.framestack says"),
+    *_nothing("model.grayscale model.zero_mean model.channel_major", "Atari's frames are gray bytes"),
     *_nothing(
         "model.max_seq_len model.no_final_linear model.vf_share_layers model.free_log_std "
         "model._disable_preprocessor_api model._disable_action_flattening model.always_check_shapes "
-        "model.lstm_cell_size model.lstm_use_prev_action model.lstm_use_prev_reward",
+        "model.lstm_cell_size model.lstm_use_prev_action model.lstm_use_prev_reward model.squash_to_range "
+        "model.state_shape model.lstm_use_prev_action_reward",
         "of RLlib's models",
     ),
 ]
@@ -372,13 +387,21 @@ LEARNERS = [
     *_nothing("eager_tracing eager_max_retraces tf_session_args local_tf_session_args", "of TensorFlow"),
     *_nothing("num_aggregator_actors_per_learner max_requests_in_flight_per_aggregator_actor", "of RLlib's learners"),
     *_nothing("max_requests_in_flight_per_learner local_gpu_idx", "of RLlib's learners"),
-    *_nothing("num_cpus_for_main_process placement_strategy", "each process says what it needs"),
+    *_nothing(
+        "num_cpus_for_main_process placement_strategy memory object_store_memory memory_per_worker "
+        "object_store_memory_per_worker",
+        "each process says what it needs",
+    ),
+    *_nothing(
+        "eager no_eager_on_workers _tf_policy_handles_more_than_one_loss _disable_preprocessor_api "
+        "_disable_action_flattening _disable_initialize_loss_from_dummy_batch",
+        "of RLlib's policies",
+    ),
     *_nothing("enable_rl_module_and_learner enable_env_runner_and_connector_v2", "both stacks are the same here"),
-    *_nothing("_enable_rl_module_api _enable_new_api_stack", "both stacks are the same here"),
 ]
 
 EVALUATION = [
-    _read("evaluation_interval", or_none(whole(1)), "read by ApexDQN: iterations between evaluations; None for none"),
+    _read("evaluation_interval", or_none(whole(0)), "read by ApexDQN: iterations between evaluations; None for none"),
     _is(
         "evaluation_duration",
         "evaluation.episodes",
@@ -416,7 +439,9 @@ REPORTING = [
     _read("min_sample_timesteps_per_iteration", or_none(whole(0)), "read by ApexDQN: of a call of train()"),
     _read("min_train_timesteps_per_iteration", or_none(whole(0)), "read by ApexDQN: of a call of train()"),
     _read("metrics_num_episodes_for_smoothing", whole(1), "read by ApexDQN"),
-    _read("callbacks_class", anything, "read by ApexDQN: for the events that there are here"),
+    _read(
+        "callbacks_class", to.callbacks, "read by ApexDQN, as `on_...` functions: for the events that there are here"
+    ),
     _is("seed", "seed", or_none(whole(0)), "None draws one, which the run keeps", to.seed),
     *_nothing("log_level log_sys_usage logger_creator logger_config", "`report.loggers`, Tune's callbacks"),
     *_nothing("keep_per_episode_custom_metrics metrics_episode_collection_timeout_s log_gradients", "`metrics.jsonl`"),
@@ -447,7 +472,10 @@ FAULTS = [
 
 OTHER = [
     Key("policies", (), to.one_policy, "only one: multi_agent is not here"),
-    *_nothing("policy_mapping_fn policy_map_capacity policy_states_are_swappable", "there is one policy"),
+    *_nothing(
+        "policy_mapping_fn policy_map_capacity policy_map_cache policy_states_are_swappable", "there is one policy"
+    ),
+    *_nothing("input_evaluation off_policy_estimation_methods", "of offline data"),
     _refused("policies_to_train", None, "multi_agent is not here: one agent learns from one environment"),
     _refused("count_steps_by", "env_steps", "multi_agent is not here: one agent learns from one environment"),
     _refused("observation_fn", None, "multi_agent is not here: one agent learns from one environment"),

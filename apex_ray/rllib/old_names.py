@@ -41,6 +41,7 @@ OLD_NAMES = {
     "num_consecutive_worker_failures_tolerance": "num_consecutive_env_runner_failures_tolerance",
     "worker_health_probe_timeout_s": "env_runner_health_probe_timeout_s",
     "worker_restore_timeout_s": "env_runner_restore_timeout_s",
+    "grad_norm_clipping": "grad_clip",
     "framework": "framework_str",
     "callbacks": "callbacks_class",
     "input": "input_",
@@ -53,6 +54,9 @@ OLD_NAMES = {
     "module_to_env_connector": "_module_to_env_connector",
     "learner_class": "_learner_class",
     "learner_connector": "_learner_connector",
+    "_enable_new_api_stack": "enable_rl_module_and_learner",
+    "_enable_rl_module_api": "enable_rl_module_and_learner",
+    "_enable_learner_api": "enable_rl_module_and_learner",
     "learning_starts": _LEARNING_STARTS,
     "buffer_size": f"{_REPLAY}.capacity",
     **{
@@ -79,6 +83,7 @@ OLD_PARTS = {
     f"{_REPLAY}.beta": f"{_REPLAY}.prioritized_replay_beta",
     f"{_REPLAY}.learning_starts": _LEARNING_STARTS,
     f"{_REPLAY}.min_size_for_sampling": _LEARNING_STARTS,
+    "model.custom_options": "model.custom_model_config",
     "evaluation_config.num_envs_per_worker": "evaluation_config.num_envs_per_env_runner",
 }
 

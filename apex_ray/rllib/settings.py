@@ -12,7 +12,7 @@ from apex_ray.config.schema import ApexConfig
 from apex_ray.rllib.conversions import SKIP
 from apex_ray.rllib.environments import environment
 from apex_ray.rllib.keys import KEYS, Key
-from apex_ray.rllib.old_names import NESTED, OLD_NAMES
+from apex_ray.rllib.old_names import NESTED, OLD_NAMES, present_name
 from apex_ray.rllib.values import mapping, settled, wrong
 from trainkit.config_mistakes import in_words
 from trainkit.config_schema import Schema
@@ -47,6 +47,7 @@ def to_settings(values: Mapping[str, Any], defaults: Mapping[str, Any], own: Map
     Raises UserError for the first key that can't be honoured.
 
     """
+    values = completed(values, defaults)
     refuse_unknown(values, defaults)
     given = Given(values)
     settings = dict(given.environment)
@@ -59,6 +60,23 @@ def to_settings(values: Mapping[str, Any], defaults: Mapping[str, Any], own: Map
     settings.update(own)
     sources.update(dict.fromkeys(own, "apex()"))
     return _validated(settings, sources)
+
+
+def completed(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """With mappings that are whole and by today's names, also where parts of them were set in place."""
+    found = dict(values)
+    for owner in NESTED:
+        if owner in FREE or not isinstance(values[owner], Mapping):
+            continue
+        parts = dict(defaults[owner] or {})
+        for part, value in values[owner].items():
+            name = present_name(f"{owner}.{part}")
+            if name.startswith(f"{owner}."):
+                parts[name.removeprefix(f"{owner}.")] = value
+            else:
+                found[name] = value
+        found[owner] = parts
+    return found
 
 
 class Given:

@@ -14,7 +14,7 @@ from apex_ray.rllib.config import DEFAULTS
 from apex_ray.rllib.keys import KEYS
 from apex_ray.rllib.old_names import OLD_NAMES
 from apex_ray.rllib.settings import SCHEMA, shown
-from tests.apex_ray.rllib.examples import ATARI, CARTPOLE, FAKE_GPUS, PONG
+from tests.apex_ray.rllib.examples import ATARI, CARTPOLE, FAKE_GPUS, PONG, RAY_0_8, RAY_1_13
 from trainkit.config import flatten
 from trainkit.errors import UserError
 
@@ -152,6 +152,11 @@ def test_tuned_cartpole_with_fake_gpus(tmp_path):
     config, _ = loaded(FAKE_GPUS, tmp_path)
     settings = flatten(config.to_settings())
     assert (settings["learner.device"], settings["replay.shards"], settings["actors.count"]) == ("cpu", 1, 3)
+
+
+@pytest.mark.parametrize("copied", [RAY_0_8, RAY_1_13])
+def test_a_whole_configuration_of_old_is_todays_default(copied):
+    assert changed(ApexDQNConfig.from_dict({**copied, "env": "CartPole-v1"})) == changed(cartpole())
 
 
 def test_the_builders_of_old_and_of_today_say_the_same():
@@ -372,6 +377,20 @@ def test_callbacks_stay_for_the_algorithm():
     config.to_settings()
 
 
+def test_mappings_that_are_changed_in_place():
+    """As Ray's own documentation did: dict.update() gives None."""
+    config = cartpole(seed=1)
+    replay = config.replay_buffer_config.update({"capacity": 100_000, "alpha": 0.45, "learning_starts": 1000})
+    explore = config.exploration_config.update({"type": "EpsilonGreedy", "final_epsilon": 0.01})
+    config.training(replay_buffer_config=replay).exploration(exploration_config=explore)
+    settings = config.to_settings()
+    assert (settings.replay.capacity_transitions, settings.replay.alpha) == (100_000, 0.45)
+    assert (settings.replay.min_transitions, settings.actors.epsilon_base) == (1000, 0.01)
+    config.replay_buffer_config = {"capacity": 90_000}
+    assert config.to_settings().replay.capacity_transitions == 90_000
+    assert "num_workers" in config and "buffer_size" in config and "num_wrokers" not in config
+
+
 def test_search_spaces_wait_for_tune():
     config = cartpole(lr=tune.loguniform(1e-5, 1e-3), n_step=tune.grid_search([1, 3]))
     assert "grid_search" in config.to_dict()["n_step"]
@@ -382,11 +401,20 @@ def test_search_spaces_wait_for_tune():
 
 
 def test_every_key_of_the_table_is_one_of_rllibs_and_every_setting_ours():
-    known = {*vars(ApexDQNConfig()), *DEFAULTS}
     for key in KEYS:
-        owner = key.name.partition(".")[0]
-        assert owner in known or owner.startswith("_enable"), key.name
         assert all(setting in SCHEMA.leaves for setting in key.settings), key
         assert key.differs and shown(key.name)
     assert len({key.name for key in KEYS}) == len(KEYS)
-    assert all(new.partition(".")[0] in known for new in OLD_NAMES.values())
+    assert all(new.partition(".")[0] in vars(ApexDQNConfig()) for new in OLD_NAMES.values())
+
+
+def test_what_ray_gave_up_is_a_key_of_the_table_too():
+    """So that a new Ray, which drops or adds names, is looked at."""
+    gone = {key.name for key in KEYS if "." not in key.name} - set(vars(AlgorithmConfig())) - set(DEFAULTS)
+    assert gone == {
+        "final_prioritized_replay_beta", "prioritized_replay_beta_annealing_timesteps", "parameter_noise", "record_env",
+        "learner_queue_timeout", "sample_async", "_use_trajectory_view_api", "use_exec_api", "use_execution_plan",
+        "per_worker_exploration", "schedule_max_timesteps", "exploration_fraction", "exploration_initial_eps",
+        "exploration_final_eps", "memory", "object_store_memory", "memory_per_worker",
+        "object_store_memory_per_worker", "eager", "no_eager_on_workers",
+    }  # fmt: skip

@@ -7,10 +7,12 @@ from ray.tune import register_env
 
 from apex_ray.agent.build import build_agent
 from apex_ray.agent.network import new_network
+from apex_ray.dotted import imported
 from apex_ray.envs.make import make_envs, probe
 from apex_ray.rllib import ApexDQNConfig
 from tests.apex_ray.rllib import brought
 from tests.apex_ray.rllib.brought import Counting, Torso, counting
+from trainkit.config import to_yaml
 from trainkit.errors import UserError
 
 
@@ -62,11 +64,30 @@ def test_an_environment_of_ones_own_is_made_as_rllib_makes_it(env):
     assert found.evaluation.env_kwargs == {"env_config": {"length": 9}}
 
 
+def test_what_no_file_can_keep_reaches_the_environment_too():
+    table = np.arange(3)
+    for env in (Counting, lambda context: Counting(context)):
+        found = settings(env, env_config={"length": 2, "table": table}, evaluation_config={"env_config": {"length": 4}})
+        made = imported(found.env.make, "env.make")
+        training, evaluating = made(**found.env.kwargs), made(**{**found.env.kwargs, **found.evaluation.env_kwargs})
+        assert (training.length, evaluating.length) == (2, 4)
+        assert np.array_equal(training.context["table"], table) and to_yaml(found)
+
+
 def test_the_environment_is_given_an_env_context():
     from apex_ray.rllib.environments import made
 
     context = made("tests.apex_ray.rllib.brought:Counting", {"length": 4}).context
     assert isinstance(context, EnvContext) and (context["length"], context.worker_index) == (4, 0)
+
+
+def test_parts_of_apex_ray_come_last():
+    config = ApexDQNConfig().apex({"env.processes": True}, make_env="tests.apex_ray.brought:vector", torso=Torso)
+    found = config.to_settings()
+    assert (found.env.make, found.env.id, found.env.processes) == ("tests.apex_ray.brought:vector", "vector", True)
+    assert found.network.torso == "tests.apex_ray.rllib.brought:Torso"
+    with pytest.raises(UserError, match=r"no setting 'env.proceses'.*Did you mean 'env.processes'"):
+        config.apex({"env.proceses": True})
 
 
 @pytest.mark.parametrize(
@@ -77,7 +98,7 @@ def test_the_environment_is_given_an_env_context():
         ({"env": brought.Several}, "multi_agent is not here"),
         ({"env": "tests.apex_ray.rllib.brought.Several"}, "multi_agent is not here"),
         ({"env": "tests.apex_ray.rllib.brought.Countign"}, "Did you mean 'Counting'"),
-        ({"env": Counting, "env_config": {"f": print}}, "env_config"),
+        ({"env": Counting, "evaluation_config": {"env_config": {"f": print}}}, "evaluation_config.env_config"),
         ({"env": "ALE/Pong-v5", "env_config": {"frameskip": 0}}, "env_config.frameskip = 0"),
         ({"env": "ALE/Pong-v5", "env_config": {"repeat_action_probability": 2}}, "repeat_action_probability = 2"),
         ({"env": "ALE/Pong-v5", "evaluation_config": {"env_config": {"mode": 1}}}, "evaluated as it is learned"),

@@ -88,6 +88,11 @@ def refusal(**given):
         ({"restart_failed_sub_environments": True}, "env.processes"),
         ({"preprocessor_pref": "rllib"}, "preprocessor_pref = 'rllib'"),
         ({"seed": -1}, "seed = -1"),
+        ({"final_prioritized_replay_beta": 1.0}, "beta is constant here; expected prioritized_replay_beta, 0.4"),
+        (
+            {"callbacks": {"on_episode_end": print}},
+            "callbacks_class = {'on_episode_end': <built-in function print>}: expected",
+        ),
     ],
 )
 def test_by_name(given, said):
