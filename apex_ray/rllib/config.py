@@ -8,7 +8,6 @@ import importlib
 import inspect
 from collections.abc import Callable, Mapping
 from functools import cache
-from importlib.util import find_spec
 from typing import Any, Self
 
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
@@ -18,7 +17,6 @@ from apex_ray.rllib.old_names import NESTED, OLD_NAMES, present_name
 from apex_ray.rllib.settings import BY_NAME, check_own, no_key, to_settings
 from apex_ray.run.own_parts import with_own_parts
 
-ALGORITHM = "apex_ray.rllib.algorithm"
 UNSET = -1  # what AlgorithmConfig gives names that it no longer knows
 TUNES_OWN = "__"  # how keys begin that Tune adds to a trial's dict, such as __trial_info__
 STACKS = ("enable_rl_module_and_learner", "enable_env_runner_and_connector_v2")
@@ -277,7 +275,7 @@ for _name in set(OLD_NAMES) - set(SECTIONS) - set(_PROPERTIES):  # framework and
 
 def _algorithm() -> Any:
     """ApexDQN, which needs this class in turn."""
-    return importlib.import_module(ALGORITHM).ApexDQN if find_spec(ALGORITHM) else "APEX"
+    return importlib.import_module("apex_ray.rllib.algorithm").ApexDQN
 
 
 @cache
