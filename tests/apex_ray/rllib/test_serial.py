@@ -58,12 +58,12 @@ def test_every_event_of_rllib_is_either():
 
 def test_an_iteration_is_as_long_as_was_asked_for(tmp_path):
     pace = {"min_time_s_per_iteration": 0, "min_sample_timesteps_per_iteration": 0}
-    pace["min_train_timesteps_per_iteration"] = 16 * 900
+    pace["min_train_timesteps_per_iteration"] = 16 * 250
     algorithm = ApexDQN(config(tmp_path, pace, mode="serial"))
     first, second = algorithm.train(), algorithm.train()
     algorithm.stop()
     for result in (first, second):
-        assert result["num_env_steps_trained_this_iter"] >= 16 * 900
+        assert result["num_env_steps_trained_this_iter"] >= 16 * 250
     assert second["training_iteration"] == 2 and not second["done"]
 
 
