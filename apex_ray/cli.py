@@ -1,4 +1,4 @@
-"""The console script `apex-ray`: train, config, evaluate, record, plot, export, runs, and the commands of plug-ins.
+"""The console script `apex-ray`: training and everything about runs (COMMANDS), and the commands of plug-ins.
 
 Torch and Ray are imported inside the commands that need them: `apex-ray config` and every mistake answer at once.
 """
@@ -181,6 +181,21 @@ class Plot:
 
 
 @dataclass(frozen=True)
+class Doctor:
+    """Say which part of a run holds the others up, and what to change about it."""
+
+    run: Run
+    """the run's folder, or latest; it may be going on"""
+
+    def __call__(self) -> int:
+        run = open_run(self.run, TRAINER)
+        from apex_ray.report.diagnosis import doctor
+
+        print("\n".join(doctor(run)))
+        return 0
+
+
+@dataclass(frozen=True)
 class Runs:
     """List the runs in a folder, the newest first: how far each has come, and how it ended."""
 
@@ -201,6 +216,7 @@ COMMANDS: dict[str, type[Any]] = {
     "record": Record,
     "plot": Plot,
     "export": Export,
+    "doctor": Doctor,
     "runs": Runs,
 }
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from apex_ray.config.schema import ApexConfig
 from apex_ray.learner.checkpoint import BEST, find
 from apex_ray.report.console import Console
+from apex_ray.report.diagnosis import Diagnoses
 from apex_ray.report.episodes import reporter_named
 from apex_ray.report.loggers import Loggers
 from apex_ray.report.plots import learning_curve
@@ -82,6 +83,7 @@ class Run:
         self._not_written: set[str] = set()  # what the disk has no room for, as far as was told
         self.outcome: Outcome | None = None  # set by `finish`
         self._due = Due(config, time.monotonic())
+        self._diagnoses = Diagnoses(config)
 
     @property
     def folder(self) -> Path:
@@ -221,6 +223,8 @@ class Run:
         self._write("the metrics", lambda: self._writer.write(row))
         self._loggers.row(row)
         self._hook("on_row", row)
+        if line := self._diagnoses.line(row):
+            self._console.event(line)
         self._system.publish(row)
         self._console.update(self._row)
 
