@@ -29,7 +29,7 @@ def test_there_are_commands_to_check():
     assert len(COMMAND_LINES) >= 9 and len(CLUSTER_LINES) >= 8 and "train" in MAKE_TARGETS and "test" in MAKE_TARGETS
 
 
-WANT_A_RUN = ("evaluate", "record", "plot", "export", "generate", "speak", "forecast", "sample")
+WANT_A_RUN = ("evaluate", "record", "plot", "doctor", "export", "generate", "speak", "forecast", "sample")
 
 
 def run_named(words):
