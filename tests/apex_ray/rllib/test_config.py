@@ -9,7 +9,7 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
 from ray.rllib.core.rl_module.default_model_config import DefaultModelConfig
 
 from apex_ray.config.schema import ApexConfig, EnvConfig
-from apex_ray.rllib import ApexDQNConfig, from_yaml
+from apex_ray.rllib import ApexDQN, ApexDQNConfig, from_yaml
 from apex_ray.rllib.config import DEFAULTS
 from apex_ray.rllib.keys import KEYS
 from apex_ray.rllib.old_names import OLD_NAMES
@@ -352,7 +352,7 @@ def test_a_frozen_configuration_is_read_but_not_changed():
 
 def test_it_is_an_algorithm_config_with_rllibs_helpers():
     config = cartpole()
-    assert isinstance(config, AlgorithmConfig) and config.algo_class is not None
+    assert isinstance(config, AlgorithmConfig) and config.algo_class is ApexDQN
     assert config["lr"] == 5e-4 and config.get("nothing", 3) == 3
     assert ApexDQNConfig.overrides(num_rollout_workers=2) == {"num_env_runners": 2}
     with pytest.raises(UserError, match="Did you mean 'explore'"):
