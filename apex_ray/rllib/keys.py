@@ -103,8 +103,8 @@ ENV_RUNNERS = [
         "num_env_runners",
         "actors.count",
         whole(0),
-        "0, sampling in the main process, is 1 actor; on one machine more actors than cores share them, several machines "
-        "without room are refused, not waited for",
+        "0, sampling in the main process, is 1 actor; on one machine more actors than cores share them, several "
+        "machines without room are refused, not waited for",
         to.at_least_one,
     ),
     _is("num_envs_per_env_runner", "actors.envs_per_actor", whole(1)),
