@@ -77,6 +77,7 @@ def build_actors(
             variables,
             seed=(config.seed, generation, restarts),
             schedule=a.epsilon_schedule,
+            first_sequence=restarts << 32,  # no two processes of one number send chunks of the same number
         )
 
     return [build(process * a.groups + group) for group in range(a.groups)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
 import psutil
@@ -88,7 +89,7 @@ def into_the_learner(shards: int, seconds: float = 5.0) -> float:
         nodes = [node.remote(config, FIELDS, sizes, i) for i in range(shards)]
         rng = np.random.default_rng(0)
         for i in range(config.replay.min_transitions // (HORIZON * STREAMS) + shards):
-            ray.get(nodes[i % shards].add.remote(make_chunk(rng)))
+            ray.get(nodes[i % shards].add.remote(replace(make_chunk(rng), sequence=i)))
         source, done, started = BatchSource(nodes, config, FIELDS), 0, 0.0
         while not done or time.perf_counter() - started < seconds:
             if source.poll() is None:

@@ -32,8 +32,11 @@ class Actor:
         variables: Variables,
         seed: Sequence[int],
         schedule: Points = (),
+        first_sequence: int = 0,
     ) -> None:
-        """`epsilons` [E]: each environment's own; `schedule`: by updates, what all of them have at least."""
+        """`epsilons` [E]: each environment's own; `schedule`: by updates, what all of them have at least;
+        `first_sequence`: of its chunks.
+        """
         self._index, self._agent, self._envs, self._infer, self._window = index, agent, envs, infer, window
         self._epsilons, self._schedule, self._variables = epsilons, schedule, variables
         self._rng = np.random.default_rng(np.random.SeedSequence([*seed, index]).generate_state(2)[0])
@@ -41,7 +44,7 @@ class Actor:
         self._state = self._initial = agent.initial_state(envs.num_envs)
         self._returns = np.zeros(envs.num_envs)
         self._lengths = np.zeros(envs.num_envs, np.int64)
-        self._sequence = 0
+        self._sequence = first_sequence
         self._ended: list[EpisodeEnd] = []
         self.steps = 0  # agent steps of all environments, autoreset steps included
 

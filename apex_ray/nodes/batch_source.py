@@ -59,6 +59,7 @@ class BatchSource:
         self._requested = 0
         self._slots = self._ahead + IN_USE
         self._here = [False] * len(shards)  # shards that write into the memory
+        self._mirrored: list[tuple[int | None, int]] = [(None, 0)] * len(shards)  # series, and how much of it came
         self.waited_s = 0.0
         if mirror is None:
             self._memory = self._share_memory(fields)
@@ -107,16 +108,26 @@ class BatchSource:
         self.waited_s += time.monotonic() - started
         self._masses = [sample.total_mass for sample in samples]
         self._sizes = [sample.size for sample in samples]
-        if self._mirror is not None:
-            for shard, sample in enumerate(samples):
-                assert sample.fresh is not None, "the shard was told to send them"
-                self._mirror(shard, sample.fresh)
-        if sum(len(s.slots) for s in samples) < self._batch_size:
+        mirrored = [self._mirror is None or self._write_mirror(shard, sample) for shard, sample in enumerate(samples)]
+        if sum(len(s.slots) for s in samples) < self._batch_size or not all(mirrored):
             # Shards without transitions, or with only new frames to send. Which batches go is independent of draws.
             self._total -= self._batch_size if sum(counts) else 0
             return None
         drawn = [(shard, shares[shard], sample) for shard, sample in enumerate(samples) if counts[shard]]
         return sharding.merge(drawn, sum(self._sizes), self._beta, self._joined(slot, counts, samples))
+
+    def _write_mirror(self, shard: int, sample: Sample) -> bool:
+        """False where an answer before this one was lost on its way, frames and all: they are sent again."""
+        fresh, (series, count) = sample.fresh, self._mirrored[shard]
+        assert fresh is not None and self._mirror is not None, "the shard was told to send them"
+        if (fresh.series, fresh.first) == (series, count) or (fresh.series != series and fresh.first == 0):
+            self._mirror(shard, fresh)
+            self._mirrored[shard] = (fresh.series, fresh.first + len(fresh.segments))
+            return True
+        if count >= 0:  # and once only
+            self._shards[shard].send_all_again.remote()
+            self._mirrored[shard] = (fresh.series, -1)
+        return False
 
     def _joined(self, slot: int, counts: list[int], samples: list[Sample]) -> dict[str, AnyArray]:
         """The batch's windowed fields in shared memory, those that came in answers copied beside the rest."""

@@ -13,7 +13,8 @@ from typing import Any
 
 import ray
 
-GROUP = {"life": 2}  # threads for the calls below, beside whatever the process does
+# Threads for the calls below: a process that was out of reach for a while has several of them.
+GROUP = {"life": 8, "name": 1}
 # Of Ray's options: it restarts and repeats without end, and the supervisor counts.
 RESTARTED_IN_PLACE: dict[str, Any] = {"max_restarts": -1, "max_task_retries": -1}
 _INCARNATION = uuid.uuid4().hex  # of this process
@@ -25,7 +26,7 @@ class Living:
         """Never returns."""
         threading.Event().wait()
 
-    @ray.method(concurrency_group="life")
+    @ray.method(concurrency_group="name")
     def incarnation(self) -> str:
         """Another one after each restart."""
         return _INCARNATION

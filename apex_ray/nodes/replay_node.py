@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from apex_ray.types import AnyArray, Chunk, PriorityUpdate
 
 FRESH_BYTES = 32 * 2**20  # of what is new to the mirror in one answer, about
 SAVED_WITH_NO_CHECKPOINT = -1
+RECENT = 256  # chunks of an actor that are known again: more than may be on their way
 INSERT, SAMPLE = "an insert", "a sample"  # what waits for the limit
 
 
@@ -80,6 +83,7 @@ class ReplayNode(Living):
         )
         self._own = self._limit if isinstance(self._limit, OwnLimit) else None
         self._lock = threading.Lock()
+        self._received: dict[int, deque[int]] = defaultdict(partial(deque, maxlen=RECENT))  # by actor, chunks' numbers
         self._waiting: dict[str, float] = {}  # what waits for the limit, since when
         self._batches: dict[str, AnyArray] | None = None
         self._fresh_limit = max(FRESH_BYTES // max(self._memory.segment_bytes, 1), 1)
@@ -87,8 +91,12 @@ class ReplayNode(Living):
     @ray.method(concurrency_group="insert")
     def add(self, chunk: Chunk) -> int:
         """Store a chunk once the limit allows it; returns the transitions stored."""
+        received = self._received[chunk.actor]
+        if chunk.sequence in received:
+            return 0  # Ray repeats a call whose answer was lost on its way
         with self._noted(INSERT):
             self._limit.insert(chunk.num_transitions)
+        received.append(chunk.sequence)
         with self._lock:
             return self._memory.add(chunk)
 

@@ -20,6 +20,8 @@ class Fresh:
 
     segments: IntArray  # [G] where, oldest first
     fields: dict[str, AnyArray]  # [G, before + T + after, ...]
+    series: int  # another one each time that all is given again, from the first on
+    first: int  # how many of the series were given before
 
 
 @dataclass
@@ -73,6 +75,7 @@ class PrioritizedReplay:
         self._valid = np.zeros(self.segments, np.int64)  # transitions in it
         self._cursor = 0
         self._unsent = 0  # segments before the cursor that `take_fresh` has not given yet
+        self._series, self._given = overwrites_from, 0
         self.size = 0
         self.stale_updates = 0
 
@@ -127,12 +130,16 @@ class PrioritizedReplay:
         """The oldest `limit` segments not given before, as they are now."""
         count = min(limit, self._unsent)
         segments = (self._cursor - self._unsent + np.arange(count)) % self.segments
+        fields = {name: store.read(segments) for name, store in self._windows.items()}
+        fresh = Fresh(segments, fields, self._series, self._given)
         self._unsent -= count
-        return Fresh(segments, {name: store.read(segments) for name, store in self._windows.items()})
+        self._given += count
+        return fresh
 
     def send_all_again(self) -> None:
         """`take_fresh` gives every segment that was written."""
         self._unsent = int(np.count_nonzero(self._overwrites))
+        self._series, self._given = self._series + 1, 0
 
     def sample(self, count: int, out: Mapping[str, AnyArray] | None = None, windows: bool = True) -> Sample:
         """`count` independent draws, probability proportional to (priority + floor)^alpha. Replay must not be empty.

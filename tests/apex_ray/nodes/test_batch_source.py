@@ -1,6 +1,7 @@
 """Batches reach the learner whole, whichever way their frames travel."""
 
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from tests.apex_ray.runs import cartpole
 pytestmark = pytest.mark.timeout(300)
 SPEC = EnvSpec.of_frames("fake", (4, 5), "uint8", 3, 2, 1)
 HORIZON, N = 5, 2
+NUMBERS = count()  # of chunks
 
 
 class Elsewhere(ReplayNode):
@@ -50,7 +52,7 @@ def chunk(rng, streams=4):
         "steps": np.full(shape, N, np.uint8),
         "ages": rng.integers(0, SPEC.leaf.stack, shape).astype(np.uint8),
     }
-    return Chunk(fields, np.ones(shape, bool), rng.random(shape))
+    return Chunk(fields, np.ones(shape, bool), rng.random(shape), sequence=next(NUMBERS))
 
 
 def fields_of(config):
@@ -139,6 +141,36 @@ def test_a_mirror_has_the_frames_of_every_batch(cluster, tmp_path, monkeypatch, 
     assert "frames" not in batch.fields
     expected = frames_in(config, nodes, tmp_path, batch)
     np.testing.assert_array_equal(mirror.gather(batch.slots, batch.fields["ages"])["frames"].numpy(), expected)
+
+
+def test_frames_that_were_lost_on_their_way_are_sent_again(cluster, tmp_path):
+    """Ray repeats a call whose answer was lost; the frames that were in it are gone."""
+    config, rng = settings(2, "learner"), np.random.default_rng(0)
+    nodes = start(config, [ReplayNode] * 2)
+    mirror = Mirror(fields_of(config), 2, 200 // HORIZON, HORIZON, torch.device("cpu"))
+    source = BatchSource(nodes, config, fields_of(config), mirror.write)
+    ray.get([node.add.remote(chunk(rng)) for node in nodes for _ in range(4)])
+    next_batch(source)
+    for _ in range(config.learner.prefetch_batches):
+        next_batch(source)
+    ray.get([node.add.remote(chunk(rng)) for node in nodes for _ in range(2)])
+    lost = ray.get(nodes[1].sample_mirrored.remote(0, 0)).fresh
+    assert len(lost.segments) and lost.first > 0
+    ray.get([node.add.remote(chunk(rng)) for node in nodes])
+    for _ in range(config.learner.prefetch_batches + 3):
+        batch = next_batch(source)
+        expected = frames_in(config, nodes, tmp_path, batch)
+        np.testing.assert_array_equal(mirror.gather(batch.slots, batch.fields["ages"])["frames"].numpy(), expected)
+    assert set(lost.segments) & set((batch.slots[batch.slots >= SHARD_STRIDE] % SHARD_STRIDE // HORIZON).tolist())
+
+
+def test_a_chunk_that_comes_twice_is_stored_once(cluster):
+    node = start(settings(1), [ReplayNode])[0]
+    first, second = chunk(np.random.default_rng(0)), chunk(np.random.default_rng(1))
+    given = [first, second, first, replace(first, actor=1), second]
+    assert ray.get([node.add.remote(c) for c in given]) == [20, 20, 0, 20, 0]
+    stats = ray.get(node.stats.remote())
+    assert stats.transitions == stats.inserted == 60
 
 
 def test_shared_memory_that_is_not_there(monkeypatch):

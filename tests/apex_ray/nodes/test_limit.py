@@ -47,7 +47,7 @@ class Feeder(threading.Thread):
         names = ("frames", "actions", "returns", "discounts", "steps", "ages")
         fields = dict(zip(names, (frames, zeros, ones, ones, zeros + n, zeros), strict=True))
         priorities = self._scale * self._rng.random(shape) ** 8
-        return Chunk(fields, self._rng.random(shape) > 0.1, priorities)
+        return Chunk(fields, self._rng.random(shape) > 0.1, priorities, self._index, self.sequence)
 
     def send(self):
         shard = self._shards[(self._index + self.sequence) % len(self._shards)]
@@ -168,7 +168,7 @@ def test_a_shard_without_mass_is_known_again_with_the_next_batch():
     )
     sizes, fields = resolve_sizes(config, SPEC), build_agent(config, SPEC).fields
     nodes = [threads.Handle(ReplayNode(config, fields, sizes, 0), concurrency_groups(2))]
-    nodes.append(threads.Handle(ReplayNode(config, fields, sizes, 1, nodes[0]), concurrency_groups(2)))
+    nodes.append(threads.Handle(ReplayNode(config, fields, sizes, 1, lambda: nodes[0]), concurrency_groups(2)))
     feeder = Feeder(0, nodes, config, 0, 1.0)
     faint = Feeder(0, nodes, config, 0, 1e-30)
     nodes[0].add.remote(feeder.chunk()).result()
@@ -176,7 +176,7 @@ def test_a_shard_without_mass_is_known_again_with_the_next_batch():
     source = BatchSource(nodes, config, fields)
     for _ in range(50):
         source.poll()
-    nodes[1].add.remote(Feeder(0, nodes, config, 0, 1e6).chunk()).result()
+    nodes[1].add.remote(Feeder(9, nodes, config, 0, 1e6).chunk()).result()
     for _ in range(2 * config.learner.prefetch_batches):
         source.poll()
     assert source._masses[1] > source._masses[0]
