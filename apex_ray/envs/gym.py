@@ -128,6 +128,9 @@ def _maker(config: EnvConfig) -> tuple[Callable[..., gymnasium.Env[Any, Any]], d
 
 
 def _draw_without_a_screen() -> None:
-    """Keep SDL, which Gymnasium's own environments draw with, from looking for a screen, which it complains of."""
+    """Keep SDL, which Gymnasium's own environments draw with, from looking for a screen and for a sound card, of which it
+    complains where there is none.
+    """
+    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
     if not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR")):
         os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
