@@ -128,8 +128,8 @@ def _maker(config: EnvConfig) -> tuple[Callable[..., gymnasium.Env[Any, Any]], d
 
 
 def _draw_without_a_screen() -> None:
-    """Keep SDL, which Gymnasium's own environments draw with, from looking for a screen and for a sound card, of which it
-    complains where there is none.
+    """Keep SDL, which Gymnasium's own environments draw with, from looking for a screen and a sound card: it complains
+    where there is none.
     """
     os.environ.setdefault("SDL_AUDIODRIVER", "dummy")
     if not any(os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY", "XDG_RUNTIME_DIR")):

@@ -122,9 +122,8 @@ class ApexDQN(Algorithm):  # type: ignore[misc]
 
     def cleanup(self) -> None:
         if hasattr(self, "_trial"):  # setup may have refused
-            self._trial.stop(
-                "stop() was called", drawn=self.trial_id == "default"
-            )  # nobody looks at those of Tune's trials
+            drawn = self.trial_id == "default"  # nobody looks at those of Tune's trials
+            self._trial.stop("stop() was called", drawn)
 
     # What acts
 
