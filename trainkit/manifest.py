@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from trainkit.errors import UserError
+from trainkit.runs import atomic_write
 
 MANIFEST = "manifest.json"
 
@@ -17,11 +18,15 @@ class DamagedError(UserError):
     """A file is not as it was written."""
 
 
-def seal(folder: Path) -> None:
-    """Write the manifest of all files in `folder`: the last thing before it counts as whole."""
-    files = {path.name: _sha256(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
+def seal(folder: Path, files: Mapping[str, str] | None = None) -> None:
+    """Write the manifest of `files`, the SHA-256 of each by its name (None: of all in `folder`).
+
+    It is the last thing before the folder counts as whole.
+    """
+    if files is None:
+        files = {path.name: sha256(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
     content = {"sha256": files, "sha256_of_these": _of_all(files)}
-    (folder / MANIFEST).write_text(json.dumps(content, indent=1) + "\n")
+    atomic_write(folder / MANIFEST, (json.dumps(content, indent=1) + "\n").encode())
 
 
 def check(folder: Path, names: Iterable[str]) -> None:
@@ -29,12 +34,12 @@ def check(folder: Path, names: Iterable[str]) -> None:
 
     UserError for one that is there and can't be read, which is no damage.
     """
-    sealed = _read_manifest(folder)
+    sealed = sealed_files(folder)
     for name in names:
         if name not in sealed:
             raise DamagedError(f"{name} is not in {MANIFEST}")
         try:
-            same = _sha256(folder / name) == sealed[name]
+            same = sha256(folder / name) == sealed[name]
         except FileNotFoundError:
             raise DamagedError(f"{name} is missing") from None
         except OSError as error:
@@ -43,12 +48,8 @@ def check(folder: Path, names: Iterable[str]) -> None:
             raise DamagedError(f"{name} is not as it was written: its SHA-256 is not that in {MANIFEST}")
 
 
-def sealed_files(folder: Path) -> list[str]:
-    """The names in the manifest. DamagedError without a manifest that reads."""
-    return list(_read_manifest(folder))
-
-
-def _read_manifest(folder: Path) -> dict[str, str]:
+def sealed_files(folder: Path) -> dict[str, str]:
+    """The SHA-256 in the manifest of each file by its name. DamagedError without a manifest that reads."""
     try:
         found: Any = json.loads((folder / MANIFEST).read_bytes())
         sealed = found["sha256"]
@@ -63,10 +64,11 @@ def _read_manifest(folder: Path) -> dict[str, str]:
     return dict(sealed)
 
 
-def _of_all(sealed: dict[str, str]) -> str:
+def _of_all(sealed: Mapping[str, str]) -> str:
     return hashlib.sha256("".join(f"{name} {value}\n" for name, value in sealed.items()).encode()).hexdigest()
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -282,8 +282,8 @@ class CheckpointConfig(Section):
     keep: PositiveInt = Field(2, description="newest checkpoints kept, beside the best")
     replay: bool | Literal["auto"] = Field(
         "auto",
-        description="save the replay too when training stops, so that resuming needs no refill; auto: in serial mode, "
-        "where it makes the resumed run bit for bit the one without a stop",
+        description="save the replay too: after each checkpoint what is new in it, beside all other work, so that "
+        "resuming needs no refill; auto: in serial mode, where the resumed run is bit for bit the one without a stop",
     )
 
 

@@ -24,6 +24,7 @@ from apex_ray.nodes.living import GROUP, RESTARTED_IN_PLACE
 from apex_ray.nodes.metrics_node import MetricsNode
 from apex_ray.nodes.replay_node import ReplayNode
 from apex_ray.nodes.weights_node import WeightsNode
+from apex_ray.replay.snapshots import shard_folder
 from apex_ray.site import Site
 from apex_ray.types import EnvSpec
 
@@ -66,7 +67,8 @@ class Launcher:
         fields = build_agent(self._config, self._spec).fields
         for shard in range(count):
             bundle = (demand.REPLAY, shard - 1) if shard else (demand.LEARNER, 0)
-            given = self._config, fields, self._site.sizes, shard, self._named("replay-0") if shards else None
+            counts, folder = self._named("replay-0") if shards else None, shard_folder(self._run, shard)
+            given = self._config, fields, self._site.sizes, shard, counts, folder
             groups, place = replay_node.concurrency_groups(count), self._placement.of(*bundle)
             shards.append(
                 self._start(ReplayNode, f"replay-{shard}", *given, concurrency_groups=groups, scheduling_strategy=place)

@@ -26,10 +26,10 @@ from apex_ray.nodes.replay_node import ReplayStats
 from apex_ray.nodes.stall import LEARNER, StallWatch
 from apex_ray.nodes.supervise import Supervisor, Watched, as_user_error, root_cause
 from apex_ray.nodes.weights_node import fetch
-from apex_ray.replay.saving import replay_file, replay_files
+from apex_ray.replay.snapshots import saved_shards, shard_folder
 from apex_ray.site import Site
 from apex_ray.types import AnyArray, Counters, EnvSpec, EvaluationResult, Weights
-from trainkit.errors import UserError
+from trainkit.errors import NotWrittenError, UserError
 
 MESSAGES_EVERY_S = 1.0
 METRICS = "metrics"
@@ -59,6 +59,7 @@ class Program:
         self._evaluation = LatestCall()
         self._messages, self._messages_at = LatestCall(), 0.0
         self._saved_update = 0
+        self._snapshots = [LatestCall() for _ in range(config.replay.shards)]  # of each shard
         self._stored: list[int] = []  # transitions of each shard, when the last row was made
         self._counted = (0, 0)  # transitions inserted and sampled in the run, as far as any row had them
         self.counters = Counters()
@@ -101,10 +102,13 @@ class Program:
         self._nodes.learner.publish.remote(self._nodes.weights)
 
     def _shard_restored(self, shard: int) -> None:
-        """It is empty; where it was the one that counts, it goes on from what it had when it told it last."""
-        others = sum(count for i, count in enumerate(self._stored) if i != shard)
-        self._nodes.shards[0].lost.remote(others, *((0, 0) if shard else self._counted))
-        self._say(f"replay-{shard} has lost its transitions; {others:,} are there in other shards")
+        """It is empty, or as its last snapshot; where it counts for all, it goes on from the counts of the last row."""
+        name, others = f"replay-{shard}", sum(count for i, count in enumerate(self._stored) if i != shard)
+        (stats,) = self._get({name: self._nodes.shards[shard].stats.remote()})
+        here: int = stats.transitions
+        self._nodes.shards[0].lost.remote(others + here, *((0, 0) if shard else self._counted))
+        has = f"goes on with the {here:,} transitions of its snapshot" if here else "has lost its transitions"
+        self._say(f"{name} {has}; {others:,} are there in other shards")
 
     def _start_actor(self, index: int) -> ObjectRef[Any]:
         nodes, handle = self._nodes, self._launch.actor(index, self.counters.generation)
@@ -120,6 +124,7 @@ class Program:
         """Wait that long for something to go wrong. UserError when the run can't go on. The row tells of limits."""
         self._supervisor.check(timeout_s)
         self._fleet.check()
+        self._look_at_snapshots()
         self._pass_on_messages()
         return False
 
@@ -208,15 +213,35 @@ class Program:
         return path, self._saved_update
 
     def save_replay(self) -> None:
-        """Write every shard into the run folder, as belonging to the last checkpoint."""
-        files = [replay_file(self._run, i) for i in range(len(self._nodes.shards))]
+        """Have a snapshot of every shard, as made after the last checkpoint."""
         with self._as_user_error():
-            ray.get([s.save.remote(f, self._saved_update) for s, f in zip(self._nodes.shards, files, strict=True)])
+            ray.get([shard.save.remote(self._saved_update) for shard in self._nodes.shards])
+
+    def start_snapshot(self) -> None:
+        """The same beside all other work. A shard that is still at its last one has its turn at the next checkpoint."""
+        for shard, snapshot in zip(self._nodes.shards, self._snapshots, strict=True):
+            if not snapshot.busy:
+                snapshot.start(shard.save.remote(self._saved_update))
+
+    def _look_at_snapshots(self) -> None:
+        """Say which could not be written: the run goes on, and the one before stays."""
+        for snapshot in self._snapshots:
+            with self._as_user_error():
+                try:
+                    snapshot.poll()
+                except ray.exceptions.RayTaskError as error:
+                    if not isinstance(cause := root_cause(error), NotWrittenError):
+                        raise
+                    self._say(f"{cause}; the run goes on")
 
     def _load_replay(self) -> None:
-        files = replay_files(self._run, len(self._nodes.shards), self.counters.updates, self._say)
-        with self._as_user_error():
-            ray.get([s.load.remote(f) for s, f in zip(self._nodes.shards, files, strict=False)])
+        shards, saved = self._nodes.shards, saved_shards(self._run)
+        if saved and saved != [shard_folder(self._run, i) for i in range(len(shards))]:
+            self._say(f"replay starts empty: {len(saved)} shards were saved, replay.shards is {len(shards)}")
+        elif saved:
+            with self._as_user_error():
+                for i, came in enumerate(ray.get([shard.load.remote() for shard in shards])):
+                    self._say(f"replay-{i} {came}")
 
     def _get(self, calls: Mapping[str, ObjectRef[Any]]) -> list[Any]:
         """Results of calls to nodes, by name. One that does not answer for `cluster.stall_s` is started anew, and the

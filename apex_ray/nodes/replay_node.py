@@ -6,7 +6,7 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,19 +21,19 @@ from apex_ray.nodes.limit import Limit, LimitElsewhere, OwnLimit
 from apex_ray.nodes.living import GROUP, Living, restarted
 from apex_ray.replay.build import build_limiter, build_replay
 from apex_ray.replay.memory import Sample
-from apex_ray.replay.saving import load_replay, save_replay
+from apex_ray.replay.snapshots import Snapshots
 from apex_ray.sizes import Sizes
 from apex_ray.types import AnyArray, Chunk, PriorityUpdate
+from trainkit.manifest import DamagedError
 
 FRESH_BYTES = 32 * 2**20  # of what is new to the mirror in one answer, about
-SAVED_WITH_NO_CHECKPOINT = -1
 RECENT = 256  # chunks of an actor that are known again: more than may be on their way
 INSERT, SAMPLE = "an insert", "a sample"  # what waits for the limit
 
 
 def concurrency_groups(shards: int) -> dict[str, int]:
     """Threads by group of methods. In `limit` an insert and a sample of every other shard may wait at once."""
-    return {"insert": 1, "sample": 1, "update": 1, "stats": 1, "limit": max(2 * (shards - 1), 1), **GROUP}
+    return {"insert": 1, "sample": 1, "update": 1, "stats": 1, "save": 1, "limit": max(2 * (shards - 1), 1), **GROUP}
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,8 @@ class ReplayNode(Living):
     how the samples-per-insert limit slows the actors down. Every batch is asked of all shards, if only for nothing: so
     all of them see which batch is drawn, and the learner knows what each holds.
 
-    After a restart it is empty, and Ray repeats the calls that were not answered: chunks are stored here instead.
+    After a restart it has what its last snapshot has, or nothing, and Ray repeats the calls that were not answered:
+    chunks are stored here instead.
     """
 
     def __init__(
@@ -75,8 +76,11 @@ class ReplayNode(Living):
         sizes: Sizes,
         shard: int,
         keeper: Callable[[], Any] | None = None,
+        folder: Path | None = None,
     ) -> None:
-        """`fields` are the agent's; `keeper` gives the shard that counts for all, None: this one."""
+        """`fields` are the agent's; `keeper` gives the shard that counts for all, None: this one; `folder` is where its
+        snapshots are.
+        """
         self._memory = build_replay(config, fields, shard, time.time_ns() if restarted() else 0)
         self._limit: Limit = (
             LimitElsewhere(keeper) if keeper else OwnLimit(build_limiter(config, sizes.chunk_transitions))
@@ -87,6 +91,10 @@ class ReplayNode(Living):
         self._waiting: dict[str, float] = {}  # what waits for the limit, since when
         self._batches: dict[str, AnyArray] | None = None
         self._fresh_limit = max(FRESH_BYTES // max(self._memory.segment_bytes, 1), 1)
+        self._snapshots = Snapshots(folder, self._memory, self._lock) if folder else None
+        if self._snapshots and config.saves_replay and restarted():
+            with suppress(DamagedError):
+                self._snapshots.load()
 
     @ray.method(concurrency_group="insert")
     def add(self, chunk: Chunk) -> int:
@@ -199,15 +207,21 @@ class ReplayNode(Living):
         """Transitions inserted and sampled in the run, where this shard counts."""
         return (0, 0) if self._own is None else (self._own.limiter.inserted, self._own.limiter.sampled)
 
-    @ray.method(concurrency_group="stats")
-    def save(self, path: Path, update: int = SAVED_WITH_NO_CHECKPOINT) -> None:
-        """Write all that is stored, as belonging to the checkpoint of that update."""
-        with self._lock:
-            save_replay(path, self._memory, self._counts, update)
+    @ray.method(concurrency_group="save")
+    def save(self, update: int) -> None:
+        """Have all that is stored now in a snapshot, made after the checkpoint of that update, beside other work."""
+        assert self._snapshots is not None, "it was given a folder"
+        self._snapshots.save(update, lambda: self._counts)
 
-    @ray.method(concurrency_group="stats")
-    def load(self, path: Path) -> None:
-        with self._lock:
-            inserted, sampled = load_replay(path, self._memory)
+    @ray.method(concurrency_group="save")
+    def load(self) -> str:
+        """Go on from the newest snapshot: what came of it, for the user."""
+        assert self._snapshots is not None, "it was given a folder"
+        try:
+            with self._lock:
+                restored = self._snapshots.load()
+        except DamagedError as error:
+            return f"starts empty: {error}"
         if self._own is not None:
-            self._own.start_from(inserted, sampled)
+            self._own.start_from(restored.inserted, restored.sampled)
+        return f"goes on with {restored}"

@@ -73,8 +73,8 @@ class PrioritizedReplay:
         self._overwrites = np.zeros(self.segments, np.int64)  # how often the segment was written
         self._overwrites_from = overwrites_from
         self._valid = np.zeros(self.segments, np.int64)  # transitions in it
-        self._cursor = 0
-        self._unsent = 0  # segments before the cursor that `take_fresh` has not given yet
+        self.written = 0  # segments, those overwritten since among them: number n lies at n % segments
+        self._unsent = 0  # of the newest segments, how many `take_fresh` has not given yet
         self._series, self._given = overwrites_from, 0
         self.size = 0
         self.stale_updates = 0
@@ -102,7 +102,8 @@ class PrioritizedReplay:
         return sum(self._add_segment(chunk, masses[e], e) for e in range(len(masses)))
 
     def _add_segment(self, chunk: Chunk, masses: Float64Array, e: int) -> int:
-        segment, first = self._cursor, self._cursor * self._horizon
+        segment = self.written % self.segments
+        first = segment * self._horizon
         for name, store in self._windows.items():
             store.write(segment, chunk.fields[name][e])
         for name, array in self._slots.items():
@@ -112,14 +113,14 @@ class PrioritizedReplay:
         self.size += valid - int(self._valid[segment])
         self._valid[segment] = valid
         self._overwrites[segment] += 1
-        self._cursor = (segment + 1) % self.segments
+        self.written += 1
         self._unsent = min(self._unsent + 1, self.segments)
         return valid
 
     @property
     def segment_bytes(self) -> int:
         """Of one segment's windowed fields."""
-        return sum(store.all.nbytes for store in self._windows.values()) // self.segments
+        return sum(store.by_segment.nbytes for store in self._windows.values()) // self.segments
 
     @property
     def unsent(self) -> int:
@@ -129,7 +130,7 @@ class PrioritizedReplay:
     def take_fresh(self, limit: int) -> Fresh:
         """The oldest `limit` segments not given before, as they are now."""
         count = min(limit, self._unsent)
-        segments = (self._cursor - self._unsent + np.arange(count)) % self.segments
+        segments = self._places(self.written - self._unsent, count)
         fields = {name: store.read(segments) for name, store in self._windows.items()}
         fresh = Fresh(segments, fields, self._series, self._given)
         self._unsent -= count
@@ -173,31 +174,63 @@ class PrioritizedReplay:
         masses = self._tree.get(np.arange(self.capacity)).reshape(self.segments, self._horizon)
         assert np.array_equal(np.count_nonzero(masses, axis=1), self._valid), "a segment's count is off"
         assert self.size == self._valid.sum(), "the size is off"
+        assert np.array_equal(self._overwrites, self._times_written()), "a segment's overwrites are off"
         assert not self._valid[self._overwrites == 0].any(), "an unwritten segment has transitions"
 
-    def state_arrays(self) -> dict[str, AnyArray]:
-        """Everything needed to go on from here, as arrays (views of the live ones)."""
+    @property
+    def oldest(self) -> int:
+        """The number of the oldest segment that is not overwritten."""
+        return max(self.written - self.segments, 0)
+
+    def _places(self, first: int, count: int) -> IntArray:
+        """Where the segments with `count` numbers from `first` on lie."""
+        return (first + np.arange(count)) % self.segments
+
+    def _by_segment(self) -> dict[str, AnyArray]:
+        """Every field, [segments, steps of one, ...]: views."""
+        windows = {name: store.by_segment for name, store in self._windows.items()}
+        shape = self.segments, self._horizon
+        return windows | {name: array.reshape(*shape, *array.shape[1:]) for name, array in self._slots.items()}
+
+    def read(self, first: int, count: int) -> dict[str, AnyArray]:
+        """All fields of `count` segments from number `first` on, [count, steps of one, ...] each: copies.
+
+        None of them may be overwritten.
+        """
+        places = self._places(first, count)
+        return {name: array[places] for name, array in self._by_segment().items()}
+
+    def write(self, first: int, fields: Mapping[str, AnyArray]) -> None:
+        """Put back what `read` gave; `load_state` says what of it counts. ValueError where it does not fit."""
+        for name, array in self._by_segment().items():
+            given = fields.get(name)
+            if given is None or given.shape[1:] != array.shape[1:] or given.dtype != array.dtype:
+                found = "nothing" if given is None else f"{given.dtype} {list(given.shape[1:])}"
+                expected = f"{array.dtype} {list(array.shape[1:])}"
+                raise ValueError(f"of a segment's {name} it has {found}, expected {expected}")
+            array[self._places(first, len(given))] = given
+
+    def state(self) -> dict[str, AnyArray]:
+        """Everything but the fields that is needed to go on from here: copies."""
         return {
-            **{f"fields/{name}": store.all for name, store in self._windows.items()},
-            **{f"fields/{name}": array for name, array in self._slots.items()},
-            "masses": self._tree.get(np.arange(self.capacity)),
-            "generations": self._overwrites,  # so called in the files of earlier versions
-            "valid": self._valid,
-            "cursor": np.asarray([self._cursor, self.stale_updates], np.int64),
+            "masses": self._tree.get(np.arange(self.capacity)).reshape(self.segments, self._horizon),
+            "counts": np.asarray([self.written, self.stale_updates], np.int64),
             "rng": rng.state_of(self._rng),
         }
 
-    def load_state_arrays(self, state: dict[str, AnyArray]) -> None:
-        """What `state_arrays` gave. Raises ValueError where a shape differs (another capacity or chunk length)."""
-        mine = self.state_arrays()
-        for name, array in mine.items():
-            if name not in state or state[name].shape != array.shape:
-                found = state[name].shape if name in state else "nothing"
-                raise ValueError(f"saved replay does not fit: {name} is {found}, expected {array.shape}")
-            if name not in ("masses", "cursor", "rng"):
-                array[...] = state[name]
-        self._tree.set_range(0, state["masses"].astype(np.float64))
-        self._cursor, self.stale_updates = (int(x) for x in state["cursor"])
+    def load_state(self, state: Mapping[str, AnyArray]) -> None:
+        """What `state` gave. Segments without mass hold no transitions. ValueError for another capacity."""
+        masses, expected = state["masses"].astype(np.float64), (self.segments, self._horizon)
+        if masses.shape != expected:
+            raise ValueError(f"it has {list(masses.shape)} segments and steps, expected {list(expected)}")
+        self._tree.set_range(0, masses.reshape(-1))
+        self.written, self.stale_updates = (int(x) for x in state["counts"])
+        self._overwrites[:] = self._times_written()
+        self._valid[:] = np.count_nonzero(masses, axis=1)
         rng.restore(self._rng, state["rng"])
         self.size = int(self._valid.sum())
         self.send_all_again()
+
+    def _times_written(self) -> IntArray:
+        """How often each segment was, [segments]."""
+        return (self.written - np.arange(self.segments) + self.segments - 1) // self.segments

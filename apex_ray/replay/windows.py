@@ -54,8 +54,7 @@ class WindowStore:
 
     def read(self, segments: IntArray) -> AnyArray:
         """All of segments [G]: [G, before + T + after, ...]."""
-        found = self._steps[segments].view(self._field.dtype)
-        return found.reshape(len(segments), self._steps.shape[1], *self._field.shape)
+        return self.by_segment[segments]
 
     def gather(self, slots: IntArray, ages: ByteArray, out: AnyArray | None = None) -> AnyArray:
         """Windows [B, window, ...] of slots [B], before which ages [B] steps belong to their episodes.
@@ -70,6 +69,6 @@ class WindowStore:
         return out
 
     @property
-    def all(self) -> ByteArray:
-        """The live bytes [segments, before + T + after, bytes a step], for saving."""
-        return self._steps
+    def by_segment(self) -> AnyArray:
+        """The live steps, [segments, before + T + after, ...]."""
+        return self._steps.view(self._field.dtype).reshape(*self._steps.shape[:2], *self._field.shape)

@@ -11,12 +11,14 @@ from apex_ray.config.plugins import plugin_of
 from apex_ray.config.resume import Changes, as_line, changes, refuse
 from apex_ray.config.schema import ApexConfig, StopConfig
 from apex_ray.learner.checkpoint import Checkpoint, load_checkpoint, note_resume, set_aside
+from apex_ray.replay.snapshots import REPLAY
+from apex_ray.serial import state as serial_state
 from apex_ray.types import Counters
 from trainkit.config import to_yaml
 from trainkit.errors import NotWrittenError, UserError
 from trainkit.runs import CONFIG_FILE, atomic_write
 
-SAVED_REPLAY = ("replay-*.safetensors", "serial.safetensors")  # on Ray, in serial mode
+SAVED_REPLAY = REPLAY, serial_state.FILE  # in a run folder
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Resume:
         wrong = {path.name: why for path, why in self.saved.unusable.items()}
         lines = [f"checkpoint {old} can't be used, kept as {new}: {wrong[old]}" for old, new in aside.items()]
         lines.append(f"going on from {self.saved.path.name}")
+        if earlier := sorted(path.name for path in self.run.glob("replay-*.safetensors")):
+            lines.append(f"replay starts empty: {earlier[0]} is of an earlier version, which this one does not read")
         return [*lines, f"changed on resume: {as_line(self.changed)}"] if self.changed else lines
 
     def keep_settings(self) -> None:
@@ -58,7 +62,7 @@ def prepare_resume(run: Path, config: ApexConfig) -> Resume:
     file = saved.path / CONFIG_FILE
     before = load(file if file.exists() else run / CONFIG_FILE).config
     changed = changes(before, config)
-    replay = [str(path) for pattern in SAVED_REPLAY for path in sorted(run.glob(pattern))]
+    replay = [str(path) for name in SAVED_REPLAY if (path := run / name).exists()]
     plugin = plugin_of(config.env.id)
     refuse(changed, " ".join(replay) or None, plugin.free if plugin else ())
     if met := _limits_met(config.stop, saved.counters):

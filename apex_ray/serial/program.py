@@ -18,6 +18,7 @@ from apex_ray.learner.learner import Learner
 from apex_ray.process import prepare_process
 from apex_ray.replay import shards as sharding
 from apex_ray.replay.build import build_limiter, build_replay
+from apex_ray.replay.snapshots import Restored, Snapshots, saved_shards, shard_folder
 from apex_ray.report.episodes import reporter_named
 from apex_ray.report.failure import describe
 from apex_ray.report.tally import ActorReport, LearnerReport, Tally, UpdateMeans
@@ -25,6 +26,7 @@ from apex_ray.serial import state as serial_state
 from apex_ray.serial.process import ProcessState, SerialProcess
 from apex_ray.sizes import Sizes
 from apex_ray.types import AnyArray, Batch, Chunk, Counters, EnvSpec, EvaluationResult, Weights
+from trainkit.manifest import DamagedError
 
 
 class SerialProgram:
@@ -65,10 +67,13 @@ class SerialProgram:
             self._learner.warm_start(warm)
         c = self.counters
         self._memory = build_replay(config, self._agent.fields)
+        self._snapshots = Snapshots(shard_folder(self._run, 0), self._memory)
         self._limiter = build_limiter(config, sizes.chunk_transitions)
         self._published = self._learner.weights()
         state = serial_state.load(self._run, c.updates, self._say) if resume else None
-        if state is None or not self._go_on(state):
+        restored = self._restored() if resume else None
+        whole = restored is not None and restored.update == c.updates
+        if restored is None or state is None or not whole or not self._go_on(state, restored):
             self._generation = c.generation
             self._processes = self._build_processes()
         self._actors = [actor for process in self._processes for actor in process.actors]
@@ -89,14 +94,26 @@ class SerialProgram:
     def _newest(self) -> Weights:
         return self._published
 
-    def _go_on(self, state: serial_state.State) -> bool:
+    def _restored(self) -> Restored | None:
+        """The replay's snapshot, loaded; None, said, where none can be."""
+        if not saved_shards(self._run):
+            self._say("replay starts empty: it was not saved (checkpoint.replay)")
+            return None
+        try:
+            restored = self._snapshots.load()
+        except DamagedError as error:
+            self._say(f"replay starts empty: {error}")
+            return None
+        self._limiter.start_from(restored.inserted, restored.sampled)
+        if restored.update != self.counters.updates or restored.lost_segments:
+            self._say(f"replay goes on with {restored}")
+        return restored
+
+    def _go_on(self, state: serial_state.State, restored: Restored) -> bool:
         """Bring everything back to where it was; False, said, where the environments can't be."""
-        counts = state.load_memory(self._memory)
         if state.samples_per_insert == self._config.replay.samples_per_insert:
             # As they were: all actors insert before the learner's turn, which may be beyond the bounds.
-            self._limiter.inserted, self._limiter.sampled = counts
-        else:
-            self._limiter.start_from(*counts)
+            self._limiter.inserted, self._limiter.sampled = restored.inserted, restored.sampled
         self._generation, self._published = state.generation, state.published
         self._processes = self._build_processes()
         try:
@@ -224,11 +241,11 @@ class SerialProgram:
 
     def save_replay(self) -> None:
         """Write all that going on bit for bit needs, as belonging to the last checkpoint; no work may come between."""
-        counts, ratio = (self._limiter.inserted, self._limiter.sampled), self._config.replay.samples_per_insert
-        states = self._stopped or [process.state() for process in self._processes]
-        serial_state.save(
-            self._run, self._saved_update, self._generation, self._memory, counts, ratio, states, self._published
-        )
+        self._snapshots.save(self._saved_update, lambda: (self._limiter.inserted, self._limiter.sampled))
+        states, ratio = self._stopped or [p.state() for p in self._processes], self._config.replay.samples_per_insert
+        serial_state.save(self._run, self._saved_update, self._generation, ratio, states, self._published)
+
+    start_snapshot = save_replay  # there is nobody to write it meanwhile
 
 
 class _PlayedAgain:

@@ -1,7 +1,7 @@
-"""What a serial run needs, beside a checkpoint, to go on bit for bit: one file in the run folder.
+"""What a serial run needs, beside checkpoint and snapshot of replay, to go on bit for bit: one file in the run folder.
 
-It holds replay with its counts, the actors' open windows, weights and generators of random numbers, and the actions
-that bring the environments back to where they were (envs/action_log.py).
+It holds the actors' open windows, weights and generators of random numbers, and the actions that bring the environments
+back to where they were (envs/action_log.py).
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
-from apex_ray.replay.memory import PrioritizedReplay
-from apex_ray.replay.saving import unusable, write_whole
+from apex_ray.replay.snapshots import write_whole
 from apex_ray.serial.process import ProcessState
 from apex_ray.types import AnyArray, Weights
 
@@ -26,35 +25,22 @@ FILE = "serial.safetensors"
 class State:
     """A file that was read."""
 
-    path: Path
     generation: int
     published: Weights
     processes: list[ProcessState]
-    memory: dict[str, AnyArray]
-    counts: tuple[int, int]
-    samples_per_insert: float | None  # that they were counted under; None: not known
-
-    def load_memory(self, memory: PrioritizedReplay) -> tuple[int, int]:
-        """Fill replay; returns the transitions inserted and sampled. UserError where it does not fit."""
-        try:
-            memory.load_state_arrays(self.memory)
-        except ValueError as error:
-            raise unusable(self.path, error) from None
-        return self.counts
+    samples_per_insert: float | None  # that replay counted under; None: not known
 
 
 def save(
     run: Path,
     update: int,
     generation: int,
-    memory: PrioritizedReplay,
-    counts: tuple[int, int],
     samples_per_insert: float | None,
     processes: Sequence[ProcessState],
     published: Weights,
 ) -> None:
-    """Write the file, as belonging to the checkpoint of `update`; it appears whole or not at all."""
-    arrays = _within("memory", memory.state_arrays())
+    """Write the file, as belonging to the checkpoint of `update`; it appears whole or, with OSError, not at all."""
+    arrays: dict[str, AnyArray] = {}
     for weights in (published, *(state.weights for state in processes)):  # mostly the same few versions
         arrays |= _within(f"weights.{weights.version}", weights.params)
     for p, state in enumerate(processes):
@@ -63,7 +49,6 @@ def save(
     facts = {
         "update": update,
         "generation": generation,
-        "counts": counts,
         "samples_per_insert": samples_per_insert,
         "published": published.version,
         "processes": [[s.weights.version, s.steps, s.requested, len(s.actors)] for s in processes],
@@ -73,24 +58,19 @@ def save(
 
 
 def load(run: Path, update: int, say: Callable[[str], None]) -> State | None:
-    """What `save` wrote with the checkpoint of `update`; None, said through `say`, where there is no such file.
-
-    UserError for a damaged one.
-    """
+    """What `save` wrote with the checkpoint of `update`; None, said through `say`, where there is no such file."""
     path = run / FILE
     try:
         with safe_open(path, "numpy") as file:
             facts = json.loads(file.metadata()["facts"])
             if facts["update"] != update:
-                saved = facts["update"]
-                say(f"replay starts empty: it was saved with update {saved:,}, the run goes on from {update:,}")
-                return None
+                raise ValueError(f"it is of update {facts['update']:,}, the run goes on from {update:,}")
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
     except FileNotFoundError:
-        say("replay starts empty: it was not saved (checkpoint.replay)")
         return None
     except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
-        raise unusable(path, error) from None
+        say(f"new episodes begin, so this is not bit for bit the run without a stop: {path.name}: {error}")
+        return None
 
     def version(number: int) -> Weights:
         return Weights(number, _under(f"weights.{number}", arrays))
@@ -99,10 +79,7 @@ def load(run: Path, update: int, say: Callable[[str], None]) -> State | None:
         ProcessState(version(number), steps, requested, [_under(f"actor.{p}.{a}", arrays) for a in range(actors)])
         for p, (number, steps, requested, actors) in enumerate(facts["processes"])
     ]
-    inserted, sampled = facts["counts"]
-    memory = _under("memory", arrays)
-    ratio = facts.get("samples_per_insert")
-    return State(path, facts["generation"], version(facts["published"]), processes, memory, (inserted, sampled), ratio)
+    return State(facts["generation"], version(facts["published"]), processes, facts["samples_per_insert"])
 
 
 def _within(prefix: str, arrays: dict[str, AnyArray]) -> dict[str, AnyArray]:

@@ -2,7 +2,7 @@
 
 config.yaml                                the settings
 checkpoints/update-N, checkpoints/best     as learner/checkpoint.py writes them
-replay-I.safetensors, serial.safetensors   the replay, where it was asked for
+replay/, serial.safetensors                the replay, where it was asked for
 trial.json                                 sizes, and what its caller knows; written last: without it, not whole
 
 Nothing is unpickled when it is read.
@@ -21,7 +21,8 @@ from typing import Any
 from apex_ray.config.load import load
 from apex_ray.config.schema import ApexConfig
 from apex_ray.learner.checkpoint import BEST
-from apex_ray.run.resume import SAVED_REPLAY
+from apex_ray.replay.snapshots import REPLAY
+from apex_ray.serial import state as serial_state
 from trainkit.errors import NotWrittenError, UserError
 from trainkit.runs import CONFIG_FILE, atomic_write
 from trainkit.words import size
@@ -42,7 +43,7 @@ class Size:
 
 
 def save(run: Path, checkpoint: Path, folder: Path, facts: Mapping[str, Any]) -> Size:
-    """Fill `folder` with that checkpoint of `run` and the replay that lies there, which is moved.
+    """Fill `folder` with that checkpoint of `run` and the replay that lies there, whose files are linked if possible.
 
     NotWrittenError when there is no room.
     """
@@ -50,15 +51,13 @@ def save(run: Path, checkpoint: Path, folder: Path, facts: Mapping[str, Any]) ->
         folder.mkdir(parents=True, exist_ok=True)
         (folder / FACTS).unlink(missing_ok=True)
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
-        for path in _replay(folder):
-            path.unlink()
+        drop_replay(folder)
         shutil.copyfile(run / CONFIG_FILE, folder / CONFIG_FILE)
         for path in (checkpoint, run / "checkpoints" / BEST):
             if path.is_dir():
                 shutil.copytree(path, folder / "checkpoints" / path.name)
-        for path in _replay(run):
-            shutil.move(path, folder / path.name)
-        replay_bytes = sum(path.stat().st_size for path in _replay(folder))
+        _give_replay(run, folder)
+        replay_bytes = sum(path.stat().st_size for path in _replay_files(folder))
         all_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         known = {**facts, "bytes": all_bytes, "replay_bytes": replay_bytes}
         atomic_write(folder / FACTS, (json.dumps(known, indent=1) + "\n").encode())
@@ -88,8 +87,7 @@ def put_back(folder: Path, run: Path) -> None:
     """Have the new run folder `run` hold what was saved. NotWrittenError when there is no room."""
     try:
         shutil.copytree(folder / "checkpoints", run / "checkpoints")
-        for path in _replay(folder):
-            _link_or_copy(path, run / path.name)
+        _give_replay(folder, run)
         for path in sorted((run / "checkpoints").glob(f"update-*/{METRICS}")):
             shutil.copyfile(path, run / METRICS)
     except OSError as error:
@@ -98,17 +96,21 @@ def put_back(folder: Path, run: Path) -> None:
 
 def drop_replay(run: Path) -> None:
     """Delete the replay in a run folder: it is read, or belongs to nothing."""
-    for path in _replay(run):
-        path.unlink()
+    shutil.rmtree(run / REPLAY, ignore_errors=True)
+    (run / serial_state.FILE).unlink(missing_ok=True)
 
 
-def _replay(folder: Path) -> list[Path]:
-    return [path for pattern in SAVED_REPLAY for path in sorted(folder.glob(pattern))]
+def _replay_files(folder: Path) -> list[Path]:
+    """All files of the replay that lies in a run folder."""
+    return [path for path in (*(folder / REPLAY).rglob("*"), folder / serial_state.FILE) if path.is_file()]
 
 
-def _link_or_copy(source: Path, target: Path) -> None:
+def _give_replay(source: Path, target: Path) -> None:
     """Files of a replay are replaced, never written to: one on the same disk may have two names."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
+    for path in _replay_files(source):
+        there = target / path.relative_to(source)
+        there.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            os.link(path, there)
+        except OSError:
+            shutil.copyfile(path, there)

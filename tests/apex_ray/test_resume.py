@@ -73,7 +73,7 @@ def test_what_may_not_change_is_refused_before_anything_starts(run, capsys, word
 
 
 def test_settings_of_stored_transitions_are_refused_while_a_replay_is_there(run, capsys):
-    (run / "replay-0.safetensors").write_bytes(b"stored")
+    (run / "replay").mkdir()
     assert main(["train", "--resume", str(run), "td.n_step=5", "td.discount=0.9", "network.dueling=false"]) == 2
     err = capsys.readouterr().err
     for part in (
@@ -82,7 +82,7 @@ def test_settings_of_stored_transitions_are_refused_while_a_replay_is_there(run,
         "nor td.discount 0.99 -> 0.9",
     ):
         assert part in err
-    assert f"remove {run / 'replay-0.safetensors'} to go on with an empty replay" in err
+    assert f"remove {run / 'replay'} to go on with an empty replay" in err
 
 
 def test_every_refusal_has_both_values():
@@ -91,9 +91,9 @@ def test_every_refusal_has_both_values():
     for key in [*FIXED, *STORED]:
         changed = {key: (flatten(old)[key], "another")}
         with pytest.raises(UserError, match=rf"{key} .* -> another \(.+\)"):
-            refuse(changed, "replay-0.safetensors")
+            refuse(changed, "replay")
     refuse({key: (1, 2) for key in STORED}, None)
-    refuse({key: (1, 2) for key in FREE}, "replay-0.safetensors")
+    refuse({key: (1, 2) for key in FREE}, "replay")
     assert changes(old, old) == {}
 
 

@@ -185,12 +185,14 @@ def test_a_resumed_run_whose_replay_was_not_saved_says_so(tmp_path, capsys):
     assert "replay starts empty" in capsys.readouterr().out
 
 
-def test_a_replay_of_an_older_checkpoint_is_not_gone_on_from(tmp_path, capsys):
-    """A run that crashed after it was resumed: its replay file is of the stop before."""
+def test_a_replay_of_an_older_checkpoint_goes_on_with_new_episodes(tmp_path, capsys):
+    """A run that was killed between a checkpoint and its snapshot, or was resumed without one."""
     run = trained(limited(updates=40), tmp_path).path.parents[1]
     trained(limited(updates=50, checkpoint={"replay": False}), run, resume=True)
     trained(limited(updates=60), run, resume=True)
-    assert "saved with update 40, the run goes on from 50" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "this is not bit for bit the run without a stop: serial.safetensors: it is of update 40" in out
+    assert "replay goes on with 330 transitions as of update 40" in out
 
 
 def test_stop_limits_count_inside_long_rows_of_updates(tmp_path):

@@ -17,7 +17,7 @@ from apex_ray.nodes.batch_source import BatchSource
 from apex_ray.nodes.living import RESTARTED_IN_PLACE
 from apex_ray.nodes.replay_node import ReplayNode
 from apex_ray.replay.build import build_replay
-from apex_ray.replay.saving import load_replay
+from apex_ray.replay.snapshots import Snapshots
 from apex_ray.sizes import resolve_sizes
 from apex_ray.types import SHARD_STRIDE, Chunk, EnvSpec, PriorityUpdate
 from tests.apex_ray.runs import cartpole
@@ -73,12 +73,13 @@ def settings(shards, frames="replay"):
     )
 
 
-def start(config, classes):
+def start(config, classes, tmp_path):
     sizes, fields, nodes = resolve_sizes(config, SPEC), fields_of(config), []
     groups = replay_node.concurrency_groups(len(classes))
     for i, c in enumerate(classes):
         node = ray.remote(num_cpus=0, concurrency_groups=groups)(c)
-        nodes.append(node.remote(config, fields, sizes, i, (lambda first=nodes[0]: first) if nodes else None))
+        counts = (lambda first=nodes[0]: first) if nodes else None
+        nodes.append(node.remote(config, fields, sizes, i, counts, tmp_path / str(i)))
     return nodes
 
 
@@ -92,9 +93,9 @@ def frames_in(config, nodes, tmp_path, batch):
     """The frames of a batch's transitions, read from what the shards save."""
     frames = np.empty((len(batch.slots), SPEC.leaf.stack + N, 4, 5), np.uint8)
     for i, node in enumerate(nodes):
-        ray.get(node.save.remote(tmp_path / f"{i}.safetensors"))
+        ray.get(node.save.remote(0))
         memory = build_replay(config, fields_of(config), i)
-        load_replay(tmp_path / f"{i}.safetensors", memory)
+        Snapshots(tmp_path / str(i), memory).load()
         mine = batch.slots // SHARD_STRIDE == i
         slots, ages = batch.slots[mine] % SHARD_STRIDE, batch.fields["ages"][mine]
         frames[mine] = memory._windows["frames"].gather(slots, ages)
@@ -106,7 +107,7 @@ def frames_in(config, nodes, tmp_path, batch):
 )
 def test_frames_through_shared_memory_and_through_answers(cluster, tmp_path, classes):
     config, rng = settings(len(classes)), np.random.default_rng(0)
-    nodes = start(config, classes)
+    nodes = start(config, classes, tmp_path)
     ray.get([node.add.remote(chunk(rng)) for node in nodes for _ in range(8)])
     source = BatchSource(nodes, config, fields_of(config))
     assert (source._memory is not None) == (ReplayNode in classes)
@@ -126,7 +127,7 @@ def test_frames_through_shared_memory_and_through_answers(cluster, tmp_path, cla
 def test_a_mirror_has_the_frames_of_every_batch(cluster, tmp_path, monkeypatch, shards):
     """Inserts that overwrite all of replay several times go on between batches that were asked for ahead."""
     config, rng = settings(shards, "learner"), np.random.default_rng(0)
-    nodes = start(config, [ReplayNode] * shards)
+    nodes = start(config, [ReplayNode] * shards, tmp_path)
     segments = config.replay.capacity_transitions // shards // HORIZON
     mirror = Mirror(fields_of(config), shards, segments, HORIZON, torch.device("cpu"))
     source = BatchSource(nodes, config, fields_of(config), mirror.write)
@@ -146,7 +147,7 @@ def test_a_mirror_has_the_frames_of_every_batch(cluster, tmp_path, monkeypatch, 
 def test_frames_that_were_lost_on_their_way_are_sent_again(cluster, tmp_path):
     """Ray repeats a call whose answer was lost; the frames that were in it are gone."""
     config, rng = settings(2, "learner"), np.random.default_rng(0)
-    nodes = start(config, [ReplayNode] * 2)
+    nodes = start(config, [ReplayNode] * 2, tmp_path)
     mirror = Mirror(fields_of(config), 2, 200 // HORIZON, HORIZON, torch.device("cpu"))
     source = BatchSource(nodes, config, fields_of(config), mirror.write)
     ray.get([node.add.remote(chunk(rng)) for node in nodes for _ in range(4)])
@@ -164,8 +165,8 @@ def test_frames_that_were_lost_on_their_way_are_sent_again(cluster, tmp_path):
     assert set(lost.segments) & set((batch.slots[batch.slots >= SHARD_STRIDE] % SHARD_STRIDE // HORIZON).tolist())
 
 
-def test_a_chunk_that_comes_twice_is_stored_once(cluster):
-    node = start(settings(1), [ReplayNode])[0]
+def test_a_chunk_that_comes_twice_is_stored_once(cluster, tmp_path):
+    node = start(settings(1), [ReplayNode], tmp_path)[0]
     first, second = chunk(np.random.default_rng(0)), chunk(np.random.default_rng(1))
     given = [first, second, first, replace(first, actor=1), second]
     assert ray.get([node.add.remote(c) for c in given]) == [20, 20, 0, 20, 0]

@@ -137,17 +137,17 @@ def close(nodes, feeders=()):
 @pytest.mark.parametrize(("before", "now"), [(8.0, 0.5), (0.5, 8.0)])
 def test_nothing_stands_still_after_a_resume_with_another_ratio(tmp_path, before, now):
     """The saved drift is far out of the new bounds: one side would wait until the other had made up for all of it."""
-    file = tmp_path / "replay-0.safetensors"
     for ratio in (before, now):
         config = cartpole(
             actors={"count": 1, "envs_per_actor": 2, "chunk_transitions": 10},
             replay={"samples_per_insert": ratio, "min_transitions": 64, "insert_tolerance_transitions": 64},
         )
-        node = ReplayNode(config, build_agent(config, SPEC).fields, resolve_sizes(config, SPEC), 0)
+        fields, sizes = build_agent(config, SPEC).fields, resolve_sizes(config, SPEC)
+        node = ReplayNode(config, fields, sizes, 0, folder=tmp_path)
         if ratio == before:
             node._own.start_from(1_000_000, int(ratio * (1_000_000 - 64)))
-            node.save(file)
-    node.load(file)
+            node.save(0)
+    node.load()
     own = node._own
     inserts = samples = 0
     for _ in range(100):

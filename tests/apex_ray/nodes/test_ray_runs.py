@@ -21,6 +21,8 @@ from apex_ray.nodes.living import GROUP
 from apex_ray.nodes.metrics_node import MetricsNode
 from apex_ray.nodes.replay_node import ReplayNode
 from apex_ray.nodes.weights_node import WeightsNode
+from apex_ray.replay.build import build_replay
+from apex_ray.replay.snapshots import Snapshots
 from apex_ray.run.training import train
 from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
@@ -37,14 +39,11 @@ def cluster():
     ray.shutdown()
 
 
-def segments_of(arrays, count):
-    """What replay stored, a key per segment in order."""
-    per = len(arrays["masses"]) // len(arrays["valid"])
-    names = (*(f"fields/{name}" for name in ("actions", "returns", "discounts", "steps", "ages")), "masses")
-    return [
-        (arrays["fields/frames"][i].tobytes(), *(arrays[k][i * per : (i + 1) * per].tobytes() for k in names))
-        for i in range(count)
-    ]
+def segments_of(memory):
+    """What replay stored, a key per segment in order; nothing was overwritten, so all of it can be compared."""
+    assert memory.oldest == 0
+    arrays = *memory.read(0, memory.written).values(), memory.state()["masses"]
+    return [tuple(array[i].tobytes() for array in arrays) for i in range(memory.written)]
 
 
 def serial_replay(config, segments, tmp_path):
@@ -79,7 +78,8 @@ def test_ray_and_serial_feed_the_learner_the_same(cluster, tmp_path):
         sizes = resolve_sizes(config, spec)
         remote = ray.remote(num_cpus=0, concurrency_groups=replay_node.concurrency_groups(2))(ReplayNode)
         agent = build_agent(config, spec)
-        shard = remote.remote(config, agent.fields, sizes, 0)
+        folder = tmp_path / f"{processes}-{groups}"
+        shard = remote.remote(config, agent.fields, sizes, 0, folder=folder)
         weights = ray.remote(num_cpus=0, concurrency_groups=GROUP)(WeightsNode).remote()
         network = new_network(agent, config.seed)
         ray.get(weights.publish.remote(0, to_arrays(network)))
@@ -91,28 +91,24 @@ def test_ray_and_serial_feed_the_learner_the_same(cluster, tmp_path):
             time.sleep(0.02)
         for node in nodes:
             ray.kill(node)
-        path = tmp_path / f"{processes}-{groups}.safetensors"
-        ray.get(shard.save.remote(path))
-        from safetensors.numpy import load_file
-
-        stored = load_file(path)
-        written = int(np.count_nonzero(stored["generations"]))
-        assert stored["generations"].max() == 1, "nothing was overwritten, so all of it can be compared"
+        ray.get(shard.save.remote(0))
+        stored = build_replay(config, agent.fields)
+        Snapshots(folder, stored).load()
+        written = stored.written
         plain = config.model_copy(update={"actors": cartpole(actors={"count": actors}).actors})
         program, order = serial_replay(plain, written * actors, tmp_path)
-        names = dict(zip(segments_of(program._memory.state_arrays(), len(order)), order, strict=True))
-        found = [names[s] for s in segments_of(stored, written)]  # KeyError: a segment the serial run never made
+        names = dict(zip(segments_of(program._memory), order, strict=True))
+        found = [names[s] for s in segments_of(stored)]  # KeyError: a segment the serial run never made
         for actor in range(actors):
             for e in range(3):
                 sequence = [s for a, i, s in found if (a, i) == (actor, e)]
                 assert sequence == list(range(len(sequence))), "a stream's chunks were lost, doubled or reordered"
         if actors == 1:
             program, _ = serial_replay(config, written, tmp_path)
-            ray.get(shard.load.remote(path))
-            program._limiter.inserted = int(stored["counts"][0])
+            program._limiter.inserted = ray.get(shard.stats.remote()).inserted
             config = config.model_copy(update={"replay": config.replay.model_copy(update={"min_transitions": 200})})
-            fresh = remote.remote(config, agent.fields, sizes, 0)
-            ray.get(fresh.load.remote(path))
+            fresh = remote.remote(config, agent.fields, sizes, 0, folder=folder)
+            ray.get(fresh.load.remote())
             source = BatchSource([fresh], config, agent.fields)
             for _ in range(3):
                 batch = None

@@ -5,7 +5,6 @@ import time
 import numpy as np
 import pytest
 import ray
-from safetensors.numpy import load_file
 
 from apex_ray.agent.build import build_agent
 from apex_ray.agent.network import Inference, new_network, to_arrays
@@ -19,6 +18,8 @@ from apex_ray.nodes.living import GROUP
 from apex_ray.nodes.metrics_node import MetricsNode
 from apex_ray.nodes.replay_node import ReplayNode
 from apex_ray.nodes.weights_node import WeightsNode
+from apex_ray.replay.build import build_replay
+from apex_ray.replay.snapshots import Snapshots
 from apex_ray.sizes import resolve_sizes
 from tests.apex_ray.runs import cartpole
 from tests.fakes import CountingEnvs, Episode, decode
@@ -43,7 +44,7 @@ def test_every_stored_step_has_the_count_of_its_episode(cluster, tmp_path, infer
     spec = probe(config.env)
     sizes, agent = resolve_sizes(config, spec), build_agent(config, spec)
     shard = ray.remote(num_cpus=0, concurrency_groups=replay_node.concurrency_groups(1))(ReplayNode)
-    shard = shard.remote(config, agent.fields, sizes, 0)
+    shard = shard.remote(config, agent.fields, sizes, 0, folder=tmp_path)
     weights = ray.remote(num_cpus=0, concurrency_groups=GROUP)(WeightsNode).remote()
     ray.get(weights.publish.remote(0, to_arrays(new_network(agent, 1))))
     metrics = ray.remote(num_cpus=0, concurrency_groups=GROUP)(MetricsNode).remote(np.ones(4), 1)
@@ -55,14 +56,13 @@ def test_every_stored_step_has_the_count_of_its_episode(cluster, tmp_path, infer
     while ray.get(shard.stats.remote()).inserted < 400:
         time.sleep(0.02)
     ray.kill(node)
-    ray.get(shard.save.remote(tmp_path / "stored.safetensors"))
-    stored = load_file(tmp_path / "stored.safetensors")
-    written = np.flatnonzero(stored["masses"])
-    horizon = config.actors.chunk_transitions
-    frames = stored["fields/frames"].view(np.float32)
-    steps = [int(decode(frames[slot // horizon, slot % horizon]).step) for slot in written]
-    assert len(written) >= 400 and set(steps) == set(range(7))
-    assert stored["fields/counted"][written].tolist() == steps
+    ray.get(shard.save.remote(0))
+    memory = build_replay(config, agent.fields)
+    Snapshots(tmp_path, memory).load()
+    stored, (segments, times) = memory.read(0, memory.written), np.nonzero(memory.state()["masses"])
+    steps = [int(decode(frames).step) for frames in stored["frames"][segments, times]]
+    assert len(steps) >= 400 and set(steps) == set(range(7))
+    assert stored["counted"][segments, times].tolist() == steps
 
 
 def test_an_evaluation_begins_every_episode_anew():

@@ -12,7 +12,6 @@ from apex_ray.config.schema import ApexConfig, EnvConfig, TdConfig
 from apex_ray.learner.mirror import Mirror
 from apex_ray.replay import shards
 from apex_ray.replay.memory import PrioritizedReplay
-from apex_ray.rng import STATE_BYTES
 from apex_ray.types import Chunk, EnvSpec, PriorityUpdate
 
 STACK, N, HORIZON = 3, 2, 4
@@ -183,26 +182,41 @@ def test_shards_sample_as_one_replay_would():
         np.testing.assert_array_equal(update.priorities, np.flatnonzero(mine))
 
 
-def test_saved_and_loaded_goes_on_alike():
-    memory = replay()
-    for i in range(4):
+@pytest.mark.parametrize("chunks", [1, 4, 9])
+def test_what_was_read_and_written_goes_on_alike(chunks):
+    """Of 12 segments: two, eight, and all of them after six were overwritten."""
+    memory, other = replay(capacity=12 * HORIZON), replay(capacity=12 * HORIZON)
+    for i in range(chunks):
         memory.add(make_chunk(i * HORIZON))
-    other = replay()
-    other.load_state_arrays({k: v.copy() for k, v in memory.state_arrays().items()})
+    other.write(memory.oldest, memory.read(memory.oldest, memory.written - memory.oldest))
+    other.load_state(memory.state())
     other.check_valid()
-    a, b = memory.sample(50), other.sample(50)
-    for name in a.fields:
-        np.testing.assert_array_equal(a.fields[name], b.fields[name])
-    np.testing.assert_array_equal(a.masses, b.masses)
-    with pytest.raises(ValueError, match="does not fit"):
-        replay(capacity=80).load_state_arrays(memory.state_arrays())
+    for _ in range(2):
+        a, b = memory.sample(50), other.sample(50)
+        for name in a.fields:
+            np.testing.assert_array_equal(a.fields[name], b.fields[name])
+        np.testing.assert_array_equal(a.masses, b.masses)
+        np.testing.assert_array_equal(a.overwrites, b.overwrites)
+        memory.add(make_chunk(99))
+        other.add(make_chunk(99))
+
+
+def test_another_replays_state_does_not_fit():
+    memory = replay()
+    memory.add(make_chunk(0))
+    with pytest.raises(ValueError, match=r"it has \[10, 4\] segments and steps, expected \[20, 4\]"):
+        replay(capacity=80).load_state(memory.state())
+    with pytest.raises(ValueError, match=r"of a segment's returns it has nothing, expected float32 \[4\]"):
+        replay().write(0, {n: a for n, a in memory.read(0, 1).items() if n != "returns"})
+    with pytest.raises(ValueError, match=r"of a segment's frames it has float64 \[8, 2\], expected float32 \[8, 2\]"):
+        replay().write(0, {n: a.astype(np.float64) for n, a in memory.read(0, 1).items()})
 
 
 def test_bytes_needed_is_what_is_allocated():
     spec = EnvSpec.of_frames("atari", (84, 84), "uint8", 4, 6, 4)
     memory = PrioritizedReplay(fields_of(spec, 3), 5_000, 100, 0.6, 0)
-    actual = sum(v.nbytes for v in memory.state_arrays().values()) + memory._tree._nodes.nbytes
-    actual -= memory.capacity * 8 + 16 + STATE_BYTES  # the copied masses, the cursor, the generator's state
+    arrays = *memory._by_segment().values(), memory._overwrites, memory._valid, memory._tree._nodes
+    actual = sum(array.nbytes for array in arrays)
     assert PrioritizedReplay.bytes_needed(fields_of(spec, 3), 5_000, 100) == actual
     assert actual / 5_000 < 7_600
 
