@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from trainkit.errors import UserError, did_you_mean, first_line
+from trainkit.errors import UserError, did_you_mean, with_kind
 
 MAIN = "__main__"
 ELSEWHERE = (
@@ -40,10 +40,8 @@ def import_module(name: str, key: str) -> Any:
         ) from error
     except UserError:
         raise
-    except Exception as error:
-        raise UserError(
-            f"{key}: module {name!r} does not import: {type(error).__name__}: {first_line(error)}"
-        ) from error
+    except (Exception, SystemExit) as error:
+        raise UserError(f"{key}: module {name!r} does not import: {with_kind(error)}") from error
 
 
 def imported(dotted: str, key: str) -> Any:

@@ -67,7 +67,7 @@ def cluster_address(value: str | None, setting: str = SETTING) -> str | None:
 def connected(address: str | None, embedded: Embedded, setting: str = SETTING) -> Iterator[str | None]:
     """Ray, initialised: the cluster at `address`, for None an embedded one; yields the dashboard's host:port, if any.
 
-    UserError, in seconds, with the `setting`, when it can't be. The Ray that this process is in already goes on when
+    UserError, in seconds, with the `setting` or RAY_ADDRESS, when it can't be. The Ray that this process is in already goes on when
     the block ends.
     """
     if address is not None and address == initialised():
@@ -82,7 +82,8 @@ def connected(address: str | None, embedded: Embedded, setting: str = SETTING) -
         try:
             context = _init(address)
         except UserError as why:
-            raise UserError(f"{setting} = {address!r}{why}") from None
+            given = "RAY_ADDRESS" if address == os.environ.get("RAY_ADDRESS") else setting
+            raise UserError(f"{given} = {address!r}{why}") from None
         try:
             yield context.dashboard_url or None
         finally:

@@ -29,7 +29,7 @@ from cluster.workers_config import ADDRESS, WorkersConfig
 from trainkit.checkpoints import nothing_half_written, updates, whole
 from trainkit.command_line import program
 from trainkit.config import to_yaml
-from trainkit.errors import UserError, first_line
+from trainkit.errors import UserError, with_kind
 from trainkit.exported import Exported, Metric
 from trainkit.interrupts import stop_requested
 from trainkit.run_record import record_start
@@ -193,7 +193,7 @@ def _explained(error: Exception, run: Path) -> UserError:
     if isinstance(inner, UserError):
         return inner
     return UserError(
-        f"a worker failed: {type(inner).__name__}: {first_line(inner)} (all of it in {run} and the logs of Ray)"
+        f"a worker failed: {with_kind(inner)} (all of it in {run} and the logs of Ray)"
     )
 
 

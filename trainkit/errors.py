@@ -22,8 +22,18 @@ class NotWrittenError(UserError):
 
 
 def first_line(error: BaseException) -> str:
-    """Of its message, or its class where it has none, for a line of ours."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """Of its message, or its class where it has none that can be had, for a line of ours."""
+    try:
+        text = str(error)
+    except Exception:  # a __str__ of somebody's own
+        text = ""
+    return (text.strip().splitlines() or [type(error).__name__])[0]
+
+
+def with_kind(error: BaseException) -> str:
+    """Its class and the first line of its message: 'ValueError: no such lever'."""
+    kind, line = type(error).__name__, first_line(error)
+    return kind if line == kind else f"{kind}: {line}"
 
 
 def optional(module: str, message: str) -> Any:

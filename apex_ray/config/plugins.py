@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from apex_ray.config.schema import EnvConfig
-from trainkit.errors import UserError, did_you_mean
+from trainkit.errors import UserError, did_you_mean, with_kind
 from trainkit.section import Section
 
 GROUP = "apex_ray.environments"
@@ -73,7 +73,7 @@ def plugin_named(name: str) -> Plugin:
     try:
         found = point.load()
     except Exception as error:  # whatever its module raises
-        raise UserError(f"plug-in {name!r} ({point.value}) can't be used: {type(error).__name__}: {error}") from error
+        raise UserError(f"plug-in {name!r} ({point.value}) can't be used: {with_kind(error)}") from error
     if not isinstance(found, Plugin):
         raise UserError(f"plug-in {name!r} ({point.value}) is {found!r}; expected an instance of a subclass of Plugin")
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import warnings
-from contextlib import closing
+from contextlib import chdir, closing
 from dataclasses import replace
 
 import ale_py
@@ -16,12 +16,12 @@ from apex_ray.config.plugins import plugin_names, plugin_of, settings_of
 from apex_ray.config.schema import EnvConfig
 from apex_ray.envs import atari, own_code
 from apex_ray.envs.base import Noted, VectorEnv
-from apex_ray.envs.checks import OLD_GYM
+from apex_ray.envs.checks import OLD_GYM, ended_program
 from apex_ray.envs.gym import GymEnvs
 from apex_ray.envs.spaces import random_actions
 from apex_ray.envs.vector import ENVPOOL, GymVectorEnvs, vector_envs
 from apex_ray.types import EnvSpec
-from trainkit.errors import UserError, did_you_mean, first_line
+from trainkit.errors import UserError, did_you_mean, first_line, with_kind
 
 PROBED_STEPS = 4
 
@@ -29,13 +29,22 @@ PROBED_STEPS = 4
 def make_envs(
     config: EnvConfig, num_envs: int, threads: int = 1, render: bool = False, in_order: bool = False
 ) -> VectorEnv:
-    """`num_envs` environments stepped together. UserError for an id or a module that is not there.
+    """`num_envs` environments stepped together. UserError for an id or a module that is not there, and for code that
+    ends the program instead.
 
     `threads` are ALE's; Gymnasium's environments are stepped one after the other. `render` must be set where pictures
     will be asked for; with `in_order` a plug-in's environments take their starts in turn (config/plugins.py).
     """
     given, bare = config.id, own_code.import_modules(config)
-    config = config.model_copy(update={"id": bare})
+    try:
+        return _made(config.model_copy(update={"id": bare}), given, num_envs, threads, render, in_order)
+    except SystemExit as error:
+        raise ended_program(f"env.id = {given!r}", "while it was made", error) from error
+
+
+def _made(config: EnvConfig, given: str, num_envs: int, threads: int, render: bool, in_order: bool) -> VectorEnv:
+    """`given`: the id with the module before its colon."""
+    bare = config.id
     if config.make is None:
         plugin, ram = plugin_of(bare), config.kwargs.get("obs_type") == "ram"
         if (bare.startswith((atari.PREFIX, ENVPOOL)) and not ram) or plugin is not None:
@@ -103,7 +112,7 @@ def probe(config: EnvConfig, pictures: bool = False) -> EnvSpec:
     With `pictures` it also finds out whether the environment draws them; one that doesn't is no mistake.
     """
     try:
-        with closing(make_envs(config, 1)) as envs:
+        with chdir("."), closing(make_envs(config, 1)) as envs:  # back here when it has gone elsewhere
             observations = envs.reset(0)
             rng = np.random.default_rng(0)
             for _ in range(PROBED_STEPS):
@@ -137,7 +146,6 @@ def _no_picture(config: EnvConfig) -> str:
 
 
 def _reason(error: Exception) -> str:
-    what = first_line(error)
     # Of a wrapper around an environment whose reset or step gives less, or more, than Gymnasium's.
-    old = f". {OLD_GYM}" if isinstance(error, ValueError) and "values to unpack" in what else ""
-    return f"{type(error).__name__}: {what}{old}"
+    old = f". {OLD_GYM}" if isinstance(error, ValueError) and "values to unpack" in first_line(error) else ""
+    return f"{with_kind(error)}{old}"

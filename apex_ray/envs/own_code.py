@@ -13,7 +13,7 @@ import gymnasium
 from apex_ray.config.schema import EnvConfig
 from apex_ray.dotted import ELSEWHERE, MAIN, import_module, look_in, of_main
 from apex_ray.types import OwnCode
-from trainkit.errors import UserError
+from trainkit.errors import UserError, with_kind
 
 
 def import_modules(config: EnvConfig) -> str:
@@ -56,13 +56,13 @@ def packed(env_id: str) -> OwnCode:
         objects = cloudpickle.dumps(of_main)
     except Exception as error:  # pickle raises whatever an object's own code does
         raise UserError(
-            f"{', '.join(of_main)}: can't be sent to other processes ({type(error).__name__}: {error}); put it into a "
+            f"{', '.join(of_main)}: can't be sent to other processes ({with_kind(error)}); put it into a "
             f"module; {ELSEWHERE}"
         ) from error
     try:
         return OwnCode(path, cloudpickle.dumps(spec), objects)
     except Exception as error:
-        return OwnCode(path, of_main=objects, trouble=f"{type(error).__name__}: {error}")
+        return OwnCode(path, of_main=objects, trouble=with_kind(error))
 
 
 def unpack(env_id: str, code: OwnCode | None) -> None:

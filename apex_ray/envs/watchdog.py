@@ -6,6 +6,7 @@ environment that hangs in C code and keeps Python's lock can't be named from ins
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -13,7 +14,18 @@ import weakref
 from collections.abc import Callable
 from typing import Self
 
+from apex_ray.envs.checks import ended_program
+
 Say = Callable[[str], None]
+forks = 0  # how many lie between the program that was started and this process
+
+
+def _count_fork() -> None:
+    global forks
+    forks += 1
+
+
+os.register_at_fork(after_in_child=_count_fork)
 
 
 def _to_stderr(text: str) -> None:
@@ -24,10 +36,12 @@ class Watched:
     """Where a vector of environments is. Its owner makes each call inside `with watched(index, what)`.
 
     `doing` is (index of the environment or None for all, what is called), and each call is told by its own tuple.
+    UserError for a call that ends the program. One that forks it comes back in two processes: the child ends here, it
+    would be the same run once more.
     """
 
     def __init__(self, env_id: str, limit_s: float) -> None:
-        self.env_id, self.limit_s = env_id, limit_s
+        self.env_id, self.limit_s, self._forks = env_id, limit_s, forks
         self.doing: tuple[int | None, str] | None = None
         # Of the watching thread: the call that it saw last, since when, and how long that was when it was told last.
         self.seen: tuple[int | None, str] | None = None
@@ -41,8 +55,12 @@ class Watched:
 
     def __enter__(self) -> None: ...
 
-    def __exit__(self, *error: object) -> None:
-        self.doing = None
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        doing, self.doing = self.doing, None
+        if forks != self._forks:
+            os._exit(0)
+        if kind is SystemExit and isinstance(error, SystemExit) and doing is not None:
+            raise ended_program(_name(self, doing), f"in {doing[1]}", error) from error
 
 
 class _Watching:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import traceback
 from pathlib import Path
 
-from trainkit.errors import UserError
+from trainkit.errors import UserError, with_kind
 
 
 def describe(who: str, cause: BaseException, run: Path, whole: BaseException | None = None) -> UserError:
@@ -23,7 +23,7 @@ def describe(who: str, cause: BaseException, run: Path, whole: BaseException | N
     except OSError as error:
         report.unlink(missing_ok=True)
         rest = f"{report} can't be written: {error.strerror or error}"
-    return UserError(f"{who} failed: {type(cause).__name__}: {cause}{where}; {rest}")
+    return UserError(f"{who} failed: {with_kind(cause)}{where}; {rest}")
 
 
 def _place(error: BaseException) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from apex_ray.agent.registry import named
 from apex_ray.config.schema import ApexConfig
 from apex_ray.types import EvaluationResult
-from trainkit.errors import UserError, first_line
+from trainkit.errors import UserError, with_kind
 
 MAX_WAITING = 1000  # events that a logger has not taken yet
 CLOSE_S = 60.0  # of waiting for loggers when the run ends
@@ -112,7 +112,7 @@ class _Feed:
             try:
                 getattr(self._logger, event)(*given)
             except Exception as error:
-                self._warn_once(f"{type(error).__name__}: {first_line(error)}")
+                self._warn_once(with_kind(error))
 
     def _warn_once(self, reason: str) -> None:
         if not self._warned:
@@ -126,7 +126,7 @@ def _started(name: str, kind: Any, run: Path, config: ApexConfig, resume: bool) 
     except ImportError as error:
         raise _missing(name, error) from None
     except Exception as error:  # whatever its library raises: no account, another version, no room
-        raise UserError(f"report.loggers = {name}: can't begin: {type(error).__name__}: {first_line(error)}") from error
+        raise UserError(f"report.loggers = {name}: can't begin: {with_kind(error)}") from error
     return logger
 
 

@@ -59,6 +59,7 @@ class Run:
         self,
         config: ApexConfig,
         spec: EnvSpec,
+        folder: Path,
         run: Path,
         system: System,
         console: Console,
@@ -68,7 +69,8 @@ class Run:
         interrupted: Callable[[], bool],
         here: bool,
     ) -> None:
-        self._config, self._run, self._system = config, run, system
+        """`run` is the whole path of `folder`, which the user knows the run by."""
+        self._config, self.folder, self._run, self._system = config, folder, run, system
         self._console, self._writer, self._interrupted = console, writer, interrupted
         self._loggers, self._hooks = loggers, hooks
         self._asked = ""  # the hook that asked for the end
@@ -84,10 +86,6 @@ class Run:
         self.outcome: Outcome | None = None  # set by `finish`
         self._due = Due(config, time.monotonic())
         self._diagnoses = Diagnoses(config)
-
-    @property
-    def folder(self) -> Path:
-        return self._run
 
     def say(self, text: str) -> None:
         """Show a line that stays."""
@@ -169,12 +167,12 @@ class Run:
             self._console.event(f"evaluation{self._whose}: last {self._last:z.2f}, best {self._best:z.2f}")
         if failure is not None:
             raise failure
-        self.outcome = Outcome(self._run, reason, self._interrupted(), self._last, self._best)
+        self.outcome = Outcome(self.folder, reason, self._interrupted(), self._last, self._best)
         return self.outcome
 
     def _draw(self) -> None:
         if curve := self._write("the learning curve", lambda: learning_curve(self._run, self._scores_of)):
-            self._console.event(f"learning curve {curve}")
+            self._console.event(f"learning curve {self.folder / curve.name}")
         elif "the learning curve" not in self._not_written:
             self._console.event("no learning curve: no episode has ended yet")
         rows = self._write_episodes()
@@ -312,7 +310,7 @@ class Run:
             self._console.event(f"no {what}: {error}")
             return error
         self._console.event(
-            f"{what}: {path.absolute().relative_to(self._run.absolute())} at {plural(updates, 'update')}"
+            f"{what}: {path.relative_to(self._run)} at {plural(updates, 'update')}"
         )
         self._loggers.checkpoint(path, False)
         self._hook("on_checkpoint", path)
@@ -328,7 +326,7 @@ class Run:
             return
         if isinstance(failure, NotFiniteError):
             try:
-                last = f"; the last one is {find(self._run, 'latest').name}: apex-ray train --resume {self._run}"
+                last = f"; the last one is {find(self._run, 'latest').name}: apex-ray train --resume {self.folder}"
             except UserError:
                 last = ", and none was written before"
             self._console.event(f"what diverged is not saved{last}")

@@ -25,7 +25,7 @@ SAVED_REPLAY = REPLAY, serial_state.FILE  # in a run folder
 class Resume:
     """A run that can go on: `begin` before its parts start, `keep_settings` after."""
 
-    run: Path
+    run: Path  # whole: environments may change the current folder
     config: ApexConfig
     saved: Checkpoint  # its online network only
     changed: Changes  # against the settings that the checkpoint was saved with
@@ -67,7 +67,7 @@ def prepare_resume(run: Path, config: ApexConfig) -> Resume:
     refuse(changed, " ".join(replay) or None, plugin.free if plugin else ())
     if met := _limits_met(config.stop, saved.counters):
         raise UserError(f"run {str(run)!r} has reached {', and '.join(met)}")
-    return Resume(run, config, saved, changed)
+    return Resume(run.absolute(), config, saved, changed)
 
 
 def _limits_met(stop: StopConfig, c: Counters) -> list[str]:

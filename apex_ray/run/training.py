@@ -125,7 +125,8 @@ def running(
     """
     config, spec, going_on, warm = prepared.config, prepared.spec, prepared.going_on, prepared.warm
     with _joined(config, prepared.sized) as site:
-        run, resume = prepared.run or create_run(config.runs_dir, config.name, prepared.settings), going_on is not None
+        folder, resume = prepared.run or create_run(config.runs_dir, config.name, prepared.settings), going_on is not None
+        run = folder.absolute()  # environments may change the current folder
         sizes, title = site.sizes, f"{config.name}: {config.env.id}"
         if spec.scores_of:
             title += f", played on {spec.scores_of}: its scores say nothing of the real game"
@@ -139,9 +140,9 @@ def running(
                 f"{few}{plural(sizes.actors, 'actor')} x {plural(config.actors.envs_per_actor, 'environment')}, "
                 f"learner on {plural(sizes.learner_threads, 'thread')}, replay up to {size(sizes.replay_bytes)}"
             )
-            console.event(f"run folder {run}")
+            console.event(f"run folder {folder}")
             dashboard = f"; dashboard http://{site.dashboard}" if site.dashboard else ""
-            console.event(f"watch with {program('tensorboard')} --logdir {run.parent}{dashboard}")
+            console.event(f"watch with {program('tensorboard')} --logdir {folder.parent}{dashboard}")
             for note in (*spec.notes, site.note, warm.summary if warm else "", *(going_on.begin() if going_on else ())):
                 if note:
                     console.event(note)
@@ -151,7 +152,7 @@ def running(
             if going_on:
                 going_on.keep_settings()
             with interrupts or nullcontext(_never) as interrupted, MetricsWriter(run, resume) as writer:
-                loop = Run(config, spec, run, system, console, writer, loggers, hooks, interrupted, site.here)
+                loop = Run(config, spec, folder, run, system, console, writer, loggers, hooks, interrupted, site.here)
                 yield loop
             if outcome := loop.outcome:
                 ended(INTERRUPTED if outcome.interrupted else FINISHED, outcome.reason)
@@ -179,4 +180,4 @@ def _system(config: ApexConfig, spec: EnvSpec, site: Site, run: Path, say: Calla
         return SerialProgram(config, spec, site.sizes, run, say)
     from apex_ray.nodes.program import Program
 
-    return Program(config, spec, site, run.absolute(), say)
+    return Program(config, spec, site, run, say)

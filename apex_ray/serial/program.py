@@ -53,8 +53,14 @@ class SerialProgram:
     def start(self, resume: bool, warm: Mapping[str, AnyArray] | None = None) -> None:
         """Build the parts, from the newest checkpoint when resuming, else with the parameters `warm`.
 
-        UserError where the checkpoint does not read.
+        UserError where the checkpoint does not read, and for what an environment raises.
         """
+        try:
+            self._start(resume, warm)
+        except Exception as error:
+            raise describe("the serial run", error, self._run) from error
+
+    def _start(self, resume: bool, warm: Mapping[str, AnyArray] | None) -> None:
         config, spec, sizes = self._config, self._spec, self._sizes
         prepare_process(sizes.learner_threads)
         self._agent = build_agent(config, spec)

@@ -1,0 +1,26 @@
+"""Every row of the table of bad inputs: its one line or its recovery, and its exit code."""
+
+import pytest
+
+from tests.apex_ray.bad_inputs import environments, files, play, settings
+
+ROWS = [*settings.ROWS, *files.ROWS, *environments.ROWS]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+def test_a_bad_input(row, tmp_path):
+    seen = play(row, tmp_path)
+    whole = seen.out + seen.err
+    assert seen.code == row.code, whole
+    assert "Traceback" not in whole
+    if row.code == 2:
+        [told] = seen.err.splitlines()
+        assert told.startswith("error: ")
+        assert [part for part in row.parts if part not in told] == [], told
+    else:
+        assert not seen.errors
+        assert [part for part in row.parts if part not in whole] == [], whole
+
+
+def test_the_table_is_as_long_as_it_is_to_be():
+    assert len({row.name for row in ROWS}) == len(ROWS) >= 80
