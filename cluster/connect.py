@@ -67,8 +67,8 @@ def cluster_address(value: str | None, setting: str = SETTING) -> str | None:
 def connected(address: str | None, embedded: Embedded, setting: str = SETTING) -> Iterator[str | None]:
     """Ray, initialised: the cluster at `address`, for None an embedded one; yields the dashboard's host:port, if any.
 
-    UserError, in seconds, with the `setting` or RAY_ADDRESS, when it can't be. The Ray that this process is in already goes on when
-    the block ends.
+    UserError, in seconds, with the `setting` or RAY_ADDRESS, when it can't be. The Ray that this process is in already
+    goes on when the block ends.
     """
     if address is not None and address == initialised():
         # A Ray Client does not know the dashboard.

@@ -192,9 +192,7 @@ def _explained(error: Exception, run: Path) -> UserError:
         inner = cause
     if isinstance(inner, UserError):
         return inner
-    return UserError(
-        f"a worker failed: {with_kind(inner)} (all of it in {run} and the logs of Ray)"
-    )
+    return UserError(f"a worker failed: {with_kind(inner)} (all of it in {run} and the logs of Ray)")
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ SAME_PROCESS_S = 5.0  # by which a process's start may seem to move when the mac
 
 def record_start(run: Path, trainer: str) -> None:
     """Add an entry to `run`'s record: at its start, and each time it goes on. UserError when it can't be written."""
-    starts = [*read_record(run).get("starts", []), _start()]
+    starts = [*_starts(read_record(run)), _start()]
     with os_errors(f"run folder {str(run)!r} cannot be written"):
         atomic_write(run / RECORD_FILE, (json.dumps({"trainer": trainer, "starts": starts}, indent=1) + "\n").encode())
 
@@ -56,20 +56,27 @@ def recorded(run: Path, trainer: str) -> Iterator[Callable[[str, str], None]]:
 
 def _record_end(run: Path, state: str, why: str) -> None:
     record = read_record(run)
-    starts = record.get("starts")
-    if not isinstance(starts, list) or not starts or starts[-1].get("pid") != os.getpid():
+    starts = _starts(record)
+    if not starts or starts[-1].get("pid") != os.getpid():
         return  # it was replaced since
     starts[-1]["ended"] = {"at": _now(), "state": state, "why": why}
     with suppress(OSError):
         atomic_write(run / RECORD_FILE, (json.dumps(record, indent=1) + "\n").encode())
 
 
+def _starts(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The entries of a record; none where it is not as this program writes it."""
+    starts = record.get("starts")
+    whole = isinstance(starts, list) and all(isinstance(start, dict) for start in starts)
+    return starts if whole and starts else []
+
+
 def state_of(run: Path) -> tuple[str, str]:
     """(RUNNING, FINISHED, INTERRUPTED, FAILED, LOST or UNKNOWN, why) of a run's last start."""
-    starts = read_record(run).get("starts")
-    last = starts[-1] if isinstance(starts, list) and starts else None
-    if not isinstance(last, dict):
+    starts = _starts(read_record(run))
+    if not starts:
         return UNKNOWN, "no record of its start"
+    last = starts[-1]
     ended = last.get("ended")
     if isinstance(ended, dict):
         return str(ended.get("state", UNKNOWN)), str(ended.get("why", ""))

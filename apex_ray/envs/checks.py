@@ -149,7 +149,9 @@ def checked_answer(env_id: str, index: int, call: str, answer: Any) -> Any:
 
 def ended_program(who: str, when: str, error: SystemExit) -> UserError:
     """The mistake of an environment that ends the program that it is part of."""
-    return UserError(f"{who} called sys.exit({error.code!r}) {when}; expected it to raise an error, or to end an episode")
+    return UserError(
+        f"{who} called sys.exit({error.code!r}) {when}; expected it to raise an error, or to end an episode"
+    )
 
 
 def checked_flag(env_id: str, index: int, step: int, name: str, value: Any) -> bool:

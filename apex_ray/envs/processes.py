@@ -6,6 +6,7 @@ import contextlib
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -82,6 +83,16 @@ class OwnProcesses(AsyncVectorEnv):
             code = codes.get(index, 0)
             how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
             raise self._gone(index, how) from None
+
+    def _raise_if_errors(self, successes: Any) -> None:
+        """What an environment raised, with its own traceback, which Gymnasium would print as a warning."""
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            try:
+                super()._raise_if_errors(successes)
+            except Exception as error:
+                error.add_note("\n".join(str(warning.message) for warning in told))
+                raise
 
     def _gone(self, index: int, how: str) -> ProcessLostError:
         self._lost = True

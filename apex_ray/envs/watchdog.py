@@ -1,7 +1,7 @@
 """Names an environment whose reset or step does not return.
 
-It is waited for all the same: a slow reset is no mistake, and who hangs once would hang again in a new process. An
-environment that hangs in C code and keeps Python's lock can't be named from inside its process.
+It is waited for all the same, until Ctrl-C: a slow reset is no mistake, and who hangs once would hang again in a new
+process. An environment that hangs in C code and keeps Python's lock can't be named from inside its process.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Self
 
 from apex_ray.envs.checks import ended_program
+from trainkit.errors import UserError
 
 Say = Callable[[str], None]
 forks = 0  # how many lie between the program that was started and this process
@@ -68,13 +69,13 @@ class _Watching:
 
     def __init__(self) -> None:
         self.say: Say = _to_stderr
-        self._all: weakref.WeakSet[Watched] = weakref.WeakSet()
+        self.all: weakref.WeakSet[Watched] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
     def add(self, watched: Watched) -> None:
         with self._lock:
-            self._all.add(watched)
+            self.all.add(watched)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="environments' watchdog", daemon=True)
                 self._thread.start()
@@ -86,7 +87,7 @@ class _Watching:
     def _look_at_all(self) -> float | None:
         """Seconds until the next look, None where there is nothing left. What is looked at is not kept alive by it."""
         with self._lock:
-            every = list(self._all)
+            every = list(self.all)
             if not every:
                 self._thread = None
                 return None
@@ -118,3 +119,13 @@ _watching = _Watching()
 def say_with(say: Say) -> None:
     """Where this process's messages go; by default to stderr."""
     _watching.say = say
+
+
+def leave_hanging() -> None:
+    """UserError where an environment of this process hangs. For a signal's handler: it is raised out of its call."""
+    for w in list(_watching.all):
+        if (doing := w.doing) is not None and doing is w.seen and w.reported_s:
+            raise UserError(
+                f"{_name(w, doing)} had been in {doing[1]} for {time.monotonic() - w.since:.0f} s (env.step_limit_s = "
+                f"{w.limit_s:g}) when the run was asked to stop; env.processes=true ends such an environment by itself"
+            )

@@ -19,11 +19,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from apex_ray.types import AnyArray, Counters
 from trainkit import checkpoint_folders, tensor_files
-from trainkit.errors import UserError
+from trainkit.errors import UserError, first_line
 from trainkit.manifest import DamagedError, check, sealed_files
 from trainkit.runs import CONFIG_FILE, append
 
@@ -139,7 +140,7 @@ def load_policy_weights(run: Path, which: str) -> tuple[dict[str, AnyArray], Cou
     path = find(run, which)
     try:
         check(path, (ONLINE, COUNTERS))
-        return load_file(path / ONLINE), _read_counters(path)
+        return _read_arrays(path / ONLINE), _read_counters(path)
     except DamagedError as error:
         others = [p.name for p in [*_numbered(run), run / "checkpoints" / BEST] if p.is_dir() and p != path]
         hint = f"the others are {', '.join(others)}" if others else "no other checkpoint is there"
@@ -183,8 +184,17 @@ def _write_arrays(path: Path, arrays: Mapping[str, AnyArray]) -> None:
     tensor_files.write({name: torch.from_numpy(np.asarray(a)) for name, a in arrays.items()}, path)
 
 
+def _read_arrays(path: Path) -> dict[str, AnyArray]:
+    """DamagedError for what is whole and no such file: another program's."""
+    try:
+        arrays: dict[str, AnyArray] = load_file(path)
+    except SafetensorError as error:
+        raise DamagedError(f"{path.name} is no safetensors file: {first_line(error)}") from None
+    return arrays
+
+
 def _read_finite(path: Path) -> dict[str, AnyArray]:
-    arrays: dict[str, AnyArray] = load_file(path)
+    arrays = _read_arrays(path)
     for name, array in arrays.items():
         if not np.isfinite(array).all():
             raise DamagedError(f"{name} of {path.name} is not finite")

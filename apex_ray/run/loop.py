@@ -309,9 +309,7 @@ class Run:
         except NotWrittenError as error:
             self._console.event(f"no {what}: {error}")
             return error
-        self._console.event(
-            f"{what}: {path.relative_to(self._run)} at {plural(updates, 'update')}"
-        )
+        self._console.event(f"{what}: {path.relative_to(self._run)} at {plural(updates, 'update')}")
         self._loggers.checkpoint(path, False)
         self._hook("on_checkpoint", path)
         return None

@@ -11,6 +11,7 @@ from typing import Any
 from apex_ray.config.load import TRAINER
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.make import probe
+from apex_ray.envs.watchdog import leave_hanging
 from apex_ray.evaluation import check_evaluation_env
 from apex_ray.learner.warm_start import WarmStart, read_warm_start
 from apex_ray.report.console import Console
@@ -65,7 +66,7 @@ def train(
 
     """
     hooks = Hooks(on_row, on_evaluation, on_checkpoint)
-    with running(prepare(config, run, resume, own), hooks, stop_requested()) as loop:
+    with running(prepare(config, run, resume, own), hooks, stop_requested(leave_hanging)) as loop:
         return loop.until_stopped()
 
 
@@ -125,7 +126,10 @@ def running(
     """
     config, spec, going_on, warm = prepared.config, prepared.spec, prepared.going_on, prepared.warm
     with _joined(config, prepared.sized) as site:
-        folder, resume = prepared.run or create_run(config.runs_dir, config.name, prepared.settings), going_on is not None
+        folder, resume = (
+            prepared.run or create_run(config.runs_dir, config.name, prepared.settings),
+            going_on is not None,
+        )
         run = folder.absolute()  # environments may change the current folder
         sizes, title = site.sizes, f"{config.name}: {config.env.id}"
         if spec.scores_of:

@@ -13,10 +13,13 @@ def test_a_bad_input(row, tmp_path):
     whole = seen.out + seen.err
     assert seen.code == row.code, whole
     assert "Traceback" not in whole
+    assert whole.count("stopping: ") <= 1, "one process went on"
     if row.code == 2:
         [told] = seen.err.splitlines()
         assert told.startswith("error: ")
         assert [part for part in row.parts if part not in told] == [], told
+        if row in settings.ROWS:
+            assert len(list(tmp_path.iterdir())) == 1 + ("latest" in row.words), "nothing is left behind"
     else:
         assert not seen.errors
         assert [part for part in row.parts if part not in whole] == [], whole

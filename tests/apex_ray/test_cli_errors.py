@@ -42,44 +42,6 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return made
 
 
-@pytest.mark.parametrize(
-    ("line", "parts"),
-    [
-        ("train pogn", ["unknown preset 'pogn'", "Did you mean 'pong'?"]),
-        ("train", ["no preset", "cartpole", "--resume RUN"]),
-        ("train actors.count=8", ["no preset"]),
-        ("train pong lerner.batch_size=8", ["command line", "Did you mean 'learner.batch_size'?"]),
-        ("train pong batch_size=8", ["Did you mean 'learner.batch_size'?"]),
-        ("train pong actors.count=many", ["actors.count = 'many'", "a whole number or 'auto' or a range such as 2-8"]),
-        ("train pong learner.optimizer=adan", ["Did you mean 'adam'?"]),
-        ("train pong actors", ["'actors' has no '='"]),
-        ("train pong replay.min_transitions=250000", ["replay.min_transitions from command line"]),
-        ("train missing.yaml", ["no such file: 'missing.yaml'"]),
-        ("train pong --resume {run}", ["'pong' and --resume exclude each other"]),
-        ("train --resume {run}x", ["does not exist", "Did you mean '{run}'?"]),
-        ("train --resume {run} env.di=x", ["Did you mean 'env.id'?"]),
-        ("config", ["no preset"]),
-        ("config pong network=3", ["network is a section"]),
-        ("evaluate {run}x", ["Did you mean '{run}'?"]),
-        ("evaluate runs", ["no run folder"]),
-        ("evaluate {run} --episodes 0", ["--episodes 0", "at least 1"]),
-        ("evaluate {run} evaluation.episode=3", ["Did you mean 'evaluation.episodes'?"]),
-        ("record {run}x", ["Did you mean '{run}'?"]),
-        ("record {run} --out film.gif", ["'film.gif'", ".mp4"]),
-        ("record {run} --out /proc/x/film.mp4", ["--out", "can't be written"]),
-        ("trian pong", ["no command 'trian'", "Did you mean 'train'?"]),
-    ],
-)
-def test_a_wrong_command_line_exits_2_with_one_line(
-    run: Path, calls: list[Any], capsys: pytest.CaptureFixture[str], line: str, parts: list[str]
-) -> None:
-    assert main(line.format(run=run).split()) == 2
-    out, err = capsys.readouterr()
-    assert err.startswith("error: ") and err.count("\n") == 1 and "Traceback" not in err
-    assert [part for part in parts if part.format(run=run) not in err] == [], err
-    assert out == "" and calls == []
-
-
 @pytest.mark.parametrize("line", ["", "train pong --bogus 3", "evaluate", "evaluate x --episodes many"])
 def test_misuse_of_options_exits_2(capsys: pytest.CaptureFixture[str], line: str) -> None:
     with pytest.raises(SystemExit) as caught:

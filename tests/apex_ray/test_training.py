@@ -75,7 +75,9 @@ def bookkeeping(folder, system, writer):
     config = cartpole(mode="serial", stop={"after_updates": 7}, evaluation={"final": False})
     shown = Shown()
     loggers = Loggers(config, folder, False, shown.event)
-    run = Run(config, probe(config.env), folder, folder, system, shown, writer, loggers, Hooks(), lambda: False, here=True)
+    run = Run(
+        config, probe(config.env), folder, folder, system, shown, writer, loggers, Hooks(), lambda: False, here=True
+    )
     return run, shown
 
 
