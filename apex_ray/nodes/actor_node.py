@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import ray
+from ray import ObjectRef
 
 from apex_ray.agent.build import build_agent
 from apex_ray.config.schema import ApexConfig
@@ -26,25 +27,54 @@ REPORT_EVERY_S = 1.0
 
 
 class ActorNode:
+    """`begin`, then `run`, in one thread, the process's main one: environments may insist on it."""
+
     def __init__(
         self, config: ApexConfig, spec: EnvSpec, sizes: Sizes, index: int, generation: int, restarts: int = 0
     ) -> None:
         self._config, self._spec, self._sizes = config, spec, sizes
         self._index, self._generation, self._restarts = index, generation, restarts
+        self._failed: Exception | None = None
 
     def where(self) -> str:
         """The id of the node that this process runs on."""
         return str(ray.get_runtime_context().get_node_id())
 
-    def run(self, shards: list[Any], weights: Any, metrics: Any, central: Any = None) -> None:
-        """Act until killed. Raises whatever the environment, a shard or `central`, the inference node, raised."""
-        with ending_with_its_processes():
-            self._run(shards, weights, metrics, central)
+    def begin(self, shards: list[Any], weights: Any, metrics: Any, central: Any = None) -> None:
+        """Make the environments and act until a first chunk is on its way. What it raises, `run` raises again."""
+        self._shards, self._metrics = shards, metrics
+        self._window = CallWindow(self._config.actors.chunks_in_flight * self._config.actors.groups)
+        try:
+            with ending_with_its_processes(self._say):
+                self._actors = self._build(weights, central)
+                self._reporter = _Reporter(self._index, metrics, self._window)
+                for actor in self._actors:
+                    self._start_step(actor)
+                while not self._window.calls:
+                    self._step()
+        except Exception as error:
+            self._failed = error
+            raise
 
-    def _run(self, shards: list[Any], weights: Any, metrics: Any, central: Any) -> None:
-        settings = self._config.actors
-        prepare_process(settings.threads)
-        watchdog.say_with(lambda text: metrics.say.remote(f"actor {self._index}: {text}"))
+    def run(self) -> None:
+        """Act until killed, or dismissed: then until every chunk is stored. Raises whatever the environment, a shard or
+        the inference node raised.
+        """
+        if self._failed is not None:
+            raise self._failed
+        with ending_with_its_processes(self._say):
+            while not self._reporter.dismissed:
+                self._step()
+                self._reporter.maybe(self._actors)
+        self._window.wait()
+        ray.get(self._reporter.report(self._actors))
+
+    def _say(self, text: str) -> Any:
+        return self._metrics.say.remote(f"actor {self._index}: {text}")
+
+    def _build(self, weights: Any, central: Any) -> list[Actor]:
+        prepare_process(self._config.actors.threads)
+        watchdog.say_with(self._say)
         unpack(self._spec.env_id, self._spec.own_code)
         agent = build_agent(self._config, self._spec)
         if central is None:
@@ -52,7 +82,7 @@ class ActorNode:
         else:
             remote = CentralInference(central)
             inference = remote, remote
-        actors = build_actors(
+        return build_actors(
             self._config,
             self._spec,
             agent,
@@ -62,39 +92,49 @@ class ActorNode:
             self._generation,
             self._restarts,
         )
-        window = CallWindow(settings.chunks_in_flight * settings.groups)
 
-        def start_step(actor: Actor) -> None:
-            chunk = actor.start_step()
-            if chunk is not None:
-                window.reserve()
-                # Shards take turns; the chunk is serialised by this call, so the window's arrays are free after it.
-                window.add(shards[(chunk.actor + chunk.sequence) % len(shards)].add.remote(chunk))
+    def _step(self) -> None:
+        for actor in self._actors:  # the other groups' environments go on emulating meanwhile
+            actor.finish_step()
+            self._start_step(actor)
 
-        report, reported_s, reported_steps, waited_s = LatestCall(may_be_lost=True), time.monotonic(), 0, 0.0
-        for actor in actors:
-            start_step(actor)
-        while True:
-            for actor in actors:  # the other groups' environments go on emulating meanwhile
-                actor.finish_step()
-                start_step(actor)
-            now = time.monotonic()
-            if now - reported_s < REPORT_EVERY_S:
-                continue
-            report.poll()
-            if report.busy:
-                continue  # metrics lag behind: episodes wait here and nothing queues up there
-            steps = sum(actor.steps for actor in actors)
-            report.start(
-                metrics.actor.options(**ONCE).remote(
-                    ActorReport(
-                        self._index,
-                        steps - reported_steps,
-                        actors[0].version,
-                        window.waited_s - waited_s,
-                        now - reported_s,
-                        [episode for actor in actors for episode in actor.ended_episodes()],
-                    )
-                )
-            )
-            reported_s, reported_steps, waited_s = now, steps, window.waited_s
+    def _start_step(self, actor: Actor) -> None:
+        chunk = actor.start_step()
+        if chunk is not None:
+            self._window.reserve()
+            # Shards take turns; the chunk is serialised by this call, so the window's arrays are free after it.
+            shard = self._shards[(chunk.actor + chunk.sequence) % len(self._shards)]
+            self._window.add(shard.add.remote(chunk))
+
+
+class _Reporter:
+    """Reports about once a second, one report in flight, and hears from the answer whether the actor is to leave."""
+
+    def __init__(self, index: int, metrics: Any, window: CallWindow) -> None:
+        self._index, self._metrics, self._window = index, metrics, window
+        self._call = LatestCall(may_be_lost=True)
+        self._at, self._steps, self._waited_s = time.monotonic(), 0, 0.0
+        self.dismissed = False
+
+    def maybe(self, actors: list[Actor]) -> None:
+        if time.monotonic() - self._at < REPORT_EVERY_S:
+            return
+        self.dismissed = bool(self._call.poll())
+        if not self._call.busy:  # else metrics lag behind: episodes wait here and nothing queues up there
+            self._call.start(self.report(actors))
+
+    def report(self, actors: list[Actor]) -> ObjectRef[Any]:
+        """The call that tells what was done since the last report."""
+        now = time.monotonic()
+        steps, waited_s = sum(actor.steps for actor in actors), self._window.waited_s
+        report = ActorReport(
+            self._index,
+            steps - self._steps,
+            actors[0].version,
+            waited_s - self._waited_s,
+            now - self._at,
+            [episode for actor in actors for episode in actor.ended_episodes()],
+        )
+        self._at, self._steps, self._waited_s = now, steps, waited_s
+        call: ObjectRef[Any] = self._metrics.actor.options(**ONCE).remote(report)
+        return call

@@ -12,7 +12,7 @@ from apex_ray.config.schema import ApexConfig
 from apex_ray.envs import watchdog
 from apex_ray.envs.own_code import unpack
 from apex_ray.evaluation import BestKeeper
-from apex_ray.nodes.living import Living
+from apex_ray.nodes.living import Living, note_work
 from apex_ray.nodes.lost import ending_with_its_processes
 from apex_ray.nodes.weights_node import fetch
 from apex_ray.process import prepare_process
@@ -32,10 +32,16 @@ class EvaluatorNode(Living):
         newest = fetch(ray.get(weights.latest.remote(-1)))
         if newest is None:
             return None
-        if self._keeper is None:  # not in __init__, whose errors Ray would wrap as a lost process
-            prepare_process(threads=1)
-            watchdog.say_with(lambda text: metrics.say.remote(f"evaluator: {text}"))
-            unpack(self._spec.env_id, self._spec.own_code)
-            self._keeper = self._make()
-        with ending_with_its_processes():
-            return self._keeper.evaluate(newest, counters, metrics.say.remote)
+
+        def say(text: str) -> Any:
+            return metrics.say.remote(f"evaluator: {text}")
+
+        with ending_with_its_processes(say):
+            if self._keeper is None:  # not in __init__, whose errors Ray would wrap as a lost process
+                prepare_process(threads=1)
+                watchdog.say_with(say)
+                unpack(self._spec.env_id, self._spec.own_code)
+                self._keeper = self._make()
+            result = self._keeper.evaluate(newest, counters, metrics.say.remote)
+        note_work()
+        return result

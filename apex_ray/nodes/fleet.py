@@ -7,13 +7,14 @@ start by themselves when a node joins.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 from ray import ObjectRef
 
+from apex_ray.nodes.supervise import Gone, has_ended
 from trainkit.errors import UserError
 from trainkit.words import plural
 
@@ -26,7 +27,9 @@ class Member:
 
     handle: Any
     placed: ObjectRef[Any]  # its node's id, known when it has started
+    begun: ObjectRef[Any]  # ends when it has done some work
     node: str | None = None
+    dismissed: bool = False
 
 
 class Fleet:
@@ -40,9 +43,9 @@ class Fleet:
         self._running = 0
         self._shown: int | None = None  # None: all, as everyone expects
 
-    def add(self, index: int, handle: Any, placed: ObjectRef[Any]) -> None:
+    def add(self, index: int, handle: Any, placed: ObjectRef[Any], begun: ObjectRef[Any]) -> None:
         """Actor `index` was asked of Ray, in place of an earlier one of that index."""
-        self._members[index] = Member(handle, placed)
+        self._members[index] = Member(handle, placed, begun)
 
     def __contains__(self, index: int) -> bool:
         return index in self._members
@@ -56,13 +59,17 @@ class Fleet:
         """Of those that run."""
         return [f"actor {index}" for index, member in self._members.items() if member.node is not None]
 
-    def lost_node(self, index: int) -> str | None:
-        """The address of the node that actor `index` was on, when that node is gone."""
-        node = self._members[index].node
-        for known in ray.nodes():  # type: ignore[no-untyped-call]
-            if known["NodeID"] == node:
-                return None if known["Alive"] else str(known["NodeManagerAddress"])
-        return None
+    def gone(self, index: int) -> Gone:
+        """What is known of actor `index`, which has ended or is out of reach."""
+        member = self._members[index]
+        return Gone(_lost(member.node), member.dismissed, not has_ended(member.begun))
+
+    def dismiss(self, nodes: Collection[str]) -> list[str]:
+        """The names of the actors on these nodes, which are to leave: they are replaced when they have."""
+        leaving = {i: m for i, m in self._members.items() if m.node in nodes}
+        for member in leaving.values():
+            member.dismissed = True
+        return [f"actor {index}" for index in leaving]
 
     def forget(self, index: int) -> None:
         """Actor `index` is gone. Should it only be out of reach, it must not come back beside its successor."""
@@ -103,3 +110,11 @@ class Fleet:
         """End all of them."""
         for member in self._members.values():
             ray.kill(member.handle)
+
+
+def _lost(node: str | None) -> str | None:
+    """The address of that node where it is gone."""
+    for known in ray.nodes():  # type: ignore[no-untyped-call]
+        if known["NodeID"] == node:
+            return None if known["Alive"] else str(known["NodeManagerAddress"])
+    return None

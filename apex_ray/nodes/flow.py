@@ -23,6 +23,15 @@ class CallWindow:
         self._calls: deque[ObjectRef[Any]] = deque()
         self.waited_s = 0.0
 
+    @property
+    def calls(self) -> int:
+        """That were made and not waited for yet."""
+        return len(self._calls)
+
+    def wait(self) -> None:
+        """Until all have ended. Raises what one raised."""
+        ray.get(list(self._calls))
+
     def reserve(self) -> None:
         """Wait until one more call may be made."""
         if len(self._calls) < self._limit:

@@ -20,7 +20,7 @@ from apex_ray.agent.contract import State
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.own_code import unpack
 from apex_ray.experience.variables import VariableClient
-from apex_ray.nodes.living import LivingAsync
+from apex_ray.nodes.living import LivingAsync, note_work
 from apex_ray.nodes.weights_node import RemoteSource
 from apex_ray.parts import build_inference
 from apex_ray.process import prepare_process
@@ -67,6 +67,7 @@ class InferenceNode(LivingAsync):
                 rows = slice(first, first + len(next(iter(observations.values()))))
                 answer.set_result((_rows(outputs, rows), _rows(after, rows), self._variables.version))
                 first = rows.stop
+            note_work()
 
     def _infer(self, observations: list[Observations], states: list[State]) -> tuple[dict[str, AnyArray], State]:
         self._variables.step()

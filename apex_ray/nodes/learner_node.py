@@ -19,7 +19,7 @@ from apex_ray.learner.checkpoint import has_checkpoint, load_checkpoint, save_ch
 from apex_ray.learner.learner import Learner
 from apex_ray.nodes.batch_source import BatchSource
 from apex_ray.nodes.flow import ONCE, CallWindow, LatestCall
-from apex_ray.nodes.living import GROUP, Living, restarted
+from apex_ray.nodes.living import GROUP, Living, note_work, restarted
 from apex_ray.nodes.stall import LEARNER
 from apex_ray.process import prepare_process
 from apex_ray.replay import shards as sharding
@@ -30,6 +30,7 @@ from trainkit.errors import UserError
 from trainkit.runs import CONFIG_FILE
 
 REPORT_EVERY_S = 1.0
+LONG_WAIT_S = 30.0  # for a first batch: it is there, others are not
 
 
 class LearnerNode(Living):
@@ -93,6 +94,8 @@ class LearnerNode(Living):
                 batch = batches.poll()
                 if batch is None:
                     reporter.maybe(learner.updates, batches.waited_s)
+                    if batches.waited_s > LONG_WAIT_S:
+                        note_work()
                     continue
                 tensors = learner.to_device(batch)
             with self._updating:
@@ -102,6 +105,7 @@ class LearnerNode(Living):
                 if following is not None:
                     tensors = learner.to_device(following)
                 errors, metrics = learner.finish_update()
+            note_work()
             for shard, update in sharding.split(batch.slots, batch.overwrites, errors).items():
                 priorities.reserve()
                 priorities.add(shards[shard].update_priorities.remote(update))

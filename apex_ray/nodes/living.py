@@ -1,4 +1,5 @@
-"""What every process of a run but the actors has for the supervisor: a call that ends with it, and a name of its own.
+"""What every process of a run but the actors has for the supervisor: a call that ends with it, a name of its own, and
+whether it has done any work.
 
 Ray starts these processes anew in place: the handle stays, and calls made meanwhile are repeated by Ray. What a call
 must do to be repeated without harm is said at each.
@@ -18,6 +19,14 @@ GROUP = {"life": 8, "name": 1}
 # Of Ray's options: it restarts and repeats without end, and the supervisor counts.
 RESTARTED_IN_PLACE: dict[str, Any] = {"max_restarts": -1, "max_task_retries": -1}
 _INCARNATION = uuid.uuid4().hex  # of this process
+_worked = threading.Event()
+LOOK_S = 0.5
+
+
+def note_work() -> None:
+    """Note that this process has done what it is there for: should it be lost, its start is not why."""
+    if not _worked.is_set():
+        _worked.set()
 
 
 class Living:
@@ -31,6 +40,11 @@ class Living:
         """Another one after each restart."""
         return _INCARNATION
 
+    @ray.method(concurrency_group="life")
+    def worked(self) -> None:
+        """Returns when the process has worked (`note_work`)."""
+        _worked.wait()
+
 
 class LivingAsync:
     """The same for an asyncio actor."""
@@ -40,6 +54,10 @@ class LivingAsync:
 
     async def incarnation(self) -> str:
         return _INCARNATION
+
+    async def worked(self) -> None:
+        while not _worked.is_set():
+            await asyncio.sleep(LOOK_S)
 
 
 def restarted() -> bool:

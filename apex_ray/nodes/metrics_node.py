@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from apex_ray.nodes.living import Living
+from apex_ray.nodes.living import Living, note_work
 from apex_ray.nodes.stall import LEARNER
 from apex_ray.report.episodes import reporter_named
 from apex_ray.report.metrics import EXPORTED, METRICS
@@ -26,15 +26,30 @@ class MetricsNode(Living):
         self._tally = Tally(epsilons, frame_skip, reporter=reporter_named(reporter))
         self._begun = False
         self._reported_at: dict[str, float] = {}  # by part, when it reported last
+        self._dismissed: set[str] = set()  # actors that are to leave
         self._messages: deque[str] = deque(maxlen=MOST_MESSAGES)
 
-    def actor(self, report: ActorReport) -> None:
-        self._reported_at[f"actor {report.actor}"] = time.monotonic()
+    def actor(self, report: ActorReport) -> bool:
+        """Whether that actor is to leave."""
+        name = f"actor {report.actor}"
+        self._reported_at[name] = time.monotonic()
         self._tally.actor(report)
+        note_work()
+        return name in self._dismissed
 
     def learner(self, report: LearnerReport) -> None:
         self._reported_at[LEARNER] = time.monotonic()
         self._tally.learner(report)
+        note_work()
+
+    def dismiss(self, names: list[str]) -> None:
+        """These actors are told to leave when they report."""
+        self._dismissed.update(names)
+
+    def forget(self, name: str) -> None:
+        """That actor is gone; one that comes in its place has not reported yet, and is not the one that is to leave."""
+        self._dismissed.discard(name)
+        self._reported_at.pop(name, None)
 
     def say(self, text: str) -> None:
         """A line for the user from an actor or the evaluator."""

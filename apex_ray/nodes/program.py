@@ -70,22 +70,18 @@ class Program:
         UserError when a node can't be built.
         """
         self._launch = launch = Launcher(self._config, self._spec, self._site, self._run)
-        learner = launch.learner()
-        try:
-            self.counters = self._reached = ray.get(learner.prepare.remote(resume, warm))
-        except ray.exceptions.RayTaskError as error:
-            raise as_user_error(LEARNER, error, self._run) from None
+        keep, learner = self._supervisor.keep, launch.learner()
+        keep(LEARNER, learner)
+        self.counters = self._reached = self._prepared(learner.prepare.remote(resume, warm))
         self._stall = StallWatch(self._config.cluster.stall_s, self._run, self.counters.frames)
         if warm:  # a learner that is started anew has it no more, and a checkpoint instead
             ray.get(learner.save.remote(self.counters))
-        keep = self._supervisor.keep
-        keep(LEARNER, learner)
         shards = [
             keep(f"replay-{i}", shard, partial(self._shard_restored, i)) for i, shard in enumerate(launch.shards())
         ]
         weights = keep("the weights node", launch.weights(), self._weights_restored)
         metrics = keep(METRICS, launch.metrics())
-        evaluator = keep("the evaluator", launch.evaluator())
+        evaluator = keep("the evaluator", launch.evaluator(), busy=lambda: self._evaluation.busy)
         self._nodes = Nodes(shards, weights, metrics, learner, evaluator)
         if resume:
             self._load_replay()
@@ -93,10 +89,18 @@ class Program:
         self._inference = keep("the inference node", launch.inference()) if central else None
         self._supervisor.watch(learner.run.remote(shards, weights, metrics), Watched(LEARNER, None))
         for index in range(self._sizes.actors):
-            watched = Watched(
-                f"actor {index}", partial(self._replace_actor, index), partial(self._fleet.lost_node, index)
-            )
+            gone = partial(self._fleet.gone, index)
+            watched = Watched(f"actor {index}", partial(self._replace_actor, index), gone)
             self._supervisor.watch(self._start_actor(index), watched)
+
+    def _prepared(self, call: ObjectRef[Any]) -> Any:
+        """What the learner answers, which may take long. UserError when it fails, or is lost each time it tries."""
+        while not ray.wait([call], timeout=1.0)[0]:
+            self._supervisor.check(timeout_s=0.0)
+        try:
+            return ray.get(call)
+        except ray.exceptions.RayTaskError as error:
+            raise as_user_error(LEARNER, error, self._run) from None
 
     def _weights_restored(self) -> None:
         self._nodes.learner.publish.remote(self._nodes.weights)
@@ -112,12 +116,15 @@ class Program:
 
     def _start_actor(self, index: int) -> ObjectRef[Any]:
         nodes, handle = self._nodes, self._launch.actor(index, self.counters.generation)
-        self._fleet.add(index, handle, handle.where.remote())
-        call: ObjectRef[Any] = handle.run.remote(nodes.shards, nodes.weights, nodes.metrics, self._inference)
+        placed = handle.where.remote()
+        begun = handle.begin.remote(nodes.shards, nodes.weights, nodes.metrics, self._inference)
+        self._fleet.add(index, handle, placed, begun)
+        call: ObjectRef[Any] = handle.run.remote()
         return call
 
     def _replace_actor(self, index: int) -> ObjectRef[Any]:
         self._fleet.forget(index)
+        self._nodes.metrics.forget.remote(f"actor {index}")
         return self._start_actor(index)
 
     def watch(self, timeout_s: float) -> bool:

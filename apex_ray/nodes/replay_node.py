@@ -18,7 +18,7 @@ from apex_ray.config.schema import ApexConfig
 from apex_ray.fields import Fields
 from apex_ray.nodes.batch_memory import Place
 from apex_ray.nodes.limit import Limit, LimitElsewhere, OwnLimit
-from apex_ray.nodes.living import GROUP, Living, restarted
+from apex_ray.nodes.living import GROUP, Living, note_work, restarted
 from apex_ray.replay.build import build_limiter, build_replay
 from apex_ray.replay.memory import Sample
 from apex_ray.replay.snapshots import Snapshots
@@ -106,7 +106,9 @@ class ReplayNode(Living):
             self._limit.insert(chunk.num_transitions)
         received.append(chunk.sequence)
         with self._lock:
-            return self._memory.add(chunk)
+            stored = self._memory.add(chunk)
+        note_work()
+        return stored
 
     @ray.method(concurrency_group="sample")
     def sample(self, count: int, total: int, place: tuple[int, int] | None = None) -> Sample:

@@ -22,13 +22,22 @@ from trainkit.errors import UserError
 VERDICT_S = 120.0
 
 
+@dataclass(frozen=True)
+class Gone:
+    """What is known of a process that has ended, or is out of reach."""
+
+    node: str | None = None  # the address of its node, where that is gone too
+    dismissed: bool = False  # it was asked to leave
+    at_start: bool = False  # it had not done any work
+
+
 @dataclass
 class Watched:
-    """A node's endless call, how to start it anew (None: it can't be), and which machine it was lost with."""
+    """A node's endless call, how to start it anew (None: it can't be), and how to find out how it went."""
 
     name: str
     restart: Callable[[], ObjectRef[Any]] | None
-    lost_node: Callable[[], str | None] = lambda: None
+    gone: Callable[[], Gone] = Gone
 
 
 @dataclass
@@ -38,10 +47,13 @@ class Kept:
     name: str
     node: Any
     restored: Callable[[], None]
+    busy: Callable[[], bool]  # whether there is work for it
     call: ObjectRef[Any]  # ends when the process does
-    incarnation: ObjectRef[str]  # of the process that `call` is to
+    worked: ObjectRef[None]  # ends when it has done some work
+    incarnation: ObjectRef[str]  # of the process that these calls are to
     lost_at: float | None = None  # None: it is there
     error: BaseException | None = None  # of the loss
+    at_start: bool = False  # it was lost before it had done the work that it had
     ask: ObjectRef[str] | None = None  # who is there now
 
 
@@ -60,7 +72,9 @@ def as_user_error(name: str, error: BaseException, run: Path) -> UserError:
 class Supervisor:
     """Watches all nodes. A mistake in configuration, environment or code ends the run at once; only a lost process is
     replaced, no more than `max_restarts` times for each part of the run, the actors together being one. An actor that
-    went with its whole node is not counted: nodes come and go, crash loops don't take their node along.
+    went with its whole node is not counted: nodes come and go, crash loops don't take their node along. Nor is one that
+    was asked to leave. What is lost twice in a row before it has done any work would be lost so again: that ends the
+    run, however much of its budget is left.
     """
 
     def __init__(self, run: Path, max_restarts: int, say: Callable[[str], None]) -> None:
@@ -70,17 +84,31 @@ class Supervisor:
         self._kept: dict[str, Kept] = {}
         self._names: dict[str, str] = {}  # by Ray's id of the actor
         self._spent: Counter[str] = Counter()  # restarts by part
+        self._failed_starts: set[str] = set()  # whose last process was lost at its start
 
     @property
     def restarts(self) -> int:
         return self._spent.total()
 
-    def keep(self, name: str, node: Any, restored: Callable[[], None] = lambda: None) -> Any:
-        """Watch a process that Ray starts anew; `restored` is called when it has. Returns the handle."""
+    def keep(
+        self,
+        name: str,
+        node: Any,
+        restored: Callable[[], None] = lambda: None,
+        busy: Callable[[], bool] = lambda: True,
+    ) -> Any:
+        """Watch a process that Ray starts anew; `restored` is called when it has. Returns the handle.
+
+        One that is lost while it is not `busy` was not lost at its start, whatever it has done.
+        """
         self._names[actor_id(node)] = name
-        alive, who = node.alive.options(**ONCE).remote(), node.incarnation.options(**ONCE).remote()
-        self._kept[name] = Kept(name, node, restored, alive, who)
+        who = node.incarnation.options(**ONCE).remote()
+        self._kept[name] = Kept(name, node, restored, busy, *self._calls(node), who)
         return node
+
+    @staticmethod
+    def _calls(node: Any) -> tuple[ObjectRef[Any], ObjectRef[None]]:
+        return node.alive.options(**ONCE).remote(), node.worked.options(**ONCE).remote()
 
     def watch(self, call: ObjectRef[Any], watched: Watched) -> None:
         self._watched[call] = watched
@@ -94,6 +122,9 @@ class Supervisor:
         failures = [(self._watched.pop(call), self._outcome(call)) for call in ended if call in self._watched]
         # A lost shard or learner makes everyone who talks to it fail too: name the one that can't be replaced.
         for watched, error in sorted(failures, key=lambda f: f[0].restart is not None):
+            if watched.restart is not None and watched.gone().dismissed and not isinstance(error, RayTaskError):
+                self.watch(watched.restart(), watched)
+                continue
             if not isinstance(root_cause(error), RayActorError):
                 raise as_user_error(watched.name, error, self._run)
             if isinstance(error, ActorUnavailableError) and watched.restart is not None:
@@ -120,6 +151,7 @@ class Supervisor:
         error = self._outcome(kept.call)
         if not isinstance(error, ActorUnavailableError):  # for good: Ray could not start it anew
             raise self.lost(kept.name, error)
+        kept.at_start = kept.busy() and not has_ended(kept.worked)
         kept.lost_at, kept.error, kept.ask = time.monotonic(), error, kept.node.incarnation.remote()
 
     def _look_for(self, kept: Kept) -> None:
@@ -133,12 +165,12 @@ class Supervisor:
                 )
             return
         same = self._who(kept.incarnation) == self._who(kept.ask)
-        kept.call, kept.incarnation = kept.node.alive.options(**ONCE).remote(), kept.ask
+        (kept.call, kept.worked), kept.incarnation = self._calls(kept.node), kept.ask
         kept.lost_at, kept.ask = None, None
         if same:
             self._say(f"{kept.name} was out of reach for {lost_s:.0f} s")
             return
-        self.spend_restart(kept.name, kept.error)
+        self.spend_restart(kept.name, kept.error, kept.at_start)
         kept.restored()
 
     @staticmethod
@@ -153,7 +185,7 @@ class Supervisor:
         """Replace those out of reach whose node turned out to be lost, or that have not answered for too long."""
         waiting, self._out_of_reach = self._out_of_reach, []
         for watched, error, until in waiting:
-            if watched.lost_node() is None and time.monotonic() < until:
+            if watched.gone().node is None and time.monotonic() < until:
                 self._out_of_reach.append((watched, error, until))
             else:
                 self._replace(watched, error)
@@ -172,22 +204,32 @@ class Supervisor:
             raise self.lost(f"a node that {watched.name} talks to", error)
         if watched.restart is None:
             raise self.lost(watched.name, error)
-        if (node := watched.lost_node()) is not None:
-            self._say(f"{watched.name} was lost with its node {node}; it starts again where there is room")
+        gone = watched.gone()
+        if gone.node is not None:
+            self._say(f"{watched.name} was lost with its node {gone.node}; it starts again where there is room")
         else:
-            self.spend_restart(watched.name, error)
+            self.spend_restart(watched.name, error, gone.at_start)
         self.watch(watched.restart(), watched)
 
     def lost(self, name: str, error: BaseException) -> UserError:
         """The error of a lost process that ends the run; `name` where Ray's error does not have it."""
-        name = self._names.get(getattr(root_cause(error), "actor_id", None) or "", name)
+        cause = root_cause(error)
+        name = self._names.get(getattr(cause, "actor_id", None) or "", name)
+        if isinstance(cause, RayActorError) and cause.actor_init_failed:
+            return UserError(f"{name} can't be made: {str(cause).strip().splitlines()[-1]}")
         return UserError(
             f"{name} lost its process ({_short(error)}); go on from the last checkpoint with "
             f"apex-ray train --resume {self._run}"
         )
 
-    def spend_restart(self, name: str, error: BaseException) -> None:
-        """Count one lost process against its part's budget. UserError when it is used up."""
+    def spend_restart(self, name: str, error: BaseException, at_start: bool = False) -> None:
+        """Count one lost process against its part's budget. UserError when it is used up, or not worth spending."""
+        if at_start and name in self._failed_starts:
+            raise UserError(
+                f"{name} lost its process twice in a row before it had done any work ({_short(error)}), so it would "
+                f"again; go on with apex-ray train --resume {self._run} when the reason is mended"
+            )
+        (self._failed_starts.add if at_start else self._failed_starts.discard)(name)
         part = "actor" if name.startswith("actor ") else name
         self._spent[part] += 1
         if self._spent[part] > self._max_restarts:
@@ -196,6 +238,17 @@ class Supervisor:
                 f"are used up; go on with apex-ray train --resume {self._run}"
             )
         self._say(f"{name} lost its process, restart {self._spent[part]} of {self._max_restarts}")
+
+
+def has_ended(call: ObjectRef[Any]) -> bool:
+    """Whether a call to a process that is gone had ended before, and well."""
+    if not ray.wait([call], timeout=0)[0]:
+        return False
+    try:
+        ray.get(call)
+    except RayError:
+        return False
+    return True
 
 
 def _short(error: BaseException) -> str:

@@ -11,7 +11,7 @@ from ray import ObjectRef
 from ray.exceptions import ObjectLostError
 
 from apex_ray.nodes.flow import LatestCall
-from apex_ray.nodes.living import Living
+from apex_ray.nodes.living import Living, note_work
 from apex_ray.types import AnyArray, Weights
 
 ASK_AGAIN_S = 0.05  # for a run's first weights
@@ -32,6 +32,7 @@ class WeightsNode(Living):
         """Newest wins: an older version that arrives late is dropped, as are those of a learner that was set back."""
         if version > self._version:
             self._version, self._reference = version, [ray.put(params)]
+        note_work()
 
     def latest(self, newer_than: int) -> tuple[int, list[ObjectRef[Any]]] | None:
         """The newest version if it is newer than that."""

@@ -86,7 +86,8 @@ def test_ray_and_serial_feed_the_learner_the_same(cluster, tmp_path):
         metrics = ray.remote(num_cpus=0, concurrency_groups=GROUP)(MetricsNode).remote(np.ones(6), 1)
         nodes = [ray.remote(num_cpus=0)(ActorNode).remote(config, spec, sizes, i, 0) for i in range(processes)]
         for node in nodes:
-            node.run.remote([shard], weights, metrics)
+            node.begin.remote([shard], weights, metrics)
+            node.run.remote()
         while ray.get(shard.stats.remote()).inserted < 600:
             time.sleep(0.02)
         for node in nodes:

@@ -52,7 +52,8 @@ def test_every_stored_step_has_the_count_of_its_episode(cluster, tmp_path, infer
     if inference == "central":
         central = ray.remote(num_cpus=0, max_concurrency=4)(InferenceNode).remote(config, spec, lambda: weights, 1)
     node = ray.remote(num_cpus=0)(ActorNode).remote(config, spec, sizes, 0, 0)
-    node.run.remote([shard], weights, metrics, central)
+    node.begin.remote([shard], weights, metrics, central)
+    node.run.remote()
     while ray.get(shard.stats.remote()).inserted < 400:
         time.sleep(0.02)
     ray.kill(node)

@@ -8,7 +8,7 @@ import pytest
 import ray
 from ray.exceptions import RayActorError
 
-from apex_ray.nodes.living import GROUP, RESTARTED_IN_PLACE, Living
+from apex_ray.nodes.living import GROUP, RESTARTED_IN_PLACE, Living, note_work
 from apex_ray.nodes.supervise import Supervisor, Watched
 from trainkit.errors import UserError
 
@@ -92,6 +92,9 @@ class Keeper(Living):
     def pid(self):
         return os.getpid()
 
+    def work(self):
+        note_work()
+
 
 def until(supervisor, events, count):
     deadline = time.monotonic() + 60
@@ -105,10 +108,12 @@ def test_a_process_that_ray_starts_anew_is_restored_until_its_budget_is_used_up(
     supervisor = Supervisor(tmp_path, max_restarts=2, say=events.append)
     supervisor.keep("the weights node", kept, lambda: restored.append(ray.get(kept.pid.remote())))
     for time_lost in (1, 2):
+        ray.get(kept.work.remote())
         os.kill(ray.get(kept.pid.remote()), signal.SIGKILL)
         until(supervisor, events, time_lost)
         assert events[-1] == f"the weights node lost its process, restart {time_lost} of 2"
         assert restored[-1] == ray.get(kept.pid.remote()) and len(restored) == time_lost
+    ray.get(kept.work.remote())
     os.kill(ray.get(kept.pid.remote()), signal.SIGKILL)
     with pytest.raises(UserError, match=r"^the weights node lost its process .*max_restarts = 2 are used up.*--resume"):
         until_it_ends(supervisor)
@@ -123,6 +128,33 @@ def test_a_process_that_hangs_is_ended_and_counts_as_lost(tmp_path, kept):
     assert supervisor.kill_hung("metrics", "metrics hangs")
     until(supervisor, events, 2)
     assert events == ["metrics hangs; its process is ended", "metrics lost its process, restart 1 of 1"]
+
+
+@pytest.mark.parametrize(("busy", "ends"), [(True, True), (False, False)])
+def test_what_is_lost_twice_in_a_row_before_it_has_worked_ends_the_run(tmp_path, kept, busy, ends):
+    events = []
+    supervisor = Supervisor(tmp_path, max_restarts=9, say=events.append)
+    supervisor.keep("the evaluator", kept, busy=lambda: busy)
+    os.kill(ray.get(kept.pid.remote()), signal.SIGKILL)
+    until(supervisor, events, 1)
+    os.kill(ray.get(kept.pid.remote()), signal.SIGKILL)
+    if not ends:
+        until(supervisor, events, 2)
+        return
+    with pytest.raises(UserError, match=r"^the evaluator lost its process twice in a row before it had done any work"):
+        until_it_ends(supervisor)
+    assert events == ["the evaluator lost its process, restart 1 of 9"]
+
+
+def test_one_that_can_not_be_made_is_told_with_its_error(tmp_path):
+    class Unmade(Keeper):
+        def __init__(self):
+            raise MemoryError("no room for replay")
+
+    supervisor = Supervisor(tmp_path, max_restarts=3, say=pytest.fail)
+    supervisor.keep("replay-0", ray.remote(num_cpus=0, concurrency_groups=GROUP, **RESTARTED_IN_PLACE)(Unmade).remote())
+    with pytest.raises(UserError, match=r"^replay-0 can't be made: MemoryError: no room for replay$"):
+        until_it_ends(supervisor)
 
 
 def test_a_process_that_is_gone_for_good_is_named_whoever_talked_to_it(tmp_path):
@@ -141,6 +173,15 @@ def test_each_part_has_a_budget_of_its_own_and_the_actors_one(tmp_path):
     assert supervisor.restarts == 3
     with pytest.raises(UserError, match=r"^actor 5 lost its process"):
         supervisor.spend_restart("actor 5", RayActorError())
+
+
+def test_work_between_two_bad_starts_makes_them_two_losses(tmp_path):
+    supervisor = Supervisor(tmp_path, max_restarts=9, say=lambda _: None)
+    for at_start in (True, False, True):
+        supervisor.spend_restart("actor 0", RayActorError(), at_start)
+    supervisor.spend_restart("actor 1", RayActorError(), at_start=True)
+    with pytest.raises(UserError, match=r"^actor 0 lost its process twice in a row"):
+        supervisor.spend_restart("actor 0", RayActorError(), at_start=True)
 
 
 def test_restarts_beyond_the_budget_end_the_run(tmp_path):
