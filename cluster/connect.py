@@ -10,6 +10,7 @@ import logging
 import os
 import re
 import secrets
+import shutil
 import socket
 import sys
 from collections.abc import Iterator
@@ -28,8 +29,10 @@ from trainkit.command_line import NOTICES
 from trainkit.errors import UserError, first_line
 from trainkit.interrupts import deaf_children
 from trainkit.own_folders import can_write
+from trainkit.words import size
 
 CONNECT_TIMEOUT_S = 10.0
+SHARED_MEMORY = Path("/dev/shm")
 # Now and then the process that serves a Ray Client dies as it is forked, on a busy machine twice; the next one lives.
 NO_SERVER, CLIENT_TRIES = "Initialization failure", 4
 SETTING = "cluster.address"  # the name of the setting, for errors; other trainers call theirs otherwise
@@ -99,6 +102,19 @@ def connected(address: str | None, embedded: Embedded, setting: str = SETTING) -
         finally:
             if (logs := end_own_ray(keep_logs=failed)) is not None:
                 print(f"Ray's logs of this run are kept in {logs}", file=sys.stderr)
+
+
+def slow_store(embedded: Embedded) -> str:
+    """What to say where shared memory has no room for what Ray may keep in it; "" where it has."""
+    if not SHARED_MEMORY.is_dir():
+        return ""
+    free = shutil.disk_usage(SHARED_MEMORY).free
+    if free >= embedded.object_store_bytes:
+        return ""
+    return (
+        f"{SHARED_MEMORY} has {size(free)} free and Ray may need {size(embedded.object_store_bytes)}: what its "
+        "processes share is in files of /tmp instead, which is slower; give a container more with --shm-size"
+    )
 
 
 @contextmanager

@@ -7,6 +7,7 @@ breaks when Ray changes it. Ray Train is imported inside what needs it, as that 
 from __future__ import annotations
 
 import logging
+import math
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,24 @@ def free_by_node() -> dict[str, dict[str, float]]:
 
     free: dict[str, dict[str, float]] = available_resources_per_node()  # type: ignore[no-untyped-call]
     return free
+
+
+def draining_nodes() -> dict[str, float]:
+    """Node's id -> seconds until its machine is taken away, inf where nobody said when: those that got Ray's notice.
+
+    ray.nodes() does not tell. Ray's drain requests come from its autoscaler and from `ray drain-node`.
+    """
+    if client_address():  # a Ray Client knows of no node by itself
+        found: dict[str, float] = ray.get(ray.remote(num_cpus=0)(_draining_nodes).remote())
+        return found
+    return _draining_nodes()
+
+
+def _draining_nodes() -> dict[str, float]:
+    from ray._private.state import state
+
+    deadlines: dict[str, int] = state.get_draining_nodes()  # milliseconds since 1970, 0 for none
+    return {node: at / 1000 - time.time() if at else math.inf for node, at in deadlines.items()}
 
 
 def client_address() -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import ray
 import torch
-from ray.util.placement_group import placement_group
+from ray.util.placement_group import placement_group, placement_group_table
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from apex_ray.config.schema import ApexConfig
@@ -21,7 +21,7 @@ from apex_ray.demand import ACTOR, bundles, object_store_bytes
 from apex_ray.nodes.trial_group import trial_group
 from apex_ray.site import Site
 from apex_ray.sizes import Sizes
-from cluster.connect import Embedded, cluster_address, connected
+from cluster.connect import Embedded, cluster_address, connected, slow_store
 from cluster.initialised import end_actors, free_cpus, initialised
 from cluster.resources import Bundle, Fit, Node, cpus, snapshot
 from cluster.room import wait_for_room
@@ -42,9 +42,10 @@ def joined(config: ApexConfig, sized: Callable[[int | None], Sizes]) -> Iterator
     if address is None:
         sizes = sized(None)
         embedded, _ = own_ray(config, sizes, os.cpu_count() or 1)
+        note = slow_store(embedded)
         with connected(None, embedded) as dashboard:
             needs = _unbound(bundles(config, sizes, _gpus(config, embedded=True)))
-            yield Site(sizes, here=True, dashboard=dashboard, bundles=_by_name(needs))
+            yield Site(sizes, here=True, dashboard=dashboard, note=note, bundles=_by_name(needs))
         return
     with connected(address, Embedded(0, 0)) as dashboard:
         resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
@@ -136,6 +137,11 @@ class Placement:
                 f"{PLACEMENT_TIMEOUT_S:g} s, though there seemed to be some: another job may have taken it; start again"
             ) from None
         return group
+
+    def nodes(self) -> set[str]:
+        """The ids of the nodes that the group's bundles are on now."""
+        table: dict[str, Any] = placement_group_table(self._group)
+        return {node for node in table["bundles_to_node_id"].values() if node}
 
     def of_actor(self, index: int) -> dict[str, Any]:
         """Ray's options that say where an actor goes."""

@@ -64,6 +64,10 @@ class Fleet:
         member = self._members[index]
         return Gone(_lost(member.node), member.dismissed, not has_ended(member.begun))
 
+    def on(self, node: str) -> list[str]:
+        """The names of the actors on that node."""
+        return [f"actor {index}" for index, member in self._members.items() if member.node == node]
+
     def dismiss(self, nodes: Collection[str]) -> list[str]:
         """The names of the actors on these nodes, which are to leave: they are replaced when they have."""
         leaving = {i: m for i, m in self._members.items() if m.node in nodes}
@@ -110,6 +114,12 @@ class Fleet:
         """End all of them."""
         for member in self._members.values():
             ray.kill(member.handle)
+
+
+def address_of(node: str) -> str:
+    """The address of the node with that id."""
+    known = {n["NodeID"]: str(n["NodeManagerAddress"]) for n in ray.nodes()}  # type: ignore[no-untyped-call]
+    return known.get(node, node)
 
 
 def _lost(node: str | None) -> str | None:

@@ -54,6 +54,10 @@ class Launcher:
     def _named(self, name: str) -> Callable[[], Any]:
         return partial(ray.get_actor, name, self._site.namespace)
 
+    def nodes(self) -> set[str]:
+        """The ids of the nodes that everything but the actors is on."""
+        return self._placement.nodes()
+
     def learner(self) -> Any:
         given = self._config, self._spec, self._site.sizes, self._run
         cpus, groups = self._site.bundles[demand.LEARNER].cpus, learner_node.GROUPS

@@ -19,7 +19,8 @@ from ray import ObjectRef
 
 from apex_ray.config.schema import ApexConfig
 from apex_ray.nodes import replay_node
-from apex_ray.nodes.fleet import Fleet
+from apex_ray.nodes.drain import Drain, notice
+from apex_ray.nodes.fleet import Fleet, address_of
 from apex_ray.nodes.flow import LatestCall
 from apex_ray.nodes.launch import Launcher
 from apex_ray.nodes.replay_node import ReplayStats
@@ -58,6 +59,8 @@ class Program:
         self._say = say
         self._evaluation = LatestCall()
         self._messages, self._messages_at = LatestCall(), 0.0
+        self._drain = None if site.here else Drain()
+        self._checkpoint_wanted = False
         self._saved_update = 0
         self._snapshots = [LatestCall() for _ in range(config.replay.shards)]  # of each shard
         self._stored: list[int] = []  # transitions of each shard, when the last row was made
@@ -132,8 +135,26 @@ class Program:
         self._supervisor.check(timeout_s)
         self._fleet.check()
         self._look_at_snapshots()
+        self._look_for_notices()
         self._pass_on_messages()
         return False
+
+    def _look_for_notices(self) -> None:
+        """Have the actors leave nodes that are about to go, and a checkpoint written where the others are on one."""
+        if self._drain is None:
+            return
+        for node, left_s in self._drain.look().items():
+            actors, others = self._fleet.on(node), node in self._launch.nodes()
+            if actors or others:
+                self._say(notice(address_of(node), left_s, actors, others))
+            self._checkpoint_wanted |= others
+        if leaving := self._fleet.dismiss(self._drain.nodes):
+            self._nodes.metrics.dismiss.remote(leaving)  # again with each look: metrics may have been started anew
+
+    def checkpoint_wanted(self) -> bool:
+        """Whether one is to be written at once, asked once."""
+        wanted, self._checkpoint_wanted = self._checkpoint_wanted, False
+        return wanted
 
     def _pass_on_messages(self) -> None:
         """Pass on what actors and evaluator say, asked for at most once a second."""

@@ -103,7 +103,8 @@ class Run:
             now = time.monotonic()
             if self._counters.updates and self._due.evaluation.due(now):
                 self._system.start_evaluation(self._counters, self._interrupted)
-            if self._due.checkpoint.due(now) and self._save("checkpoint") is None and self._config.saves_replay:
+            due = self._system.checkpoint_wanted() or self._due.checkpoint.due(now)
+            if due and self._save("checkpoint") is None and self._config.saves_replay:
                 self._write("the replay", self._system.start_snapshot)
             return self._stop_reason()
 

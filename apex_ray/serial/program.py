@@ -190,6 +190,9 @@ class SerialProgram:
         unreported = sum(actor.steps for actor in self._actors) - sum(self._steps)
         return self._tally.frames + unreported * self._spec.frame_skip >= frames
 
+    def checkpoint_wanted(self) -> bool:
+        return False
+
     def row(self) -> dict[str, float]:
         for i, actor in enumerate(self._actors):
             steps, self._steps[i] = actor.steps - self._steps[i], actor.steps

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 import logging
+import math
 import os
 import re
 import time
@@ -84,6 +85,15 @@ def test_free_by_node(here: str) -> None:
     """Breaks the plan, the refusal of what does not fit, and elastic jobs: they would see no room."""
     [node] = ray.nodes()
     assert ray_private.free_by_node()[node["NodeID"]]["CPU"] == 2
+
+
+def test_which_nodes_are_drained(here: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Breaks leaving a spot machine in time. (tests/apex_ray/nodes/test_drain.py drains real ones.)"""
+    assert ray_private.draining_nodes() == {}
+    deadlines = {"a": int((time.time() + 60) * 1000), "b": 0}
+    monkeypatch.setattr("ray._private.state.state.get_draining_nodes", lambda: deadlines)
+    left_s = ray_private.draining_nodes()
+    assert 50 < left_s["a"] <= 60 and left_s["b"] == math.inf
 
 
 def test_whether_this_process_is_a_client(here: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,6 +46,7 @@ class Row:
     environ: Mapping[str, str] = field(default_factory=dict)
     alone: bool = False  # in a process of its own, which is left to end, or ...
     interrupt_at: str = ""  # ... gets Ctrl-C when it has printed this
+    prefix: tuple[str, ...] = ()  # of its command
     within: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext  # around the command
 
     @property
@@ -89,7 +90,7 @@ def _here(row: Row) -> tuple[int | str | None, str, str]:
 
 
 def _alone(row: Row) -> tuple[int, str, str]:
-    command = [sys.executable, "-m", "apex_ray", *shlex.split(row.words)]
+    command = [*row.prefix, sys.executable, "-m", "apex_ray", *shlex.split(row.words)]
     with row.within():
         process = subprocess.Popen(
             command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
