@@ -69,6 +69,7 @@ class _Watching:
 
     def __init__(self) -> None:
         self.say: Say = _to_stderr
+        self.write_stacks: Callable[[], str] | None = None
         self.all: weakref.WeakSet[Watched] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
@@ -103,9 +104,10 @@ class _Watching:
             w.seen, w.since, w.reported_s = doing, now, 0.0
         elif doing is not None and now - w.since >= max(w.limit_s, 2 * w.reported_s):
             w.reported_s = now - w.since
+            stacks = f"; {self.write_stacks()}" if self.write_stacks else ""
             self.say(
                 f"{_name(w, doing)} has been in {doing[1]} for {w.reported_s:.0f} s (env.step_limit_s = "
-                f"{w.limit_s:g}); it is waited for, Ctrl-C ends the run"
+                f"{w.limit_s:g}); it is waited for, Ctrl-C ends the run{stacks}"
             )
 
 
@@ -116,9 +118,9 @@ def _name(w: Watched, doing: tuple[int | None, str]) -> str:
 _watching = _Watching()
 
 
-def say_with(say: Say) -> None:
-    """Where this process's messages go; by default to stderr."""
-    _watching.say = say
+def say_with(say: Say, write_stacks: Callable[[], str] | None = None) -> None:
+    """Where this process's messages go; by default to stderr. `write_stacks` writes its stacks, and says where."""
+    _watching.say, _watching.write_stacks = say, write_stacks
 
 
 def leave_hanging() -> None:

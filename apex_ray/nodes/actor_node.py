@@ -16,6 +16,7 @@ from apex_ray.experience.actor import Actor
 from apex_ray.nodes.flow import ONCE, CallWindow, LatestCall
 from apex_ray.nodes.inference_node import CentralInference
 from apex_ray.nodes.lost import ending_with_its_processes
+from apex_ray.nodes.processes import Process, this_process
 from apex_ray.nodes.weights_node import RemoteSource
 from apex_ray.parts import build_actors, local_inference
 from apex_ray.process import prepare_process
@@ -36,9 +37,9 @@ class ActorNode:
         self._index, self._generation, self._restarts = index, generation, restarts
         self._failed: Exception | None = None
 
-    def where(self) -> str:
-        """The id of the node that this process runs on."""
-        return str(ray.get_runtime_context().get_node_id())
+    def process(self) -> Process:
+        """Which process this is."""
+        return this_process()
 
     def begin(self, shards: list[Any], weights: Any, metrics: Any, central: Any = None) -> None:
         """Make the environments and act until a first chunk is on its way. What it raises, `run` raises again."""

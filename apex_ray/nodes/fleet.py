@@ -14,6 +14,7 @@ from typing import Any
 import ray
 from ray import ObjectRef
 
+from apex_ray.nodes.processes import Process
 from apex_ray.nodes.supervise import Gone, has_ended
 from trainkit.errors import UserError
 from trainkit.words import plural
@@ -26,10 +27,15 @@ class Member:
     """One actor process."""
 
     handle: Any
-    placed: ObjectRef[Any]  # its node's id, known when it has started
+    placed: ObjectRef[Process]  # known when it has started
     begun: ObjectRef[Any]  # ends when it has done some work
-    node: str | None = None
+    process: Process | None = None
     dismissed: bool = False
+
+    @property
+    def node(self) -> str | None:
+        """The id of its node."""
+        return self.process.node if self.process else None
 
 
 class Fleet:
@@ -43,7 +49,7 @@ class Fleet:
         self._running = 0
         self._shown: int | None = None  # None: all, as everyone expects
 
-    def add(self, index: int, handle: Any, placed: ObjectRef[Any], begun: ObjectRef[Any]) -> None:
+    def add(self, index: int, handle: Any, placed: ObjectRef[Process], begun: ObjectRef[Any]) -> None:
         """Actor `index` was asked of Ray, in place of an earlier one of that index."""
         self._members[index] = Member(handle, placed, begun)
 
@@ -58,6 +64,11 @@ class Fleet:
     def names(self) -> list[str]:
         """Of those that run."""
         return [f"actor {index}" for index, member in self._members.items() if member.node is not None]
+
+    @property
+    def processes(self) -> dict[str, Process]:
+        """Of those that run, by name."""
+        return {f"actor {i}": member.process for i, member in self._members.items() if member.process is not None}
 
     def gone(self, index: int) -> Gone:
         """What is known of actor `index`, which has ended or is out of reach."""
@@ -78,7 +89,7 @@ class Fleet:
     def forget(self, index: int) -> None:
         """Actor `index` is gone. Should it only be out of reach, it must not come back beside its successor."""
         ray.kill(self._members[index].handle)
-        self._members[index].node = None
+        self._members[index].process = None
 
     def end(self, name: str) -> None:
         """End the process of the actor of that name; its loop's call fails, and that is answered."""
@@ -91,7 +102,7 @@ class Fleet:
             started, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=0)
             for placed in started:
                 try:
-                    waiting[placed].node = ray.get(placed)
+                    waiting[placed].process = ray.get(placed)
                 except ray.exceptions.RayError:
                     continue  # its loop's call fails too, and that is answered
         now, running, total = time.monotonic(), self.running, len(self._members)

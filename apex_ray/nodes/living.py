@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import uuid
 from typing import Any
 
 import ray
+
+from apex_ray.nodes.processes import Process, this_process
 
 # Threads for the calls below: a process that was out of reach for a while has several of them.
 GROUP = {"life": 8, "name": 1}
 # Of Ray's options: it restarts and repeats without end, and the supervisor counts.
 RESTARTED_IN_PLACE: dict[str, Any] = {"max_restarts": -1, "max_task_retries": -1}
-_INCARNATION = uuid.uuid4().hex  # of this process
 _worked = threading.Event()
 LOOK_S = 0.5
 
@@ -36,9 +36,9 @@ class Living:
         threading.Event().wait()
 
     @ray.method(concurrency_group="name")
-    def incarnation(self) -> str:
+    def process(self) -> Process:
         """Another one after each restart."""
-        return _INCARNATION
+        return this_process()
 
     @ray.method(concurrency_group="life")
     def worked(self) -> None:
@@ -52,8 +52,8 @@ class LivingAsync:
     async def alive(self) -> None:
         await asyncio.Event().wait()
 
-    async def incarnation(self) -> str:
-        return _INCARNATION
+    async def process(self) -> Process:
+        return this_process()
 
     async def worked(self) -> None:
         while not _worked.is_set():

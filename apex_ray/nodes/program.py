@@ -23,6 +23,7 @@ from apex_ray.nodes.drain import Drain, notice
 from apex_ray.nodes.fleet import Fleet, address_of
 from apex_ray.nodes.flow import LatestCall
 from apex_ray.nodes.launch import Launcher
+from apex_ray.nodes.processes import write_stacks
 from apex_ray.nodes.replay_node import ReplayStats
 from apex_ray.nodes.stall import LEARNER, StallWatch
 from apex_ray.nodes.supervise import Supervisor, Watched, as_user_error, root_cause
@@ -76,7 +77,7 @@ class Program:
         keep, learner = self._supervisor.keep, launch.learner()
         keep(LEARNER, learner)
         self.counters = self._reached = self._prepared(learner.prepare.remote(resume, warm))
-        self._stall = StallWatch(self._config.cluster.stall_s, self._run, self.counters.frames)
+        self._stall = StallWatch(self._config.cluster.stall_s, self._run, self.counters.frames, self._stacks)
         if warm:  # a learner that is started anew has it no more, and a checkpoint instead
             ray.get(learner.save.remote(self.counters))
         shards = [
@@ -95,6 +96,9 @@ class Program:
             gone = partial(self._fleet.gone, index)
             watched = Watched(f"actor {index}", partial(self._replace_actor, index), gone)
             self._supervisor.watch(self._start_actor(index), watched)
+
+    def _stacks(self) -> str:
+        return write_stacks(self._run, self._supervisor.processes | self._fleet.processes)
 
     def _prepared(self, call: ObjectRef[Any]) -> Any:
         """What the learner answers, which may take long. UserError when it fails, or is lost each time it tries."""
@@ -119,7 +123,7 @@ class Program:
 
     def _start_actor(self, index: int) -> ObjectRef[Any]:
         nodes, handle = self._nodes, self._launch.actor(index, self.counters.generation)
-        placed = handle.where.remote()
+        placed = handle.process.remote()
         begun = handle.begin.remote(nodes.shards, nodes.weights, nodes.metrics, self._inference)
         self._fleet.add(index, handle, placed, begun)
         call: ObjectRef[Any] = handle.run.remote()
@@ -183,7 +187,7 @@ class Program:
             silent_s = {name: math.inf for name in self._fleet.names} | silent_s
             for part, why in self._stall.check(row, stats, silent_s).items():
                 if not self._supervisor.kill_hung(part, why) and part in self._fleet.names:
-                    self._say(f"{why}; its process is ended")
+                    self._supervisor.say_hung(part, why, {part: self._fleet.processes[part]})
                     self._fleet.end(part)
         row |= replay_node.totals(stats, self._config.replay.min_transitions) | {
             "replay_bytes": self._sizes.replay_bytes,

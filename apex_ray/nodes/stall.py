@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from apex_ray.nodes.replay_node import INSERT, SAMPLE, ReplayStats
@@ -22,8 +22,11 @@ class StallWatch:
     over when there are more `frames` than the run began with, or an insert waits.
     """
 
-    def __init__(self, limit_s: float, run: Path, frames: int = 0) -> None:
-        self._limit_s, self._run, self._frames = limit_s, run, frames
+    def __init__(
+        self, limit_s: float, run: Path, frames: int = 0, stacks: Callable[[], str] = lambda: "no stacks"
+    ) -> None:
+        """`stacks` writes what every process is doing into the run folder, and says where."""
+        self._limit_s, self._run, self._frames, self._stacks = limit_s, run, frames, stacks
         self._counts: tuple[float, ...] = ()
         self._looked_at: float | None = None
         self._idle_s = 0.0
@@ -73,5 +76,5 @@ class StallWatch:
         state = f"{inserted:,} transitions inserted and {sampled:,} sampled"
         return UserError(
             f"{what} (cluster.stall_s = {self._limit_s:g}): {'; '.join([state, *waits, *silent])}; "
-            f"go on from the last checkpoint with apex-ray train --resume {self._run}"
+            f"{self._stacks()}; go on from the last checkpoint with apex-ray train --resume {self._run}"
         )

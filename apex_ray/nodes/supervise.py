@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from ray import ObjectRef
 from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
 
 from apex_ray.nodes.flow import ONCE
+from apex_ray.nodes.processes import Process, write_stacks
 from apex_ray.report.failure import describe
 from cluster.ray_private import actor_id
 from trainkit.errors import UserError
@@ -50,11 +51,11 @@ class Kept:
     busy: Callable[[], bool]  # whether there is work for it
     call: ObjectRef[Any]  # ends when the process does
     worked: ObjectRef[None]  # ends when it has done some work
-    incarnation: ObjectRef[str]  # of the process that these calls are to
+    process: ObjectRef[Process]  # that these calls are to
     lost_at: float | None = None  # None: it is there
     error: BaseException | None = None  # of the loss
     at_start: bool = False  # it was lost before it had done the work that it had
-    ask: ObjectRef[str] | None = None  # who is there now
+    ask: ObjectRef[Process] | None = None  # who is there now
 
 
 def root_cause(error: BaseException) -> BaseException:
@@ -102,7 +103,7 @@ class Supervisor:
         One that is lost while it is not `busy` was not lost at its start, whatever it has done.
         """
         self._names[actor_id(node)] = name
-        who = node.incarnation.options(**ONCE).remote()
+        who = node.process.options(**ONCE).remote()
         self._kept[name] = Kept(name, node, restored, busy, *self._calls(node), who)
         return node
 
@@ -142,9 +143,23 @@ class Supervisor:
         kept = self._kept.get(name)
         if kept is None or kept.lost_at is not None:
             return False
-        self._say(f"{why}; its process is ended")
+        self.say_hung(name, why, {name: process} if (process := self._there(kept)) else {})
         ray.kill(kept.node, no_restart=False)
         return True
+
+    def say_hung(self, name: str, why: str, processes: Mapping[str, Process]) -> None:
+        """That its process is ended, with its stacks."""
+        self._say(f"{why}; its process is ended; {write_stacks(self._run, processes)}")
+
+    @property
+    def processes(self) -> dict[str, Process]:
+        """Those that Ray starts anew, by name."""
+        found = {name: self._there(kept) for name, kept in self._kept.items()}
+        return {name: process for name, process in found.items() if process is not None}
+
+    def _there(self, kept: Kept) -> Process | None:
+        """The process of now; None while it is not known."""
+        return self._who(kept.process) if ray.wait([kept.process], timeout=0)[0] else None
 
     def _note_loss(self, kept: Kept) -> None:
         """A process has ended or is out of reach: which, shows when it answers again."""
@@ -152,7 +167,7 @@ class Supervisor:
         if not isinstance(error, ActorUnavailableError):  # for good: Ray could not start it anew
             raise self.lost(kept.name, error)
         kept.at_start = kept.busy() and not has_ended(kept.worked)
-        kept.lost_at, kept.error, kept.ask = time.monotonic(), error, kept.node.incarnation.remote()
+        kept.lost_at, kept.error, kept.ask = time.monotonic(), error, kept.node.process.remote()
 
     def _look_for(self, kept: Kept) -> None:
         assert kept.ask is not None and kept.lost_at is not None and kept.error is not None
@@ -164,8 +179,8 @@ class Supervisor:
                     f"checkpoint with apex-ray train --resume {self._run}"
                 )
             return
-        same = self._who(kept.incarnation) == self._who(kept.ask)
-        (kept.call, kept.worked), kept.incarnation = self._calls(kept.node), kept.ask
+        same = self._who(kept.process) == self._who(kept.ask)
+        (kept.call, kept.worked), kept.process = self._calls(kept.node), kept.ask
         kept.lost_at, kept.ask = None, None
         if same:
             self._say(f"{kept.name} was out of reach for {lost_s:.0f} s")
@@ -174,12 +189,12 @@ class Supervisor:
         kept.restored()
 
     @staticmethod
-    def _who(call: ObjectRef[str]) -> str:
-        """The incarnation that answered; "" where it was lost before it could."""
+    def _who(call: ObjectRef[Process]) -> Process | None:
+        """The process that answered; None where it was lost before it could."""
         try:
             return ray.get(call)
         except RayActorError:
-            return ""
+            return None
 
     def _judge(self) -> None:
         """Replace those out of reach whose node turned out to be lost, or that have not answered for too long."""

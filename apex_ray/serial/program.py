@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from apex_ray import stacks
 from apex_ray.agent.build import build_agent
 from apex_ray.agent.exploration import epsilons_of
 from apex_ray.config.schema import ApexConfig
@@ -44,7 +46,7 @@ class SerialProgram:
         replay = config.replay.model_copy(update={"samples_per_insert": ratio, "shards": 1})
         self._config = config.model_copy(update={"replay": replay})
         self._spec, self._sizes, self._run, self._say = spec, sizes, run, say
-        watchdog.say_with(say)
+        watchdog.say_with(say, partial(stacks.write_own, run, "environment"))
         self.counters = Counters()
         self._result: EvaluationResult | None = None
         self._saved_update = 0

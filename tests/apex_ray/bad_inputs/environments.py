@@ -123,7 +123,12 @@ ROWS = [
     Row("forks", of("forks", 9), ENDED, 0, alone=True),
     Row("goes to another folder", of("changes the folder", 9), (ENDED, "run folder runs/"), 0),
     Row("goes there when made", of("changes the folder", 0), ("final checkpoint", "run folder runs/"), 0),
-    Row("is slow once", of("is slow once", 9, "env.step_limit_s=0.2"), ("has been in step() for", "returned from"), 0),
+    Row(
+        "is slow once",
+        of("is slow once", 9, "env.step_limit_s=0.2"),
+        ("has been in step() for", "stacks in ", "returned from"),
+        0,
+    ),
     Row(
         "hangs until Ctrl-C",
         of("hangs", 9, "env.step_limit_s=1"),

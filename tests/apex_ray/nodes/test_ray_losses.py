@@ -16,6 +16,7 @@ import ray
 from apex_ray.learner.checkpoint import load_checkpoint
 from apex_ray.run.training import train
 from tests.apex_ray.runs import cartpole, new_run, rows_of
+from tests.fakes import SlowCartPole
 from trainkit.errors import UserError
 
 # Each starts a Ray of its own: seconds on an idle machine, a minute or two on a busy one.
@@ -125,25 +126,50 @@ def test_a_part_that_is_lost_too_often_ends_the_run_is_named_and_says_how_to_go_
     assert load_checkpoint(run)
 
 
-def test_a_shard_that_neither_answers_nor_dies_is_replaced(tmp_path, capfd):
+class HangsWhile(SlowCartPole):
+    """While there is a file."""
+
+    def __init__(self, file):
+        super().__init__()
+        self._file = Path(file)
+
+    def step(self, action):
+        while self._file.exists():
+            time.sleep(0.1)
+        return super().step(action)
+
+
+def test_what_hangs_is_replaced_and_its_stacks_are_kept(tmp_path, capfd):
+    """A shard that neither answers nor dies, and then an environment."""
+    hangs = tmp_path / "hangs"
     config = cartpole(
+        env={"make": f"{__name__}:HangsWhile", "kwargs": {"file": str(hangs)}, "step_limit_s": 200.0},
+        actors={"count": 1},
         cluster={"stall_s": 8.0},
         checkpoint={"every_s": 1.0},
         report={"every_s": 0.5},
-        stop={"after_updates": None, "after_s": 150.0},
+        stop={"after_updates": None, "after_s": 250.0},
     )
-    run, seen = new_run(tmp_path, config), []
+    run, before, told = new_run(tmp_path, config), [], []
 
     def replaced(row):
-        seen.append(row["updates"] if row["restarts"] else -1)
-        return row["restarts"] and row["updates"] > min(updates for updates in seen if updates >= 0) + 50
+        told.append(capfd.readouterr().out)
+        if row["restarts"] and not before and row["updates_per_s"]:
+            before.append(row["updates"])
+            hangs.touch()
+        if "actor 0 has not reported for" in "".join(told):
+            hangs.unlink(missing_ok=True)
+        return row["restarts"] == 2 and row["updates"] > before[0] + 50
 
     with after_a_checkpoint(run, "ReplayNode", psutil.Process.suspend):
         outcome = train(config, run, on_row=replaced)
     assert outcome.reason == "on_row asked to"
-    out = capfd.readouterr().out
-    assert "replay-0 has not answered for 8 s (cluster.stall_s); its process is ended" in out
+    out = "".join(told)
+    assert "replay-0 has not answered for 8 s (cluster.stall_s); its process is ended; stacks in " in out
     assert "replay-0 lost its process, restart 1 of" in out
+    of_shard, of_actor = (file.read_text() for file in sorted((run / "stalls").iterdir()))
+    assert "replay-0\nit wrote no stacks within 3 s: it is stopped" in of_shard
+    assert of_actor.startswith("actor 0\n") and " in step" in of_actor and "test_ray_losses.py" in of_actor
 
 
 @contextlib.contextmanager

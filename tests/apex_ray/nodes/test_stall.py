@@ -38,8 +38,8 @@ def test_who_waited_for_whom(clock):
         look(watch, clock, 10.0)
     assert str(error.value) == (
         "nothing has moved for 110 s (cluster.stall_s = 100): 600 transitions inserted and 80 sampled; at replay-0 an "
-        "insert has waited 130 s for the samples-per-insert limit; actor 3 has not reported for 119 s; go on from the "
-        "last checkpoint with apex-ray train --resume runs/a"
+        "insert has waited 130 s for the samples-per-insert limit; actor 3 has not reported for 119 s; no stacks; go "
+        "on from the last checkpoint with apex-ray train --resume runs/a"
     )
 
 
@@ -61,7 +61,7 @@ def test_a_slow_start_is_no_stall_and_what_comes_after_it_is(clock):
         for _ in range(11):
             look(watch, clock, 10.0, frames=104, waits_s=starting, silent_s={"actor 0": 95.0, "actor 1": math.inf})
     assert "a sample has waited 500 s for the samples-per-insert limit or replay.min_transitions" in str(error.value)
-    assert "actor 0 has not reported for 95 s; actor 1 has not reported yet; go on" in str(error.value)
+    assert "actor 0 has not reported for 95 s; actor 1 has not reported yet; no stacks; go on" in str(error.value)
 
 
 def test_actors_that_wait_for_the_limit_have_started(clock):
