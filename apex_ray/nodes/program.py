@@ -285,9 +285,10 @@ class Program:
             if late:
                 self._supervisor.check(timeout_s=0.0)
             if late and time.monotonic() - since > limit_s:
-                since = time.monotonic()
                 for name in [name for name, call in calls.items() if call in late]:
                     self._supervisor.kill_hung(name, f"{name} has not answered for {limit_s:g} s (cluster.stall_s)")
+                self._stall.begin_anew()
+                since = time.monotonic()
         with self._as_user_error():
             results: list[Any] = ray.get(list(calls.values()))
             return results

@@ -30,6 +30,7 @@ class StallWatch:
         self._counts: tuple[float, ...] = ()
         self._looked_at: float | None = None
         self._idle_s = 0.0
+        self._since = -math.inf  # from when on silence counts
 
     def check(
         self, row: Mapping[str, float], shards: Sequence[ReplayStats], silent_s: Mapping[str, float]
@@ -53,11 +54,20 @@ class StallWatch:
         hung = {
             part: f"{part} has not reported for {s:.0f} s (cluster.stall_s = {self._limit_s:g})"
             for part, s in silent_s.items()
-            if self._limit_s < s < math.inf and passed < LONGEST_LOOK_S and (part == LEARNER or not waiting)
+            if self._limit_s < min(s, now - self._since)
+            and s < math.inf
+            and passed < LONGEST_LOOK_S
+            and (part == LEARNER or not waiting)
         }
         if self._idle_s > self._limit_s and not hung:
             raise self._error(f"nothing has moved for {self._idle_s:.0f} s", shards, silent_s)
+        if hung:
+            self.begin_anew()
         return hung
+
+    def begin_anew(self) -> None:
+        """A part that hung is replaced: others may have waited for it, and what comes in its place must start."""
+        self._idle_s, self._since = 0.0, time.monotonic()
 
     def _error(self, what: str, shards: Sequence[ReplayStats], silent_s: Mapping[str, float]) -> UserError:
         waits = [

@@ -86,5 +86,27 @@ def test_parts_that_report_no_more_hang_unless_they_may_be_waiting(clock):
     silent_s = {"the learner": 101.0, "actor 3": 102.0, "actor 4": math.inf}
     hung = look(watch, clock, 10.0, frames=300, silent_s=silent_s)
     assert hung == {"the learner": "the learner has not reported for 101 s (cluster.stall_s = 100)"}, "an insert waits"
+    watch = stall.StallWatch(100.0, Path("runs/a"))
+    look(watch, clock, 10.0)
     hung = look(watch, clock, 10.0, frames=400, silent_s=silent_s, waits_s={})
     assert list(hung) == ["the learner", "actor 3"], "one that never reported may still be starting"
+
+
+def test_those_who_waited_for_a_part_that_hung_are_not_to_blame(clock):
+    watch = stall.StallWatch(100.0, Path("runs/a"))
+    look(watch, clock, 10.0, silent_s={"actor 3": 5.0}, waits_s={})
+    watch.begin_anew()
+    for silent_s in range(15, 115, 10):
+        assert not look(watch, clock, 10.0, frames=200 + silent_s, silent_s={"actor 3": 90.0 + silent_s}, waits_s={})
+    assert look(watch, clock, 10.0, frames=500, silent_s={"actor 3": 215.0}, waits_s={})
+
+
+def test_what_comes_in_place_of_a_part_that_hung_has_time_to_start(clock):
+    watch = stall.StallWatch(100.0, Path("runs/a"))
+    for _ in range(11):
+        look(watch, clock, 10.0, silent_s={"actor 3": 90.0}, waits_s={})
+    assert look(watch, clock, 10.0, silent_s={"actor 3": 110.0}, waits_s={})
+    for _ in range(10):
+        look(watch, clock, 10.0, silent_s={"actor 3": math.inf}, waits_s={})
+    with pytest.raises(UserError, match="nothing has moved for 110 s"):
+        look(watch, clock, 10.0, silent_s={"actor 3": math.inf}, waits_s={})
