@@ -33,6 +33,22 @@ def free_by_node() -> dict[str, dict[str, float]]:
     return free
 
 
+def restarts(handle: Any) -> int:
+    """How often Ray has started an actor anew; publicly only its dashboard tells. Calls to one whose processes end
+    while they are made wait, and never fail.
+    """
+    if client_address():
+        count: int = ray.get(ray.remote(num_cpus=0)(_restarts).remote(actor_id(handle)))
+        return count
+    return _restarts(actor_id(handle))
+
+
+def _restarts(actor: str) -> int:
+    from ray._private.state import state
+
+    return int(state.actor_table(actor).get("NumRestarts", 0))
+
+
 def draining_nodes() -> dict[str, float]:
     """Node's id -> seconds until its machine is taken away, inf where nobody said when: those that got Ray's notice.
 

@@ -16,11 +16,12 @@ from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTa
 from apex_ray.nodes.flow import ONCE
 from apex_ray.nodes.processes import Process, write_stacks
 from apex_ray.report.failure import describe
-from cluster.ray_private import actor_id
+from cluster.ray_private import actor_id, restarts
 from trainkit.errors import UserError
 
 # Ray sees that a killed node is gone after 15 s, and after 65 s where packets vanish: 5 checks of 10 s, 3 s apart.
 VERDICT_S = 120.0
+LOOK_EVERY_S, FAILED_STARTS = 2.0, 2
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,7 @@ class Kept:
     lost_at: float | None = None  # None: it is there
     error: BaseException | None = None  # of the loss
     at_start: bool = False  # it was lost before it had done the work that it had
+    restarts: int = 0  # that Ray had made when it answered last
     ask: ObjectRef[Process] | None = None  # who is there now
 
 
@@ -86,6 +88,7 @@ class Supervisor:
         self._names: dict[str, str] = {}  # by Ray's id of the actor
         self._spent: Counter[str] = Counter()  # restarts by part
         self._failed_starts: set[str] = set()  # whose last process was lost at its start
+        self._looked_at = 0.0
 
     @property
     def restarts(self) -> int:
@@ -137,6 +140,9 @@ class Supervisor:
         for kept in self._kept.values():
             if kept.lost_at is not None:
                 self._look_for(kept)
+        if time.monotonic() - self._looked_at > LOOK_EVERY_S:
+            self._looked_at = time.monotonic()
+            self._look_for_failed_starts()
 
     def kill_hung(self, name: str, why: str) -> bool:
         """End a process that Ray starts anew, as one that was lost; False where `name` is none such, or is lost."""
@@ -180,6 +186,7 @@ class Supervisor:
                 )
             return
         same = self._who(kept.process) == self._who(kept.ask)
+        kept.restarts = restarts(kept.node)
         (kept.call, kept.worked), kept.process = self._calls(kept.node), kept.ask
         kept.lost_at, kept.ask = None, None
         if same:
@@ -187,6 +194,21 @@ class Supervisor:
             return
         self.spend_restart(kept.name, kept.error, kept.at_start)
         kept.restored()
+
+    def _look_for_failed_starts(self) -> None:
+        """UserError for a part whose processes end while they are made: calls to it neither end nor fail."""
+        for kept in self._kept.values():
+            lost = kept.ask is not None
+            if ray.wait([kept.ask if kept.ask is not None else kept.process], timeout=0)[0]:
+                continue
+            if restarts(kept.node) - kept.restarts - lost >= FAILED_STARTS:
+                raise self._would_be_lost_again(kept.name, "while it was made")
+
+    def _would_be_lost_again(self, name: str, how: str) -> UserError:
+        return UserError(
+            f"{name} lost its process twice in a row before it had done any work ({how}), so it would again; go on "
+            f"with apex-ray train --resume {self._run} when the reason is mended"
+        )
 
     @staticmethod
     def _who(call: ObjectRef[Process]) -> Process | None:
@@ -240,10 +262,7 @@ class Supervisor:
     def spend_restart(self, name: str, error: BaseException, at_start: bool = False) -> None:
         """Count one lost process against its part's budget. UserError when it is used up, or not worth spending."""
         if at_start and name in self._failed_starts:
-            raise UserError(
-                f"{name} lost its process twice in a row before it had done any work ({_short(error)}), so it would "
-                f"again; go on with apex-ray train --resume {self._run} when the reason is mended"
-            )
+            raise self._would_be_lost_again(name, _short(error))
         (self._failed_starts.add if at_start else self._failed_starts.discard)(name)
         part = "actor" if name.startswith("actor ") else name
         self._spent[part] += 1

@@ -87,6 +87,23 @@ def test_free_by_node(here: str) -> None:
     assert ray_private.free_by_node()[node["NodeID"]]["CPU"] == 2
 
 
+def test_how_often_an_actor_was_started_anew(here: str) -> None:
+    """Breaks the end of a run whose learner is killed each time it starts: it would be started for ever."""
+
+    @ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)
+    class Actor:
+        def there(self) -> bool:
+            return True
+
+    actor = Actor.remote()
+    assert ray.get(actor.there.remote()) and ray_private.restarts(actor) == 0
+    ray.kill(actor, no_restart=False)
+    until = time.monotonic() + 60
+    while ray_private.restarts(actor) < 1 and time.monotonic() < until:
+        time.sleep(0.1)
+    assert ray.get(actor.there.remote()) and ray_private.restarts(actor) == 1
+
+
 def test_which_nodes_are_drained(here: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Breaks leaving a spot machine in time. (tests/apex_ray/nodes/test_drain.py drains real ones.)"""
     assert ray_private.draining_nodes() == {}

@@ -126,6 +126,29 @@ def test_a_part_that_is_lost_too_often_ends_the_run_is_named_and_says_how_to_go_
     assert load_checkpoint(run)
 
 
+def test_a_learner_that_is_killed_each_time_it_starts_ends_the_run(tmp_path):
+    """As by a machine without memory for it."""
+    config, over, killed = cartpole(), threading.Event(), set()
+
+    def kill():
+        while not over.wait(0.02):
+            for process in worker("LearnerNode"):
+                killed.add(process.pid)
+                process.kill()
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        with pytest.raises(
+            UserError, match=r"^the learner lost its process twice in a row before it had done any work"
+        ):
+            train(config, new_run(tmp_path, config))
+    finally:
+        over.set()
+        thread.join()
+    assert len(killed) >= 2
+
+
 class HangsWhile(SlowCartPole):
     """While there is a file."""
 
