@@ -242,13 +242,15 @@ def evaluate_run(
     spec = probe(config.env)
     check_evaluation_env(config, spec)
     params, counters = load_policy_weights(run, checkpoint)
+    film = video and video.absolute()  # environments may change the current folder
     evaluator = Evaluator(config, spec, episodes or config.evaluation.episodes, video is not None, AFTERWARDS)
     progress = Progress(say, COMMAND_LINE_EVERY_S)
     try:
         result = evaluator.evaluate(Weights(counters.updates, params), counters.frames, progress)
         assert result is not None  # nobody interrupts but by KeyboardInterrupt
-        if video is not None:
-            _name_films(result, video, evaluator.film_best(video, progress))
+        if video is not None and film is not None:
+            movie = evaluator.film_best(film, progress)
+            _name_films(result, video, movie and video.with_suffix(movie.suffix))
     except KeyboardInterrupt:
         say("interrupted: no result")
         raise

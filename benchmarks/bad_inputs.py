@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import re
 import subprocess
 import tempfile
 from pathlib import Path
@@ -23,7 +24,7 @@ HEAD = ("kind", "input", "command", "exit code", "seconds", "what is said")
 def said(row: Row, seen: Seen, folder: Path) -> str:
     """The line of error, or the first line that tells of a recovery, without paths of this machine."""
     lines = seen.errors or [line for part in row.parts for line in seen.out.splitlines() if part in line] or [""]
-    return lines[0].replace(str(folder), ".").replace(str(ROOT), "...")
+    return re.sub(r"/\S*/site-packages/", "", lines[0].replace(str(folder), ".").replace(f"{ROOT}/", ""))
 
 
 def main() -> None:

@@ -34,7 +34,9 @@ def this_process() -> Process:
 
 def write_stacks(run: Path, processes: Mapping[str, Process]) -> str:
     """Write into the run folder what these processes, by the part that each is, are doing: where that is, in words."""
-    with ThreadPoolExecutor(max(len(processes), 1)) as pool:
+    if not processes:
+        return "no stacks: its process is not known yet"
+    with ThreadPoolExecutor(len(processes)) as pool:
         found = pool.map(_stacks, processes.values())
         return stacks.write(run, dict(zip(processes, found, strict=True)))
 
