@@ -82,7 +82,7 @@ def spoilt(how: Callable[[Path], object], *files: str) -> Callable[[], object]:
 
 def rewritten(name: str, content: bytes) -> Callable[[], object]:
     """A run whose file `name` holds that."""
-    return lambda: (a_run() / name).write_bytes(content)
+    return lambda: written(str(a_run() / name), content)
 
 
 def written(name: str, content: bytes) -> object:
@@ -133,6 +133,21 @@ ROWS = [
         "unknown key 'brain'",
         before=rewritten("config.yaml", b"env: {id: CartPole-v1}\nbrain: {size: 3}\n"),
     ),
+    Row(
+        "a replay that is damaged",
+        GO_ON,
+        ("replay starts empty: ", WENT_ON),
+        0,
+        before=rewritten("replay/shard-0/manifest.json", b"{"),
+    ),
+    Row(
+        "a replay of an earlier version",
+        GO_ON,
+        ("replay-0.safetensors is of an earlier version", WENT_ON),
+        0,
+        before=rewritten("replay-0.safetensors", b"x"),
+    ),
+    Row("a state that is damaged", GO_ON, WENT_ON, 0, before=rewritten("serial.safetensors", b"x")),
     Row("a record that is damaged", GO_ON, WENT_ON, 0, before=rewritten("run.json", b"{")),
     Row("a record of lists", GO_ON, WENT_ON, 0, before=rewritten("run.json", b'{"starts": 3}')),
     Row("metrics with half a line", GO_ON, WENT_ON, 0, before=rewritten("metrics.jsonl", b'{"updates": 3, "fra')),
