@@ -1,0 +1,231 @@
+"""A random fault every so often, for half an hour, on two nodes: is any step lost or stored twice, and does it learn?
+
+    python -m benchmarks.chaos results/chaos [--minutes 30] [--every 20] [--seed 1]
+
+CartPole by an agent that numbers every step (benchmarks/audit.py) on a Ray of two nodes in network namespaces of their
+own, joined by a cable; the run folder is on a small disk of its own. Faults: SIGKILL of any part's process, SIGSTOP for
+STOPPED_S, the cable out for 5 or 90 s, a full disk for FULL_S, a whole node lost and started again. A fault has
+recovered when every actor is there and the learner has made updates in two rows since it ended.
+
+Needs root, for the namespaces and the disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from benchmarks.audit import SEEN_BY_THE_LEARNER, Collector, audit
+from benchmarks.growth import Sample, family, sample, slopes, write_csv
+from benchmarks.machine import write
+from tests.cluster.heads import Head, two_hosts
+
+STOPPED_S, FULL_S, SAMPLE_EVERY_S, DISK_BYTES = 30.0, 20.0, 10.0, 256 * 2**20
+LOST_AGAIN_S = 10.0  # from the loss of a node to its new start
+PARTS = ("ActorNode", "ReplayNode", "WeightsNode", "MetricsNode", "LearnerNode", "EvaluatorNode")
+FAULTS = [
+    *(f"kill {part}" for part in PARTS),
+    *(f"stop {part}" for part in PARTS),
+    "cable out 5 s", "cable out 90 s", "disk full", "node lost",
+]  # fmt: skip
+SETTINGS = [
+    "cartpole", "agent=benchmarks.audit:MarkedAgent", "cluster.address=auto", "actors.count=2", "replay.shards=2",
+    "checkpoint.replay=true", "checkpoint.every_s=5", "report.every_s=1", "evaluation.every_s=30", "cluster.stall_s=20",
+    "cluster.max_restarts=10000", "stop.evaluation_return=null", "evaluation.video=false", "evaluation.final=false",
+]  # fmt: skip
+
+
+@dataclass
+class Fault:
+    at_s: float
+    what: str
+    ended_s: float = 0.0
+    recovered_s: float | None = None  # after its end
+
+
+class System:
+    """The two nodes, the driver, and what can be done to them."""
+
+    def __init__(self, stack: ExitStack, disk: Path, scratch: Path, seconds: float) -> None:
+        self._stack, self._disk, self._seen = stack, disk, scratch / "learner.bin"
+        self._first, self._second = stack.enter_context(two_hosts())
+        assert self._first.enter, "needs root"
+        self.head = Head(scratch, self._first)
+        os.environ[SEEN_BY_THE_LEARNER] = str(self._seen)
+        stack.enter_context(self.head.plain(cpus=2))
+        self._node = ExitStack()
+        stack.callback(lambda: self._node.close())
+        self._start_node()
+        words = ["train", *SETTINGS, f"runs_dir={disk / 'runs'}", f"stop.after_s={seconds}"]
+        self.driver = self.head.start("apex-ray", *words, RAY_ADDRESS=self.head.address)
+        stack.callback(lambda: self.driver.terminate())
+
+    def _start_node(self) -> None:
+        self._node.enter_context(self.head.node(1, self._second))
+
+    @property
+    def roots(self) -> list[int]:
+        """Every process that this program started, and the driver."""
+        return [child.pid for child in psutil.Process().children()]
+
+    def parts(self, name: str) -> list[psutil.Process]:
+        found = []
+        for process in family(self.roots):
+            with contextlib.suppress(psutil.Error):
+                if f"ray::{name}" in " ".join(process.cmdline()[:1]):
+                    found.append(process)
+        return found
+
+    def do(self, what: str, rng: np.random.Generator) -> None:
+        """Returns when the fault is over."""
+        kind, _, part = what.partition(" ")
+        if kind in ("kill", "stop"):
+            victims = self.parts(part)
+            if not victims:
+                return
+            victim = victims[rng.integers(len(victims))]
+            with contextlib.suppress(psutil.NoSuchProcess):
+                victim.send_signal(signal.SIGKILL if kind == "kill" else signal.SIGSTOP)
+                if kind == "stop":
+                    time.sleep(STOPPED_S)
+                    victim.send_signal(signal.SIGCONT)
+        elif kind == "cable":
+            cable = [*self._first.enter, "ip", "link", "set", "cable0"]
+            subprocess.run([*cable, "down"], check=True)
+            time.sleep(float(part.split()[1]))
+            subprocess.run([*cable, "up"], check=True)
+        elif kind == "disk":
+            filler = self._disk / "filler"
+            with contextlib.suppress(OSError), filler.open("wb", buffering=0) as file:
+                while True:
+                    file.write(b"x" * 2**16)
+            time.sleep(FULL_S)
+            filler.unlink()
+        else:
+            self._node.close()
+            time.sleep(LOST_AGAIN_S)
+            self._start_node()
+
+    def mend(self) -> None:
+        """A node that Ray took for lost while the cable was out ends itself: another starts in its place."""
+        raylets = [process for process in family(self.roots) if process.name() == "raylet"]
+        if len(raylets) < 2:
+            self._node.close()
+            self._start_node()
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "none", str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=False)
+
+
+def rows_of(runs: Path) -> list[dict[str, Any]]:
+    found = []
+    for file in runs.glob("*/metrics.jsonl"):
+        for line in file.read_text().splitlines():
+            with contextlib.suppress(ValueError):
+                found.append(json.loads(line))
+    return found
+
+
+def settled(rows: list[dict[str, Any]]) -> bool:
+    """Whether the two newest rows have every actor and updates."""
+    return len(rows) >= 2 and all(row["actors_alive"] == 2 and row["updates_per_s"] > 0 for row in rows[-2:])
+
+
+def chaos(folder: Path, minutes: float, every_s: float, seed: int) -> dict[str, Any]:
+    rng, faults, samples, seconds = np.random.default_rng(seed), list[Fault](), list[Sample](), 60 * minutes
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        disk = stack.enter_context(small_disk(scratch / "disk"))
+        system, runs, collectors = System(stack, disk, scratch, seconds), disk / "runs", dict[Path, Collector]()
+        log = (scratch / "driver.log").open("w")
+        os.set_blocking(system.driver.stdout.fileno(), False)  # type: ignore[union-attr]
+        began = next_at = sampled_at = time.monotonic()
+
+        def look(until: float) -> None:
+            """Collect, sample, and note recoveries, until then or the driver's end."""
+            nonlocal sampled_at
+            while time.monotonic() < until and system.driver.poll() is None:
+                log.write((system.driver.stdout.read() or "") if system.driver.stdout else "")
+                for run in runs.glob("*"):
+                    collectors.setdefault(run, Collector(run, disk / "kept")).look()
+                now, rows = time.monotonic() - began, rows_of(runs)
+                for fault in faults:
+                    if fault.recovered_s is None and fault.ended_s and settled(rows) and now > fault.ended_s + 2:
+                        fault.recovered_s = now - fault.ended_s
+                if time.monotonic() - sampled_at > SAMPLE_EVERY_S:
+                    sampled_at = time.monotonic()
+                    samples.append(sample(now, system.roots, [runs]))
+                time.sleep(0.5)
+
+        while not settled(rows_of(runs)) and system.driver.poll() is None:
+            look(time.monotonic() + 1)
+        order = list[str]()
+        while system.driver.poll() is None and time.monotonic() - began < seconds - 120:
+            order = order or list(rng.permutation(FAULTS))
+            fault = Fault(time.monotonic() - began, order.pop())
+            faults.append(fault)
+            print(f"{fault.at_s:7.0f} s  {fault.what}", flush=True)
+            system.do(fault.what, rng)
+            fault.ended_s = time.monotonic() - began
+            system.mend()
+            next_at = time.monotonic() + every_s
+            look(next_at)
+        look(began + seconds + 120)
+        out = (system.driver.stdout.read() or "") if system.driver.stdout else ""
+        (folder / "driver.log").write_text((scratch / "driver.log").read_text() + out)
+        rows, found = rows_of(runs), audit(disk / "kept", scratch / "learner.bin")
+    write_csv(folder / "samples.csv", samples)
+    with (folder / "faults.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(asdict(Fault(0, ""))))
+        writer.writeheader()
+        writer.writerows({k: round(v, 1) if isinstance(v, float) else v for k, v in asdict(f).items()} for f in faults)
+    return {
+        "minutes": minutes,
+        "faults": len(faults),
+        "recovered": sum(f.recovered_s is not None for f in faults),
+        "best_return": max((row.get("evaluation_best") or 0 for row in rows), default=0),
+        "updates": max((row["updates"] for row in rows), default=0),
+        "ended": system.driver.poll(),
+        "audit": {**asdict(found), "missing": found.missing},
+        "growth": slopes(samples, samples[-1]["time_s"] / 2) if len(samples) > 4 else {},
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--every", type=float, default=20.0, help="seconds between one fault's end and the next")
+    parser.add_argument("--seed", type=int, default=1)
+    words = parser.parse_args()
+    words.folder.mkdir(parents=True, exist_ok=True)
+    figures = chaos(words.folder, words.minutes, words.every, words.seed)
+    write(words.folder / "chaos.json", figures)
+    json.dump(figures, sys.stdout, indent=1)
+
+
+if __name__ == "__main__":
+    main()
