@@ -23,8 +23,8 @@ import grpc
 import ray
 
 from cluster import ray_private
-from cluster.initialised import check_same, initialised
-from cluster.sessions import end_own_ray
+from cluster.initialised import check_same, initialised, session
+from cluster.sessions import end_own_ray, remove
 from trainkit.command_line import NOTICES
 from trainkit.errors import UserError, first_line
 from trainkit.interrupts import deaf_children
@@ -87,20 +87,24 @@ def connected(address: str | None, embedded: Embedded, setting: str = SETTING) -
         except UserError as why:
             given = "RAY_ADDRESS" if address == os.environ.get("RAY_ADDRESS") else setting
             raise UserError(f"{given} = {address!r}{why}") from None
+        there = session()
         try:
             yield context.dashboard_url or None
         finally:
-            ray.shutdown()
+            if session() == there:
+                ray.shutdown()
         return
     with _token_to_start_with():
         context, failed = _start(embedded), False
+        there, (folder, _) = session(), ray_private.own_session()
         try:
             yield context.dashboard_url or None
         except Exception:
             failed = True
             raise
         finally:
-            if (logs := end_own_ray(keep_logs=failed)) is not None:
+            left = session() != there  # by the program's own ray.shutdown()
+            if (logs := remove(folder, failed) if left else end_own_ray(keep_logs=failed)) is not None:
                 print(f"Ray's logs of this run are kept in {logs}", file=sys.stderr)
 
 

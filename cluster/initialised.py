@@ -26,6 +26,14 @@ def initialised() -> str | None:
     return ray_private.client_address() or str(ray.get_runtime_context().gcs_address)
 
 
+def session() -> str | None:
+    """What tells the Ray that this process is in from every other one; None when it is in no Ray."""
+    if not ray.is_initialized():
+        return None
+    client = ray_private.client_address()
+    return client or f"{ray.get_runtime_context().get_session_name()} {ray.get_runtime_context().get_job_id()}"
+
+
 def check_same(value: str | None, there: str, setting: str) -> None:
     """UserError when the value of `setting` asks for another Ray than the one that this process is in."""
     if value in (None, "", "auto") or _resolved(str(value)) == _resolved(there):
@@ -54,8 +62,13 @@ def free_cpus() -> float:
     return sum(node.free.get("CPU", 0.0) for node in snapshot())
 
 
-def end_actors(namespace: str, free_before: float) -> None:
-    """End the actors of that namespace and its placement group, as leaving Ray would, and see their CPUs free again."""
+def end_actors(there: str | None, namespace: str, free_before: float) -> None:
+    """End the actors of that namespace and its placement group, as leaving Ray would, and see their CPUs free again.
+
+    `there` is the `session` that they are in.
+    """
+    if session() != there:
+        return  # the program has left that Ray, which has ended them
     with suppress(ValueError):  # none was made yet
         ray.util.remove_placement_group(ray.util.get_placement_group(namespace))
     actors: list[Any] = ray.util.list_named_actors(all_namespaces=True)

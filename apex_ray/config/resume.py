@@ -91,10 +91,12 @@ def flat(config: ApexConfig) -> dict[str, Any]:
     return values | {f"{KWARGS}.{name}": value for name, value in settings_of(config.env).items()}
 
 
-def refuse(changed: Changes, saved_replay: str | None, free: Collection[str] = ()) -> None:
+def refuse(
+    changed: Changes, saved_replay: str | None, free: Collection[str] = (), asked: str = "command line: --resume"
+) -> None:
     """UserError that names every setting that may not change, with both values; `saved_replay`: its files, if any.
 
-    `free`: keys below env.kwargs that may (config/plugins.py).
+    `free`: keys below env.kwargs that may (config/plugins.py); `asked`: what its caller used, for the message.
     """
     wrong = []
     for key in changed:
@@ -108,7 +110,7 @@ def refuse(changed: Changes, saved_replay: str | None, free: Collection[str] = (
             if key in STORED
         ]
     if wrong:
-        raise UserError(f"command line: --resume can't change {'; nor '.join(wrong)}")
+        raise UserError(f"{asked} can't change {'; nor '.join(wrong)}")
 
 
 def as_line(changed: Changes) -> str:

@@ -22,7 +22,7 @@ from apex_ray.nodes.trial_group import trial_group
 from apex_ray.site import Site
 from apex_ray.sizes import Sizes
 from cluster.connect import Embedded, cluster_address, connected, slow_store
-from cluster.initialised import end_actors, free_cpus, initialised
+from cluster.initialised import end_actors, free_cpus, initialised, session
 from cluster.resources import Bundle, Fit, Node, cpus, snapshot
 from cluster.room import wait_for_room
 from trainkit.errors import UserError
@@ -65,11 +65,11 @@ def joined(config: ApexConfig, sized: Callable[[int | None], Sizes]) -> Iterator
         if there is None:
             yield site
             return
-        namespace, free = f"apex-ray-{uuid.uuid4().hex[:12]}", free_cpus()
+        joined_to, namespace, free = session(), f"apex-ray-{uuid.uuid4().hex[:12]}", free_cpus()
         try:
             yield replace(site, namespace=namespace)
         finally:
-            end_actors(namespace, free)
+            end_actors(joined_to, namespace, free)
 
 
 def _by_name(needs: list[Bundle]) -> dict[str, Bundle]:

@@ -19,6 +19,7 @@ from ray.tune import PlacementGroupFactory
 from apex_ray.config.schema import ApexConfig
 from apex_ray.rllib import folders, results
 from apex_ray.rllib.config import ApexDQNConfig
+from apex_ray.rllib.environments import register_again
 from apex_ray.rllib.events import Events
 from apex_ray.rllib.module import ApexModule, module_of
 from apex_ray.tuning import saved
@@ -37,6 +38,18 @@ PACE = (
     "evaluation_interval",
     "store_buffer_in_checkpoints",
 )
+# What Trainable.restore() sets before it looks at the checkpoint.
+COUNTED = (
+    "_iteration",
+    "_time_total",
+    "_time_since_restore",
+    "_iterations_since_restore",
+    "_timesteps_total",
+    "_timesteps_since_restore",
+    "_episodes_total",
+    "_restored",
+)
+ALONE = "default"  # Trainable's trial_id outside of Tune
 log = logging.getLogger(__name__)
 
 
@@ -64,8 +77,10 @@ class ApexDQN(Algorithm):  # type: ignore[misc]
         self.callbacks = self._events.objects
         self.env_runner_group = None
         settings: ApexConfig = self.config.to_settings()
+        if self.trial_id != ALONE:
+            settings = one_of_many(settings)
         evaluation = settings.evaluation.model_copy(update={"every_s": NEVER_S, "final": False})
-        self._trial = Trial(settings.model_copy(update={"evaluation": evaluation}))
+        self._trial = Trial(settings.model_copy(update={"evaluation": evaluation}), before=register_again)
         self._row: results.Row = {}
         self._module: tuple[int, ApexModule] | None = None
         if unheard := self._events.never_called():
@@ -89,7 +104,13 @@ class ApexDQN(Algorithm):  # type: ignore[misc]
         points = learner.learning_rate_schedule
         rate = piecewise_linear(int(row["updates"]), points) if points else learner.learning_rate
         iteration = results.Iteration(
-            self._trial.spec.frame_skip, learner.batch_size, rate, self._row, seconds, evaluation_s
+            self._trial.spec.frame_skip,
+            learner.batch_size,
+            rate,
+            self._row,
+            seconds,
+            evaluation_s,
+            has_ladder=results.has_ladder(self._trial.config.actors),
         )
         result = {**self.metrics.reduce(), **results.of_iteration(row, iteration), "done": reason is not None}
         self._row = row
@@ -122,7 +143,7 @@ class ApexDQN(Algorithm):  # type: ignore[misc]
 
     def cleanup(self) -> None:
         if hasattr(self, "_trial"):  # setup may have refused
-            drawn = self.trial_id == "default"  # nobody looks at those of Tune's trials
+            drawn = self.trial_id == ALONE  # nobody looks at those of Tune's trials
             self._trial.stop("stop() was called", drawn)
 
     # What acts
@@ -201,10 +222,19 @@ class ApexDQN(Algorithm):  # type: ignore[misc]
         UserError where this configuration differs in what may not (config/resume.py).
         """
         with folders.to_read(path, filesystem) as folder:
-            facts, c = self._trial.restore(folder)
+            facts, c = self._trial.restore(folder, "ApexDQN: restoring a checkpoint")
         self._iteration = int(facts["training_iteration"])
         self._time_total = float(facts["time_total_s"])
         self._row, self._module = {"frames": c.frames, "updates": c.updates, "episodes": c.episodes}, None
+
+    def restore(self, checkpoint_path: Any) -> None:
+        """As `restore_from_path`, of what `save` returned; one that is refused changes nothing."""
+        before = {name: value for name, value in vars(self).items() if name in COUNTED}
+        try:
+            super().restore(checkpoint_path)
+        except Exception:
+            vars(self).update(before)
+            raise
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         self.save_to_path(checkpoint_dir)
@@ -251,12 +281,19 @@ class ApexDQN(Algorithm):  # type: ignore[misc]
     def default_resource_request(cls, config: Any) -> PlacementGroupFactory:
         """A bundle for each process of the run (tuning/request.py)."""
         given = config if isinstance(config, AlgorithmConfig) else cls.get_default_config().update_from_dict(config)
-        return placement(cast(ApexConfig, given.to_settings()))
+        return placement(one_of_many(cast(ApexConfig, given.to_settings())))
 
     def __repr__(self) -> str:
         if not hasattr(self, "_trial"):  # setup has refused: Ray names the actor in its error
             return type(self).__name__
         return f"{type(self).__name__}({self._trial.spec.env_id}, run folder {self.run_folder})"
+
+
+def one_of_many(settings: ApexConfig) -> ApexConfig:
+    """For a trial of Tune's, whose learner takes one core where all that are free were meant."""
+    if settings.learner.threads != "auto":
+        return settings
+    return settings.model_copy(update={"learner": settings.learner.model_copy(update={"threads": 1})})
 
 
 def _of_one(observation: Any) -> Any:

@@ -15,6 +15,7 @@ from ray.rllib.algorithms.algorithm_config import AlgorithmConfig, NotProvided
 from apex_ray.config.schema import ApexConfig
 from apex_ray.rllib.old_names import NESTED, OLD_NAMES, present_name
 from apex_ray.rllib.settings import BY_NAME, check_own, no_key, to_settings
+from apex_ray.rllib.values import mapping, wrong
 from apex_ray.run.own_parts import with_own_parts
 
 UNSET = -1  # what AlgorithmConfig gives names that it no longer knows
@@ -172,20 +173,22 @@ class ApexDQNConfig(AlgorithmConfig):  # type: ignore[misc]
     # Dictionaries
 
     def update_from_dict(self, config_dict: Mapping[str, Any]) -> Self:
+        if not isinstance(config_dict, Mapping):
+            raise wrong("a configuration", config_dict, "expected a mapping of keys")
         for key, value in config_dict.items():
             name = present_name(key)
             if key.startswith(TUNES_OWN):
                 continue
             if key == "multiagent":
-                self.multi_agent(**value)
-            elif name == "callbacks_class":
-                super().update_from_dict({"callbacks": value})
+                self._take(mapping(key, value))
             else:
                 self._assign(name, value)
         return self
 
     @classmethod
     def from_dict(cls, config_dict: Mapping[str, Any]) -> Self:
+        if not isinstance(config_dict, Mapping):
+            raise wrong("a configuration", config_dict, "expected a mapping of keys")
         return cls().update_from_dict({key: value for key, value in config_dict.items() if key != "_is_frozen"})
 
     @classmethod

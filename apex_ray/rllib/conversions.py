@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from torch import nn
@@ -35,6 +35,9 @@ class Given(Protocol):
     """The values of a configuration, checked, by RLlib's names."""
 
     atari: bool  # whether the environment is one of Atari's games
+
+    @property
+    def samples_per_insert(self) -> float | None: ...  # None: as many as there is time for
 
     def __call__(self, name: str) -> Any: ...
 
@@ -90,9 +93,24 @@ def in_updates(steps: int, given: Given) -> int:
 
 
 def schedule(given_points: Sequence[tuple[int, float]], given: Given) -> tuple[tuple[int, float], ...]:
-    """By updates; of points within one update the last counts."""
+    """By updates, of points by trained steps; of points within one update the last counts."""
     by_update = {round(step / batch_size(given)): value for step, value in given_points}
     return tuple(by_update.items())
+
+
+def sampled_schedule(
+    key: str, given_points: Sequence[tuple[int, float]], given: Given
+) -> tuple[tuple[int, float], ...]:
+    """By updates, of points by sampled steps, each of which is trained on `training_intensity` times."""
+    intensity = given.samples_per_insert
+    if intensity is None:
+        raise wrong(
+            key,
+            list(given_points),
+            "counts sampled steps, which are no number of updates while replay.samples_per_insert is None; expected a "
+            "training_intensity, or a schedule by updates: learner.learning_rate_schedule, actors.epsilon_schedule",
+        )
+    return schedule([(round(step * intensity), value) for step, value in given_points], given)
 
 
 def min_transitions(value: int, given: Given) -> int:
@@ -120,7 +138,9 @@ def rate_or_points(key: str, value: Any) -> Any:
 
 def learning_rate(value: Any, given: Given) -> dict[str, Any]:
     rates = given("lr_schedule") or (value if isinstance(value, list) else None)
-    by_update = schedule(rates, given) if rates else ()
+    by_update: tuple[tuple[int, float], ...] = ()
+    if rates:
+        by_update = schedule(rates, given) if given("lr_schedule") else sampled_schedule("lr", rates, given)
     return {
         "learner.optimizer": "adam",
         "learner.learning_rate": max(rate for _, rate in rates) if rates else value,
@@ -170,14 +190,13 @@ def exploration(value: Mapping[str, Any], given: Given) -> dict[str, Any]:
     falls = whole(0)(f"{place}epsilon_timesteps", value.get("epsilon_timesteps", 100_000))
     if start < final:
         raise wrong(f"{place}initial_epsilon", start, f"expected at least final_epsilon, {final}")
-    return _for_all(((0, start), (wait, start), (wait + falls, final)), given)
+    return _for_all(schedule(((0, start), (wait, start), (wait + falls, final)), given))
 
 
-def _for_all(given_points: Sequence[tuple[int, float]], given: Given) -> dict[str, Any]:
-    final = given_points[-1][1]
-    by_update = schedule(given_points, given)
+def _for_all(by_update: Sequence[tuple[int, float]]) -> dict[str, Any]:
+    final = by_update[-1][1]
     falling = by_update if any(value != final for _, value in by_update) else ()
-    return {"actors.epsilon_base": final, "actors.epsilon_alpha": 0.0, "actors.epsilon_schedule": falling}
+    return {"actors.epsilon_base": final, "actors.epsilon_alpha": 0.0, "actors.epsilon_schedule": tuple(falling)}
 
 
 def epsilon(value: Any, given: Given) -> Any:
@@ -185,7 +204,7 @@ def epsilon(value: Any, given: Given) -> Any:
         return SKIP
     found = value if isinstance(value, list) else [(0, value)]
     number(above=0, below=1)("epsilon, its last value,", found[-1][1])
-    return _for_all(found, given)
+    return _for_all(sampled_schedule("epsilon", found, given) if len(found) > 1 else found)
 
 
 # Environments side by side
@@ -252,8 +271,10 @@ def filters(key: str, value: Any) -> list[tuple[int, int, int]]:
         raise wrong(key, value, "expected [[channels, kernel, stride], ...]")
     found = []
     for layer in value:
+        if not isinstance(layer, Sequence) or isinstance(layer, str):
+            raise wrong(key, value, "expected [[channels, kernel, stride], ...]")
         sizes = [x[0] if isinstance(x, Sequence) and not isinstance(x, str) and len(set(x)) == 1 else x for x in layer]
-        if len(sizes) != 3 or not all(isinstance(x, int) for x in sizes):
+        if len(sizes) != 3 or not all(type(x) is int and x > 0 for x in sizes):
             raise wrong(key, layer, "expected [channels, kernel, stride] with a square kernel and stride")
         found.append((sizes[0], sizes[1], sizes[2]))
     return found
@@ -334,6 +355,8 @@ def callbacks(key: str, value: Any) -> Any:
 
 
 def one_policy(key: str, value: Any) -> Any:
+    if not isinstance(value, Mapping | Collection | None) or isinstance(value, str):
+        raise wrong(key, value, "expected a mapping of policies by their names, or None")
     if set(value or {"default_policy"}) != {"default_policy"}:
-        raise wrong(key, sorted(value), "multi_agent is not here: one agent learns from one environment")
+        raise wrong(key, sorted(map(str, value)), "multi_agent is not here: one agent learns from one environment")
     return value

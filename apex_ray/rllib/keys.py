@@ -134,7 +134,8 @@ ENV_RUNNERS = [
         "epsilon",
         EXPLORING,
         or_none(to.constant_or_points),
-        "a number or a schedule of all environments instead of the ladder; counts trained steps",
+        "a number or a schedule of all environments instead of the ladder; counts sampled steps, as there: times "
+        "training_intensity, divided by train_batch_size they are updates",
         to.epsilon,
     ),
     _refused("explore", True, "training without exploration is no Q-learning; for evaluation: evaluation_config"),
@@ -185,7 +186,7 @@ TRAINING = [
         "lr",
         "learner.optimizer learner.learning_rate learner.learning_rate_schedule",
         to.rate_or_points,
-        "Adam's; a schedule as `lr_schedule`",
+        "Adam's; a schedule counts sampled steps, as there: see epsilon",
         to.learning_rate,
     ),
     _is(
@@ -375,7 +376,7 @@ LEARNERS = [
         "num_cpus_per_learner",
         "learner.threads",
         either(number(least=0), "auto"),
-        "threads of the learner",
+        "threads of the learner; auto: what actors leave, of a trial of Tune's 1",
         lambda value, given: "auto" if value == "auto" or value < 1 else int(value),
     ),
     _is("torch_compile_learner", "learner.compile", flag, "the loss and its gradient"),

@@ -49,7 +49,7 @@ def to_settings(values: Mapping[str, Any], defaults: Mapping[str, Any], own: Map
     """
     values = completed(values, defaults)
     refuse_unknown(values, defaults)
-    given = Given(values)
+    given = Given(values, own)
     settings = dict(given.environment)
     sources = dict.fromkeys(settings, "env")
     for key in KEYS:
@@ -82,8 +82,8 @@ def completed(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[st
 class Given:
     """The values of a configuration, checked, by RLlib's names."""
 
-    def __init__(self, values: Mapping[str, Any]) -> None:
-        self._values = values
+    def __init__(self, values: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+        self._values, self._own = values, own
         found = environment(
             settled("env", values["env"]),
             self._mapping("env_config"),
@@ -99,6 +99,11 @@ class Given:
     def has(self, name: str) -> bool:
         owner, _, part = name.rpartition(".")
         return part in (self._mapping(owner) if owner else self._values)
+
+    @property
+    def samples_per_insert(self) -> float | None:
+        """How often a step is trained on, on average; None: as often as there is time for."""
+        return self._own.get("replay.samples_per_insert", self("training_intensity") or 1.0)
 
     def __call__(self, name: str) -> Any:
         """The checked value; None for a part that is not set."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from ray.tune.search.sample import Domain
 
 from trainkit.errors import UserError, did_you_mean
@@ -22,10 +24,19 @@ def anything(key: str, value: Any) -> Any:
 
 
 def settled(key: str, value: Any) -> Any:
-    """UserError for a search space: only Tune can choose from it."""
+    """The value, NumPy's scalars as Python's. UserError for a search space: only Tune can choose from it."""
     if isinstance(value, Domain) or (isinstance(value, Mapping) and "grid_search" in value):
         raise wrong(key, value, "a search space; give the configuration to tune.Tuner, which chooses a value")
-    return value
+    return plain(value)
+
+
+def plain(value: Any) -> Any:
+    """With NumPy's scalars, also inside of lists and mappings, as Python's."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) in (list, tuple):
+        return type(value)(map(plain, value))
+    return {key: plain(part) for key, part in value.items()} if type(value) is dict else value
 
 
 def whole(least: int, most: int | None = None) -> Check:
@@ -33,8 +44,8 @@ def whole(least: int, most: int | None = None) -> Check:
     upto = "" if most is None else f" and at most {most}"
 
     def check(key: str, value: Any) -> int:
-        number = isinstance(value, int | float) and not isinstance(value, bool) and value == value // 1
-        if not number or value < least or (most is not None and value > most):
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if not number or value != value // 1 or value < least or (most is not None and value > most):
             raise wrong(key, value, f"expected a whole number of at least {least}{upto}")
         return int(value)
 
@@ -51,6 +62,7 @@ def number(
         if (
             not isinstance(value, int | float)
             or isinstance(value, bool)
+            or not math.isfinite(value)
             or (above is not None and not value > above)
             or (least is not None and not value >= least)
             or (below is not None and not value < below)
@@ -74,12 +86,12 @@ def or_none(check: Check) -> Check:
 
 def either(check: Check, *others: Any) -> Check:
     """These values, or what `check` takes."""
-    return lambda key, value: value if any(value is o or value == o for o in others) else check(key, value)
+    return lambda key, value: value if any(type(value) is type(o) and value == o for o in others) else check(key, value)
 
 
 def one_of(*names: Any) -> Check:
     def check(key: str, value: Any) -> Any:
-        if value not in names:
+        if not any(type(value) is type(name) and value == name for name in names):
             hint = did_you_mean(str(value), [str(n) for n in names])
             raise wrong(key, value, f"expected {' or '.join(repr(n) for n in names)}.{hint}")
         return value

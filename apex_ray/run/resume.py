@@ -52,8 +52,8 @@ class Resume:
             raise NotWrittenError(f"{self.run / CONFIG_FILE} can't be written: {error.strerror or error}") from None
 
 
-def prepare_resume(run: Path, config: ApexConfig) -> Resume:
-    """What `run` goes on from, with `config`.
+def prepare_resume(run: Path, config: ApexConfig, asked: str = "command line: --resume") -> Resume:
+    """What `run` goes on from, with `config`; `asked`: what its caller used, for messages.
 
     UserError, before anything starts or is written, for settings that may not change, for a limit of `stop` that the
     run has reached, and where no checkpoint can be used.
@@ -64,7 +64,7 @@ def prepare_resume(run: Path, config: ApexConfig) -> Resume:
     changed = changes(before, config)
     replay = [str(path) for name in SAVED_REPLAY if (path := run / name).exists()]
     plugin = plugin_of(config.env.id)
-    refuse(changed, " ".join(replay) or None, plugin.free if plugin else ())
+    refuse(changed, " ".join(replay) or None, plugin.free if plugin else (), asked)
     if met := _limits_met(config.stop, saved.counters):
         raise UserError(f"run {str(run)!r} has reached {', and '.join(met)}")
     return Resume(run.absolute(), config, saved, changed)

@@ -24,7 +24,7 @@ from apex_ray.learner.checkpoint import BEST
 from apex_ray.replay.snapshots import REPLAY
 from apex_ray.serial import state as serial_state
 from trainkit.errors import NotWrittenError, UserError
-from trainkit.runs import CONFIG_FILE, atomic_write
+from trainkit.runs import CONFIG_FILE, RECORD_FILE, atomic_write
 from trainkit.words import size
 
 FACTS = "trial.json"
@@ -42,14 +42,28 @@ class Size:
         return size(self.all_bytes) + (f", {size(self.replay_bytes)} of it replay" if self.replay_bytes else "")
 
 
+def check_place(folder: Path) -> None:
+    """UserError unless `folder` is new, empty, or holds an earlier checkpoint of this kind."""
+    if not folder.exists() and not folder.is_symlink():
+        return
+    expected = "expected a folder that is new, empty, or holds an earlier checkpoint"
+    if not folder.is_dir():
+        raise UserError(f"checkpoint {folder}: it is no folder; {expected}")
+    if (folder / RECORD_FILE).exists():
+        raise UserError(f"checkpoint {folder}: it is the folder of a run; {expected}")
+    if any(folder.iterdir()) and not (folder / FACTS).is_file():
+        raise UserError(f"checkpoint {folder}: it holds something else; {expected} with {FACTS}")
+
+
 def save(run: Path, checkpoint: Path, folder: Path, facts: Mapping[str, Any]) -> Size:
     """Fill `folder` with that checkpoint of `run` and the replay that lies there, whose files are linked if possible.
 
-    NotWrittenError when there is no room.
+    UserError where `folder` holds something else (`check_place`), NotWrittenError when there is no room.
     """
+    check_place(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / FACTS).unlink(missing_ok=True)
+        (folder / FACTS).write_bytes(b"")  # not whole, and ours all the same: it may be tried again
         shutil.rmtree(folder / "checkpoints", ignore_errors=True)
         drop_replay(folder)
         shutil.copyfile(run / CONFIG_FILE, folder / CONFIG_FILE)
