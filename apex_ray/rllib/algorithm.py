@@ -233,7 +233,7 @@ class ApexDQN(Algorithm):  # type: ignore[misc]
         try:
             super().restore(checkpoint_path)
         except Exception:
-            vars(self).update(before)
+            self.__dict__.update(before)
             raise
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:

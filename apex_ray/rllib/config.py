@@ -163,8 +163,8 @@ class ApexDQNConfig(AlgorithmConfig):  # type: ignore[misc]
     def rollouts(self, **given: Any) -> Self:
         return self._take(given)
 
-    def exploration(self, **given: Any) -> Self:
-        return self._take(given)
+    def exploration(self, explore: Any = NotProvided, exploration_config: Any = NotProvided) -> Self:
+        return self._take({"explore": explore, "exploration_config": exploration_config})
 
     def api_stack(self, *args: Any, **given: Any) -> Self:
         """Both of RLlib's stacks are the same here."""
@@ -176,6 +176,8 @@ class ApexDQNConfig(AlgorithmConfig):  # type: ignore[misc]
         if not isinstance(config_dict, Mapping):
             raise wrong("a configuration", config_dict, "expected a mapping of keys")
         for key, value in config_dict.items():
+            if not isinstance(key, str):
+                raise no_key(key, (*vars(self), *OLD_NAMES))
             name = present_name(key)
             if key.startswith(TUNES_OWN):
                 continue
@@ -254,6 +256,8 @@ def _section(name: str) -> Callable[..., ApexDQNConfig]:
 
     def section(self: ApexDQNConfig, *args: Any, **given: Any) -> ApexDQNConfig:
         positional = list(inspect.signature(base).parameters)[1 : 1 + len(args)]
+        if len(args) > len(positional):
+            raise wrong(f"{name}()", args, "expected keys with values, such as lr=1e-4")
         return self._take({**dict(zip(positional, args, strict=True)), **given})
 
     section.__name__, section.__doc__ = name, f"RLlib's section; see `{name}` of its AlgorithmConfig, and keys.py."

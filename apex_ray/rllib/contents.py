@@ -38,8 +38,9 @@ def contents(thing: Any) -> str:
             memo.append(last)
             continue
         # Which of two equal texts are one object differs between processes, so each is written out.
-        last = memo[given] if "GET" in opcode.name else given if isinstance(given, str) else None
-        value = given if last is None and "GET" not in opcode.name else last
+        again = "GET" in opcode.name
+        last = memo[int(given or 0)] if again else given if isinstance(given, str) else None
+        value = last if again or last is not None else given
         if isinstance(value, str):
             value = TRACKER.sub("", value.rpartition("<locals>.")[2])
         found.update(f"{'text' if isinstance(value, str) else opcode.name} {value!r}\n".encode())

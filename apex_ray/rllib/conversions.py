@@ -132,8 +132,12 @@ def weights_delay(steps: int, given: Given) -> dict[str, Any]:
 # Learning rates
 
 
+def _is_list(value: Any) -> bool:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
 def rate_or_points(key: str, value: Any) -> Any:
-    return points(RATE)(key, value) if isinstance(value, Sequence) else number(above=0)(key, value)
+    return points(RATE)(key, value) if _is_list(value) else number(above=0)(key, value)
 
 
 def learning_rate(value: Any, given: Given) -> dict[str, Any]:
@@ -161,7 +165,7 @@ def name_of(kind: Any) -> str:
 
 
 def constant_or_points(key: str, value: Any) -> Any:
-    return points(SHARE)(key, value) if isinstance(value, Sequence) else number(above=0, below=1)(key, value)
+    return points(SHARE)(key, value) if _is_list(value) else number(above=0, below=1)(key, value)
 
 
 def exploration(value: Mapping[str, Any], given: Given) -> dict[str, Any]:
@@ -355,8 +359,10 @@ def callbacks(key: str, value: Any) -> Any:
 
 
 def one_policy(key: str, value: Any) -> Any:
-    if not isinstance(value, Mapping | Collection | None) or isinstance(value, str):
+    if value is None:
+        return value
+    if not isinstance(value, Collection) or isinstance(value, str):
         raise wrong(key, value, "expected a mapping of policies by their names, or None")
-    if set(value or {"default_policy"}) != {"default_policy"}:
+    if set(value) not in (set(), {"default_policy"}):
         raise wrong(key, sorted(map(str, value)), "multi_agent is not here: one agent learns from one environment")
     return value

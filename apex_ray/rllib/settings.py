@@ -89,7 +89,7 @@ class Given:
             self._mapping("env_config"),
             self("horizon"),
             self("model.framestack"),
-            self._mapping("evaluation_config").get("env_config", {}),
+            self("evaluation_config.env_config") or {},
         )
         self.environment, self.atari = found
 
@@ -103,7 +103,8 @@ class Given:
     @property
     def samples_per_insert(self) -> float | None:
         """How often a step is trained on, on average; None: as often as there is time for."""
-        return self._own.get("replay.samples_per_insert", self("training_intensity") or 1.0)
+        own: float | None = self._own.get("replay.samples_per_insert", self("training_intensity") or 1.0)
+        return own
 
     def __call__(self, name: str) -> Any:
         """The checked value; None for a part that is not set."""
@@ -154,9 +155,9 @@ def _refuse_parts(owner: str, parts: Mapping[str, Any]) -> None:
             raise wrong(f"model.{part}", value, f"has no meaning here; expected {MODEL_DEFAULTS[part]!r}")
 
 
-def no_key(name: str, known: Iterable[str]) -> UserError:
+def no_key(name: Any, known: Iterable[str]) -> UserError:
     public = [shown(k) for k in known if not k.startswith("__")]
-    return UserError(f"ApexDQNConfig has no key {name!r}.{did_you_mean(name, public)}")
+    return UserError(f"ApexDQNConfig has no key {name!r}.{did_you_mean(str(name), public)}")
 
 
 def _differs(value: Any, default: Any) -> bool:

@@ -312,6 +312,18 @@ def test_the_builders_of_old_and_of_today_say_the_same():
         ),
         ({"exploration_config": {"final_epsilon": 0.01}}, {"actors.epsilon_base": 0.4, "actors.epsilon_schedule": []}),
         ({"epsilon": [[0, 1.0], [5120, 0.05]]}, {"actors.epsilon_schedule": [[0, 1.0], [10, 0.05]]}),
+        (  # sampled steps, of which each is trained on four times
+            {"epsilon": [[0, 1.0], [5120, 0.05]], "training_intensity": 4},
+            {"actors.epsilon_schedule": [[0, 1.0], [40, 0.05]]},
+        ),
+        (
+            {"lr": [[0, 1e-3], [51_200, 0.0]], "training_intensity": 0.5},
+            {"learner.learning_rate_schedule": [[0, 1e-3], [50, 0.0]]},
+        ),
+        (
+            {"lr_schedule": [[0, 1e-3], [51_200, 0.0]], "training_intensity": 0.5},
+            {"learner.learning_rate_schedule": [[0, 1e-3], [100, 0.0]]},
+        ),
     ],
 )
 def test_a_key_by_its_old_meaning(given, settings):

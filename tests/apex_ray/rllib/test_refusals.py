@@ -1,9 +1,13 @@
 """Whatever can't be honoured is refused by its name, in one message that says what to do."""
 
+import threading
+
+import numpy as np
 import pytest
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from apex_ray.rllib import ApexDQNConfig, from_yaml
+from tests.apex_ray.rllib import brought
 from tests.apex_ray.rllib.examples import CARTPOLE, PONG
 from trainkit.errors import UserError
 
@@ -89,6 +93,31 @@ def refusal(**given):
         ({"preprocessor_pref": "rllib"}, "preprocessor_pref = 'rllib'"),
         ({"seed": -1}, "seed = -1"),
         ({"final_prioritized_replay_beta": 1.0}, "beta is constant here; expected prioritized_replay_beta, 0.4"),
+        ({"callbacks": "mine.Callbacks"}, "callbacks_class = 'mine.Callbacks': expected a class of"),
+        ({"model": {"conv_filters": [16]}}, "model.conv_filters = [16]: expected [[channels, kernel, stride], ...]"),
+        ({"model": {"conv_filters": [[16, 8, 0]]}}, "square kernel"),
+        ({"policies": 3}, "policies = 3: expected a mapping of policies"),
+        ({"multiagent": "x"}, "multiagent = 'x': expected a mapping"),
+        ({"multiagent": {"policis": {}}}, "Did you mean 'policies'"),
+        ({"lr": "1e-4"}, "lr = '1e-4': expected a number more than 0"),
+        ({"lr": float("nan")}, "lr = nan: expected a number"),
+        ({"train_batch_size": float("inf")}, "train_batch_size = inf: expected a whole number"),
+        ({"num_workers": "4"}, "num_env_runners = '4': expected a whole number"),
+        ({"epsilon": "0.1"}, "epsilon = '0.1': expected a number"),
+        ({"exploration_config": {"type": "StochasticSampling"}}, "exploration_config.type = 'StochasticSampling'"),
+        ({"exploration_config": {"type": 3}}, "exploration_config.type = '3'"),
+        ({"exploration_config": "EpsilonGreedy"}, "exploration_config = 'EpsilonGreedy': expected a mapping"),
+        ({"optimizer": "adam"}, "optimizer = 'adam': expected a mapping"),
+        ({"td_error_loss_fn": ["huber"]}, "Did you mean 'huber'"),
+        ({"evaluation_config": {"env_config": 3}}, "evaluation_config.env_config = 3: expected a mapping"),
+        ({"env_config": {"lock": threading.Lock()}, "env": brought.Counting}, "can't be sent to other processes"),
+        ({"env": lambda context, lock=threading.Lock(): lock}, "can't be sent to other processes"),
+        ({3: 4}, "no key 3"),
+        ({"clip_rewards": 1, "explore": 0}, "explore = 0"),
+        (
+            {"epsilon": [[0, 1.0], [100, 0.1]], "replay.samples_per_insert": None},
+            "counts sampled steps, which are no number of updates while replay.samples_per_insert is None",
+        ),
         (
             {"callbacks": {"on_episode_end": print}},
             "callbacks_class = {'on_episode_end': <built-in function print>}: expected",
@@ -99,6 +128,19 @@ def test_by_name(given, said):
     message = refusal(**given)
     assert said in message, message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("taken", [ApexDQNConfig.from_dict, lambda given: ApexDQNConfig().update_from_dict(given)])
+def test_a_configuration_that_is_no_mapping(taken):
+    for given in (None, 3):
+        with pytest.raises(UserError, match="expected a mapping of keys"):
+            taken(given)
+
+
+def test_numbers_of_numpy_are_taken():
+    given = {"lr": np.float32(0.5), "train_batch_size": np.int64(64), "hiddens": [np.int64(8)], "double_q": np.True_}
+    settings = ApexDQNConfig.from_dict({"env": "CartPole-v1", **given}).to_settings()
+    assert (settings.learner.learning_rate, settings.learner.batch_size, settings.network.hidden) == (0.5, 64, 8)
 
 
 def test_an_attribute_that_is_none_is_found_too():
