@@ -74,6 +74,8 @@ def facade(tmp_path_factory):
         seen.algorithm = algorithm = config(folder, pace).build_algo()
         seen.before_start = algorithm.run_folder
         seen.results = [algorithm.train() for _ in range(2)]
+        while "episode_return_band_0" not in seen.results[-1]["apex"]:  # a long episode of those that explore least
+            seen.results.append(algorithm.train())
         seen.evaluation = algorithm.evaluate()
         seen.checkpoint = Path(algorithm.save_to_path(folder / "checkpoint"))
         seen.old_checkpoint = algorithm.save().checkpoint
@@ -100,14 +102,18 @@ def test_it_is_an_algorithm_whose_results_have_rllibs_keys(facade):
     last = facade.results[-1]
     check_train_results_new_api_stack(last)
     env = last["env_runners"]
-    assert env["episode_return_mean"] == last["episode_reward_mean"] == last["apex"]["episode_return"] > 0
+    assert env["episode_return_mean"] == last["episode_reward_mean"] == last["apex"]["episode_return_band_0"] > 0
     assert last["num_env_steps_sampled_lifetime"] == last["timesteps_total"] >= 400
-    assert env["num_env_steps_sampled"] == last["timesteps_total"] - facade.results[0]["timesteps_total"] >= 200
+    assert env["num_env_steps_sampled"] == last["timesteps_total"] - facade.results[-2]["timesteps_total"] >= 200
     assert last["num_env_steps_trained_lifetime"] == 16 * last["apex"]["updates"] > 0
-    assert last["fault_tolerance"]["num_healthy_workers"] == 2 and last["training_iteration"] == 2
+    assert last["fault_tolerance"]["num_healthy_workers"] == 2 and last["training_iteration"] == len(facade.results)
     assert last["replay_buffer"]["num_env_steps_stored"] > 200
     assert "evaluation" not in facade.results[0]
-    assert last["evaluation"]["env_runners"]["num_episodes"] == facade.evaluation["env_runners"]["num_episodes"] == 2
+    assert (
+        facade.results[1]["evaluation"]["env_runners"]["num_episodes"]
+        == facade.evaluation["env_runners"]["num_episodes"]
+        == 2
+    )
 
 
 def test_stop_leaves_nothing(facade):
@@ -123,12 +129,14 @@ def test_the_module_acts_as_the_policy_does(facade):
     """Of the checkpoint, in this process, without any process of a run being started."""
     module = ApexDQN.from_checkpoint(str(facade.checkpoint)).get_module()
     policy = load_policy(facade.checkpoint, "latest")
-    observations = np.random.default_rng(0).normal(size=(500, 4)).astype(np.float32)
+    observations = np.random.default_rng(0).normal(scale=100.0, size=(500, 4)).astype(np.float32)
     found = module.forward_inference({"obs": torch.from_numpy(observations)})
     expected = policy(observations)
-    assert set(expected) == {0, 1}, "else every policy would pass"
+    q_values = policy.q_values(observations)
+    assert len(np.unique(q_values[:, 0])) > 100, "else every policy would pass"
     np.testing.assert_array_equal(found["actions"], expected)
-    np.testing.assert_array_equal(found["qf_preds"], policy.q_values(observations))
+    np.testing.assert_array_equal(found["qf_preds"], q_values)
+    np.testing.assert_array_equal(q_values.argmax(1), expected)
     np.testing.assert_array_equal(found["action_dist_inputs"].argmax(1), expected)
     drawn = module.get_inference_action_dist_cls().from_logits(found["action_dist_inputs"]).sample()
     np.testing.assert_array_equal(drawn, expected)
@@ -174,7 +182,7 @@ def test_another_process_goes_on_from_a_checkpoint(facade, tmp_path):
     assert done.returncode == 0, done.stderr
     assert "replay starts empty" not in done.stdout
     found = json.loads(done.stdout.partition("RESULT ")[2].splitlines()[0])
-    assert found["iteration"] == facts["training_iteration"] + 1 == 3
+    assert found["iteration"] == facts["training_iteration"] + 1 == len(facade.results) + 1
     assert found["row"]["updates"] > counters.updates and found["steps"] >= 200
     assert found["row"]["frames"] == counters.frames + found["steps"]
     assert found["row"]["replay_transitions"] > facade.results[-1]["replay_buffer"]["num_env_steps_stored"]
@@ -183,7 +191,7 @@ def test_another_process_goes_on_from_a_checkpoint(facade, tmp_path):
 
 def test_old_checkpoints_objects_are_taken(facade):
     again = ApexDQN.from_checkpoint(facade.old_checkpoint)
-    assert again.iteration == 2 and again.config.store_buffer_in_checkpoints is True
+    assert again.iteration == len(facade.results) and again.config.store_buffer_in_checkpoints is True
     again.stop()
 
 

@@ -1,15 +1,22 @@
 """Environments and models by every name that RLlib has for them."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from ray.rllib.env.env_context import EnvContext
 from ray.tune import register_env
+from ray.tune import registry as tune_registry
 
 from apex_ray.agent.build import build_agent
 from apex_ray.agent.network import new_network
 from apex_ray.dotted import imported
 from apex_ray.envs.make import make_envs, probe
 from apex_ray.rllib import ApexDQNConfig
+from apex_ray.rllib.environments import register_again
 from tests.apex_ray.rllib import brought
 from tests.apex_ray.rllib.brought import Counting, Torso, counting
 from trainkit.config import to_yaml
@@ -46,6 +53,24 @@ def test_what_a_game_takes_in_env_config():
 
 
 @pytest.mark.parametrize(
+    ("env", "given", "skip", "sticky"),
+    [
+        ("ALE/Pong-ram-v5", {}, 4, 0.25),
+        ("ALE/Pong-v5", {"obs_type": "ram", "frameskip": 1}, 1, 0.25),
+        ("PongNoFrameskip-v4", {"obs_type": "ram"}, 1, 0.0),
+        ("Pong-ramNoFrameskip-v4", {}, 1, 0.0),
+        ("Pong-ramDeterministic-v0", {}, 4, 0.25),
+        ("Pong-ram-v4", {"frameskip": 3}, 3, 0.0),
+    ],
+)
+def test_a_games_memory_is_128_bytes_as_they_are(env, given, skip, sticky):
+    found = settings(env, env_config=given)
+    spec = probe(found.env)
+    assert spec.leaf.shape == (128,) and spec.leaf.dtype == "uint8" and found.env.frame_skip == skip
+    assert (found.env.sticky_actions, found.td.reward_clip, found.env.terminal_on_life_loss) == (sticky, None, False)
+
+
+@pytest.mark.parametrize(
     "env",
     [Counting, counting, "tests.apex_ray.rllib.brought.Counting", "registered", lambda context: Counting(context)],
 )
@@ -74,6 +99,63 @@ def test_what_no_file_can_keep_reaches_the_environment_too():
         assert np.array_equal(training.context["table"], table) and to_yaml(found)
 
 
+def of_length(length):
+    class Local(Counting):
+        def __init__(self, context):
+            super().__init__({"length": length})
+
+    return Local
+
+
+SCRIPT = """{blank}
+import numpy as np
+from apex_ray.rllib import ApexDQNConfig
+from tests.apex_ray.rllib.brought import Counting
+
+class Mine(Counting):
+    def step(self, action):
+        return super().step(action)
+
+def main():
+    lengths = 3
+    made = [lambda context: Mine({{"length": lengths}}), Mine, lambda context: Mine({{"length": 4}})]
+    for env in made:
+        config = ApexDQNConfig().environment(env, env_config={{"table": np.arange(3)}})
+        print(config.to_settings().env.kwargs["creator"])
+
+main()
+"""
+
+
+def test_a_name_is_that_of_the_contents_in_every_program(tmp_path):
+    """Lambdas and classes of a script, and objects that no file can keep, wherever they stand in it."""
+    names = []
+    for number, blank in enumerate(("", "\n\nprint(end='')")):
+        program = tmp_path / f"program{number}.py"
+        program.write_text(SCRIPT.format(blank=blank))
+        root = Path(__file__).parents[3]
+        given = {**os.environ, "PYTHONPATH": str(root), "PYTHONHASHSEED": str(number)}
+        done = subprocess.run([sys.executable, program], env=given, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stderr
+        names.append(done.stdout.split())
+    assert names[0] == names[1] and len(set(names[0])) == 3
+
+
+def test_classes_with_other_closures_have_other_names():
+    one, same, other = (settings(of_length(n)).env.kwargs["creator"] for n in (3, 3, 4))
+    assert one == same != other
+
+
+def test_an_environment_is_known_after_ray_has_ended():
+    register_env("kept", lambda context: Counting(context))
+    found = settings("kept")
+    known = tune_registry._global_registry
+    known.unregister("env_creator", "kept")  # as with the Ray that ends
+    assert settings("kept").env == found.env and probe(found.env).num_actions == 3
+    register_again()
+    assert known.contains("env_creator", "kept")
+
+
 def test_the_environment_is_given_an_env_context():
     from apex_ray.rllib.environments import made
 
@@ -99,6 +181,8 @@ def test_parts_of_apex_ray_come_last():
         ({"env": "tests.apex_ray.rllib.brought.Several"}, "multi_agent is not here"),
         ({"env": "tests.apex_ray.rllib.brought.Countign"}, "Did you mean 'Counting'"),
         ({"env": Counting, "evaluation_config": {"env_config": {"f": print}}}, "evaluation_config.env_config"),
+        ({"env": "Pong-ram-v4"}, "skips 2 to 4 frames at random; expected env_config with a frameskip"),
+        ({"env": "ALE/Pong-v5", "env_config": {"obs_type": "video"}}, "expected 'rgb' or 'grayscale', gray both"),
         ({"env": "ALE/Pong-v5", "env_config": {"frameskip": 0}}, "env_config.frameskip = 0"),
         ({"env": "ALE/Pong-v5", "env_config": {"repeat_action_probability": 2}}, "repeat_action_probability = 2"),
         ({"env": "ALE/Pong-v5", "evaluation_config": {"env_config": {"mode": 1}}}, "evaluated as it is learned"),
