@@ -60,6 +60,11 @@ class LatestCall:
     def start(self, call: ObjectRef[Any]) -> None:
         self._call = call
 
+    def let_go(self) -> None:
+        """Have Ray not repeat the call when its process is ended."""
+        if self._call is not None:
+            ray.cancel(self._call)
+
     def poll(self) -> Any:
         """The result, once, when the call has ended; None before and after. Raises what it raised."""
         if self._call is None or not ray.wait([self._call], timeout=0)[0]:

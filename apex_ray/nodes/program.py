@@ -31,6 +31,7 @@ from apex_ray.nodes.weights_node import fetch
 from apex_ray.replay.snapshots import saved_shards, shard_folder
 from apex_ray.site import Site
 from apex_ray.types import AnyArray, Counters, EnvSpec, EvaluationResult, Weights
+from cluster.initialised import session
 from trainkit.errors import NotWrittenError, UserError
 
 MESSAGES_EVERY_S = 1.0
@@ -73,6 +74,7 @@ class Program:
 
         UserError when a node can't be built.
         """
+        self._session = session()
         self._launch = launch = Launcher(self._config, self._spec, self._site, self._run)
         keep, learner = self._supervisor.keep, launch.learner()
         keep(LEARNER, learner)
@@ -238,6 +240,12 @@ class Program:
     def stop_actors(self) -> None:
         """End the actors, so that what follows has the machine for itself."""
         self._fleet.kill()
+
+    def let_go(self) -> None:
+        """Before its processes are ended: what they have not answered is not asked for again."""
+        if session() == self._session:  # else the program has left that Ray
+            self._supervisor.let_go()
+            self._evaluation.let_go()
 
     def save(self, counters: Counters) -> tuple[Path, int]:
         """Write a checkpoint between two updates: (folder, updates)."""

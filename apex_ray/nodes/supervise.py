@@ -117,6 +117,11 @@ class Supervisor:
     def watch(self, call: ObjectRef[Any], watched: Watched) -> None:
         self._watched[call] = watched
 
+    def let_go(self) -> None:
+        """The run ends: its endless calls, which Ray would repeat and say so, are not to be."""
+        for call in self._watched:
+            ray.cancel(call)
+
     def check(self, timeout_s: float) -> None:
         """Wait up to `timeout_s` for a call to end; none should. UserError when the run can't go on."""
         lives = {kept.call: kept for kept in self._kept.values() if kept.lost_at is None}

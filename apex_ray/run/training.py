@@ -153,6 +153,7 @@ def running(
             loggers = stack.enter_context(Loggers(config, run, resume, console.event))
             system = _system(config, spec, site, run, console.event)
             system.start(resume, warm.params if warm else None)
+            stack.callback(system.let_go)
             if going_on:
                 going_on.keep_settings()
             with interrupts or nullcontext(_never) as interrupted, MetricsWriter(run, resume) as writer:

@@ -243,6 +243,9 @@ class SerialProgram:
         for process in self._processes:
             process.close()
 
+    def let_go(self) -> None:
+        """There are no processes."""
+
     def save(self, counters: Counters) -> tuple[Path, int]:
         mine = replace(counters, updates=self._learner.updates)
         keep = self._config.checkpoint.keep
