@@ -27,6 +27,7 @@ from apex_ray.tuning import saved
 from cluster import ray_private
 from tests.apex_ray.rllib.facade import config
 from trainkit.errors import UserError
+from trainkit.runs import read_record
 
 pytestmark = pytest.mark.timeout(300)
 SHARED = Path("/dev/shm")
@@ -148,6 +149,44 @@ def test_the_module_acts_as_the_policy_does(facade):
     np.testing.assert_array_equal(again["qf_preds"], found["qf_preds"])
     exported = torch.jit.load(str(facade.folder / "exported" / "model.pt"))
     assert exported(torch.from_numpy(observations[:, None])).shape == (500, 2)
+
+
+UNSTOPPED = """
+import ray, sys
+from tests.apex_ray.rllib.facade import config
+
+if __name__ == "__main__":
+    if sys.argv[2] != "own":
+        ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=2**28)
+    algorithm = config(sys.argv[1]).build_algo()
+    algorithm.train()
+    print("RUN", algorithm.run_folder)
+    if sys.argv[2] == "shutdown":
+        ray.shutdown()
+        algorithm.stop()
+        assert not ray.is_initialized()
+"""
+
+
+@pytest.mark.parametrize("how", ["own", "joined", "shutdown"])
+def test_a_program_that_does_not_stop_leaves_nothing_and_ray_is_quiet(tmp_path, how):
+    """On a Ray of the run's own, on the program's, and where the program has ended that one first."""
+    program = tmp_path / "unstopped.py"
+    program.write_text(UNSTOPPED)
+    root = Path(__file__).parents[3]
+    done = subprocess.run(
+        [sys.executable, program, tmp_path, how],
+        cwd=root, env={**os.environ, "PYTHONPATH": str(root), "RAY_ADDRESS": ""},
+        capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "retries" not in done.stdout + done.stderr and "Traceback" not in done.stderr
+    run = Path(done.stdout.partition("RUN ")[2].splitlines()[0])
+    if how != "shutdown":
+        assert read_record(run)["starts"][-1]["ended"]["why"] == "the program did not stop it"
+        assert load_checkpoint(run).counters.updates > 0
+    left = [p for p in psutil.process_iter() if str(tmp_path) in name_of(p)]
+    assert left == []
 
 
 ELSEWHERE = """
