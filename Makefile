@@ -8,6 +8,8 @@ TORCH_INDEX ?=
 TORCH := $(shell grep '^torch==' constraints.txt)
 # Plays soundfonts; what it depends on is a player that would have to be compiled.
 TINYSOUNDFONT := $(shell grep '^tinysoundfont==' constraints.txt)
+# The S3 server of the tests, in an environment of its own: boto3 asks for an older python-dateutil than we pin.
+S3_SERVER := 'moto[s3]==5.2.5' 'flask==3.1.3' 'flask-cors==6.0.5'
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 
 .PHONY: help setup setup-dev train test check bench clean
@@ -49,6 +51,8 @@ $(VENV)/.ready-dev: $(VENV)/.ready
 	@echo "What tests and checks need on top: 0.5 GB to download, 1.6 GB on disk"
 	$(INSTALL) -c constraints.txt -e '.[dev]'
 	$(INSTALL) --no-deps $(TINYSOUNDFONT)
+	$(PYTHON) -m venv $(VENV)/s3
+	$(VENV)/s3/bin/python -m pip install --disable-pip-version-check $(S3_SERVER)
 	@touch $@
 
 setup: $(VENV)/.ready

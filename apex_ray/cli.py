@@ -19,6 +19,7 @@ from trainkit.command_line import EXIT_INTERRUPTED, EXIT_MISTAKE, next_steps, ou
 from trainkit.config import format_resolved
 from trainkit.errors import UserError
 from trainkit.runs import RUNS_DIR, open_run
+from trainkit.storage import shown
 
 DESCRIPTION = "Ape-X DQN on Ray. `apex-ray config PRESET` lists every setting; --version prints the version."
 
@@ -34,7 +35,7 @@ class Train:
     words: Words = ()
     """a preset's name or .yaml file, then settings such as actors.count=8"""
     resume: Annotated[str, arg(metavar="RUN", help_behavior_hint="")] = ""
-    """folder of a run to go on with, or latest, instead of a preset"""
+    """folder or URI of a run to go on with, or latest, instead of a preset"""
 
     def __call__(self) -> int:
         preset, overrides = _split(self.words)
@@ -89,7 +90,7 @@ class Evaluate:
     """Play full episodes with a run's weights and print their returns."""
 
     run: Run
-    """the run's folder, or latest"""
+    """the run's folder or URI, or latest"""
     overrides: Overrides = ()
     """settings that differ from the run's"""
     episodes: Annotated[int | None, arg(metavar="N", help_behavior_hint="")] = None
@@ -98,7 +99,7 @@ class Evaluate:
     """which weights; also a folder's name under checkpoints/"""
 
     def __call__(self) -> int:
-        return _play(self.run, self.overrides, self.checkpoint, self.episodes, None)
+        return _play(open_run(self.run, TRAINER), self.overrides, self.checkpoint, self.episodes, None)
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ class Record:
     """Write a video of one episode played with a run's weights, and the emulator's own movie where there is one."""
 
     run: Run
-    """the run's folder, or latest"""
+    """the run's folder or URI, or latest"""
     overrides: Overrides = ()
     """settings that differ from the run's"""
     out: Annotated[str, arg(metavar="FILE.mp4", help_behavior_hint="")] = ""
@@ -117,8 +118,9 @@ class Record:
     """episodes to play; the best of them is kept"""
 
     def __call__(self) -> int:
-        video = _out(self.out, open_run(self.run, TRAINER) / "videos" / f"{self.checkpoint}.mp4", ".mp4")
-        return _play(self.run, self.overrides, self.checkpoint, self.episodes, video)
+        run = open_run(self.run, TRAINER)
+        video = _out(self.out, run / "videos" / f"{self.checkpoint}.mp4", ".mp4")
+        return _play(run, self.overrides, self.checkpoint, self.episodes, video)
 
 
 @dataclass(frozen=True)
@@ -126,7 +128,7 @@ class Export:
     """Write a run's network for other programs, checked on 1,000 observations of its own environment."""
 
     run: Run
-    """the run's folder, or latest"""
+    """the run's folder or URI, or latest"""
     format: Annotated[Literal["onnx", "torchscript", "safetensors"], arg(metavar="onnx|torchscript|safetensors")] = (
         "onnx"
     )
@@ -154,7 +156,7 @@ class Plot:
     """
 
     runs: Annotated[Positional[tuple[str, ...]], arg(metavar="RUN [RUN ...]", help_behavior_hint="")] = ()
-    """the runs' folders, or latest"""
+    """the runs' folders or URIs, or latest"""
     by: Annotated[str, arg(metavar="SETTING", help_behavior_hint="")] = ""
     """of several runs: a curve for each value of this setting, such as td.n_step"""
     out: Annotated[str, arg(metavar="FILE.png", help_behavior_hint="")] = ""
@@ -185,7 +187,7 @@ class Doctor:
     """Say which part of a run holds the others up, and what to change about it."""
 
     run: Run
-    """the run's folder, or latest; it may be going on"""
+    """the run's folder or URI, or latest; it may be going on"""
 
     def __call__(self) -> int:
         run = open_run(self.run, TRAINER)
@@ -200,7 +202,7 @@ class Runs:
     """List the runs in a folder, the newest first: how far each has come, and how it ended."""
 
     folder: Annotated[Positional[str], arg(metavar="[FOLDER]")] = RUNS_DIR
-    """that run folders are made in"""
+    """that run folders are made in, or its URI"""
 
     def __call__(self) -> int:
         from apex_ray.report.run_table import run_table
@@ -242,7 +244,7 @@ def _out(given: str, default: Path, suffix: str) -> Path:
     return output_file("--out", out)
 
 
-def _play(run: str, overrides: Sequence[str], checkpoint: str, episodes: int | None, video: Path | None) -> int:
+def _play(run: Path, overrides: Sequence[str], checkpoint: str, episodes: int | None, video: Path | None) -> int:
     """Play episodes with a run's weights and print what came of it."""
     if episodes is not None and episodes < 1:
         raise UserError(f"command line: --episodes {episodes}: expected at least 1")
@@ -250,18 +252,19 @@ def _play(run: str, overrides: Sequence[str], checkpoint: str, episodes: int | N
     from apex_ray.evaluation import evaluate_run
     from apex_ray.report.result_lines import result_lines
 
-    result = evaluate_run(open_run(run, TRAINER), config, checkpoint, episodes, video)
+    result = evaluate_run(run, config, checkpoint, episodes, video)
     print("\n".join(result_lines(result, config.env.id)))
     return 0
 
 
 def _steps(run: Path) -> dict[str, list[str]]:
     """What can be done with a run: the words after apex-ray."""
+    name = shown(run)
     return {
-        "evaluate": ["evaluate", str(run)],
-        "record": ["record", str(run)],
-        "plot": ["plot", str(run)],
-        "go on": ["train", "--resume", str(run)],
+        "evaluate": ["evaluate", name],
+        "record": ["record", name],
+        "plot": ["plot", name],
+        "go on": ["train", "--resume", name],
     }
 
 

@@ -33,7 +33,8 @@ from trainkit.errors import UserError, with_kind
 from trainkit.exported import Exported, Metric
 from trainkit.interrupts import stop_requested
 from trainkit.run_record import record_start
-from trainkit.runs import STOP_FILE, create_run, go_on_with
+from trainkit.runs import STOP_FILE, create_run, go_on_with, uri_of_runs
+from trainkit.storage import kept_at
 from trainkit.training_log import TrainingLog, followed
 from trainkit.words import Say
 
@@ -59,6 +60,11 @@ def train(
     `loop` gets `config`, as plain values, `run`, and `settings`. `line(row, steps=...)` puts a row of metrics in words.
     UserError as of `fit`, and when all updates of `run` are made.
     """
+    if uri := uri_of_runs(config.runs_dir) if run is None else kept_at(run):
+        raise UserError(
+            f"{'runs_dir = ' if run is None else ''}{uri!r}: {trainer} trains in folders only; expected a path, on "
+            "storage that all nodes share"
+        )
     if run is None:
         run = create_run(config.runs_dir, config.name, to_yaml(config))
     else:

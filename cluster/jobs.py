@@ -21,6 +21,7 @@ from cluster.dashboard import check_dashboard, is_local
 from cluster.local_head import JOB_STOP_WAIT_S
 from trainkit.errors import UserError, did_you_mean, first_line
 from trainkit.runs import RUNS_BASE
+from trainkit.storage import local_path, uri_of
 from trainkit.words import table
 
 # Beside what .gitignore and .rayignore name, which Ray leaves out by itself.
@@ -56,8 +57,8 @@ class Jobs:
         if not folder.is_dir():
             raise UserError(f"--working-dir {str(folder)!r} is no folder; expected the one the job is to start in")
         runs = runs_dir or (str(folder.resolve()) if is_local(self._address) else "")
-        if runs and not Path(runs).is_absolute():
-            raise UserError(f"--runs-dir {runs!r}: expected an absolute path, the same on every node")
+        if runs and uri_of(runs) is None and not local_path(runs).is_absolute():
+            raise UserError(f"--runs-dir {runs!r}: expected an absolute path, the same on every node, or a URI")
         environment = {"RAY_JOB_STOP_WAIT_TIME_S": JOB_STOP_WAIT_S}
         if runs:
             environment[RUNS_BASE] = runs

@@ -16,7 +16,7 @@ from trainkit.config import to_yaml
 from trainkit.drawn import words as drawn_settings
 from trainkit.errors import UserError
 from trainkit.run_record import record_start
-from trainkit.runs import create_run
+from trainkit.runs import create_run, uri_of_runs
 from trainkit.words import Say
 
 COST = "best_loss"  # of the weights that a run keeps
@@ -38,6 +38,8 @@ def sweep(preset: str, words: Sequence[str], trials: int, seed: int, say: Say) -
     for text in task.describe():  # mistakes in the data show before any trial starts
         say(text)
     config = settled(config, task)
+    if uri := uri_of_runs(config.runs_dir):
+        raise UserError(f"runs_dir = {uri!r}: a sweep is in a folder; expected a path")
     folder = create_run(config.runs_dir, f"{config.name}-sweep", to_yaml(config)).absolute()
     record_start(folder, f"{PRESETS.trainer} sweep")
     here = Path.cwd()

@@ -51,14 +51,20 @@ def check(folder: Path, names: Iterable[str]) -> None:
 def sealed_files(folder: Path) -> dict[str, str]:
     """The SHA-256 in the manifest of each file by its name. DamagedError without a manifest that reads."""
     try:
-        found: Any = json.loads((folder / MANIFEST).read_bytes())
-        sealed = found["sha256"]
-        if not sealed or found["sha256_of_these"] != _of_all(sealed):
-            raise ValueError
+        return listed((folder / MANIFEST).read_bytes())
     except FileNotFoundError:
         raise DamagedError(f"{MANIFEST} is missing: it was not written to its end, or by an earlier version") from None
     except OSError as error:
         raise UserError(f"{str(folder / MANIFEST)!r} cannot be read: {error.strerror or error}") from None
+
+
+def listed(manifest: bytes) -> dict[str, str]:
+    """The SHA-256 of each file by its name. DamagedError for what is not as a manifest was written."""
+    try:
+        found: Any = json.loads(manifest)
+        sealed = found["sha256"]
+        if not sealed or found["sha256_of_these"] != _of_all(sealed):
+            raise ValueError
     except (ValueError, KeyError, TypeError, AttributeError):
         raise DamagedError(f"{MANIFEST} is not as it was written") from None
     return dict(sealed)

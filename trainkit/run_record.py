@@ -9,6 +9,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -106,6 +107,7 @@ def _now() -> str:
 
 def _start() -> dict[str, Any]:
     return {
+        "id": uuid.uuid4().hex,
         "at": _now(),
         "pid": os.getpid(),
         "began": psutil.Process().create_time(),

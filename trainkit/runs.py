@@ -9,13 +9,14 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from trainkit.errors import UserError, did_you_mean, os_errors
+from trainkit.storage import join, local_path, uri_of
 
 CONFIG_FILE = "config.yaml"
 RECORD_FILE = "run.json"  # who trained it, and with what (run_record.py)
@@ -24,18 +25,23 @@ LATEST = "latest"
 NAMED = re.compile(r"-(\d{8}-\d{6})(?:-(\d+))?$")  # how create_run's names end
 EXPECTED_RUN = "expected the folder of an earlier run, the beginning of its name, or latest"
 STOP_FILE = "stop"  # in the folder of a data-parallel run that is asked to end
-RUNS_BASE = "APEX_RUNS_DIR"  # environment variable: the folder that relative run folders lie in
+RUNS_BASE = "APEX_RUNS_DIR"  # environment variable: the folder or URI that relative run folders lie in
 
 
 def create_run(runs_dir: str | Path, name: str, config_yaml: str) -> Path:
     """A new folder runs_dir/name-YYYYmmdd-HHMMSS[-k] with config.yaml in it; never one that exists already.
 
-    A relative `runs_dir` lies under APEX_RUNS_DIR where that is set: a submitted job's own working directory is a copy
+    `runs_dir` may be a URI (trainkit/storage.py): the folder is the run's working folder on this machine then. A
+    relative `runs_dir` lies under APEX_RUNS_DIR where that is set: a submitted job's own working directory is a copy
     that Ray deletes. Characters of `name` that are awkward in a path become '-'. UserError when the folder can't be
     made.
     """
-    runs_dir = based(Path(runs_dir).expanduser())
     stem = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-.') or 'run'}-{datetime.now():%Y%m%d-%H%M%S}"
+    if (uri := uri_of_runs(runs_dir)) is not None:
+        from trainkit import stored_runs
+
+        return stored_runs.create(uri, stem, config_yaml)
+    runs_dir = based(local_path(runs_dir))
     expected = "; expected a folder that may be written, give another with runs_dir=FOLDER"
     with os_errors(f"runs folder {str(runs_dir)!r} cannot be written", expected):
         runs_dir.mkdir(parents=True, exist_ok=True)
@@ -55,11 +61,20 @@ def go_on_with(run: Path, config_yaml: str, done: int, updates: int) -> None:
 
 
 def based(path: Path) -> Path:
-    """`path`, under APEX_RUNS_DIR when it is relative and that is set. UserError when that is not absolute."""
-    base = Path(os.environ.get(RUNS_BASE, "")).expanduser()
+    """`path`, under APEX_RUNS_DIR when it is relative and that is set to a path. UserError when it is not absolute."""
+    given = os.environ.get(RUNS_BASE, "")
+    base = Path() if uri_of(given) else local_path(given)
     if str(base) != "." and not base.is_absolute():
-        raise UserError(f"{RUNS_BASE} = {str(base)!r}: expected an absolute path")
+        raise UserError(f"{RUNS_BASE} = {str(base)!r}: expected an absolute path or a URI")
     return base / path
+
+
+def uri_of_runs(path: str | Path) -> str | None:
+    """The URI that `path` means: its own, or that of a relative path under an APEX_RUNS_DIR that is one; else None."""
+    if (uri := uri_of(path)) is not None:
+        return uri
+    base, below = uri_of(os.environ.get(RUNS_BASE, "")), local_path(path)
+    return None if base is None or below.is_absolute() else join(base, *below.parts)
 
 
 def _make_new(runs_dir: Path, stem: str) -> Path:
@@ -79,13 +94,20 @@ def open_run(path: str | Path, trainer: str = "") -> Path:
     `path` is that folder, or `latest` or the beginning of its name in place of the name; a name alone is looked for
     here and in the default runs folder. UserError, with the nearest name, for any other, for one that is the beginning
     of several, and for a run of another trainer.
+
+    Of a run at a URI, and of one that is not here where APEX_RUNS_DIR is a URI, it is the working folder, with what
+    there is fetched.
     """
-    run = Path(path).expanduser()
+    if uri_of(path) is not None:
+        return _open_at(path, trainer)
+    run = local_path(path)
     for found in (run, based(run), *([based(RUNS_DIR / run)] if len(run.parts) == 1 else [])):
         if (found / CONFIG_FILE).is_file():
             _check_trainer(found, trainer)
             return found
     elsewhere = based(RUNS_DIR / run if len(run.parts) == 1 else run)
+    if not _matches(run, trainer) and uri_of_runs(run) is not None:
+        return _open_at(RUNS_DIR / run if len(run.parts) == 1 else run, trainer)
     # A name that something here only happens to have is that of a run elsewhere, if there is one.
     by_chance = len(run.parts) == 1 and not _matches(run, trainer) and not _runs_in(run, trainer)
     if not run.exists() or (by_chance and _matches(elsewhere, trainer)):
@@ -107,6 +129,14 @@ def open_run(path: str | Path, trainer: str = "") -> Path:
     raise UserError(f"run folder {str(run)!r} {wrong}; {EXPECTED_RUN}.{_nearest(run, runs)}")
 
 
+def _open_at(path: str | Path, trainer: str) -> Path:
+    from trainkit import stored_runs
+
+    uri = uri_of_runs(path)
+    assert uri is not None, "it was looked at"
+    return stored_runs.open_at(uri, trainer)
+
+
 def read_record(run: Path) -> dict[str, Any]:
     """What run.json says; empty where there is none, or none that can be read."""
     try:
@@ -114,6 +144,11 @@ def read_record(run: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         return {}
     return record if isinstance(record, dict) else {}
+
+
+def start_ids(record: Mapping[str, Any]) -> list[str]:
+    """What run.json calls the run's starts by, the last at the end; "" for those of versions without."""
+    return [str(start.get("id", "")) for start in record.get("starts", [])]
 
 
 def _check_trainer(run: Path, trainer: str) -> None:
@@ -136,10 +171,16 @@ def _matches(run: Path, trainer: str) -> list[Path]:
 
 def started(run: Path) -> tuple[str, int, str]:
     """What sorts runs by their start: the name's time, else when the settings were written, or the folder changed."""
-    if named := NAMED.search(run.name):
-        return named[1], int(named[2] or 1), run.name
+    if NAMED.search(run.name):
+        return named_start(run.name)
     written = next(path for path in (run / CONFIG_FILE, run) if path.exists())
     return f"{datetime.fromtimestamp(written.stat().st_mtime):%Y%m%d-%H%M%S}", 1, run.name
+
+
+def named_start(name: str) -> tuple[str, int, str]:
+    """What sorts run folders by the time in their names; those without one come first."""
+    named = NAMED.search(name)
+    return (named[1], int(named[2] or 1), name) if named else ("", 1, name)
 
 
 def _nearest(run: Path, runs: list[Path]) -> str:

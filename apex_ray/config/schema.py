@@ -335,7 +335,7 @@ class ApexConfig(Section):
         "package.module:name",
     )
     mode: Literal["ray", "serial"] = Field("ray", description="serial: one process, deterministic, for debugging")
-    runs_dir: str = Field("runs", description="folder that run folders are made in")
+    runs_dir: str = Field("runs", description="folder that run folders are made in, or a URI such as s3://BUCKET/runs")
     env: EnvConfig
     td: TdConfig = TdConfig()
     network: NetworkConfig = NetworkConfig()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from apex_ray.agent.build import build_agent
 from apex_ray.agent.network import new_network, to_arrays
@@ -13,6 +12,7 @@ from apex_ray.learner.checkpoint import BEST, find, load_policy_weights
 from apex_ray.types import AnyArray, EnvSpec
 from trainkit.errors import UserError
 from trainkit.runs import open_run
+from trainkit.storage import join, kept_at, local_path, split, uri_of
 
 KEY = "learner.init_from"
 FOLDER = "checkpoints"
@@ -22,7 +22,7 @@ FOLDER = "checkpoints"
 class WarmStart:
     """What a checkpoint gives a network."""
 
-    source: Path  # the checkpoint's folder, absolute
+    source: str  # the checkpoint's folder, an absolute path or a URI
     updates: int  # that its weights come from
     params: dict[str, AnyArray]  # those that are taken
     new: list[str]  # the network's others
@@ -44,12 +44,12 @@ def read_warm_start(config: ApexConfig, spec: EnvSpec) -> WarmStart | None:
     """
     if config.learner.init_from is None:
         return None
-    given = Path(config.learner.init_from).expanduser()
-    run, which = (given.parent.parent, given.name) if given.parent.name == FOLDER else (given, BEST)
     try:
+        run, which = _split(config.learner.init_from)
         folder = open_run(run, TRAINER)
         found, counters = load_policy_weights(folder, which)
-        source = find(folder, which).absolute()
+        name, uri = find(folder, which).name, kept_at(folder)
+        source = join(uri, FOLDER, name) if uri else str((folder / FOLDER / name).absolute())
     except UserError as error:
         raise UserError(f"{KEY}: {error}") from None
     mine = to_arrays(new_network(build_agent(config, spec)))
@@ -65,6 +65,17 @@ def read_warm_start(config: ApexConfig, spec: EnvSpec) -> WarmStart | None:
             f"here); expected a run whose network and observations are like this one's"
         )
     return WarmStart(source, counters.updates, params, [name for name in mine if name not in params])
+
+
+def _split(given: str) -> tuple[str, str]:
+    """The run, and which of its checkpoints."""
+    uri = uri_of(given)
+    if uri is not None:
+        folder, name = split(uri)
+        above, middle = split(folder)
+        return (above, name) if middle == FOLDER else (uri, BEST)
+    path = local_path(given)
+    return (str(path.parent.parent), path.name) if path.parent.name == FOLDER else (str(path), BEST)
 
 
 def _layer(name: str) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -12,19 +11,21 @@ from apex_ray.config.schema import ApexConfig
 from apex_ray.envs import watchdog
 from apex_ray.envs.own_code import unpack
 from apex_ray.evaluation import BestKeeper
-from apex_ray.nodes.living import Living, note_work
+from apex_ray.nodes.keeping import Keeping
+from apex_ray.nodes.living import note_work
 from apex_ray.nodes.lost import ending_with_its_processes
 from apex_ray.nodes.weights_node import fetch
 from apex_ray.process import prepare_process
+from apex_ray.run_files import EVALUATOR, RunPlace
 from apex_ray.types import Counters, EnvSpec, EvaluationResult
 
 
-class EvaluatorNode(Living):
+class EvaluatorNode(Keeping):
     """Repeats an evaluation that it was lost in."""
 
-    def __init__(self, config: ApexConfig, spec: EnvSpec, run: Path) -> None:
-        self._spec = spec
-        self._make = partial(BestKeeper, config, spec, run)
+    def __init__(self, config: ApexConfig, spec: EnvSpec, place: RunPlace, metrics: Callable[[], Any]) -> None:
+        self._config, self._spec = config, spec
+        self.keep(place, EVALUATOR, metrics)
         self._keeper: BestKeeper | None = None
 
     def evaluate(self, weights: Any, metrics: Any, counters: Counters) -> EvaluationResult | None:
@@ -41,7 +42,7 @@ class EvaluatorNode(Living):
                 prepare_process(threads=1)
                 watchdog.say_with(say)
                 unpack(self._spec.env_id, self._spec.own_code)
-                self._keeper = self._make()
+                self._keeper = BestKeeper(self._config, self._spec, self.folder())
             result = self._keeper.evaluate(newest, counters, metrics.say.remote)
         note_work()
         return result

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -24,7 +23,7 @@ from apex_ray.nodes.living import GROUP, RESTARTED_IN_PLACE
 from apex_ray.nodes.metrics_node import MetricsNode
 from apex_ray.nodes.replay_node import ReplayNode
 from apex_ray.nodes.weights_node import WeightsNode
-from apex_ray.replay.snapshots import shard_folder
+from apex_ray.run_files import RunPlace
 from apex_ray.site import Site
 from apex_ray.types import EnvSpec
 
@@ -36,8 +35,8 @@ class Launcher:
     nodes are named.
     """
 
-    def __init__(self, config: ApexConfig, spec: EnvSpec, site: Site, run: Path) -> None:
-        self._config, self._spec, self._site, self._run = config, spec, site, run
+    def __init__(self, config: ApexConfig, spec: EnvSpec, site: Site, place: RunPlace) -> None:
+        self._config, self._spec, self._site, self._place = config, spec, site, place
         self._placement = Placement(site.bundles, site.namespace, site.group)
         self._incarnations: dict[int, int] = {}  # actors started, by index
 
@@ -59,7 +58,7 @@ class Launcher:
         return self._placement.nodes()
 
     def learner(self) -> Any:
-        given = self._config, self._spec, self._site.sizes, self._run
+        given = self._config, self._spec, self._site.sizes, self._place, self._named("metrics")
         cpus, groups = self._site.bundles[demand.LEARNER].cpus, learner_node.GROUPS
         return self._start(
             LearnerNode, "learner", *given, num_cpus=cpus, num_gpus=self._gpu_share, concurrency_groups=groups
@@ -71,8 +70,8 @@ class Launcher:
         fields = build_agent(self._config, self._spec).fields
         for shard in range(count):
             bundle = (demand.REPLAY, shard - 1) if shard else (demand.LEARNER, 0)
-            counts, folder = self._named("replay-0") if shards else None, shard_folder(self._run, shard)
-            given = self._config, fields, self._site.sizes, shard, counts, folder
+            counts, metrics = self._named("replay-0") if shards else None, self._named("metrics")
+            given = self._config, fields, self._site.sizes, shard, counts, self._place, metrics
             groups, place = replay_node.concurrency_groups(count), self._placement.of(*bundle)
             shards.append(
                 self._start(ReplayNode, f"replay-{shard}", *given, concurrency_groups=groups, scheduling_strategy=place)
@@ -84,10 +83,13 @@ class Launcher:
 
     def metrics(self) -> Any:
         epsilons = epsilons_of(self._config.actors, self._site.sizes.actors)
-        return self._start(MetricsNode, "metrics", epsilons, self._spec.frame_skip, self._run.name, self._spec.reporter)
+        return self._start(
+            MetricsNode, "metrics", epsilons, self._spec.frame_skip, self._place.folder.name, self._spec.reporter
+        )
 
     def evaluator(self) -> Any:
-        return self._start(EvaluatorNode, "evaluator", self._config, self._spec, self._run)
+        given = self._config, self._spec, self._place, self._named("metrics")
+        return self._start(EvaluatorNode, "evaluator", *given)
 
     def inference(self) -> Any:
         # On the learner's GPU it takes the other half of that bundle, and its CPUs wherever there are some.

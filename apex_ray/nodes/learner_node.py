@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,15 +15,18 @@ import ray
 from apex_ray.agent.build import build_agent
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.own_code import unpack
-from apex_ray.learner.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint
+from apex_ray.learner.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint, set_aside
 from apex_ray.learner.learner import Learner
 from apex_ray.nodes.batch_source import BatchSource
 from apex_ray.nodes.flow import ONCE, CallWindow, LatestCall
-from apex_ray.nodes.living import GROUP, Living, note_work, restarted
+from apex_ray.nodes.keeping import Keeping
+from apex_ray.nodes.living import GROUP, note_work, restarted
 from apex_ray.nodes.stall import LEARNER
 from apex_ray.process import prepare_process
 from apex_ray.replay import shards as sharding
 from apex_ray.report.tally import LearnerReport, UpdateMeans
+from apex_ray.run_files import LEARNER as SHARE
+from apex_ray.run_files import RunPlace
 from apex_ray.sizes import Sizes
 from apex_ray.types import AnyArray, Counters, EnvSpec
 from trainkit.errors import UserError
@@ -33,15 +36,18 @@ REPORT_EVERY_S = 1.0
 LONG_WAIT_S = 30.0  # for a first batch: it is there, others are not
 
 
-class LearnerNode(Living):
+class LearnerNode(Keeping):
     """`run` has a thread of its own; `save` (group `control`) works beside it, and after it when it has failed.
 
     After a restart Ray calls `run` again, which goes on from the newest checkpoint. Actors go on meanwhile with weights
     that may be newer: they and the holder take no older version.
     """
 
-    def __init__(self, config: ApexConfig, spec: EnvSpec, sizes: Sizes, run: Path) -> None:
-        self._config, self._spec, self._sizes, self._run_folder = config, spec, sizes, run
+    def __init__(
+        self, config: ApexConfig, spec: EnvSpec, sizes: Sizes, place: RunPlace, metrics: Callable[[], Any]
+    ) -> None:
+        self._config, self._spec, self._sizes = config, spec, sizes
+        self.keep(place, SHARE, metrics)
         self._prepared = threading.Event()
         # Held during an update and free while the next batch comes, which leaves a checkpoint its turn.
         self._updating = threading.Lock()
@@ -52,11 +58,12 @@ class LearnerNode(Living):
 
         UserError when the run folder isn't here.
         """
-        if not (self._run_folder / CONFIG_FILE).is_file():
+        run = self.folder()
+        if not (run / CONFIG_FILE).is_file():
             raise UserError(
-                f"the run folder {self._run_folder} can't be seen on {_address()}, where the learner runs; expected "
-                "runs_dir (or APEX_RUNS_DIR) on storage that all nodes share, or cluster.learner_labels that keep the "
-                "learner where the run was started"
+                f"the run folder {run} can't be seen on {_address()}, where the learner runs; expected runs_dir (or "
+                "APEX_RUNS_DIR) on storage that all nodes share, or a URI such as s3://BUCKET/runs, or "
+                "cluster.learner_labels that keep the learner where the run was started"
             )
         prepare_process(self._sizes.learner_threads)
         unpack(self._spec.env_id, self._spec.own_code)
@@ -65,7 +72,8 @@ class LearnerNode(Living):
             self._learner.mirror_replay()
         counters = Counters()
         if resume:
-            saved = load_checkpoint(self._run_folder)
+            saved = load_checkpoint(run)
+            set_aside(saved)  # which the driver did in its own folder, where this is another one
             self._learner.load_state(saved.online, saved.target, saved.optimizer, saved.counters.updates)
             counters = saved.counters
         elif warm:
@@ -76,7 +84,7 @@ class LearnerNode(Living):
     def run(self, shards: list[Any], weights: Any, metrics_node: Any) -> None:
         """Learn until stopped. Raises whatever an update or a shard raised."""
         if self._learner is None:
-            updates = self.prepare(resume=has_checkpoint(self._run_folder)).updates
+            updates = self.prepare(resume=has_checkpoint(self.folder())).updates
             metrics_node.say.remote(f"{LEARNER} goes on from update {updates:,}")
         assert self._learner is not None
         learner, config = self._learner, self._config.learner
@@ -143,7 +151,7 @@ class LearnerNode(Living):
         with self._updating:
             mine = replace(counters, updates=self._learner.updates)
             keep = self._config.checkpoint.keep
-            return save_checkpoint(self._run_folder, mine, *self._learner.state(), keep), mine.updates
+            return save_checkpoint(self.folder(), mine, *self._learner.state(), keep), mine.updates
 
 
 class _Reporter:

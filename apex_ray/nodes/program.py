@@ -29,12 +29,16 @@ from apex_ray.nodes.stall import LEARNER, StallWatch
 from apex_ray.nodes.supervise import Supervisor, Watched, as_user_error, root_cause
 from apex_ray.nodes.weights_node import fetch
 from apex_ray.replay.snapshots import saved_shards, shard_folder
+from apex_ray.run_files import RunPlace
 from apex_ray.site import Site
 from apex_ray.types import AnyArray, Counters, EnvSpec, EvaluationResult, Weights
 from cluster.initialised import session
-from trainkit.errors import NotWrittenError, UserError
+from trainkit.errors import NotWrittenError, UserError, first_line
+from trainkit.sending import not_sent
+from trainkit.words import Say
 
 MESSAGES_EVERY_S = 1.0
+TOLD_AFTER_S = 3.0  # of waiting for what is sent at the end
 METRICS = "metrics"
 
 
@@ -52,12 +56,12 @@ class Nodes:
 class Program:
     """A running system. `start`, then `watch` and `row` until done, then `save` and leave."""
 
-    def __init__(self, config: ApexConfig, spec: EnvSpec, site: Site, run: Path, say: Callable[[str], None]) -> None:
-        self._config, self._spec, self._site, self._run = config, spec, site, run
+    def __init__(self, config: ApexConfig, spec: EnvSpec, site: Site, place: RunPlace, say: Say) -> None:
+        self._config, self._spec, self._site, self._place, self._run = config, spec, site, place, place.folder
         self._sizes = site.sizes
         self._fleet = Fleet(site.sizes.min_actors, config.cluster.shortage_s, site.here, say)
         self._export = LatestCall()
-        self._supervisor = Supervisor(run, config.cluster.max_restarts, say)
+        self._supervisor = Supervisor(place.folder, config.cluster.max_restarts, say)
         self._say = say
         self._evaluation = LatestCall()
         self._messages, self._messages_at = LatestCall(), 0.0
@@ -75,7 +79,7 @@ class Program:
         UserError when a node can't be built.
         """
         self._session = session()
-        self._launch = launch = Launcher(self._config, self._spec, self._site, self._run)
+        self._launch = launch = Launcher(self._config, self._spec, self._site, self._place)
         keep, learner = self._supervisor.keep, launch.learner()
         keep(LEARNER, learner)
         self.counters = self._reached = self._prepared(learner.prepare.remote(resume, warm))
@@ -248,9 +252,26 @@ class Program:
             self._evaluation.let_go()
 
     def save(self, counters: Counters) -> tuple[Path, int]:
-        """Write a checkpoint between two updates: (folder, updates)."""
+        """Write a checkpoint between two updates: (folder, updates). With a URI the learner's machine has it."""
         [(path, self._saved_update)] = self._get({LEARNER: self._nodes.learner.save.remote(counters)})
-        return path, self._saved_update
+        return self._run / path.parent.name / path.name, self._saved_update
+
+    def send_rest(self) -> None:
+        """Have the processes send to the run's URI what is not there yet, and say what could not be."""
+        if not self._place.uri:
+            return
+        names = {LEARNER: self._nodes.learner, "the evaluator": self._nodes.evaluator}
+        names |= {f"replay-{i}": shard for i, shard in enumerate(self._nodes.shards)}
+        calls = {name: node.send_rest.remote() for name, node in names.items()}
+        if ray.wait(list(calls.values()), num_returns=len(calls), timeout=TOLD_AFTER_S)[1]:
+            self._say(f"sending the newest files to {self._place.uri}; Ctrl-C ends the waiting")
+        for name, call in calls.items():
+            try:
+                problem = ray.get(call)
+            except ray.exceptions.RayError as error:
+                problem = first_line(root_cause(error))
+            if problem:
+                self._say(not_sent(self._place.uri, name, problem))
 
     def save_replay(self) -> None:
         """Have a snapshot of every shard, as made after the last checkpoint."""

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -17,13 +16,16 @@ import ray
 from apex_ray.config.schema import ApexConfig
 from apex_ray.fields import Fields
 from apex_ray.nodes.batch_memory import Place
+from apex_ray.nodes.keeping import Keeping
 from apex_ray.nodes.limit import Limit, LimitElsewhere, OwnLimit
-from apex_ray.nodes.living import GROUP, Living, note_work, restarted
+from apex_ray.nodes.living import GROUP, note_work, restarted
 from apex_ray.replay.build import build_limiter, build_replay
 from apex_ray.replay.memory import Sample
-from apex_ray.replay.snapshots import Snapshots
+from apex_ray.replay.snapshots import Snapshots, shard_folder
+from apex_ray.run_files import RunPlace, of_shard
 from apex_ray.sizes import Sizes
 from apex_ray.types import AnyArray, Chunk, PriorityUpdate
+from trainkit.errors import UserError
 from trainkit.manifest import DamagedError
 
 FRESH_BYTES = 32 * 2**20  # of what is new to the mirror in one answer, about
@@ -60,7 +62,7 @@ def totals(stats: Sequence[ReplayStats], min_transitions: int) -> dict[str, floa
     }
 
 
-class ReplayNode(Living):
+class ReplayNode(Keeping):
     """Calls of one concurrency group are served in order. An insert that must wait holds up only other inserts: that is
     how the samples-per-insert limit slows the actors down. Every batch is asked of all shards, if only for nothing: so
     all of them see which batch is drawn, and the learner knows what each holds.
@@ -76,10 +78,11 @@ class ReplayNode(Living):
         sizes: Sizes,
         shard: int,
         keeper: Callable[[], Any] | None = None,
-        folder: Path | None = None,
+        place: RunPlace | None = None,
+        metrics: Callable[[], Any] | None = None,
     ) -> None:
-        """`fields` are the agent's; `keeper` gives the shard that counts for all, None: this one; `folder` is where its
-        snapshots are.
+        """`fields` are the agent's; `keeper` gives the shard that counts for all, None: this one; at `place` are its
+        snapshots.
         """
         self._memory = build_replay(config, fields, shard, time.time_ns() if restarted() else 0)
         self._limit: Limit = (
@@ -91,9 +94,13 @@ class ReplayNode(Living):
         self._waiting: dict[str, float] = {}  # what waits for the limit, since when
         self._batches: dict[str, AnyArray] | None = None
         self._fresh_limit = max(FRESH_BYTES // max(self._memory.segment_bytes, 1), 1)
-        self._snapshots = Snapshots(folder, self._memory, self._lock) if folder else None
+        self._snapshots: Snapshots | None = None
+        if place:
+            self.keep(place, of_shard(shard), metrics)
+            self._snapshots = Snapshots(shard_folder(place.here, shard), self._memory, self._lock)
         if self._snapshots and config.saves_replay and restarted():
-            with suppress(DamagedError):
+            with suppress(UserError):
+                self.folder()
                 self._snapshots.load()
 
     @ray.method(concurrency_group="insert")
@@ -212,13 +219,15 @@ class ReplayNode(Living):
     @ray.method(concurrency_group="save")
     def save(self, update: int) -> None:
         """Have all that is stored now in a snapshot, made after the checkpoint of that update, beside other work."""
-        assert self._snapshots is not None, "it was given a folder"
+        assert self._snapshots is not None, "it was given a place"
+        self.folder()
         self._snapshots.save(update, lambda: self._counts)
 
     @ray.method(concurrency_group="save")
     def load(self) -> str:
         """Go on from the newest snapshot: what came of it, for the user."""
-        assert self._snapshots is not None, "it was given a folder"
+        assert self._snapshots is not None, "it was given a place"
+        self.folder()
         try:
             with self._lock:
                 restored = self._snapshots.load()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from apex_ray.nodes.replay_node import INSERT, SAMPLE, ReplayStats
 from trainkit.errors import UserError
+from trainkit.storage import shown
 
 LONGEST_LOOK_S = 30.0  # between two looks: what is more was the driver's own absence (Ctrl-Z), and counts for nothing
 LEARNER = "the learner"
@@ -86,5 +87,5 @@ class StallWatch:
         state = f"{inserted:,} transitions inserted and {sampled:,} sampled"
         return UserError(
             f"{what} (cluster.stall_s = {self._limit_s:g}): {'; '.join([state, *waits, *silent])}; "
-            f"{self._stacks()}; go on from the last checkpoint with apex-ray train --resume {self._run}"
+            f"{self._stacks()}; go on from the last checkpoint with apex-ray train --resume {shown(self._run)}"
         )

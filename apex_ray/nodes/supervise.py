@@ -18,6 +18,7 @@ from apex_ray.nodes.processes import Process, write_stacks
 from apex_ray.report.failure import describe
 from cluster.ray_private import actor_id, restarts
 from trainkit.errors import UserError
+from trainkit.storage import shown
 
 # Ray sees that a killed node is gone after 15 s, and after 65 s where packets vanish: 5 checks of 10 s, 3 s apart.
 VERDICT_S = 120.0
@@ -187,7 +188,7 @@ class Supervisor:
             if lost_s > VERDICT_S:
                 raise UserError(
                     f"{kept.name} is out of reach or can't be started anew since {lost_s:.0f} s; go on from the last "
-                    f"checkpoint with apex-ray train --resume {self._run}"
+                    f"checkpoint with apex-ray train --resume {shown(self._run)}"
                 )
             return
         same = self._who(kept.process) == self._who(kept.ask)
@@ -212,7 +213,7 @@ class Supervisor:
     def _would_be_lost_again(self, name: str, how: str) -> UserError:
         return UserError(
             f"{name} lost its process twice in a row before it had done any work ({how}), so it would again; go on "
-            f"with apex-ray train --resume {self._run} when the reason is mended"
+            f"with apex-ray train --resume {shown(self._run)} when the reason is mended"
         )
 
     @staticmethod
@@ -261,7 +262,7 @@ class Supervisor:
             return UserError(f"{name} can't be made: {str(cause).strip().splitlines()[-1]}")
         return UserError(
             f"{name} lost its process ({_short(error)}); go on from the last checkpoint with "
-            f"apex-ray train --resume {self._run}"
+            f"apex-ray train --resume {shown(self._run)}"
         )
 
     def spend_restart(self, name: str, error: BaseException, at_start: bool = False) -> None:
@@ -274,7 +275,7 @@ class Supervisor:
         if self._spent[part] > self._max_restarts:
             raise UserError(
                 f"{name} lost its process ({_short(error)}), and cluster.max_restarts = {self._max_restarts} "
-                f"are used up; go on with apex-ray train --resume {self._run}"
+                f"are used up; go on with apex-ray train --resume {shown(self._run)}"
             )
         self._say(f"{name} lost its process, restart {self._spent[part]} of {self._max_restarts}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +17,9 @@ from apex_ray.report.reading import Row, read_csv, read_jsonl
 from trainkit.errors import UserError
 from trainkit.rows import FILE
 from trainkit.run_record import state_of
-from trainkit.runs import CONFIG_FILE, NAMED, RECORD_FILE, based, read_record, started
+from trainkit.runs import CONFIG_FILE, NAMED, RECORD_FILE, based, read_record, started, uri_of_runs
+from trainkit.storage import local_path
+from trainkit.stored_runs import open_all
 from trainkit.words import table
 
 DAMAGED = "damaged"
@@ -41,9 +44,12 @@ class Listed:
 def run_table(folder: str) -> str:
     """A line for each run of this trainer in a folder, the newest first, or one that says there is none.
 
-    A relative folder that is not here lies under APEX_RUNS_DIR, as run folders do. UserError for what is no folder.
+    It may be a URI. A relative folder that is not here lies under APEX_RUNS_DIR, as run folders do. UserError for what
+    is no folder.
     """
-    where = Path(folder).expanduser()
+    where = local_path(folder)
+    if (uri := uri_of_runs(folder)) is not None and not where.exists():
+        return _table(open_all(uri), uri)
     where = where if where.exists() else based(where)
     if not where.is_dir():
         wrong = "is a file" if where.exists() else "does not exist"
@@ -51,7 +57,11 @@ def run_table(folder: str) -> str:
     if (where / CONFIG_FILE).exists():
         raise UserError(f"{str(where)!r} is a run folder; expected the one that it lies in, {str(where.parent)!r}")
     found = [entry for entry in where.iterdir() if entry.is_dir() and not entry.name.startswith(".")]
-    runs = [run for run in found if NAMED.search(run.name) or any((run / mark).exists() for mark in MARKS)]
+    return _table(found, str(where))
+
+
+def _table(folders: Sequence[Path], where: str) -> str:
+    runs = [run for run in folders if NAMED.search(run.name) or any((run / mark).exists() for mark in MARKS)]
     lines = [line for run in sorted(runs, key=started, reverse=True) if (line := listed(run)) is not None]
     return table(HEAD, [_cells(line) for line in lines]) if lines else f"{where} holds no runs of {TRAINER}"
 

@@ -27,6 +27,7 @@ from apex_ray.run.limits import reached
 from apex_ray.run.system import System
 from apex_ray.types import EnvSpec, EvaluationResult, Weights
 from trainkit.errors import NotWrittenError, UserError
+from trainkit.storage import shown
 from trainkit.tensor_files import NotFiniteError
 from trainkit.words import plural
 
@@ -40,7 +41,7 @@ POLL_S = 0.05  # while somebody waits for an evaluation
 class Outcome:
     """How a run ended."""
 
-    run: Path  # its folder
+    run: Path  # its folder; of a run at a URI, its working folder on this machine
     reason: str
     interrupted: bool  # by Ctrl-C or SIGTERM
     last_return: float | None  # mean of the last evaluation, unclipped
@@ -73,6 +74,7 @@ class Run:
         self._config, self.folder, self._run, self._system = config, folder, run, system
         self._console, self._writer, self._interrupted = console, writer, interrupted
         self._loggers, self._hooks = loggers, hooks
+        self._checkpoint: Path | None = None  # the last that was written
         self._asked = ""  # the hook that asked for the end
         self._counters = replace(system.counters, generation=system.counters.generation + 1)
         self._best = system.counters.best_return
@@ -142,7 +144,8 @@ class Run:
             raise failure
         if replay:
             self._system.save_replay()
-        return find(self._run, "latest")
+        assert self._checkpoint is not None
+        return self._checkpoint
 
     def finish(self, reason: str, drawn: bool = True) -> Outcome:
         """The last row, the final checkpoint and evaluation, as the settings say, and the curve, unless not `drawn`.
@@ -311,6 +314,7 @@ class Run:
             self._console.event(f"no {what}: {error}")
             return error
         self._console.event(f"{what}: {path.relative_to(self._run)} at {plural(updates, 'update')}")
+        self._checkpoint = path
         self._loggers.checkpoint(path, False)
         self._hook("on_checkpoint", path)
         return None
@@ -325,7 +329,7 @@ class Run:
             return
         if isinstance(failure, NotFiniteError):
             try:
-                last = f"; the last one is {find(self._run, 'latest').name}: apex-ray train --resume {self.folder}"
+                last = f"; the last one is {find(self._run, 'latest').name}: apex-ray train --resume {shown(self.folder)}"
             except UserError:
                 last = ", and none was written before"
             self._console.event(f"what diverged is not saved{last}")

@@ -17,6 +17,7 @@ from apex_ray.types import Counters
 from trainkit.config import to_yaml
 from trainkit.errors import NotWrittenError, UserError
 from trainkit.runs import CONFIG_FILE, atomic_write
+from trainkit.storage import shown
 
 SAVED_REPLAY = REPLAY, serial_state.FILE  # in a run folder
 
@@ -66,7 +67,7 @@ def prepare_resume(run: Path, config: ApexConfig, asked: str = "command line: --
     plugin = plugin_of(config.env.id)
     refuse(changed, " ".join(replay) or None, plugin.free if plugin else (), asked)
     if met := _limits_met(config.stop, saved.counters):
-        raise UserError(f"run {str(run)!r} has reached {', and '.join(met)}")
+        raise UserError(f"run {shown(run)!r} has reached {', and '.join(met)}")
     return Resume(run.absolute(), config, saved, changed)
 
 

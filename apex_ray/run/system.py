@@ -28,5 +28,6 @@ class System(Protocol):
     def stop_actors(self) -> None: ...
     def let_go(self) -> None: ...  # the last call: its processes are ended next
     def save(self, counters: Counters) -> tuple[Path, int]: ...
+    def send_rest(self) -> None: ...  # of what is written, to the run's URI where it has one
     def save_replay(self) -> None: ...  # as belonging to the last checkpoint
     def start_snapshot(self) -> None: ...  # the same, waited for only where nothing can go on meanwhile

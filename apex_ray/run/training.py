@@ -13,6 +13,7 @@ from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.make import probe
 from apex_ray.envs.watchdog import leave_hanging
 from apex_ray.evaluation import check_evaluation_env
+from apex_ray.learner.checkpoint import has_checkpoint
 from apex_ray.learner.warm_start import WarmStart, read_warm_start
 from apex_ray.report.console import Console
 from apex_ray.report.episodes import reporter_named
@@ -24,21 +25,25 @@ from apex_ray.run.loop import Outcome, Run
 from apex_ray.run.own_parts import with_own_parts
 from apex_ray.run.resume import Resume, prepare_resume
 from apex_ray.run.system import System
+from apex_ray.run_files import ALL, DRIVER, RunPlace
 from apex_ray.site import Site
 from apex_ray.sizes import Sizes, resolve_sizes
 from apex_ray.types import EnvSpec, EvaluationResult
 from trainkit.command_line import program
 from trainkit.config import to_yaml
-from trainkit.errors import UserError
+from trainkit.errors import UserError, os_errors
+from trainkit.fetching import Share, mark_newest
 from trainkit.interrupts import stop_requested
 from trainkit.run_record import FINISHED, INTERRUPTED, recorded
-from trainkit.runs import create_run
-from trainkit.words import plural, size
+from trainkit.runs import CONFIG_FILE, RECORD_FILE, create_run, open_run, read_record, start_ids, uri_of_runs
+from trainkit.sending import Sender, fetch_share, not_sent, sender_of
+from trainkit.storage import check, kept_at, shown, uri_of
+from trainkit.words import Say, plural, size
 
 
 def train(
     config: ApexConfig,
-    run: Path | None = None,
+    run: Path | str | None = None,
     resume: bool = False,
     *,
     on_row: Callable[[Mapping[str, float]], Any] | None = None,
@@ -50,7 +55,7 @@ def train(
 
     Args:
         config: all settings.
-        run: the run folder; None makes a new one under `config.runs_dir`.
+        run: the run folder, or with `resume` its URI; None makes a new one under `config.runs_dir`.
         resume: go on from the newest checkpoint in `run` that can be used; `config` may differ from the run's own in
             what config/resume.py lets change.
         on_row: called with the metrics by name, each time that a row is written.
@@ -90,18 +95,20 @@ class Prepared:
 
 
 def prepare(
-    config: ApexConfig, run: Path | None, resume: bool, own: Mapping[str, Callable[..., Any] | str]
+    config: ApexConfig, run: Path | str | None, resume: bool, own: Mapping[str, Callable[..., Any] | str]
 ) -> Prepared:
     """What `running` starts, of the arguments of `train`. UserError for every mistake that shows already."""
     if resume and run is None:
         raise UserError("train: resume = True, but run is None; expected the folder of the run to go on with")
-    config = with_own_parts(config, own)
+    config, run = with_own_parts(config, own), _folder(run, resume)
+    if uri := _uri_of_runs(config) if run is None else kept_at(run):
+        check(uri, "runs_dir" if run is None else "the run's URI")
     going_on = prepare_resume(run, config) if resume and run is not None else None
     spec = probe(config.env, pictures=config.evaluation.video)
     # Read here: a folder that this machine sees, the one that learns need not see.
     warm = None if resume else read_warm_start(config, spec)
     if warm:  # kept by its whole path: what `latest` or `best` is changes
-        learner = config.learner.model_copy(update={"init_from": str(warm.source)})
+        learner = config.learner.model_copy(update={"init_from": warm.source})
         config = config.model_copy(update={"learner": learner})
     settings = to_yaml(config)
     if not spec.draws:
@@ -110,6 +117,21 @@ def prepare(
     check_loggers(config)
     check_evaluation_env(config, spec)
     return Prepared(config, settings, spec, run, going_on, warm)
+
+
+def _uri_of_runs(config: ApexConfig) -> str | None:
+    try:
+        return uri_of_runs(config.runs_dir)
+    except UserError as error:
+        raise UserError(f"runs_dir: {error}") from None
+
+
+def _folder(run: Path | str | None, resume: bool) -> Path | None:
+    if run is None or uri_of(run) is None:
+        return None if run is None else Path(run)
+    if not resume:
+        raise UserError(f"train: run = {str(run)!r}: expected resume=True, or the URI of its folder as config.runs_dir")
+    return open_run(run, TRAINER)
 
 
 @contextmanager
@@ -126,15 +148,14 @@ def running(
     """
     config, spec, going_on, warm = prepared.config, prepared.spec, prepared.going_on, prepared.warm
     with _joined(config, prepared.sized) as site:
-        folder, resume = (
-            prepared.run or create_run(config.runs_dir, config.name, prepared.settings),
-            going_on is not None,
-        )
+        folder = prepared.run or create_run(config.runs_dir, config.name, prepared.settings)
         run = folder.absolute()  # environments may change the current folder
-        sizes, title = site.sizes, f"{config.name}: {config.env.id}"
+        sizes, resume, title = site.sizes, going_on is not None, f"{config.name}: {config.env.id}"
         if spec.scores_of:
             title += f", played on {spec.scores_of}: its scores say nothing of the real game"
+        share = ALL if config.mode == "serial" else DRIVER
         with (
+            _kept(run, share) as keep,
             recorded(run, TRAINER) as ended,
             Console(title, config, is_terminal=table) as console,
             ExitStack() as stack,
@@ -144,16 +165,18 @@ def running(
                 f"{few}{plural(sizes.actors, 'actor')} x {plural(config.actors.envs_per_actor, 'environment')}, "
                 f"learner on {plural(sizes.learner_threads, 'thread')}, replay up to {size(sizes.replay_bytes)}"
             )
-            console.event(f"run folder {folder}")
+            console.event(f"run folder {shown(folder)}")
             dashboard = f"; dashboard http://{site.dashboard}" if site.dashboard else ""
             console.event(f"watch with {program('tensorboard')} --logdir {folder.parent}{dashboard}")
             for note in (*spec.notes, site.note, warm.summary if warm else "", *(going_on.begin() if going_on else ())):
                 if note:
                     console.event(note)
+            place = keep(to_yaml(config) if resume else prepared.settings, console.event)
             loggers = stack.enter_context(Loggers(config, run, resume, console.event))
-            system = _system(config, spec, site, run, console.event)
+            system = _system(config, spec, site, place, console.event)
             system.start(resume, warm.params if warm else None)
             stack.callback(system.let_go)
+            stack.enter_context(_sent(system))
             if going_on:
                 going_on.keep_settings()
             with interrupts or nullcontext(_never) as interrupted, MetricsWriter(run, resume) as writer:
@@ -161,6 +184,52 @@ def running(
                 yield loop
             if outcome := loop.outcome:
                 ended(INTERRUPTED if outcome.interrupted else FINISHED, outcome.reason)
+
+
+@contextmanager
+def _kept(run: Path, share: Share) -> Iterator[Callable[[str, Say], RunPlace]]:
+    """Yields what gives the place of a run that has been recorded, with its settings and where to say what fails.
+
+    Of a run at a URI, `share` is here before the block and sent there from then on, all of it when the block ends.
+    """
+    if (uri := kept_at(run)) is None:
+        yield lambda settings, say: RunPlace(run.absolute())
+        return
+    senders = list[Sender]()
+    if before := start_ids(read_record(run))[-1:]:
+        fetch_share(run, uri, share, before)
+
+    def keep(settings: str, say: Say) -> RunPlace:
+        starts = start_ids(read_record(run))[-2:]
+        if not before and has_checkpoint(run):  # brought from elsewhere, such as a Tune trial's: nobody has newer ones
+            mark_newest(run, ALL, starts[-1])
+        senders.append(sender_of(run, uri, share, starts[-1], say))
+        with os_errors(f"{uri} can't be written"):
+            senders[0].send_now(RECORD_FILE, CONFIG_FILE)
+        senders[0].start()
+        return RunPlace(run, uri, tuple(starts), settings)
+
+    def close() -> None:
+        if senders and (problem := senders[0].close()):
+            print(not_sent(uri, "this process", problem), flush=True)
+
+    try:
+        yield keep
+    except Exception:
+        close()
+        raise
+    close()
+
+
+@contextmanager
+def _sent(system: System) -> Iterator[None]:
+    """When the block ends, but for a second Ctrl-C, all that the system wrote is sent where the run has a URI."""
+    try:
+        yield
+    except Exception:
+        system.send_rest()
+        raise
+    system.send_rest()
 
 
 def _never() -> bool:
@@ -178,11 +247,11 @@ def _joined(config: ApexConfig, sized: Callable[[int | None], Sizes]) -> Iterato
         yield site
 
 
-def _system(config: ApexConfig, spec: EnvSpec, site: Site, run: Path, say: Callable[[str], None]) -> System:
+def _system(config: ApexConfig, spec: EnvSpec, site: Site, place: RunPlace, say: Say) -> System:
     if config.mode == "serial":
         from apex_ray.serial.program import SerialProgram
 
-        return SerialProgram(config, spec, site.sizes, run, say)
+        return SerialProgram(config, spec, site.sizes, place.folder, say)
     from apex_ray.nodes.program import Program
 
-    return Program(config, spec, site, run, say)
+    return Program(config, spec, site, place, say)

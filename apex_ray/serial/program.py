@@ -253,6 +253,9 @@ class SerialProgram:
         self._saved_update = mine.updates  # only then: what belongs to it may be saved
         return path, mine.updates
 
+    def send_rest(self) -> None:
+        """All that is written is the caller's to send."""
+
     def save_replay(self) -> None:
         """Write all that going on bit for bit needs, as belonging to the last checkpoint; no work may come between."""
         self._snapshots.save(self._saved_update, lambda: (self._limiter.inserted, self._limiter.sampled))

@@ -133,25 +133,26 @@ class Head:
         return self.run("apex-cluster", "up", "--object-store-gib", "0.3", *words, *options, **env)
 
     @contextmanager
-    def plain(self, cpus: int) -> Iterator[None]:
+    def plain(self, cpus: int, **env: str) -> Iterator[None]:
         """The head by plain `ray start`, ended with all its processes."""
         (self.folder / "auth_token").write_text(token_hex(32))
         ports = (f"--port={self.gcs}", f"--dashboard-port={self.dashboard}", f"--ray-client-server-port={self.client}")
-        with self._ray_start(self.host, "--head", f"--num-cpus={cpus}", *ports):
+        with self._ray_start(self.host, "--head", f"--num-cpus={cpus}", *ports, **env):
             yield
 
     @contextmanager
-    def node(self, cpus: int, host: Host | None = None) -> Iterator[None]:
-        """One more node, gone at once when the block ends."""
+    def node(self, cpus: int, host: Host | None = None, labels: str = "", **env: str) -> Iterator[None]:
+        """One more node, gone at once when the block ends; `env` is its processes' environment beside the usual one."""
+        options = [f"--address={self.address}", f"--num-cpus={cpus}", *([f"--labels={labels}"] if labels else [])]
         agent = f"--dashboard-agent-listen-port={free_port()}"
-        with self._ray_start(host or self.host, f"--address={self.address}", f"--num-cpus={cpus}", agent):
+        with self._ray_start(host or self.host, *options, agent, **env):
             yield
 
     @contextmanager
-    def _ray_start(self, host: Host, *options: str) -> Iterator[None]:
+    def _ray_start(self, host: Host, *options: str, **env: str) -> Iterator[None]:
         own = [f"--metrics-export-port={free_port()}", "--object-store-memory=200000000", "--block"]
         ip = [f"--node-ip-address={host.ip}"] if host.ip else []
-        environment = {"RAY_AUTH_MODE": "token", "RAY_worker_niceness": "0"}
+        environment = {"RAY_AUTH_MODE": "token", "RAY_worker_niceness": "0", **env}
         process = self.start("ray", "start", *options, *own, *ip, host=host, **environment)
         try:
             Reader(process).until("Ray runtime started")

@@ -13,6 +13,7 @@ from apex_ray.nodes import batch_source, limit
 from apex_ray.nodes.batch_source import BatchSource
 from apex_ray.nodes.replay_node import ReplayNode, concurrency_groups
 from apex_ray.replay.build import build_limiter
+from apex_ray.run_files import RunPlace
 from apex_ray.sizes import resolve_sizes
 from apex_ray.types import Chunk, EnvSpec
 from tests.apex_ray.nodes import threads
@@ -143,7 +144,7 @@ def test_nothing_stands_still_after_a_resume_with_another_ratio(tmp_path, before
             replay={"samples_per_insert": ratio, "min_transitions": 64, "insert_tolerance_transitions": 64},
         )
         fields, sizes = build_agent(config, SPEC).fields, resolve_sizes(config, SPEC)
-        node = ReplayNode(config, fields, sizes, 0, folder=tmp_path)
+        node = ReplayNode(config, fields, sizes, 0, place=RunPlace(tmp_path))
         if ratio == before:
             node._own.start_from(1_000_000, int(ratio * (1_000_000 - 64)))
             node.save(0)

@@ -19,7 +19,8 @@ from apex_ray.nodes.metrics_node import MetricsNode
 from apex_ray.nodes.replay_node import ReplayNode
 from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.replay.build import build_replay
-from apex_ray.replay.snapshots import Snapshots
+from apex_ray.replay.snapshots import Snapshots, shard_folder
+from apex_ray.run_files import RunPlace
 from apex_ray.sizes import resolve_sizes
 from tests.apex_ray.runs import cartpole
 from tests.fakes import CountingEnvs, Episode, decode
@@ -44,7 +45,7 @@ def test_every_stored_step_has_the_count_of_its_episode(cluster, tmp_path, infer
     spec = probe(config.env)
     sizes, agent = resolve_sizes(config, spec), build_agent(config, spec)
     shard = ray.remote(num_cpus=0, concurrency_groups=replay_node.concurrency_groups(1))(ReplayNode)
-    shard = shard.remote(config, agent.fields, sizes, 0, folder=tmp_path)
+    shard = shard.remote(config, agent.fields, sizes, 0, place=RunPlace(tmp_path))
     weights = ray.remote(num_cpus=0, concurrency_groups=GROUP)(WeightsNode).remote()
     ray.get(weights.publish.remote(0, to_arrays(new_network(agent, 1))))
     metrics = ray.remote(num_cpus=0, concurrency_groups=GROUP)(MetricsNode).remote(np.ones(4), 1)
@@ -59,7 +60,7 @@ def test_every_stored_step_has_the_count_of_its_episode(cluster, tmp_path, infer
     ray.kill(node)
     ray.get(shard.save.remote(0))
     memory = build_replay(config, agent.fields)
-    Snapshots(tmp_path, memory).load()
+    Snapshots(shard_folder(tmp_path, 0), memory).load()
     stored, (segments, times) = memory.read(0, memory.written), np.nonzero(memory.state()["masses"])
     steps = [int(decode(frames).step) for frames in stored["frames"][segments, times]]
     assert len(steps) >= 400 and set(steps) == set(range(7))
