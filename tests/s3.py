@@ -75,7 +75,7 @@ def s3_server(asks_for_credentials: bool = False) -> Iterator[S3]:
 
 
 class BadNetwork:
-    """What is before the server as a proxy: of `failing` of all requests, it loses the request, the answer or a half."""
+    """What is before the server as a proxy: of `failing` of all requests it loses all, the answer, or a half."""
 
     def __init__(self, server: S3, failing: float = 0.0, slow_s: float = 0.0) -> None:
         self.failing, self.slow_s, self.requests, self.failed = failing, slow_s, 0, 0
