@@ -78,7 +78,7 @@ class BadNetwork:
     """What is before the server as a proxy: of `failing` of all requests it loses all, the answer, or a half."""
 
     def __init__(self, server: S3, failing: float = 0.0, slow_s: float = 0.0) -> None:
-        self.failing, self.slow_s, self.requests, self.failed = failing, slow_s, 0, 0
+        self.failing, self.slow_s, self.faults = failing, slow_s, ("request", "answer", "half")
         self._server, self._drawn = server, random.Random(0)
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -110,11 +110,8 @@ class BadNetwork:
                     if not data:
                         return
                     if source is client and answering:  # another request begins
-                        self.requests += 1
                         time.sleep(self.slow_s)
-                        bad = self._drawn.random() < self.failing
-                        fault = self._drawn.choice(("request", "answer", "half")) if bad else ""
-                        self.failed += bad
+                        fault = self._drawn.choice(self.faults) if self._drawn.random() < self.failing else ""
                     answering = source is server
                     if fault == ("answer" if answering else "request"):
                         return

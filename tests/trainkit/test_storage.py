@@ -128,20 +128,21 @@ def test_what_does_not_get_there_is_an_error(s3, store, tmp_path, monkeypatch):
     store.put(file, "there")
     with BadNetwork(s3, failing=1.0) as network:
         monkeypatch.setenv("AWS_ENDPOINT_URL", network.environment["AWS_ENDPOINT_URL"])
-        bad = Store(store.uri)
+        bad, network.faults = Store(store.uri), ("request",)
         for write in (
             lambda: bad.put(file, "x"),
             lambda: bad.write("x", b""),
             lambda: bad.copy("there", "x"),
-            lambda: bad.delete("x"),
+            lambda: bad.delete("there"),
             lambda: bad.get("there", tmp_path / "got"),
             lambda: bad.files(),
         ):
             with pytest.raises(OSError):
                 write()
-        network.failing, sent = 0.5, []
+        network.failing, network.faults, sent = 0.5, ("request", "answer", "half"), []
         while len(sent) < 5:
             with suppress(OSError):
                 bad.put(file, f"sent-{len(sent)}")
                 sent.append(f"sent-{len(sent)}")
+    assert store.files() == dict.fromkeys([*sent, "there"], 100_000)
     assert all(store.read(name) == file.read_bytes() for name in sent) and not (tmp_path / "got").exists()
