@@ -23,7 +23,9 @@ from apex_ray.types import Counters, EnvSpec, EvaluationResult
 class EvaluatorNode(Keeping):
     """Repeats an evaluation that it was lost in."""
 
-    def __init__(self, config: ApexConfig, spec: EnvSpec, place: RunPlace, metrics: Callable[[], Any]) -> None:
+    def __init__(
+        self, config: ApexConfig, spec: EnvSpec, place: RunPlace, metrics: Callable[[], Any] | None = None
+    ) -> None:
         self._config, self._spec = config, spec
         self.keep(place, EVALUATOR, metrics)
         self._keeper: BestKeeper | None = None

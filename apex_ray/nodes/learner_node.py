@@ -44,7 +44,7 @@ class LearnerNode(Keeping):
     """
 
     def __init__(
-        self, config: ApexConfig, spec: EnvSpec, sizes: Sizes, place: RunPlace, metrics: Callable[[], Any]
+        self, config: ApexConfig, spec: EnvSpec, sizes: Sizes, place: RunPlace, metrics: Callable[[], Any] | None = None
     ) -> None:
         self._config, self._spec, self._sizes = config, spec, sizes
         self.keep(place, SHARE, metrics)

@@ -15,6 +15,7 @@ from apex_ray.learner.checkpoint import save_best
 from apex_ray.learner.warm_start import read_warm_start
 from apex_ray.nodes.learner_node import LearnerNode
 from apex_ray.run.training import train
+from apex_ray.run_files import RunPlace
 from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
 from apex_ray.types import Counters
@@ -81,7 +82,7 @@ def test_the_learner_on_ray_is_handed_them(source, tmp_path):
     config, params = like(run), read(like(run)).params
     shutil.rmtree(run)
     spec = probe(config.env)
-    node = LearnerNode(config, spec, resolve_sizes(config, spec), new_run(tmp_path, config))
+    node = LearnerNode(config, spec, resolve_sizes(config, spec), RunPlace(new_run(tmp_path, config)))
     assert node.prepare(False, params) == Counters()
     assert_same(node._learner.weights().params, weights)
     assert_same(node._learner.state()[1], weights)
