@@ -329,7 +329,9 @@ class Run:
             return
         if isinstance(failure, NotFiniteError):
             try:
-                last = f"; the last one is {find(self._run, 'latest').name}: apex-ray train --resume {shown(self.folder)}"
+                last = (
+                    f"; the last one is {find(self._run, 'latest').name}: apex-ray train --resume {shown(self.folder)}"
+                )
             except UserError:
                 last = ", and none was written before"
             self._console.event(f"what diverged is not saved{last}")
