@@ -112,11 +112,14 @@ def shown(run: Path) -> str:
 class Store:
     """The folder of a URI. Files are named by their path below it, with '/'. OSError for all that fails."""
 
-    def __init__(self, uri: str) -> None:
-        """UserError for a URI that is not well formed; nothing is asked of the store yet."""
+    def __init__(self, uri: str, on: Any = None) -> None:
+        """UserError for a URI that is not well formed; nothing is asked of the store yet.
+
+        `on`: a filesystem of pyarrow's, on which `uri` is a path; None: that of the URI.
+        """
         self.uri = uri
         try:
-            self._fs, root = filesystem(uri)
+            self._fs, root = (on, uri) if on is not None else filesystem(uri)
         except Exception as error:  # ValueError, TypeError, ImportError, pyarrow's own
             raise UserError(f"{uri!r} can't be used: {reason(error)}") from None
         self._root = root.rstrip("/")

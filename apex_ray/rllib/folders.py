@@ -12,43 +12,55 @@ from pathlib import Path
 import pyarrow.fs
 import ray
 
+from apex_ray.tuning.saved import FACTS
+from trainkit.errors import NotWrittenError, os_errors
 from trainkit.runs import atomic_write
+from trainkit.storage import Store, local_path, uri_of
 
 METADATA, VERSION = "rllib_checkpoint.json", "2.1"  # RLlib's, of its new API stack
 
 
 @contextmanager
 def to_fill(path: str | Path | None, filesystem: pyarrow.fs.FileSystem | None) -> Iterator[tuple[Path, str]]:
-    """(A folder of this machine to fill, where it will be): what is elsewhere is sent when the block ends."""
+    """(A folder of this machine to fill, where it will be): what is elsewhere is sent when the block ends.
+
+    NotWrittenError where it can't be sent: what is there then is not taken for whole.
+    """
     if path is None:
         path = tempfile.mkdtemp(prefix="apex-checkpoint-")
-    if (there := _elsewhere(path, filesystem)) is None:
-        yield Path(path), str(path)
+    if (store := _elsewhere(path, filesystem)) is None:
+        here = local_path(path)
+        yield here, str(here)
         return
-    remote, name = there
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder), str(path)
-        remote.create_dir(name, recursive=True)
-        pyarrow.fs.copy_files(folder, name, destination_filesystem=remote)
+    with tempfile.TemporaryDirectory() as name, os_errors(f"checkpoint {path} can't be written", kind=NotWrittenError):
+        folder = Path(name)
+        yield folder, str(path)
+        store.delete(FACTS)
+        files = [file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file()]
+        for file in sorted(files, key=lambda file: file == FACTS):  # the last one says that it is whole
+            store.put(folder / file, file)
 
 
 @contextmanager
 def to_read(path: str | Path, filesystem: pyarrow.fs.FileSystem | None) -> Iterator[Path]:
-    """A folder of this machine with what is at `path`."""
-    if (there := _elsewhere(path, filesystem)) is None:
-        yield Path(path)
+    """A folder of this machine with what is at `path`. UserError where it can't be read."""
+    if (store := _elsewhere(path, filesystem)) is None:
+        yield local_path(path)
         return
     with tempfile.TemporaryDirectory() as folder:
-        pyarrow.fs.copy_files(there[1], folder, source_filesystem=there[0])
+        with os_errors(f"checkpoint {path} can't be read"):
+            for file in store.files():
+                store.get(file, Path(folder) / file)
         yield Path(folder)
 
 
-def _elsewhere(path: str | Path, filesystem: pyarrow.fs.FileSystem | None) -> tuple[pyarrow.fs.FileSystem, str] | None:
-    if filesystem is None and "://" in str(path):
-        filesystem, path = pyarrow.fs.FileSystem.from_uri(str(path))
-    if filesystem is None or isinstance(filesystem, pyarrow.fs.LocalFileSystem):
+def _elsewhere(path: str | Path, filesystem: pyarrow.fs.FileSystem | None) -> Store | None:
+    if isinstance(filesystem, pyarrow.fs.LocalFileSystem):
         return None
-    return filesystem, str(path)
+    if filesystem is not None:
+        return Store(str(path), filesystem)
+    uri = uri_of(path)
+    return None if uri is None else Store(uri)
 
 
 def write_metadata(folder: Path, made_by: object) -> None:
