@@ -20,6 +20,8 @@ from pathlib import Path
 
 from apex_ray.cli import main
 
+ROOT = Path(__file__).parents[3]
+
 # A run of a second: CartPole, or what a row's own words make of it.
 SMALL = """
 extends: cartpole
@@ -122,6 +124,7 @@ def _environment(changed: Mapping[str, str]) -> Iterator[None]:
     before = dict(os.environ)
     for name in ("RAY_ADDRESS", "APEX_RUNS_DIR"):
         os.environ.pop(name, None)
+    os.environ["PYTHONPATH"] = str(ROOT)  # for programs of their own, which run elsewhere
     os.environ.update(changed)
     try:
         yield

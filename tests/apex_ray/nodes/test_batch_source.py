@@ -17,7 +17,8 @@ from apex_ray.nodes.batch_source import BatchSource
 from apex_ray.nodes.living import RESTARTED_IN_PLACE
 from apex_ray.nodes.replay_node import ReplayNode
 from apex_ray.replay.build import build_replay
-from apex_ray.replay.snapshots import Snapshots
+from apex_ray.replay.snapshots import Snapshots, shard_folder
+from apex_ray.run_files import RunPlace
 from apex_ray.sizes import resolve_sizes
 from apex_ray.types import SHARD_STRIDE, Chunk, EnvSpec, PriorityUpdate
 from tests.apex_ray.runs import cartpole
@@ -79,7 +80,7 @@ def start(config, classes, tmp_path):
     for i, c in enumerate(classes):
         node = ray.remote(num_cpus=0, concurrency_groups=groups)(c)
         counts = (lambda first=nodes[0]: first) if nodes else None
-        nodes.append(node.remote(config, fields, sizes, i, counts, tmp_path / str(i)))
+        nodes.append(node.remote(config, fields, sizes, i, counts, RunPlace(tmp_path)))
     return nodes
 
 
@@ -95,7 +96,7 @@ def frames_in(config, nodes, tmp_path, batch):
     for i, node in enumerate(nodes):
         ray.get(node.save.remote(0))
         memory = build_replay(config, fields_of(config), i)
-        Snapshots(tmp_path / str(i), memory).load()
+        Snapshots(shard_folder(tmp_path, i), memory).load()
         mine = batch.slots // SHARD_STRIDE == i
         slots, ages = batch.slots[mine] % SHARD_STRIDE, batch.fields["ages"][mine]
         frames[mine] = memory._windows["frames"].gather(slots, ages)
@@ -192,8 +193,8 @@ def test_a_shard_that_was_restarted_gives_whole_batches_and_maps_the_memory_agai
     groups = replay_node.concurrency_groups(2)
     kind = ray.remote(num_cpus=0, concurrency_groups=groups, **RESTARTED_IN_PLACE)(ReplayNode)
     sizes, fields = resolve_sizes(config, SPEC), fields_of(config)
-    nodes = [kind.remote(config, fields, sizes, 0, None)]
-    nodes.append(kind.remote(config, fields, sizes, 1, lambda first=nodes[0]: first))
+    nodes = [kind.remote(config, fields, sizes, 0, None, RunPlace(tmp_path))]
+    nodes.append(kind.remote(config, fields, sizes, 1, lambda first=nodes[0]: first, RunPlace(tmp_path)))
     source = BatchSource(nodes, config, fields)
     assert source._here == [True, True]
     ray.get([node.add.remote(chunk(rng)) for node in nodes for _ in range(8)])

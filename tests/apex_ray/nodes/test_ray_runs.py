@@ -22,8 +22,9 @@ from apex_ray.nodes.metrics_node import MetricsNode
 from apex_ray.nodes.replay_node import ReplayNode
 from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.replay.build import build_replay
-from apex_ray.replay.snapshots import Snapshots
+from apex_ray.replay.snapshots import Snapshots, shard_folder
 from apex_ray.run.training import train
+from apex_ray.run_files import RunPlace
 from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
 from tests.apex_ray.runs import assert_same_batch, cartpole, new_run, rows_of, saved
@@ -79,7 +80,7 @@ def test_ray_and_serial_feed_the_learner_the_same(cluster, tmp_path):
         remote = ray.remote(num_cpus=0, concurrency_groups=replay_node.concurrency_groups(2))(ReplayNode)
         agent = build_agent(config, spec)
         folder = tmp_path / f"{processes}-{groups}"
-        shard = remote.remote(config, agent.fields, sizes, 0, folder=folder)
+        shard = remote.remote(config, agent.fields, sizes, 0, place=RunPlace(folder))
         weights = ray.remote(num_cpus=0, concurrency_groups=GROUP)(WeightsNode).remote()
         network = new_network(agent, config.seed)
         ray.get(weights.publish.remote(0, to_arrays(network)))
@@ -94,7 +95,7 @@ def test_ray_and_serial_feed_the_learner_the_same(cluster, tmp_path):
             ray.kill(node)
         ray.get(shard.save.remote(0))
         stored = build_replay(config, agent.fields)
-        Snapshots(folder, stored).load()
+        Snapshots(shard_folder(folder, 0), stored).load()
         written = stored.written
         plain = config.model_copy(update={"actors": cartpole(actors={"count": actors}).actors})
         program, order = serial_replay(plain, written * actors, tmp_path)
@@ -108,7 +109,7 @@ def test_ray_and_serial_feed_the_learner_the_same(cluster, tmp_path):
             program, _ = serial_replay(config, written, tmp_path)
             program._limiter.inserted = ray.get(shard.stats.remote()).inserted
             config = config.model_copy(update={"replay": config.replay.model_copy(update={"min_transitions": 200})})
-            fresh = remote.remote(config, agent.fields, sizes, 0, folder=folder)
+            fresh = remote.remote(config, agent.fields, sizes, 0, place=RunPlace(folder))
             ray.get(fresh.load.remote())
             source = BatchSource([fresh], config, agent.fields)
             for _ in range(3):

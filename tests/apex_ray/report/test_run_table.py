@@ -148,7 +148,7 @@ def test_training_records_how_it_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     assert line is not None and (line.state, line.why) == ("finished", "stop.after_updates = 3")
     assert line.row["updates"] == 3 and line.env_id == "CartPole-v1"
 
-    monkeypatch.setattr("apex_ray.run.training.stop_requested", lambda: nullcontext(lambda: True))
+    monkeypatch.setattr("apex_ray.run.training.stop_requested", lambda *given: nullcontext(lambda: True))
     line = listed(train(short(name="stopped")).run)
     assert line is not None and line.state == "interrupted" and "Ctrl-C" in line.why
 

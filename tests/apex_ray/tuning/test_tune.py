@@ -54,7 +54,10 @@ def fitted(trainable, tmp_path, space=RATES, callbacks=(), checkpoint=None, fail
 
 def test_asha_ends_trials_early(small, tmp_path):
     scheduler = ASHAScheduler(max_t=4, grace_period=1, reduction_factor=2)
-    results = fitted(small, tmp_path, metric="updates", mode="max", num_samples=4, scheduler=scheduler)
+    # One after the other, each with half the updates of the one before: the first is the best, and known first.
+    space = RATES | {"learner.batch_size": tune.grid_search([16, 32, 64, 128])}
+    given = {"metric": "updates", "mode": "max", "scheduler": scheduler, "max_concurrent_trials": 1}
+    results = fitted(small, tmp_path, space, **given)
     lengths = sorted(result.metrics["training_iteration"] for result in results)
     assert len(lengths) == 4 and lengths[0] < lengths[-1] == 4
     assert len({result.config["learner.learning_rate"] for result in results}) == 4
