@@ -162,7 +162,7 @@ def chaos(folder: Path, minutes: float, every_s: float, seed: int) -> dict[str, 
         system, runs, collectors = System(stack, disk, scratch, seconds), disk / "runs", dict[Path, Collector]()
         log = (scratch / "driver.log").open("w")
         os.set_blocking(system.driver.stdout.fileno(), False)  # type: ignore[union-attr]
-        began = next_at = sampled_at = time.monotonic()
+        began = sampled_at = time.monotonic()
 
         def look(until: float) -> None:
             """Collect, sample, and note recoveries, until then or the driver's end."""
@@ -191,10 +191,10 @@ def chaos(folder: Path, minutes: float, every_s: float, seed: int) -> dict[str, 
             system.do(fault.what, rng)
             fault.ended_s = time.monotonic() - began
             system.mend()
-            next_at = time.monotonic() + every_s
-            look(next_at)
+            look(time.monotonic() + every_s)
         look(began + seconds + 120)
         out = (system.driver.stdout.read() or "") if system.driver.stdout else ""
+        log.close()
         (folder / "driver.log").write_text((scratch / "driver.log").read_text() + out)
         rows, found = rows_of(runs), audit(disk / "kept", scratch / "learner.bin")
     write_csv(folder / "samples.csv", samples)

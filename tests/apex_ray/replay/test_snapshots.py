@@ -15,8 +15,8 @@ from scipy.stats import chisquare
 from apex_ray.replay import shards, snapshots
 from apex_ray.replay.snapshots import Snapshots, saved_shards, shard_folder
 from apex_ray.types import PriorityUpdate
+from tests.apex_ray.bad_inputs.environments import room_bytes
 from tests.apex_ray.replay.test_memory import HORIZON, make_chunk, replay
-from tests.apex_ray.test_disk_full import room_bytes
 from trainkit.errors import NotWrittenError, UserError
 from trainkit.manifest import MANIFEST, DamagedError
 
