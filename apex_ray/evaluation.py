@@ -26,7 +26,7 @@ from apex_ray.report.atari_scores import human_normalised
 from apex_ray.report.video import write_video
 from apex_ray.types import Counters, EnvSpec, EvaluationResult, Weights
 from trainkit.errors import NotWrittenError, UserError, first_line
-from trainkit.runs import atomic_write
+from trainkit.files import atomic_write
 
 Say = Callable[[str], None]
 COMMAND_LINE_EVERY_S = 10.0  # between lines of progress, where someone waits for the result alone

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainkit.fetching import Share, newest_here
-from trainkit.runs import CONFIG_FILE, atomic_write
+from trainkit.files import atomic_write
+from trainkit.run_layout import CONFIG_FILE
 from trainkit.sending import Sender, fetch_share, sender_of
 from trainkit.storage import working_folder
 from trainkit.words import Say

@@ -32,8 +32,9 @@ from trainkit.config import to_yaml
 from trainkit.errors import UserError, with_kind
 from trainkit.exported import Exported, Metric
 from trainkit.interrupts import stop_requested
+from trainkit.run_layout import STOP_FILE
 from trainkit.run_record import record_start
-from trainkit.runs import STOP_FILE, create_run, go_on_with, uri_of_runs
+from trainkit.runs import create_run, go_on_with, uri_of_runs
 from trainkit.storage import kept_at
 from trainkit.training_log import TrainingLog, followed
 from trainkit.words import Say

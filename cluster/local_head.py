@@ -28,7 +28,7 @@ from cluster.dashboard import EXPECTED, get
 from cluster.ports import Ports
 from cluster.sessions import end, remove
 from trainkit.errors import UserError, os_errors
-from trainkit.runs import atomic_write
+from trainkit.files import atomic_write
 
 START_TIMEOUT_S = 90.0
 GRACE_S = 5.0  # for `ray start` to end what it started; then all of it is killed

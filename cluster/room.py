@@ -15,7 +15,7 @@ from trainkit.checkpoints import whole
 from trainkit.config import Presets
 from trainkit.errors import UserError
 from trainkit.interrupts import stop_requested
-from trainkit.runs import STOP_FILE
+from trainkit.run_layout import STOP_FILE
 from trainkit.words import Say
 
 POLL_S = 1.0

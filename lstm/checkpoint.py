@@ -24,7 +24,7 @@ from trainkit.checkpoint_folders import writing
 from trainkit.checkpoints import TRAINING, WEIGHTS, newest
 from trainkit.config import to_yaml
 from trainkit.errors import UserError
-from trainkit.runs import CONFIG_FILE
+from trainkit.run_layout import CONFIG_FILE
 
 STATE, FACTS = "state.safetensors", "facts.json"
 

@@ -27,7 +27,7 @@ from lstm.tasks.forecast import Forecast
 from lstm.tasks.make import make_task, settled
 from trainkit.checkpoints import set_aside_damaged, updates
 from trainkit.errors import UserError
-from trainkit.runs import atomic_folder
+from trainkit.files import atomic_folder
 from trainkit.training_log import ByTime, TrainingLog
 from trainkit.words import Say
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from trainkit.errors import NotWrittenError, UserError, os_errors
+from trainkit.files import atomic_folder
 from trainkit.manifest import DamagedError, seal
-from trainkit.runs import atomic_folder
 
 T = TypeVar("T")
 

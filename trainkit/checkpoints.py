@@ -24,7 +24,7 @@ from trainkit import tensor_files
 from trainkit.checkpoint_folders import newest_good, set_aside
 from trainkit.errors import UserError
 from trainkit.manifest import MANIFEST, DamagedError, check, sealed_files
-from trainkit.runs import CONFIG_FILE
+from trainkit.run_layout import CONFIG_FILE
 from trainkit.words import Say
 
 WEIGHTS, TRAINING, OPTIMIZER = "weights.safetensors", "training.safetensors", "optimizer.safetensors"

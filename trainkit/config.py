@@ -18,7 +18,8 @@ from trainkit.config_mistakes import in_words, refuse_odd_number, shown
 from trainkit.config_schema import Schema
 from trainkit.config_yaml import compose, construct, dump, read_mapping
 from trainkit.errors import UserError, did_you_mean
-from trainkit.runs import CONFIG_FILE, open_run
+from trainkit.run_layout import CONFIG_FILE
+from trainkit.runs import open_run
 
 M = TypeVar("M", bound=BaseModel)
 COMMAND_LINE = "command line"

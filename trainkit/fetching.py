@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from trainkit.files import atomic_write
 from trainkit.manifest import MANIFEST, DamagedError, listed, sealed_files
-from trainkit.runs import atomic_write
 from trainkit.storage import Store
 
 NEWEST = ".newest"  # a folder in a working folder: of which shares it has the newest state, and of which start

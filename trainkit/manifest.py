@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from trainkit.errors import UserError
-from trainkit.runs import atomic_write
+from trainkit.files import atomic_write
 
 MANIFEST = "manifest.json"
 

@@ -18,7 +18,8 @@ from typing import Any
 import yaml
 
 from trainkit.exported import Metric
-from trainkit.runs import CONFIG_FILE, append
+from trainkit.files import append
+from trainkit.run_layout import CONFIG_FILE
 
 FILE = "metrics.jsonl"
 FOLDER = "tensorboard"  # in the run folder: under --logdir RUNS_DIR a run is then called by its own name

@@ -20,7 +20,8 @@ from typing import Any
 import psutil
 
 from trainkit.errors import UserError, os_errors
-from trainkit.runs import RECORD_FILE, atomic_write, read_record
+from trainkit.files import atomic_write
+from trainkit.run_layout import RECORD_FILE, read_record
 
 PACKAGES = ("apex-ray", "ray", "torch", "numpy", "gymnasium", "ale-py", "stable-retro")
 SOURCE = Path(__file__).parents[1]

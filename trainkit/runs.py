@@ -1,30 +1,19 @@
-"""Run folders and files that are either whole or not there: nobody ever reads a half-written one."""
+"""Run folders: made, and found again by name."""
 
 from __future__ import annotations
 
-import csv
-import io
-import json
 import os
 import re
-import shutil
-import uuid
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
+from trainkit import stored_runs
 from trainkit.errors import UserError, did_you_mean, os_errors
+from trainkit.files import atomic_write
+from trainkit.run_layout import CONFIG_FILE, EXPECTED_RUN, LATEST, read_record, started
 from trainkit.storage import join, local_path, uri_of
 
-CONFIG_FILE = "config.yaml"
-RECORD_FILE = "run.json"  # who trained it, and with what (run_record.py)
 RUNS_DIR = "runs"  # where run folders are made unless runs_dir says otherwise
-LATEST = "latest"
-NAMED = re.compile(r"-(\d{8}-\d{6})(?:-(\d+))?$")  # how create_run's names end
-EXPECTED_RUN = "expected the folder of an earlier run, the beginning of its name, or latest"
-STOP_FILE = "stop"  # in the folder of a data-parallel run that is asked to end
 RUNS_BASE = "APEX_RUNS_DIR"  # environment variable: the folder or URI that relative run folders lie in
 
 
@@ -38,8 +27,6 @@ def create_run(runs_dir: str | Path, name: str, config_yaml: str) -> Path:
     """
     stem = f"{re.sub(r'[^A-Za-z0-9._-]+', '-', name).strip('-.') or 'run'}-{datetime.now():%Y%m%d-%H%M%S}"
     if (uri := uri_of_runs(runs_dir)) is not None:
-        from trainkit import stored_runs
-
         return stored_runs.create(uri, stem, config_yaml)
     runs_dir = based(local_path(runs_dir))
     expected = "; expected a folder that may be written, give another with runs_dir=FOLDER"
@@ -130,25 +117,9 @@ def open_run(path: str | Path, trainer: str = "") -> Path:
 
 
 def _open_at(path: str | Path, trainer: str) -> Path:
-    from trainkit import stored_runs
-
     uri = uri_of_runs(path)
     assert uri is not None, "it was looked at"
     return stored_runs.open_at(uri, trainer)
-
-
-def read_record(run: Path) -> dict[str, Any]:
-    """What run.json says; empty where there is none, or none that can be read."""
-    try:
-        record = json.loads((run / RECORD_FILE).read_bytes())
-    except (OSError, ValueError):
-        return {}
-    return record if isinstance(record, dict) else {}
-
-
-def start_ids(record: Mapping[str, Any]) -> list[str]:
-    """What run.json calls the run's starts by, the last at the end; "" for those of versions without."""
-    return [str(start.get("id", "")) for start in record.get("starts", [])]
 
 
 def _check_trainer(run: Path, trainer: str) -> None:
@@ -169,117 +140,8 @@ def _matches(run: Path, trainer: str) -> list[Path]:
     return [found for found in _runs_in(run.parent, trainer) if run.name == LATEST or found.name.startswith(run.name)]
 
 
-def started(run: Path) -> tuple[str, int, str]:
-    """What sorts runs by their start: the name's time, else when the settings were written, or the folder changed."""
-    if NAMED.search(run.name):
-        return named_start(run.name)
-    written = next(path for path in (run / CONFIG_FILE, run) if path.exists())
-    return f"{datetime.fromtimestamp(written.stat().st_mtime):%Y%m%d-%H%M%S}", 1, run.name
-
-
-def named_start(name: str) -> tuple[str, int, str]:
-    """What sorts run folders by the time in their names; those without one come first."""
-    named = NAMED.search(name)
-    return (named[1], int(named[2] or 1), name) if named else ("", 1, name)
-
-
 def _nearest(run: Path, runs: list[Path]) -> str:
     names = [str(found) for found in runs]
     if hint := did_you_mean(str(run), names):
         return hint
     return f" The runs there are: {', '.join(names[-5:])}" if runs else f" {str(run.parent)!r} holds no runs"
-
-
-def atomic_write(path: str | Path, data: bytes) -> None:
-    """Write `data` to `path` so that readers see the old content or the new, also after a power cut."""
-    path = Path(path)
-    partial = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.partial"
-    try:
-        with partial.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-
-
-def append(path: Path, data: bytes) -> None:
-    """Add `data` to the end of a file, all of it or, where that fails, nothing. OSError as of writing."""
-    with path.open("ab", buffering=0) as file:
-        size = file.seek(0, os.SEEK_END)
-        rest = memoryview(data)
-        try:
-            while rest:
-                rest = rest[file.write(rest) :]
-        except OSError:
-            file.truncate(size)
-            raise
-
-
-def append_csv(path: Path, header: Iterable[object], lines: Iterable[Iterable[object]]) -> None:
-    """Add `lines` to a CSV file, after `header` where there is none yet; all of it or nothing, as `append`."""
-    new = not path.exists() or not path.stat().st_size
-    text = io.StringIO()
-    csv.writer(text).writerows([header, *lines] if new else lines)
-    append(path, text.getvalue().encode())
-
-
-@contextmanager
-def atomic_folder(path: str | Path) -> Iterator[Path]:
-    """Yields an empty folder beside `path`, which becomes `path` when the block ends and is removed when it raises.
-
-    An existing `path` is replaced: it stays whole until the new one is, and comes back when the exchange fails. A
-    process killed between the two renames leaves it as `.<name>.replaced`, which the next call for `path` brings back.
-    One writer per path at a time.
-    """
-    path = Path(path)
-    partial, replaced = (path.parent / f".{path.name}.{kind}" for kind in ("partial", "replaced"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _clean_up(path, partial, replaced)
-    partial.mkdir()
-    try:
-        yield partial
-        _sync_tree(partial)
-        if path.exists():
-            path.rename(replaced)
-        try:
-            partial.rename(path)
-        except BaseException:
-            if replaced.exists():
-                replaced.rename(path)
-            raise
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
-    _sync_folder(path.parent)
-    shutil.rmtree(replaced, ignore_errors=True)
-
-
-def _clean_up(path: Path, partial: Path, replaced: Path) -> None:
-    """Mend what a killed process left: at any moment one of `path` and `replaced` is whole."""
-    if partial.exists():
-        shutil.rmtree(partial)
-    if replaced.exists():
-        if path.exists():
-            shutil.rmtree(replaced)
-        else:
-            replaced.rename(path)
-
-
-def _sync_tree(folder: Path) -> None:
-    """Have the content on disk before the rename that makes it visible."""
-    for root, _, files in os.walk(folder):
-        for name in files:
-            with (Path(root) / name).open("rb") as file:
-                os.fsync(file.fileno())
-        _sync_folder(Path(root))
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,7 +12,8 @@ from typing import Any
 
 from trainkit.errors import UserError, did_you_mean
 from trainkit.fetching import Share, fetch, newest_here
-from trainkit.runs import CONFIG_FILE, EXPECTED_RUN, LATEST, RECORD_FILE, atomic_write, named_start, start_ids
+from trainkit.files import atomic_write
+from trainkit.run_layout import CONFIG_FILE, EXPECTED_RUN, LATEST, RECORD_FILE, named_start, start_ids
 from trainkit.storage import ANSWER_S, Store, join, make_working_folder, reason, split, within, working_folder
 
 # What commands need that take a run: not what only training goes on with.

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from trainkit.exported import Metric
+from trainkit.files import atomic_write
 from trainkit.rows import FILE, Rows, is_row, repair
-from trainkit.runs import atomic_write
 from trainkit.words import Say
 
 BUSY = "busy.txt"  # what the first worker does while it writes no rows

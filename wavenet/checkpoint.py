@@ -14,7 +14,7 @@ from trainkit import checkpoints as files
 from trainkit.checkpoint_folders import writing
 from trainkit.checkpoints import TRAINING, WEIGHTS, newest
 from trainkit.config import to_yaml
-from trainkit.runs import CONFIG_FILE
+from trainkit.run_layout import CONFIG_FILE
 from wavenet.config import PRESETS, WaveNetConfig
 from wavenet.corpus import Corpus
 from wavenet.learning import Learner

@@ -11,7 +11,8 @@ from pydantic import BaseModel, create_model
 from apex_ray.config.plugins import checked, plugin_of, renamed
 from apex_ray.config.schema import ApexConfig, EnvConfig
 from trainkit.config import Loaded, load_config, preset_names
-from trainkit.runs import CONFIG_FILE, open_run
+from trainkit.run_layout import CONFIG_FILE
+from trainkit.runs import open_run
 
 TRAINER = "apex-ray"
 PRESETS = Path(__file__).parent / "presets"

@@ -25,8 +25,9 @@ from safetensors.numpy import load_file
 from apex_ray.types import AnyArray, Counters
 from trainkit import checkpoint_folders, tensor_files
 from trainkit.errors import UserError, first_line
+from trainkit.files import append
 from trainkit.manifest import DamagedError, check, sealed_files
-from trainkit.runs import CONFIG_FILE, append
+from trainkit.run_layout import CONFIG_FILE
 
 BEST = "best"
 ONLINE, TARGET, OPTIMIZER, COUNTERS = (

@@ -30,7 +30,7 @@ from apex_ray.run_files import RunPlace
 from apex_ray.sizes import Sizes
 from apex_ray.types import AnyArray, Counters, EnvSpec
 from trainkit.errors import UserError
-from trainkit.runs import CONFIG_FILE
+from trainkit.run_layout import CONFIG_FILE
 
 REPORT_EVERY_S = 1.0
 LONG_WAIT_S = 30.0  # for a first batch: it is there, others are not

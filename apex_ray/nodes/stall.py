@@ -12,6 +12,7 @@ from trainkit.errors import UserError
 from trainkit.storage import shown
 
 LONGEST_LOOK_S = 30.0  # between two looks: what is more was the driver's own absence (Ctrl-Z), and counts for nothing
+START_S = 300.0  # that a process started anew may take until it first reports, environments made and all
 LEARNER = "the learner"
 
 
@@ -20,7 +21,8 @@ class StallWatch:
     for so long hangs, unless it may be waiting for another one.
 
     A slow start is none: environments may take long to be made and to begin, and envs/watchdog.py names who does. It is
-    over when there are more `frames` than the run began with, or an insert waits.
+    over when there are more `frames` than the run began with, or an insert waits. What is started anew later has
+    START_S.
     """
 
     def __init__(
@@ -60,7 +62,9 @@ class StallWatch:
             and passed < LONGEST_LOOK_S
             and (part == LEARNER or not waiting)
         }
-        if self._idle_s > self._limit_s and not hung:
+        begins = math.inf in silent_s.values() and not waiting
+        limit_s = max(self._limit_s, START_S) if begins else self._limit_s
+        if self._idle_s > limit_s and not hung:
             raise self._error(f"nothing has moved for {self._idle_s:.0f} s", shards, silent_s)
         if hung:
             self.begin_anew()

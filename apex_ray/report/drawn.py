@@ -11,7 +11,7 @@ from apex_ray.config.schema import EnvConfig
 from apex_ray.report.episodes import reporter_named
 from apex_ray.report.plots import learning_curve, memory_plot
 from trainkit.errors import UserError
-from trainkit.runs import CONFIG_FILE
+from trainkit.run_layout import CONFIG_FILE
 
 
 def draw_run(run: Path) -> list[Path]:

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from apex_ray.types import EvaluationResult
+from trainkit.files import atomic_write
 from trainkit.rows import flat
-from trainkit.runs import atomic_write
 
 ID_FILE = "mlflow_id"  # in the run folder, so that a resumed run goes on in the same place
 LONGEST_VALUE = 6000  # characters, of a parameter's

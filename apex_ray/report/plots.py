@@ -18,7 +18,7 @@ from apex_ray.report.metrics import NUM_BANDS
 from apex_ray.report.reading import Row, read_csv, read_jsonl, read_named_csv, resumed
 from apex_ray.report.words import Words, words_for
 from trainkit.errors import UserError
-from trainkit.runs import atomic_write
+from trainkit.files import atomic_write
 
 BANDS = {f"episode_return_band_{band}" for band in range(NUM_BANDS)}
 EVALUATION_COLOUR = "#b8322a"

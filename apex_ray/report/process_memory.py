@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from trainkit.runs import append_csv
+from trainkit.files import append_csv
 
 SHARED_MEMORY = 0  # no process has this id
 COLUMNS = ("time_s", "process", "pid", "resident_bytes")

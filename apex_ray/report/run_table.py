@@ -16,8 +16,9 @@ from apex_ray.config.load import TRAINER
 from apex_ray.report.reading import Row, read_csv, read_jsonl
 from trainkit.errors import UserError
 from trainkit.rows import FILE
+from trainkit.run_layout import CONFIG_FILE, NAMED, RECORD_FILE, read_record, started
 from trainkit.run_record import state_of
-from trainkit.runs import CONFIG_FILE, NAMED, RECORD_FILE, based, read_record, started, uri_of_runs
+from trainkit.runs import based, uri_of_runs
 from trainkit.storage import local_path
 from trainkit.stored_runs import open_all
 from trainkit.words import table

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from apex_ray.types import EvaluationResult
-from trainkit.runs import atomic_write
+from trainkit.files import atomic_write
 
 ID_FILE = "wandb_id"  # in the run folder, so that a resumed run goes on in the same place
 

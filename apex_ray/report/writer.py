@@ -11,8 +11,8 @@ import numpy as np
 from apex_ray.report.metrics import EVALUATION_COLUMNS, METRICS
 from apex_ray.types import EvaluationResult
 from trainkit.errors import UserError, did_you_mean
+from trainkit.files import append_csv
 from trainkit.rows import FILE, Rows, is_row, repair
-from trainkit.runs import append_csv
 
 OF_AGENT = "agent_"  # how metrics begin that an agent or an objective of the user's own measures
 COMPARED = ("evaluations/mean", "evaluations/max")  # TensorBoard's tags that runs are compared by

@@ -15,7 +15,7 @@ from apex_ray.report import plots
 from apex_ray.report.episodes import Reporter
 from apex_ray.retro.stage_end import StageEnd
 from apex_ray.types import EpisodeValues, EvaluationResult
-from trainkit.runs import append_csv
+from trainkit.files import append_csv
 
 TRAINING_FILE, EVALUATION_FILE, PLOT_FILE = "stages.csv", "stage_evaluations.csv", "stages.png"
 RECENT = 20

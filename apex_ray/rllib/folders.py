@@ -14,7 +14,7 @@ import ray
 
 from apex_ray.tuning.saved import FACTS
 from trainkit.errors import NotWrittenError, os_errors
-from trainkit.runs import atomic_write
+from trainkit.files import atomic_write
 from trainkit.storage import Store, local_path, uri_of
 
 METADATA, VERSION = "rllib_checkpoint.json", "2.1"  # RLlib's, of its new API stack

@@ -16,7 +16,8 @@ from apex_ray.serial import state as serial_state
 from apex_ray.types import Counters
 from trainkit.config import to_yaml
 from trainkit.errors import NotWrittenError, UserError
-from trainkit.runs import CONFIG_FILE, atomic_write
+from trainkit.files import atomic_write
+from trainkit.run_layout import CONFIG_FILE
 from trainkit.storage import shown
 
 SAVED_REPLAY = REPLAY, serial_state.FILE  # in a run folder

@@ -34,8 +34,9 @@ from trainkit.config import to_yaml
 from trainkit.errors import UserError, os_errors
 from trainkit.fetching import Share, mark_newest
 from trainkit.interrupts import stop_requested
+from trainkit.run_layout import CONFIG_FILE, RECORD_FILE, read_record, start_ids
 from trainkit.run_record import FINISHED, INTERRUPTED, recorded
-from trainkit.runs import CONFIG_FILE, RECORD_FILE, create_run, open_run, read_record, start_ids, uri_of_runs
+from trainkit.runs import create_run, open_run, uri_of_runs
 from trainkit.sending import Sender, fetch_share, not_sent, sender_of
 from trainkit.storage import check, kept_at, shown, uri_of
 from trainkit.words import Say, plural, size

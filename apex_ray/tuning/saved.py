@@ -24,7 +24,8 @@ from apex_ray.learner.checkpoint import BEST
 from apex_ray.replay.snapshots import REPLAY
 from apex_ray.serial import state as serial_state
 from trainkit.errors import NotWrittenError, UserError
-from trainkit.runs import CONFIG_FILE, RECORD_FILE, atomic_write
+from trainkit.files import atomic_write
+from trainkit.run_layout import CONFIG_FILE, RECORD_FILE
 from trainkit.words import size
 
 FACTS = "trial.json"

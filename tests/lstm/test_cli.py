@@ -23,7 +23,8 @@ from trainkit.checkpoints import updates
 from trainkit.config import to_yaml
 from trainkit.errors import UserError
 from trainkit.mu_law import decode, encode
-from trainkit.runs import STOP_FILE, create_run
+from trainkit.run_layout import STOP_FILE
+from trainkit.runs import create_run
 
 TEXT = "the cat sat on the mat. the dog sat on the cat. "
 TINY = ("model.hidden=16", "model.embedding=8", "training.batch=4", "training.report_every_steps=5",

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from trainkit.errors import UserError
+from trainkit.files import atomic_folder, atomic_write
 from trainkit.run_record import record_start
-from trainkit.runs import atomic_folder, atomic_write, create_run, open_run
+from trainkit.runs import create_run, open_run
 
 
 def test_create_run_names_the_folder_and_writes_the_config(tmp_path: Path) -> None:

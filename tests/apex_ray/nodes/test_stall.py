@@ -58,8 +58,10 @@ def test_a_slow_start_is_no_stall_and_what_comes_after_it_is(clock):
         look(watch, clock, 10.0, waits_s=starting)
     look(watch, clock, 10.0, frames=104, waits_s=starting)
     with pytest.raises(UserError) as error:
-        for _ in range(11):
+        for _ in range(31):
+            assert clock.now <= 510.0 + stall.START_S, "an actor that was started anew has so long"
             look(watch, clock, 10.0, frames=104, waits_s=starting, silent_s={"actor 0": 95.0, "actor 1": math.inf})
+    assert clock.now > 510.0 + stall.START_S
     assert "a sample has waited 500 s for the samples-per-insert limit or replay.min_transitions" in str(error.value)
     assert "actor 0 has not reported for 95 s; actor 1 has not reported yet; no stacks; go on" in str(error.value)
 
@@ -106,7 +108,7 @@ def test_what_comes_in_place_of_a_part_that_hung_has_time_to_start(clock):
     for _ in range(11):
         look(watch, clock, 10.0, silent_s={"actor 3": 90.0}, waits_s={})
     assert look(watch, clock, 10.0, silent_s={"actor 3": 110.0}, waits_s={})
-    for _ in range(10):
+    for _ in range(int(stall.START_S / 10.0)):
         look(watch, clock, 10.0, silent_s={"actor 3": math.inf}, waits_s={})
-    with pytest.raises(UserError, match="nothing has moved for 110 s"):
+    with pytest.raises(UserError, match="nothing has moved for 310 s"):
         look(watch, clock, 10.0, silent_s={"actor 3": math.inf}, waits_s={})

@@ -27,7 +27,7 @@ from apex_ray.tuning import saved
 from cluster import ray_private
 from tests.apex_ray.rllib.facade import config
 from trainkit.errors import UserError
-from trainkit.runs import read_record
+from trainkit.run_layout import read_record
 
 pytestmark = pytest.mark.timeout(300)
 SHARED = Path("/dev/shm")

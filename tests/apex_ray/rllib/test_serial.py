@@ -15,7 +15,7 @@ from apex_ray.rllib.events import CALLED, OTHERS
 from apex_ray.tuning import saved
 from tests.apex_ray.rllib.facade import config
 from trainkit.errors import UserError
-from trainkit.runs import read_record
+from trainkit.run_layout import read_record
 
 pytestmark = pytest.mark.timeout(300)
 HEARD = []
