@@ -14,18 +14,22 @@ PROGRAM = """
 import ctypes, sys, threading, time
 from apex_ray import stacks
 
-def waits_here():
+there = threading.Semaphore(0)
+
+def waits_here(say=there.release):
+    say()
     time.sleep(600)
 
-def hangs_here():
+def hangs_here(say):
+    say()
     while True:  # a signal ends the sleep
         ctypes.PyDLL(None).sleep(600)  # and keeps Python's lock
 
 if sys.argv[1] != "deaf":
     stacks.write_on_request()
 threading.Thread(target=waits_here, daemon=True).start()
-print("begun", flush=True)
-(hangs_here if sys.argv[1] == "native" else waits_here)()
+there.acquire()
+(hangs_here if sys.argv[1] == "native" else waits_here)(lambda: print("begun", flush=True))
 """
 
 

@@ -115,8 +115,8 @@ def test_names_of_runs_that_are_not_there(machine, runs):
     names = [train(config.model_copy(update={"runs_dir": runs, "name": name})).run.name for name in ("pong", "ping")]
     for wrong, message in {
         f"{runs}/pang": rf"run folder '{runs}/pang' does not exist; expected .*Did you mean '{runs}/p[io]ng-",
-        f"{runs}/p": rf"'{runs}/p' is how 2 runs begin: {runs}/pong-.*, {runs}/ping-.*; expected one of them, or",
-        runs: rf"'{runs}' is no run folder: it has no config.yaml. It holds runs; the newest is 'ping-",
+        f"{runs}/p": rf"'{runs}/p' is how 2 runs begin: {runs}/p[io]ng-.*, {runs}/p[io]ng-.*; expected one of them, or",
+        runs: rf"'{runs}' is no run folder: it has no config.yaml. It holds runs; the newest is 'p[io]ng-",
         f"{runs}/none/latest": rf"run folder '{runs}/none/latest' does not exist; .*'{runs}/none' holds no runs",
     }.items():
         with pytest.raises(UserError, match=message):
