@@ -2,7 +2,8 @@
 
 Why it can't deadlock: inserts and samples wait for nothing but this limit, there is one of it, and `Limiter` refuses
 settings in which its two sides could wait at once. A limit for each shard would deadlock: chunks are dealt out evenly
-and samples follow the shards' mass, so that one shard's drift blocks inserts while another's blocks sampling.
+and samples follow the shards' mass, so that one shard's drift blocks inserts while another's blocks sampling. Calls of
+other shards wait ASK_S at most and are made again: those of a shard that was lost leave shard 0 its threads.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import ray
 
 from apex_ray.replay.limiter import Limiter
 
-ASK_S = 0.5  # that one request for samples waits, before it is asked anew
+ASK_S = 0.5  # that one request of another shard waits, before it is made anew
 
 
 class OwnLimit:
@@ -26,12 +27,13 @@ class OwnLimit:
         self.limiter = limiter
         self._changed = threading.Condition()
 
-    def insert(self, transitions: int) -> None:
-        """Wait until a chunk of that many transitions may be stored, and count it."""
+    def insert(self, transitions: int, wait_s: float | None = None) -> bool:
+        """Wait until a chunk of that many transitions may be stored, and count it; False where it may not in time."""
         with self._changed:
-            self._changed.wait_for(self.limiter.may_insert)
-            self.limiter.inserted += transitions
-            self._changed.notify_all()
+            if may := self._changed.wait_for(self.limiter.may_insert, wait_s):
+                self.limiter.inserted += transitions
+                self._changed.notify_all()
+        return may
 
     def permit(self, total: int, wait_s: float = ASK_S) -> float:
         """Wait up to `wait_s` until samples up to `total` are allowed; returns how many are (inf: any number).
@@ -78,7 +80,8 @@ class LimitElsewhere:
         self._allowed = -math.inf
 
     def insert(self, transitions: int) -> None:
-        ray.get(self._keeper.admit.remote(transitions))
+        while not ray.get(self._keeper.admit.remote(transitions, ASK_S)):
+            pass
 
     def may_sample(self, total: int, wait_s: float = ASK_S) -> bool:
         if total > self._allowed:

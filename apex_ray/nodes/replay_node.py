@@ -175,10 +175,10 @@ class ReplayNode(Keeping):
         self._own.lost(transitions, inserted, sampled)
 
     @ray.method(concurrency_group="limit")
-    def admit(self, transitions: int) -> None:
-        """Another shard's insert: returns when it may be stored."""
+    def admit(self, transitions: int, wait_s: float) -> bool:
+        """Another shard's insert: what `OwnLimit.insert` gives."""
         assert self._own is not None, "shard 0 counts"
-        self._own.insert(transitions)
+        return self._own.insert(transitions, wait_s)
 
     @ray.method(concurrency_group="limit")
     def permit(self, total: int, wait_s: float) -> float:

@@ -135,6 +135,26 @@ def close(nodes, feeders=()):
         node.close()
 
 
+def test_calls_of_a_shard_that_was_lost_do_not_hold_up_the_one_in_its_place():
+    """Its inserts held all of shard 0's threads, so that nobody could ask for samples, for which the inserts waited."""
+    config = cartpole(
+        actors={"count": 1, "envs_per_actor": 2, "chunk_transitions": 10},
+        replay={"shards": 2, "samples_per_insert": 4.0, "min_transitions": 64},
+    )
+    sizes, fields, groups = resolve_sizes(config, SPEC), build_agent(config, SPEC).fields, concurrency_groups(2)
+    keeper = threads.Handle(ReplayNode(config, fields, sizes, 0), groups)
+    while keeper.admit.remote(20, 0.0).result():
+        pass
+    inserted = keeper.node.stats().inserted
+    lost = [keeper.admit.remote(20, limit.ASK_S) for _ in range(3 * groups["limit"])]
+    again = ReplayNode(config, fields, sizes, 1, lambda: keeper)
+    while not again._limit.may_sample(config.learner.batch_size):
+        assert not all(call.done() for call in lost), "there was time to answer"
+    assert keeper.node.stats().sampled == config.learner.batch_size
+    assert keeper.node.stats().inserted <= inserted + 20, "what was not let in does not count"
+    close([keeper])
+
+
 @pytest.mark.parametrize(("before", "now"), [(8.0, 0.5), (0.5, 8.0)])
 def test_nothing_stands_still_after_a_resume_with_another_ratio(tmp_path, before, now):
     """The saved drift is far out of the new bounds: one side would wait until the other had made up for all of it."""
