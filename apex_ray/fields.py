@@ -59,9 +59,10 @@ def windowed(fields: Fields) -> dict[str, Field]:
     return {name: field for name, field in fields.items() if field.windowed}
 
 
-def chunk_bytes(fields: Fields, horizon: int) -> int:
-    """Of the fields of one stream's part of a chunk."""
-    return sum(field.length(horizon) * field.step_bytes for field in fields.values())
+def chunk_bytes(fields: Fields, horizon: int, stride: int = 1) -> int:
+    """Of the fields of one stream's part of a chunk of `horizon` steps, every `stride`-th of which begins a sample."""
+    lengths = (field.length(horizon) if field.windowed else horizon // stride for field in fields.values())
+    return sum(length * field.step_bytes for length, field in zip(lengths, fields.values(), strict=True))
 
 
 def sample_bytes(fields: Fields) -> int:

@@ -66,6 +66,7 @@ def build_actors(
             a.chunk_transitions,
             config.td,
             config.env.terminal_on_life_loss,
+            agent.stride,
         )
         return Actor(
             index,

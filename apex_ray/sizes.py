@@ -26,6 +26,8 @@ class Sizes:
     actor_cpus: int  # of one actor process
     learner_threads: int
     inference_cpus: int  # of central inference, 0 without
+    stride: int  # the agent's: steps from one sample's first to the next's
+    learned: int  # the agent's: transitions that a sample is learned from
     chunk_transitions: int  # of one chunk, all streams together
     chunk_bytes: int
     batch_bytes: int
@@ -50,17 +52,22 @@ def resolve_sizes(config: ApexConfig, spec: EnvSpec, cores: int | None = None) -
             f"{actors * config.actors.groups * chunk}); raise it, or lower "
             f"actors.chunk_transitions or actors.envs_per_actor"
         )
-    fields = build_agent(config, spec).fields
+    agent = build_agent(config, spec)
+    fields, stride = agent.fields, agent.stride
+    if horizon % stride:
+        raise UserError(f"actors.chunk_transitions = {horizon}: expected a multiple of {stride}, where samples begin")
     return Sizes(
         actors=actors,
         min_actors=min_actors,
         actor_cpus=_actor_cpus(config),
         learner_threads=threads,
         inference_cpus=inference_cpus,
+        stride=stride,
+        learned=agent.learned,
         chunk_transitions=chunk,
-        chunk_bytes=envs * spec.streams * (chunk_bytes(stored(fields), horizon) + horizon * IN_CHUNK_BYTES),
+        chunk_bytes=envs * spec.streams * (chunk_bytes(stored(fields), horizon, stride) + horizon * IN_CHUNK_BYTES),
         batch_bytes=config.learner.batch_size * (sample_bytes(stored(fields)) + IN_BATCH_BYTES),
-        replay_bytes=config.replay.shards * PrioritizedReplay.bytes_needed(fields, capacity, horizon),
+        replay_bytes=config.replay.shards * PrioritizedReplay.bytes_needed(fields, capacity, horizon, stride),
     )
 
 

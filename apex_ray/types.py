@@ -143,14 +143,14 @@ class Chunk:
     """
 
     fields: dict[str, AnyArray]  # [E, before + T + after, ...]
-    valid: BoolArray  # [E, T] whether the step is a transition; an autoreset step is none
-    priorities: Float64Array  # [E, T] first |TD error|, by what the actor had computed anyway
+    valid: BoolArray  # [E, N] of the N steps that begin a sample: whether it is a transition; an autoreset step is none
+    priorities: Float64Array  # [E, N] first |TD error|, by what the actor had computed anyway
     actor: int = 0  # index of the actor that collected it
     sequence: int = 0  # its running number with that actor
     version: int = 0  # of the weights that chose its last action
 
     @property
-    def num_transitions(self) -> int:
+    def num_samples(self) -> int:
         return int(np.count_nonzero(self.valid))
 
 

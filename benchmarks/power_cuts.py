@@ -90,7 +90,7 @@ def on_disk(run: Path) -> list[Digests]:
     config = load_run_config(run).config
     fields, found = build_agent(config, probe(config.env)).fields, []
     for i, folder in enumerate(saved_shards(run)):
-        memory = build_replay(config, fields, i)
+        memory = build_replay(config, fields, 1, i)
         Snapshots(folder, memory).load()
         found.append(digests(memory))
     return found

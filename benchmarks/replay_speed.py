@@ -90,7 +90,7 @@ def into_the_learner(shards: int, seconds: float = 5.0) -> float:
         rng = np.random.default_rng(0)
         for i in range(config.replay.min_transitions // (HORIZON * STREAMS) + shards):
             ray.get(nodes[i % shards].add.remote(replace(make_chunk(rng), sequence=i)))
-        source, done, started = BatchSource(nodes, config, FIELDS), 0, 0.0
+        source, done, started = BatchSource(nodes, config, FIELDS, 1), 0, 0.0
         while not done or time.perf_counter() - started < seconds:
             if source.poll() is None:
                 continue

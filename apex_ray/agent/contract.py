@@ -34,6 +34,8 @@ class Agent(Protocol):
 
     fields: Fields  # what replay keeps of a step: names of experience/window.py, and of `outputs`
     outputs: Mapping[str, Field]  # what the network gives for each step, by name
+    stride: int  # steps from one sample's to the next's: 1, or of sequences more
+    learned: int  # transitions that one sample is learned from: 1, or of sequences more
 
     def network(self) -> nn.Module:
         """A new network, its parameters drawn from torch's own generator."""

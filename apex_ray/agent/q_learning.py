@@ -41,6 +41,8 @@ class QLearning:
     and `loss(online, target, transitions) -> Loss`, where networks are functions of states to [B, A, K].
     """
 
+    stride = learned = 1
+
     def __init__(self, spec: EnvSpec, config: ApexConfig) -> None:
         self._spec, self._config = spec, config
         n = config.td.n_step

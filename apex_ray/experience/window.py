@@ -1,4 +1,4 @@
-"""The rolling window of an actor's streams, cut into chunks when T steps and their n-step tails are complete."""
+"""The rolling window of an actor's streams, cut into chunks when T steps and what their samples need are complete."""
 
 from __future__ import annotations
 
@@ -30,6 +30,8 @@ class ExperienceWindow:
 
     `observe`, `decide`, `result` are called in that order for each step; after `decide`, `chunk()` gives the next
     chunk when one is complete. Nothing here loops over environments in Python.
+
+    A sample begins at every `stride`-th step, and needs the tail: so many steps after its own.
     """
 
     def __init__(
@@ -42,10 +44,12 @@ class ExperienceWindow:
         chunk_transitions: int,
         td: TdConfig,
         terminal_on_life_loss: bool,
+        stride: int = 1,
     ) -> None:
         """`fields`, `outputs` and `priorities` are the agent's (agent/contract.py). UserError for what is no field."""
         self._td, self._terminal_on_life_loss = td, terminal_on_life_loss
-        self._fields, self._priorities, self._horizon = stored(fields), priorities, chunk_transitions
+        self._fields, self._priorities = stored(fields), priorities
+        self._horizon, self._stride = chunk_transitions, stride
         self._outputs = tuple(outputs)
         self._leaves = {name: Field(leaf.dtype, leaf.shape) for name, leaf in spec.observation.items()}
         seen = {**self._leaves, ACTIONS: Field("int64", spec.action_shape), REWARDS: Field("float32")}
@@ -54,15 +58,14 @@ class ExperienceWindow:
             if name not in {*known, *OF_N_STEPS}:
                 names = ", ".join((*seen, *OF_N_STEPS))
                 raise UserError(f"the agent's field {name!r} is neither an output of its network nor one of {names}")
-            after = 0 if name in OF_N_STEPS else td.n_step  # a chunk ends n steps after its last one
-            if field.after > after or field.before > MAX_BEFORE or (field.before and name in OF_N_STEPS):
-                raise UserError(
-                    f"the agent's field {name!r} has before = {field.before}, after = {field.after}; expected at most "
-                    f"{0 if name in OF_N_STEPS else MAX_BEFORE} and {after}"
-                )
+            most = 0 if name in OF_N_STEPS else MAX_BEFORE
+            if field.before > most:
+                raise UserError(f"the agent's field {name!r} has before = {field.before}; expected at most {most}")
+        n = td.n_step
+        self._tail = max(n, *(f.after + (n if name in OF_N_STEPS else 0) for name, f in self._fields.items()))
         self._kept = {name: self._fields.get(name, field) for name, field in known.items()}
         self._before = max(field.before for field in self._fields.values())
-        length = chunk_transitions + td.n_step
+        length = chunk_transitions + self._tail
         # Step t of an array stands at index before + t; zeros stand before an episode's first, as environments do it.
         self._arrays: dict[str, AnyArray] = {
             name: np.zeros((num_envs, field.before + length, *field.shape), field.dtype)
@@ -94,22 +97,27 @@ class ExperienceWindow:
 
         The arrays are views of the window: store or serialise them before the next `result`.
         """
-        horizon, n = self._horizon, self._td.n_step
-        if self._t < horizon + n:
+        horizon, fields, arrays = self._horizon, self._fields, self._arrays
+        if self._t < horizon + self._tail:
             return None
-        arrays = self._arrays
-        kinds = arrays[KINDS][:, :horizon]
-        returns, discounts, steps = n_step_returns(arrays[REWARDS][:, :-1], arrays[KINDS][:, :-1], n, self._td.discount)
-        of_window = {RETURNS: returns, DISCOUNTS: discounts, STEPS: steps, VALID: kinds != RESET}
-        seen = {n: array[:, : self._fields[n].length(horizon)] for n, array in arrays.items() if n in self._fields}
-        chunk = {name: np.ascontiguousarray({**seen, **of_window}[name]) for name in self._fields}
-        since = {name: arrays[name][:, self._kept[name].before :] for name in (*self._outputs, ACTIONS)}
-        priorities = self._priorities({**since, ACTIONS: since[ACTIONS][:, :horizon], **of_window})
-        return Chunk(chunk, of_window[VALID], priorities)
+        known = horizon + self._tail - self._td.n_step  # steps whose n-step returns are
+        since = {name: array[:, self._kept[name].before :] for name, array in arrays.items()}
+        rewards, kinds = (since[name][:, : known + self._td.n_step - 1] for name in (REWARDS, KINDS))
+        returns, discounts, steps = n_step_returns(rewards, kinds, self._td.n_step, self._td.discount)
+        of_window = {RETURNS: returns, DISCOUNTS: discounts, STEPS: steps, VALID: kinds[:, :known] != RESET}
+        found = {**arrays, **of_window}
+        chunk = {
+            name: np.ascontiguousarray(
+                found[name][:, : field.length(horizon)] if field.windowed else found[name][:, : horizon : self._stride]
+            )
+            for name, field in fields.items()
+        }
+        given = {name: since[name] for name in self._outputs} | {ACTIONS: since[ACTIONS][:, :known]}
+        return Chunk(chunk, of_window[VALID][:, : horizon : self._stride], self._priorities({**given, **of_window}))
 
     def result(self, step: Step) -> None:
         """What the environments answered to the last actions."""
-        if self._t == self._horizon + self._td.n_step:
+        if self._t == self._horizon + self._tail:
             self._roll()
         at = self._t - 1
         self._put(REWARDS, clip_rewards(step.rewards, self._td.reward_clip), at)
@@ -121,13 +129,13 @@ class ExperienceWindow:
         self._next_age = np.where(step.first, 0, grown).astype(np.uint8)
 
     def _roll(self) -> None:
-        """Keep the n positions (and what stands before them) that the next chunk starts with."""
-        horizon, n = self._horizon, self._td.n_step
+        """Keep the tail (and what stands before it) that the next chunk starts with."""
+        horizon, tail = self._horizon, self._tail
         for name, array in self._arrays.items():
-            count = self._kept[name].before + n
-            # .copy(): source and destination overlap when T < n + before.
+            count = self._kept[name].before + tail
+            # .copy(): source and destination overlap when T < tail + before.
             array[:, :count] = array[:, horizon : horizon + count].copy()
-        self._t = n
+        self._t = tail
 
     def state_arrays(self) -> dict[str, AnyArray]:
         """Everything needed to go on from here, as arrays (views of the live ones)."""

@@ -81,7 +81,7 @@ class Learner:
         config, r = self._settings, self._settings.replay
         horizon = config.actors.chunk_transitions
         segments = segments_of(r.capacity_transitions // r.shards, horizon)
-        self._mirror = Mirror(self.agent.fields, r.shards, segments, horizon, self.device)
+        self._mirror = Mirror(self.agent.fields, r.shards, segments, horizon, self.device, self.agent.stride)
 
     def write_mirror(self, shard: int, fresh: Fresh) -> None:
         """What a shard has stored since the last time."""

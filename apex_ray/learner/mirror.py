@@ -17,9 +17,12 @@ from trainkit.errors import UserError
 class Mirror:
     """Segments as in replay/windows.py, those of all shards one after the other."""
 
-    def __init__(self, fields: Fields, shards: int, segments: int, horizon: int, device: torch.device) -> None:
+    def __init__(
+        self, fields: Fields, shards: int, segments: int, horizon: int, device: torch.device, stride: int = 1
+    ) -> None:
         """Reserve room for `segments` segments of each shard. UserError where the device has less."""
         self._fields, self._horizon, self._segments, self._device = windowed(fields), horizon, segments, device
+        self._in_segment, self._stride = horizon // stride, stride
         needed = shards * segments * chunk_bytes(self._fields, horizon)
         free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else None
         if free is not None and needed > 0.8 * free:
@@ -50,7 +53,7 @@ class Mirror:
     def gather(self, slots: IntArray, ages: ByteArray) -> dict[str, Tensor]:
         """Windows [B, window, ...] of slots [B] as batches name them; steps of an earlier episode are zeros."""
         shards, slots = slots // SHARD_STRIDE, slots % SHARD_STRIDE
-        segments, steps = shards * self._segments + slots // self._horizon, slots % self._horizon
+        segments, steps = shards * self._segments + slots // self._in_segment, slots % self._in_segment * self._stride
         age = torch.as_tensor(ages).to(self._device)[:, None].long()
         gathered = {}
         for name, field in self._fields.items():

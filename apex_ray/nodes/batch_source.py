@@ -42,6 +42,7 @@ class BatchSource:
         shards: list[Any],
         config: ApexConfig,
         fields: Fields,
+        learned: int,
         mirror: Callable[[int, Fresh], None] | None = None,
         pin: Callable[[AnyArray], None] = lambda memory: None,
     ) -> None:
@@ -54,7 +55,9 @@ class BatchSource:
         self._rng = np.random.default_rng(config.seed)
         self._masses = [0.0] * len(shards)
         self._sizes = [0] * len(shards)
-        self._total = max(s.sampled for s in ray.get([s.stats.remote() for s in shards]))  # samples asked for so far
+        self._learned = self._batch_size * learned
+        # Transitions of the samples asked for so far.
+        self._total = max(s.sampled for s in ray.get([s.stats.remote() for s in shards]))
         self._requests: deque[_Request] = deque()
         self._requested = 0
         self._slots = self._ahead + IN_USE
@@ -80,7 +83,7 @@ class BatchSource:
         """One batch of all shards: even one that gives no sample tells what it holds, and sees which batch it is."""
         counts = sharding.allocate(self._batch_size, self._masses, self._rng)
         shares = [mass / (sum(self._masses) or 1.0) for mass in self._masses]
-        total = self._total + self._batch_size
+        total = self._total + self._learned
         slot, row, calls = self._requested % self._slots, 0, []
         for shard, count, here in zip(self._shards, counts, self._here, strict=True):
             if self._mirror is not None:
@@ -111,7 +114,7 @@ class BatchSource:
         mirrored = [self._mirror is None or self._write_mirror(shard, sample) for shard, sample in enumerate(samples)]
         if sum(len(s.slots) for s in samples) < self._batch_size or not all(mirrored):
             # Shards without transitions, or with only new frames to send. Which batches go is independent of draws.
-            self._total -= self._batch_size if sum(counts) else 0
+            self._total -= self._learned if sum(counts) else 0
             return None
         drawn = [(shard, shares[shard], sample) for shard, sample in enumerate(samples) if counts[shard]]
         return sharding.merge(drawn, sum(self._sizes), self._beta, self._joined(slot, counts, samples))

@@ -126,10 +126,10 @@ class LearnerNode(Keeping):
     def _source(self, shards: list[Any]) -> BatchSource:
         learner = self._learner
         assert learner is not None, "prepare() comes first"
-        fields = learner.agent.fields
+        fields, learned = learner.agent.fields, learner.agent.learned
         if self._config.replay.frames == "replay":
-            return BatchSource(shards, self._config, fields, pin=learner.prepare_memory)
-        return BatchSource(shards, self._config, fields, learner.write_mirror)
+            return BatchSource(shards, self._config, fields, learned, pin=learner.prepare_memory)
+        return BatchSource(shards, self._config, fields, learned, learner.write_mirror)
 
     @ray.method(concurrency_group="control")
     def publish(self, weights: Any) -> None:

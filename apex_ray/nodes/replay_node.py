@@ -84,10 +84,10 @@ class ReplayNode(Keeping):
         """`fields` are the agent's; `keeper` gives the shard that counts for all, None: this one; at `place` are its
         snapshots.
         """
-        self._memory = build_replay(config, fields, shard, time.time_ns() if restarted() else 0)
-        self._limit: Limit = (
-            LimitElsewhere(keeper) if keeper else OwnLimit(build_limiter(config, sizes.chunk_transitions))
-        )
+        self._memory = build_replay(config, fields, sizes.stride, shard, time.time_ns() if restarted() else 0)
+        self._stride = sizes.stride
+        limiter = build_limiter(config, sizes.chunk_transitions, sizes.learned)
+        self._limit: Limit = LimitElsewhere(keeper) if keeper else OwnLimit(limiter)
         self._own = self._limit if isinstance(self._limit, OwnLimit) else None
         self._lock = threading.Lock()
         self._received: dict[int, deque[int]] = defaultdict(partial(deque, maxlen=RECENT))  # by actor, chunks' numbers
@@ -110,10 +110,10 @@ class ReplayNode(Keeping):
         if chunk.sequence in received:
             return 0  # Ray repeats a call whose answer was lost on its way
         with self._noted(INSERT):
-            self._limit.insert(chunk.num_transitions)
+            self._limit.insert(chunk.num_samples * self._stride)
         received.append(chunk.sequence)
         with self._lock:
-            stored = self._memory.add(chunk)
+            stored = self._memory.add(chunk) * self._stride
         note_work()
         return stored
 
@@ -203,8 +203,8 @@ class ReplayNode(Keeping):
         with self._lock:
             memory = self._memory
             return ReplayStats(
-                memory.size,
-                memory.capacity,
+                memory.transitions,
+                memory.capacity * self._stride,
                 inserted,
                 sampled,
                 memory.stale_updates,

@@ -33,7 +33,7 @@ class Sample:
     slots: IntArray  # [B]
     overwrites: IntArray  # [B]
     total_mass: float  # of the replay they came from, when they were drawn
-    size: int  # its transitions
+    size: int  # samples in it
     fresh: Fresh | None = None
 
 
@@ -43,7 +43,8 @@ def segments_of(capacity: int, horizon: int) -> int:
 
 
 class PrioritizedReplay:
-    """A ring of segments (one stream's T steps each) with one leaf of a sum tree per slot.
+    """A ring of segments (one stream's T steps each) with one leaf of a sum tree per slot: each step, or, of samples
+    that are sequences, each `stride`-th one, where one begins.
 
     Steps that are no transition take a slot of mass 0, which is never drawn. Eviction is first in, first out by
     segment.
@@ -58,34 +59,45 @@ class PrioritizedReplay:
         seed: int,
         floor: float = 1e-6,
         overwrites_from: int = 0,
+        stride: int = 1,
     ) -> None:
-        """`overwrites_from`: where counts begin, so that priorities meant for samples of a lost replay are dropped."""
-        self._horizon, self._alpha, self._floor = horizon, alpha, floor
+        """For `capacity` steps, in chunks of T = `horizon`, a multiple of `stride`.
+
+        `overwrites_from`: where counts begin, so that priorities meant for samples of a lost replay are dropped.
+        """
+        self._in_segment, self._stride, self._alpha, self._floor = horizon // stride, stride, alpha, floor
         self.segments = segments_of(capacity, horizon)
-        self.capacity = slots = self.segments * horizon
+        self.capacity = slots = self.segments * self._in_segment  # samples
         self._rng = np.random.default_rng(seed)
         self._tree = SumTree(slots)
         every = stored(fields)
-        self._windows = {name: WindowStore(field, self.segments, horizon) for name, field in windowed(every).items()}
+        self._windows = {
+            name: WindowStore(field, self.segments, horizon, stride) for name, field in windowed(every).items()
+        }
         self._slots: dict[str, AnyArray] = {
             name: np.zeros((slots, *field.shape), field.dtype) for name, field in every.items() if not field.windowed
         }
         self._overwrites = np.zeros(self.segments, np.int64)  # how often the segment was written
         self._overwrites_from = overwrites_from
-        self._valid = np.zeros(self.segments, np.int64)  # transitions in it
+        self._valid = np.zeros(self.segments, np.int64)  # samples in it
         self.written = 0  # segments, those overwritten since among them: number n lies at n % segments
         self._unsent = 0  # of the newest segments, how many `take_fresh` has not given yet
         self._series, self._given = overwrites_from, 0
-        self.size = 0
+        self.size = 0  # samples
         self.stale_updates = 0
 
     @staticmethod
-    def bytes_needed(fields: Fields, capacity: int, horizon: int) -> int:
+    def bytes_needed(fields: Fields, capacity: int, horizon: int, stride: int = 1) -> int:
         """What a full replay of this capacity occupies."""
         segments = segments_of(capacity, horizon)
-        tree = 2 * 8 * (1 << max(segments * horizon - 1, 1).bit_length())
-        counts = 2 * np.dtype(np.int64).itemsize  # overwrites and transitions
-        return segments * (chunk_bytes(stored(fields), horizon) + counts) + tree
+        tree = 2 * 8 * (1 << max(segments * horizon // stride - 1, 1).bit_length())
+        counts = 2 * np.dtype(np.int64).itemsize  # overwrites and samples
+        return segments * (chunk_bytes(stored(fields), horizon, stride) + counts) + tree
+
+    @property
+    def transitions(self) -> int:
+        """Those stored: each sample stands for the steps up to the next one's first."""
+        return self.size * self._stride
 
     @property
     def total_mass(self) -> float:
@@ -97,17 +109,17 @@ class PrioritizedReplay:
         return masses
 
     def add(self, chunk: Chunk) -> int:
-        """Store a chunk, overwriting the oldest segments; returns the transitions stored."""
+        """Store a chunk, overwriting the oldest segments; returns the samples stored."""
         masses = np.where(chunk.valid, self._masses(chunk.priorities), 0.0)
         return sum(self._add_segment(chunk, masses[e], e) for e in range(len(masses)))
 
     def _add_segment(self, chunk: Chunk, masses: Float64Array, e: int) -> int:
         segment = self.written % self.segments
-        first = segment * self._horizon
+        first = segment * self._in_segment
         for name, store in self._windows.items():
             store.write(segment, chunk.fields[name][e])
         for name, array in self._slots.items():
-            array[first : first + self._horizon] = chunk.fields[name][e]
+            array[first : first + self._in_segment] = chunk.fields[name][e]
         self._tree.set_range(first, masses)
         valid = int(np.count_nonzero(chunk.valid[e]))
         self.size += valid - int(self._valid[segment])
@@ -157,21 +169,21 @@ class PrioritizedReplay:
             fields=fields,
             masses=self._tree.get(slots),
             slots=slots,
-            overwrites=self._overwrites[slots // self._horizon] + self._overwrites_from,
+            overwrites=self._overwrites[slots // self._in_segment] + self._overwrites_from,
             total_mass=self._tree.total,
             size=self.size,
         )
 
     def update_priorities(self, update: PriorityUpdate) -> None:
         """New priorities of sampled slots; those of slots overwritten since are dropped and counted."""
-        current = self._overwrites[update.slots // self._horizon] + self._overwrites_from == update.overwrites
+        current = self._overwrites[update.slots // self._in_segment] + self._overwrites_from == update.overwrites
         self.stale_updates += int(np.count_nonzero(~current))
         self._tree.set(update.slots[current], self._masses(update.priorities[current]))
 
     def check_valid(self) -> None:
         """Raise AssertionError unless tree, counts and overwrites agree."""
         self._tree.check_valid()
-        masses = self._tree.get(np.arange(self.capacity)).reshape(self.segments, self._horizon)
+        masses = self._tree.get(np.arange(self.capacity)).reshape(self.segments, self._in_segment)
         assert np.array_equal(np.count_nonzero(masses, axis=1), self._valid), "a segment's count is off"
         assert self.size == self._valid.sum(), "the size is off"
         assert np.array_equal(self._overwrites, self._times_written()), "a segment's overwrites are off"
@@ -187,13 +199,13 @@ class PrioritizedReplay:
         return (first + np.arange(count)) % self.segments
 
     def _by_segment(self) -> dict[str, AnyArray]:
-        """Every field, [segments, steps of one, ...]: views."""
+        """Every field, [segments, steps or samples of one, ...]: views."""
         windows = {name: store.by_segment for name, store in self._windows.items()}
-        shape = self.segments, self._horizon
+        shape = self.segments, self._in_segment
         return windows | {name: array.reshape(*shape, *array.shape[1:]) for name, array in self._slots.items()}
 
     def read(self, first: int, count: int) -> dict[str, AnyArray]:
-        """All fields of `count` segments from number `first` on, [count, steps of one, ...] each: copies.
+        """All fields of `count` segments from number `first` on, [count, steps or samples of one, ...]: copies.
 
         None of them may be overwritten.
         """
@@ -213,16 +225,16 @@ class PrioritizedReplay:
     def state(self) -> dict[str, AnyArray]:
         """Everything but the fields that is needed to go on from here: copies."""
         return {
-            "masses": self._tree.get(np.arange(self.capacity)).reshape(self.segments, self._horizon),
+            "masses": self._tree.get(np.arange(self.capacity)).reshape(self.segments, self._in_segment),
             "counts": np.asarray([self.written, self.stale_updates], np.int64),
             "rng": rng.state_of(self._rng),
         }
 
     def load_state(self, state: Mapping[str, AnyArray]) -> None:
         """What `state` gave. Segments without mass hold no transitions. ValueError for another capacity."""
-        masses, expected = state["masses"].astype(np.float64), (self.segments, self._horizon)
+        masses, expected = state["masses"].astype(np.float64), (self.segments, self._in_segment)
         if masses.shape != expected:
-            raise ValueError(f"it has {list(masses.shape)} segments and steps, expected {list(expected)}")
+            raise ValueError(f"it has {list(masses.shape)} segments and samples, expected {list(expected)}")
         self._tree.set_range(0, masses.reshape(-1))
         self.written, self.stale_updates = (int(x) for x in state["counts"])
         self._overwrites[:] = self._times_written()

@@ -17,14 +17,14 @@ PAGE_BYTES = 4096
 
 
 @njit(nogil=True, cache=True)
-def _address(steps, slot, horizon):  # type: ignore[no-untyped-def]
-    """Where the window of a slot begins."""
-    first = (slot // horizon) * steps.shape[1] + slot % horizon
+def _address(steps, slot, slots, stride):  # type: ignore[no-untyped-def]
+    """Where the window of a slot begins, of `slots` in a segment, `stride` steps apart."""
+    first = (slot // slots) * steps.shape[1] + slot % slots * stride
     return steps.ctypes.data + first * steps.shape[2]
 
 
 @njit(nogil=True, cache=True)
-def _gather(steps, slots, ages, horizon, before, window, out):  # type: ignore[no-untyped-def]
+def _gather(steps, slots, ages, in_segment, stride, before, window, out):  # type: ignore[no-untyped-def]
     """out[b] = the window of slot b; steps from before the episode's first become zeros.
 
     steps [segments, before + T + after, bytes], out [B, window, bytes], both uint8 and contiguous.
@@ -33,10 +33,10 @@ def _gather(steps, slots, ages, horizon, before, window, out):  # type: ignore[n
     for b in range(len(slots)):
         if b + 1 < len(slots):
             # A line of each of the next window's pages: where they are is looked up while this window is copied.
-            following = _address(steps, slots[b + 1], horizon)
+            following = _address(steps, slots[b + 1], in_segment, stride)
             for page in range(0, size, PAGE_BYTES):
                 prefetch(following + page)  # type: ignore[call-arg]
-        memcpy(out.ctypes.data + b * size, _address(steps, slots[b], horizon), size)  # type: ignore[call-arg]
+        memcpy(out.ctypes.data + b * size, _address(steps, slots[b], in_segment, stride), size)  # type: ignore[call-arg]
         for k in range(before - ages[b]):
             out[b, k] = 0
 
@@ -44,8 +44,9 @@ def _gather(steps, slots, ages, horizon, before, window, out):  # type: ignore[n
 class WindowStore:
     """A field's steps in `segments` segments. Pages are touched as they fill, so an unfilled store is cheap."""
 
-    def __init__(self, field: Field, segments: int, horizon: int) -> None:
-        self._field, self._horizon = field, horizon
+    def __init__(self, field: Field, segments: int, horizon: int, stride: int = 1) -> None:
+        """Of T = `horizon` steps, every `stride`-th of which begins a sample."""
+        self._field, self._in_segment, self._stride = field, horizon // stride, stride
         self._steps = np.empty((segments, field.length(horizon), field.step_bytes), np.uint8)
 
     def write(self, segment: int, steps: AnyArray) -> None:
@@ -65,7 +66,7 @@ class WindowStore:
         if out is None:
             out = np.empty((len(slots), *field.sample_shape), field.dtype)
         raw = out.view(np.uint8).reshape(len(slots), field.window, field.step_bytes)
-        _gather(self._steps, slots, ages, self._horizon, field.before, field.window, raw)
+        _gather(self._steps, slots, ages, self._in_segment, self._stride, field.before, field.window, raw)
         return out
 
     @property

@@ -20,7 +20,7 @@ def check(config: ApexConfig, spec: EnvSpec, sizes: Sizes, saved: Checkpoint | N
     """Raise UserError for settings that can't work together, with the checkpoint to go on from, or, when the run's
     processes are all to be `here`, on this machine.
     """
-    build_limiter(config, sizes.chunk_transitions)
+    build_limiter(config, sizes.chunk_transitions, sizes.learned)
     network = new_network(build_agent(config, spec))
     if here:
         resolve_compile(config.learner.compile, resolve_device(config.learner.device))

@@ -74,9 +74,9 @@ class SerialProgram:
         elif warm:
             self._learner.warm_start(warm)
         c = self.counters
-        self._memory = build_replay(config, self._agent.fields)
+        self._memory = build_replay(config, self._agent.fields, sizes.stride)
         self._snapshots = Snapshots(shard_folder(self._run, 0), self._memory)
-        self._limiter = build_limiter(config, sizes.chunk_transitions)
+        self._limiter = build_limiter(config, sizes.chunk_transitions, sizes.learned)
         self._published = self._learner.weights()
         state = serial_state.load(self._run, c.updates, self._say) if resume else None
         restored = self._restored() if resume else None
@@ -154,12 +154,12 @@ class SerialProgram:
 
     def insert(self, chunk: Chunk) -> None:
         """Store a chunk. (Tests watch here what reaches replay.)"""
-        self._limiter.inserted += self._memory.add(chunk)
+        self._limiter.inserted += self._memory.add(chunk) * self._sizes.stride
 
     def sample(self) -> Batch:
         """The next batch for the learner. (Tests watch here what reaches the learner.)"""
         size = self._config.learner.batch_size
-        self._limiter.sampled += size
+        self._limiter.sampled += size * self._sizes.learned
         drawn = self._memory.sample(size)
         return sharding.merge([(0, 1.0, drawn)], drawn.size, self._config.replay.beta)
 
@@ -203,7 +203,7 @@ class SerialProgram:
         self._means = UpdateMeans()
         memory = self._memory
         return self._tally.row() | {
-            "replay_transitions": memory.size,
+            "replay_transitions": memory.transitions,
             "replay_fill": memory.size / memory.capacity,
             "replay_bytes": self._sizes.replay_bytes,
             "replay_ratio": self._limiter.ratio,

@@ -95,7 +95,7 @@ def frames_in(config, nodes, tmp_path, batch):
     frames = np.empty((len(batch.slots), SPEC.leaf.stack + N, 4, 5), np.uint8)
     for i, node in enumerate(nodes):
         ray.get(node.save.remote(0))
-        memory = build_replay(config, fields_of(config), i)
+        memory = build_replay(config, fields_of(config), 1, i)
         Snapshots(shard_folder(tmp_path, i), memory).load()
         mine = batch.slots // SHARD_STRIDE == i
         slots, ages = batch.slots[mine] % SHARD_STRIDE, batch.fields["ages"][mine]
@@ -110,7 +110,7 @@ def test_frames_through_shared_memory_and_through_answers(cluster, tmp_path, cla
     config, rng = settings(len(classes)), np.random.default_rng(0)
     nodes = start(config, classes, tmp_path)
     ray.get([node.add.remote(chunk(rng)) for node in nodes for _ in range(8)])
-    source = BatchSource(nodes, config, fields_of(config))
+    source = BatchSource(nodes, config, fields_of(config), 1)
     assert (source._memory is not None) == (ReplayNode in classes)
     if source._memory is not None:
         assert not list(Path("/dev/shm").glob("apex-ray-*")), "a killed learner would leave its memory behind"
@@ -131,7 +131,7 @@ def test_a_mirror_has_the_frames_of_every_batch(cluster, tmp_path, monkeypatch, 
     nodes = start(config, [ReplayNode] * shards, tmp_path)
     segments = config.replay.capacity_transitions // shards // HORIZON
     mirror = Mirror(fields_of(config), shards, segments, HORIZON, torch.device("cpu"))
-    source = BatchSource(nodes, config, fields_of(config), mirror.write)
+    source = BatchSource(nodes, config, fields_of(config), 1, mirror.write)
     ray.get([node.add.remote(chunk(rng)) for node in nodes for _ in range(8)])
     inserts = []
     for _ in range(20):
@@ -150,7 +150,7 @@ def test_frames_that_were_lost_on_their_way_are_sent_again(cluster, tmp_path):
     config, rng = settings(2, "learner"), np.random.default_rng(0)
     nodes = start(config, [ReplayNode] * 2, tmp_path)
     mirror = Mirror(fields_of(config), 2, 200 // HORIZON, HORIZON, torch.device("cpu"))
-    source = BatchSource(nodes, config, fields_of(config), mirror.write)
+    source = BatchSource(nodes, config, fields_of(config), 1, mirror.write)
     ray.get([node.add.remote(chunk(rng)) for node in nodes for _ in range(4)])
     next_batch(source)
     for _ in range(config.learner.prefetch_batches):
@@ -197,7 +197,7 @@ def test_a_shard_that_was_restarted_gives_whole_batches_and_maps_the_memory_agai
     sizes, fields = resolve_sizes(config, SPEC), fields_of(config)
     nodes = [kind.remote(config, fields, sizes, 0, None, RunPlace(tmp_path))]
     nodes.append(kind.remote(config, fields, sizes, 1, lambda first=nodes[0]: first, RunPlace(tmp_path)))
-    source = BatchSource(nodes, config, fields)
+    source = BatchSource(nodes, config, fields, 1)
     assert source._here == [True, True]
     ray.get([node.add.remote(chunk(rng)) for node in nodes for _ in range(8)])
     before = next_batch(source)

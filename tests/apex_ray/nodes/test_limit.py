@@ -95,14 +95,14 @@ def test_no_settings_deadlock_inserts_and_samples(
     )
     sizes, fields = resolve_sizes(config, SPEC), build_agent(config, SPEC).fields
     try:
-        limiter = build_limiter(config, sizes.chunk_transitions)
+        limiter = build_limiter(config, sizes.chunk_transitions, sizes.learned)
     except UserError:
         assume(False)
     nodes = [threads.Handle(ReplayNode(config, fields, sizes, 0), concurrency_groups(shards))]
     for i in range(1, shards):
         nodes.append(threads.Handle(ReplayNode(config, fields, sizes, i, lambda: nodes[0]), concurrency_groups(shards)))
     feeders = [Feeder(i, nodes, config, i, skew if i else 1.0) for i in range(actors)]
-    source = BatchSource(nodes, config, fields, (lambda shard, fresh: None) if mirrored else None)
+    source = BatchSource(nodes, config, fields, 1, (lambda shard, fresh: None) if mirrored else None)
     for feeder in feeders:
         feeder.start()
     try:
@@ -194,7 +194,7 @@ def test_a_shard_without_mass_is_known_again_with_the_next_batch():
     faint = Feeder(0, nodes, config, 0, 1e-30)
     nodes[0].add.remote(feeder.chunk()).result()
     nodes[1].add.remote(faint.chunk()).result()
-    source = BatchSource(nodes, config, fields)
+    source = BatchSource(nodes, config, fields, 1)
     for _ in range(50):
         source.poll()
     nodes[1].add.remote(Feeder(9, nodes, config, 0, 1e6).chunk()).result()

@@ -94,7 +94,7 @@ def test_ray_and_serial_feed_the_learner_the_same(cluster, tmp_path):
         for node in nodes:
             ray.kill(node)
         ray.get(shard.save.remote(0))
-        stored = build_replay(config, agent.fields)
+        stored = build_replay(config, agent.fields, 1)
         Snapshots(shard_folder(folder, 0), stored).load()
         written = stored.written
         plain = config.model_copy(update={"actors": cartpole(actors={"count": actors}).actors})
@@ -111,7 +111,7 @@ def test_ray_and_serial_feed_the_learner_the_same(cluster, tmp_path):
             config = config.model_copy(update={"replay": config.replay.model_copy(update={"min_transitions": 200})})
             fresh = remote.remote(config, agent.fields, sizes, 0, place=RunPlace(folder))
             ray.get(fresh.load.remote())
-            source = BatchSource([fresh], config, agent.fields)
+            source = BatchSource([fresh], config, agent.fields, 1)
             for _ in range(3):
                 batch = None
                 while batch is None:

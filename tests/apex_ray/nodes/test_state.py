@@ -59,7 +59,7 @@ def test_every_stored_step_has_the_count_of_its_episode(cluster, tmp_path, infer
         time.sleep(0.02)
     ray.kill(node)
     ray.get(shard.save.remote(0))
-    memory = build_replay(config, agent.fields)
+    memory = build_replay(config, agent.fields, 1)
     Snapshots(shard_folder(tmp_path, 0), memory).load()
     stored, (segments, times) = memory.read(0, memory.written), np.nonzero(memory.state()["masses"])
     steps = [int(decode(frames).step) for frames in stored["frames"][segments, times]]

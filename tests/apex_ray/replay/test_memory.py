@@ -104,7 +104,7 @@ def test_the_oldest_go_first_and_size_counts_what_is_there():
     numbers = memory.sample(300).fields["frames"][:, STACK - 1, 1]
     assert set(np.unique(numbers)) <= set(range(2 * HORIZON, 5 * HORIZON))
     assert numbers.min() < 3 * HORIZON, "the oldest kept chunk is never sampled"
-    assert memory.size == sum(make_chunk(i * HORIZON, 1).num_transitions for i in (2, 3, 4))
+    assert memory.size == sum(make_chunk(i * HORIZON, 1).num_samples for i in (2, 3, 4))
 
 
 def test_a_stale_priority_is_dropped_and_counted():
