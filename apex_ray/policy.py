@@ -44,7 +44,7 @@ class Policy:
         self._inference.load(params)
         self.network = self._inference.network
         self._player, self._rng = AgentPlayer(self.agent, self._inference), np.random.default_rng(config.seed)
-        self.initial_state = self.agent.initial_state
+        self.initial_state, self.next_state = self.agent.initial_state, self.agent.next_state
 
     def __call__(self, observations: Any, action_mask: Any = None) -> IntArray:
         """Greedy actions int64 [E], [] for one environment alone; [..., K] where actions have K branches.
@@ -69,8 +69,8 @@ class Policy:
     def act(self, observations: Any, state: State, action_mask: Any = None) -> tuple[IntArray, State]:
         """Greedy actions [E] for observations of E environments in a state, and the state after them.
 
-        `initial_state(E)` is that of environments whose episodes begin; agent.contract.reset_states puts some of them
-        back.
+        `initial_state(E)` is that of environments whose episodes begin. For the observations that follow it is
+        `next_state(state, actions, rewards [E], first [E])`, with those `first` whose episodes begin anew.
         """
         batch, alone = self.batch(observations, action_mask)
         if alone:

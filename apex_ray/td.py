@@ -6,7 +6,7 @@ initial priorities and the learner's errors come from one definition.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -62,9 +62,32 @@ def n_step_returns(
     return returns.astype(np.float32), discounts.astype(np.float32), steps
 
 
-def td_target(returns: Array, discounts: Array, bootstrap_values: Array) -> Array:
-    """R + gamma^m * V(s_{t+m}); all arguments have one shape."""
-    return returns + discounts * bootstrap_values  # type: ignore[operator,no-any-return]
+def td_target(returns: Array, discounts: Array, bootstrap_values: Array, rescaling: float | None = None) -> Array:
+    """R + gamma^m * V(s_{t+m}); all arguments have one shape.
+
+    With `rescaling` values are h(value) of `rescaled`: h(R + gamma^m * h^-1(V)) (Pohlen et al. 2018).
+    """
+    if rescaling is None:
+        return returns + discounts * bootstrap_values  # type: ignore[operator,no-any-return]
+    return rescaled(returns + discounts * unrescaled(bootstrap_values, rescaling), rescaling)  # type: ignore[operator,no-any-return]
+
+
+def rescaled(values: Array, epsilon: float) -> Array:
+    """h(x) = sign(x) (sqrt(|x| + 1) - 1) + epsilon x (Pohlen et al. 2018, Proposition A.1): smaller targets for large
+    returns, without clipping rewards.
+    """
+    x: Any = values
+    # The root less one, written so that nothing cancels where x is small.
+    return x / ((abs(x) + 1) ** 0.5 + 1) + epsilon * x  # type: ignore[no-any-return]
+
+
+def unrescaled(values: Array, epsilon: float) -> Array:
+    """The inverse of `rescaled`: sign(x) (z^2 - 1), z = (sqrt(1 + 4 epsilon (|x| + 1 + epsilon)) - 1) / (2 epsilon)."""
+    x: Any = values
+    over = 1 + epsilon + abs(x)
+    z = 2 * over / ((1 + 4 * epsilon * over) ** 0.5 + 1)
+    sign = (x > 0) * 1.0 - (x < 0) * 1.0
+    return sign * (z - 1) * (z + 1)  # type: ignore[no-any-return]
 
 
 def importance_weights(probabilities: Float64Array, size: int, beta: float) -> FloatArray:

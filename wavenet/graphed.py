@@ -129,10 +129,8 @@ class GraphedGenerator(Streams):
         taps = [x] + [
             ring.index_select(1, (self._clock - i * dilation) % length)[:, 0] for i in range(1, self.config.kernel)
         ]
-        gated = block.gated(block.conv.linear(torch.cat(taps, dim=-1)), self._speaker, local)
         ring.index_copy_(1, self._clock % length, x[:, None])
-        residual, skip = block.out(gated).split(block.split, dim=-1)
-        return x + residual, skip
+        return block.step(taps, self._speaker, local)
 
     def _drawn(self, predicted: Tensor, uniforms: Tensor) -> Tensor:
         """As `fast.draw` draws: [B]."""

@@ -38,9 +38,14 @@ class DilatedCausalConv(nn.Module):
         self.kernel, self.dilation = kernel, dilation
         self.linear = nn.Linear(kernel * inputs, outputs)  # columns: the newest tap first
 
-    def forward(self, x: Tensor, first: int = 0) -> Tensor:
-        """[B, T, inputs] -> [B, T - first, outputs], of steps `first` to T."""
+    def forward(self, x: Tensor, first: int = 0, ages: Tensor | None = None) -> Tensor:
+        """[B, T, inputs] -> [B, T - first, outputs], of steps `first` to T.
+
+        `ages` [B, T]: how many steps before each one belong to it; those before these are zeros to it.
+        """
         taps = [delayed(x, i * self.dilation, first) for i in range(self.kernel)]
+        if ages is not None:
+            taps = [t * (ages[:, first:, None] >= i * self.dilation) for i, t in enumerate(taps)]
         result: Tensor = self.linear(torch.cat(taps, dim=-1))
         return result
 
@@ -131,14 +136,29 @@ class Block(nn.Module):
         self.out = nn.Linear(r, r + config.skip)
 
     def forward(
-        self, x: Tensor, speaker: Tensor | None, local: Tensor | None, first: int, skips: int
+        self,
+        x: Tensor,
+        speaker: Tensor | None,
+        local: Tensor | None,
+        first: int,
+        skips: int,
+        ages: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """[B, T, residual] -> the next block's input [B, T - first, residual], and the last skips [B, skips, skip]."""
-        z = self.conv(x, first)
+        """[B, T, residual] -> the next block's input [B, T - first, residual], and the last skips [B, skips, skip].
+
+        `ages` as `DilatedCausalConv`.
+        """
+        z = self.conv(x, first, ages)
         gated = self.gated(z, speaker, None if local is None else local[:, -z.shape[1] :])
         weight, bias, r = self.out.weight, self.out.bias, self.split[0]
         residual = functional.linear(gated, weight[:r], bias[:r])
         return x[:, first:] + residual, functional.linear(gated[:, -skips:], weight[r:], bias[r:])
+
+    def step(self, taps: Sequence[Tensor], speaker: Tensor | None, local: Tensor | None) -> tuple[Tensor, Tensor]:
+        """As `forward`, of one step: from its taps [B, residual], the newest first, [B, residual] and [B, skip]."""
+        gated = self.gated(self.conv.linear(torch.cat(list(taps), dim=-1)), speaker, local)
+        residual, skip = self.out(gated).split(self.split, dim=-1)
+        return taps[0] + residual, skip
 
     def gated(self, z: Tensor, speaker: Tensor | None, local: Tensor | None) -> Tensor:
         """What the convolution gave [.., 2 residual], with the conditions -> [.., residual]."""

@@ -71,9 +71,9 @@ class Branching(QLearning):
             for k, part in enumerate(self._branches)
         ]
         best = np.mean([q_values[..., part].max(axis=2) for part in self._branches], axis=0)
-        goals: FloatArray = td_target(
-            window["returns"], window["discounts"], np.take_along_axis(best, later, axis=1).astype(np.float32)
-        )
+        bootstrap = np.take_along_axis(best, later, axis=1).astype(np.float32)
+        scale = self._config.td.value_rescaling
+        goals: FloatArray = td_target(window["returns"], window["discounts"], bootstrap, scale)
         errors: Float64Array = np.mean([np.abs(goals - value) for value in taken], axis=0).astype(np.float64)
         return errors
 
@@ -87,7 +87,8 @@ class Branching(QLearning):
             values = list(self._values(target, t.next_states, t.legal))
             choosers = self._values(online, t.next_states, t.legal) if self._config.td.double_q else values
             bootstraps = [_taken(v, chooser.argmax(dim=1)) for v, chooser in zip(values, choosers, strict=True)]
-            goals = td_target(t.returns, t.discounts, torch.stack(bootstraps).to(t.returns.dtype).mean(dim=0))
+            bootstrap = torch.stack(bootstraps).to(t.returns.dtype).mean(dim=0)
+            goals = td_target(t.returns, t.discounts, bootstrap, self._config.td.value_rescaling)
         mine = [_taken(v, t.actions[:, k]) for k, v in enumerate(self._values(online, t.states, None))]
         taken = torch.stack(mine, dim=1).to(t.returns.dtype)  # [B, K]
         errors = goals[:, None] - taken

@@ -10,6 +10,9 @@ from apex_ray.types import EnvSpec
 
 def build_agent(config: ApexConfig, spec: EnvSpec) -> Agent:
     """UserError where `agent` names nothing. Needs no torch until a network is asked for."""
-    name = "branching" if config.agent == "q_learning" and len(spec.branches) > 1 else config.agent
+    name = config.agent
+    if name == "q_learning":
+        remembers = config.network.memory != "none"
+        name = "recurrent" if remembers else "branching" if len(spec.branches) > 1 else name
     agent: Agent = named(AGENTS, name, "agent")(spec, config)
     return agent

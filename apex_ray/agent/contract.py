@@ -55,6 +55,12 @@ class Agent(Protocol):
         """
         ...
 
+    def next_state(self, state: State, actions: IntArray, rewards: FloatArray, first: BoolArray) -> State:
+        """The state in which the next observations are seen, from what `infer` gave: `actions` were taken and brought
+        rewards [E], unclipped. Environments whose episodes begin, first [E], are in their initial one (`reset_states`).
+        """
+        ...
+
     def choose(self, outputs: Mapping[str, AnyArray], epsilons: FloatArray, rng: np.random.Generator) -> IntArray:
         """Actions [E], or [E, K] of K branches, from what `infer` gave, explored by epsilons [E]. In the actor."""
         ...

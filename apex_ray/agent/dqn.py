@@ -29,6 +29,7 @@ class Dqn:
     def __init__(self, config: ApexConfig) -> None:
         checked(Section, config.td.objective_kwargs, "td.objective_kwargs")  # it takes none
         self._double_q, self._huber_delta = config.td.double_q, config.learner.huber_delta
+        self._rescaling = config.td.value_rescaling
 
     def q_values(self, outputs: Tensor) -> Tensor:
         """[B, A, 1] -> [B, A]."""
@@ -44,7 +45,7 @@ class Dqn:
             values = self.q_values(target(t.next_states))
             chooser = self.q_values(online(t.next_states)) if self._double_q else values
             bootstrap = values.gather(1, t.greedy(chooser)[:, None])[:, 0].to(t.returns.dtype)
-            goals = td_target(t.returns, t.discounts, bootstrap)
+            goals = td_target(t.returns, t.discounts, bootstrap, self._rescaling)
         taken = self.q_values(online(t.states)).gather(1, t.actions[:, None])[:, 0].to(t.returns.dtype)
         errors = goals - taken
         return Loss(huber(errors, self._huber_delta), errors.detach().abs(), {"q_mean": taken.detach().mean()})

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from apex_ray.agent.contract import Agent, State
-from apex_ray.types import AnyArray, FloatArray, IntArray, Observations
+from apex_ray.types import AnyArray, BoolArray, FloatArray, IntArray, Observations
 
 # Observations and a state -> the agent's outputs [E, ...] and the next state.
 Infer = Callable[[Observations, State], tuple[dict[str, AnyArray], State]]
@@ -24,7 +24,11 @@ class Player(Protocol):
     def act(
         self, observations: Observations, state: State, epsilons: FloatArray, rng: np.random.Generator
     ) -> tuple[IntArray, State]:
-        """Actions [E] (or [E, K]) for observations of E environments, explored by epsilons [E], and the next state."""
+        """Actions [E] (or [E, K]) for observations of E environments, explored by epsilons [E], and the state after."""
+        ...
+
+    def next_state(self, state: State, actions: IntArray, rewards: FloatArray, first: BoolArray) -> State:
+        """The state for the observations after those: as the agent's (agent/contract.py)."""
         ...
 
 
@@ -33,7 +37,7 @@ class AgentPlayer:
 
     def __init__(self, agent: Agent, infer: Infer) -> None:
         self._agent, self._infer = agent, infer
-        self.initial_state = agent.initial_state
+        self.initial_state, self.next_state = agent.initial_state, agent.next_state
 
     def act(
         self, observations: Observations, state: State, epsilons: FloatArray, rng: np.random.Generator

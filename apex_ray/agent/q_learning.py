@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from apex_ray.agent.contract import Loss, State
+from apex_ray.agent.contract import Loss, State, reset_states
 from apex_ray.agent.exploration import epsilon_greedy
 from apex_ray.agent.registry import HEADS, OBJECTIVES, named
 from apex_ray.config.schema import ApexConfig
 from apex_ray.fields import Field
 from apex_ray.td import td_target
-from apex_ray.types import MASK, AnyArray, EnvSpec, Float64Array, FloatArray, IntArray
+from apex_ray.types import MASK, AnyArray, BoolArray, EnvSpec, Float64Array, FloatArray, IntArray
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -84,6 +84,9 @@ class QLearning:
     def initial_state(self, num_envs: int) -> State:
         return {}
 
+    def next_state(self, state: State, actions: IntArray, rewards: FloatArray, first: BoolArray) -> State:
+        return reset_states(state, first, self.initial_state(len(first))) if state else state
+
     def infer(
         self, network: nn.Module, observations: Mapping[str, Tensor], state: Mapping[str, Tensor]
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -103,7 +106,8 @@ class QLearning:
         taken = np.take_along_axis(q_values[:, :horizon], actions[..., None].astype(np.int64), axis=2)[..., 0]
         later = np.arange(horizon) + steps.astype(np.int64)
         bootstrap = np.take_along_axis(q_values.max(axis=2), later, axis=1)
-        errors: FloatArray = td_target(window["returns"], window["discounts"], bootstrap) - taken
+        scale = self._config.td.value_rescaling
+        errors: FloatArray = td_target(window["returns"], window["discounts"], bootstrap, scale) - taken
         return np.abs(errors).astype(np.float64)
 
     def loss(self, online: nn.Module, target: nn.Module, batch: Mapping[str, Tensor]) -> Loss:

@@ -25,6 +25,7 @@ class QuantileDqn:
 
     def __init__(self, config: ApexConfig) -> None:
         self._double_q, self._delta = config.td.double_q, config.learner.huber_delta
+        self._rescaling = config.td.value_rescaling
         self.outputs = checked(QuantileKwargs, config.td.objective_kwargs, "td.objective_kwargs").quantiles
 
     def q_values(self, outputs: Tensor) -> Tensor:
@@ -42,7 +43,7 @@ class QuantileDqn:
             later = target(t.next_states)
             chooser = online(t.next_states) if self._double_q else later
             chosen = later[rows, t.greedy(self.q_values(chooser))].to(t.returns.dtype)
-            goals = td_target(t.returns[:, None], t.discounts[:, None], chosen)  # [B, N]
+            goals = td_target(t.returns[:, None], t.discounts[:, None], chosen, self._rescaling)  # [B, N]
         taken = online(t.states)[rows, t.actions].to(t.returns.dtype)  # [B, N]
         errors = goals[:, None, :] - taken[:, :, None]  # [B, N of the prediction, N of the target]
         levels = (torch.arange(self.outputs, device=errors.device, dtype=errors.dtype) + 0.5) / self.outputs

@@ -1,4 +1,4 @@
-"""Agents, objectives, torsos and heads by name: a new one is a file and a line here.
+"""Agents, objectives, torsos, memories and heads by name: a new one is a file and a line here.
 
 A user's own are named 'package.module:name'.
 
@@ -17,6 +17,12 @@ from trainkit.errors import UserError, did_you_mean
 AGENTS = {
     "q_learning": "apex_ray.agent.q_learning:QLearning",
     "branching": "apex_ray.agent.branching:Branching",
+    "recurrent": "apex_ray.agent.recurrent:Recurrent",
+}
+# Called with (config.network.memory_kwargs).
+MEMORIES = {
+    "lstm": "apex_ray.agent.lstm_memory:LstmMemory",
+    "wavenet": "apex_ray.agent.wavenet_memory:WaveNetMemory",
 }
 # Called with (config).
 OBJECTIVES = {

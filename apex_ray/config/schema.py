@@ -109,6 +109,10 @@ class TdConfig(Section):
     n_step: PositiveInt = Field(3, le=50, description="steps of the return (Horgan: 3)")
     discount: float = Field(0.99, gt=0, le=1, description="gamma per agent step (Horgan: 0.99)")
     reward_clip: PositiveFloat | None = Field(1.0, description="rewards clipped to [-x, x]; null for none")
+    value_rescaling: PositiveFloat | None = Field(
+        None,
+        description="epsilon of h, in whose scale the network says values (R2D2: 1e-3, rewards unclipped); null: no h",
+    )
     double_q: bool = Field(True, description="the online network chooses, the target network values (van Hasselt 2016)")
 
 
@@ -131,12 +135,31 @@ class NetworkConfig(Section):
         description="vectors less their running mean, divided by their running deviation, of what was learned from",
     )
     dueling: bool = Field(True, description="separate value and advantage heads (Wang et al. 2016)")
+    memory: str = Field(
+        "none",
+        description="between torso and heads, with the last action and reward as inputs too: none, lstm, wavenet, or "
+        "your own as package.module:name",
+    )
+    memory_kwargs: dict[str, Any] = Field(default_factory=dict, description="of the memory")
 
     @model_validator(mode="after")
     def _same_length(self) -> NetworkConfig:
         if not len(self.conv_channels) == len(self.conv_kernels) == len(self.conv_strides):
             raise ValueError("conv_channels, conv_kernels and conv_strides must have the same length")
         return self
+
+
+class SequencesConfig(Section):
+    """What a network with a memory learns from (Kapturowski et al. 2019, R2D2)."""
+
+    burn_in_steps: int = Field(
+        40, ge=0, description="before those that are learned from, to bring the memory to its state (R2D2: 40)"
+    )
+    length_steps: PositiveInt = Field(80, description="that are learned from (R2D2: 80)")
+    period_steps: PositiveInt = Field(40, description="from a sequence's first to the next one's (R2D2: 40)")
+    eta: float = Field(
+        0.9, ge=0, le=1, description="priority: eta times the largest |TD error| and the rest the mean (R2D2: 0.9)"
+    )
 
 
 class ActorsConfig(Section):
@@ -339,6 +362,7 @@ class ApexConfig(Section):
     env: EnvConfig
     td: TdConfig = TdConfig()
     network: NetworkConfig = NetworkConfig()
+    sequences: SequencesConfig = SequencesConfig()
     actors: ActorsConfig = ActorsConfig()
     replay: ReplayConfig = ReplayConfig()
     learner: LearnerConfig = LearnerConfig()

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from apex_ray.agent.contract import reset_states
 from apex_ray.agent.policy import Player
 from apex_ray.envs.base import FilmsOne, VectorEnv
 from apex_ray.types import AnyArray, EpisodeValues, Step
@@ -49,7 +48,7 @@ def _steps(envs: VectorEnv, player: Player, epsilon: float, seed: int) -> Iterat
     rng = np.random.default_rng(seed)
     count = envs.num_envs
     epsilons = np.full(count, epsilon, np.float32)
-    state = initial = player.initial_state(count)
+    state = player.initial_state(count)
     nothing = np.zeros(count, bool)
     step = Step(envs.reset(seed), np.zeros(count, np.float32), nothing, nothing, nothing, first=np.ones(count, bool))
     while True:
@@ -57,7 +56,7 @@ def _steps(envs: VectorEnv, player: Player, epsilon: float, seed: int) -> Iterat
         actions, state = player.act(step.observations, state, epsilons, rng)
         envs.send(actions)
         step = envs.recv()
-        state = reset_states(state, step.first, initial)
+        state = player.next_state(state, actions, step.rewards, step.first)
 
 
 def play_episodes(

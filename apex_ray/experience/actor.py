@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from apex_ray import rng
-from apex_ray.agent.contract import Agent, reset_states
+from apex_ray.agent.contract import Agent
 from apex_ray.agent.exploration import epsilons_now
 from apex_ray.agent.policy import Infer
 from apex_ray.envs.base import VectorEnv
@@ -41,7 +41,8 @@ class Actor:
         self._epsilons, self._schedule, self._variables = epsilons, schedule, variables
         self._rng = np.random.default_rng(np.random.SeedSequence([*seed, index]).generate_state(2)[0])
         self._observations = envs.reset(first_seed(TRAINING, envs.num_envs, *seed, index))
-        self._state = self._initial = agent.initial_state(envs.num_envs)
+        self._state = agent.initial_state(envs.num_envs)
+        self._actions = np.zeros((envs.num_envs, *envs.spec.action_shape), np.int64)
         self._returns = np.zeros(envs.num_envs)
         self._lengths = np.zeros(envs.num_envs, np.int64)
         self._sequence = first_sequence
@@ -62,9 +63,10 @@ class Actor:
         self._variables.step()
         outputs, self._state = self._infer(self._observations, self._state)
         self._window.observe(self._observations, outputs)
-        actions = self._agent.choose(outputs, epsilons_now(self._epsilons, self._schedule, self.version), self._rng)
-        self._window.decide(actions)
-        self._envs.send(actions)
+        epsilons = epsilons_now(self._epsilons, self._schedule, self.version)
+        self._actions = self._agent.choose(outputs, epsilons, self._rng)
+        self._window.decide(self._actions)
+        self._envs.send(self._actions)
         chunk = self._window.chunk()  # while the environments emulate
         if chunk is not None:
             chunk.actor, chunk.sequence, chunk.version = self._index, self._sequence, self.version
@@ -76,7 +78,7 @@ class Actor:
         step = self._envs.recv()
         self._window.result(step)
         self._observations = step.observations
-        self._state = reset_states(self._state, step.first, self._initial)
+        self._state = self._agent.next_state(self._state, self._actions, step.rewards, step.first)
         self._count(step)
 
     def _count(self, step: Step) -> None:
@@ -121,7 +123,7 @@ class Actor:
         self._returns[:], self._lengths[:] = state["returns"], state["lengths"]
         self._sequence, self.steps = (int(n) for n in state["counts"])
         rng.restore(self._rng, state["rng"])
-        self._state = {name: np.array(state[f"state.{name}"]) for name in self._initial}
+        self._state = {name: np.array(state[f"state.{name}"]) for name in self._state}
         self._window.load_state_arrays(state)
 
     def close(self) -> None:

@@ -91,6 +91,8 @@ class ApexModule(TorchRLModule):  # type: ignore[misc]
         outputs, after = policy.infer(leaves, state)
         count = len(next(iter(leaves.values())))
         chosen = torch.from_numpy(policy.agent.choose(outputs, epsilons(count), self._rng))
+        # What the action brings is not known here: to a memory it brings nothing.
+        after = policy.next_state(after, chosen.numpy(), np.zeros(count, np.float32), np.zeros(count, bool))
         found: dict[str, Any] = {Columns.ACTIONS: chosen, Columns.ACTION_DIST_INPUTS: self._sure_of(chosen)}
         if "q_values" in outputs:
             found[QF_PREDS] = torch.from_numpy(np.array(outputs["q_values"]))

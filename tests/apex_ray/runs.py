@@ -38,6 +38,12 @@ def cartpole(**sections):
     return ApexConfig(**merged, **sections)
 
 
+def remembers(memory):
+    """Sections of a configuration whose network has a memory, in chunks of two sequences."""
+    sequences = {"burn_in_steps": 5, "length_steps": 10, "period_steps": 5}
+    return {"sequences": sequences, "network": {"memory": memory}} if memory != "none" else {}
+
+
 def saved(tmp_path, config):
     """A run folder with untrained weights, and its learner."""
     run = create_run(tmp_path, config.name, to_yaml(config))

@@ -52,6 +52,29 @@ PAPER = {
     "learner.prefetch_batches": 16,
 }
 
+# Kapturowski et al. 2019: section 2.3 and table 2.
+R2D2 = {
+    "td.n_step": 5,
+    "td.discount": 0.997,
+    "td.reward_clip": None,
+    "td.value_rescaling": 1e-3,
+    "network.memory": "lstm",
+    "sequences.burn_in_steps": 40,
+    "sequences.length_steps": 80,
+    "sequences.period_steps": 40,
+    "sequences.eta": 0.9,
+    "actors.count": 256,
+    "actors.weights_every_steps": 400,
+    "replay.capacity_transitions": 4_000_000,
+    "replay.alpha": 0.9,
+    "replay.beta": 0.6,
+    "learner.batch_size": 64,
+    "learner.optimizer": "adam",
+    "learner.learning_rate": 1e-4,
+    "learner.epsilon": 1e-3,
+    "learner.target_every_updates": 2_500,
+}
+
 
 def test_the_presets_are_these() -> None:
     assert presets() == [
@@ -59,13 +82,18 @@ def test_the_presets_are_these() -> None:
         "atari",
         "atari_impala",
         "atari_paper",
+        "atari_r2d2",
         "cartpole",
+        "cartpole_masked",
         "cartpole_quantile",
         "gym",
         "minatar",
         "pong",
+        "pong_lstm",
+        "pong_wavenet",
         "sonic",
         "sonic_contest",
+        "tmaze",
     ]
 
 
@@ -100,13 +128,14 @@ def _leaf_lines(node: yaml.MappingNode, lines: list[str]) -> list[tuple[str, str
     return found
 
 
-def test_atari_paper_is_the_paper() -> None:
-    config = load("atari_paper").config
+@pytest.mark.parametrize(("preset", "paper"), [("atari_paper", PAPER), ("atari_r2d2", R2D2)])
+def test_a_paper_s_preset_is_the_paper(preset: str, paper: dict[str, object]) -> None:
+    config = load(preset).config
     ours = {}
-    for key in PAPER:
+    for key in paper:
         section, name = key.split(".")
         ours[key] = getattr(getattr(config, section), name)
-    assert ours == PAPER
+    assert ours == paper
 
 
 def test_atari_paper_writes_every_key_down() -> None:

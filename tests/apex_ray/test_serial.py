@@ -8,7 +8,7 @@ from apex_ray.learner.checkpoint import load_checkpoint
 from apex_ray.run.training import train
 from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
-from tests.apex_ray.runs import assert_same_batch, cartpole
+from tests.apex_ray.runs import assert_same_batch, cartpole, remembers
 from trainkit.config import to_yaml
 from trainkit.runs import create_run
 
@@ -133,8 +133,14 @@ PONG = {
 
 @pytest.mark.parametrize(
     ("sections", "stop", "end"),
-    [({}, 41, 90), ({"actors": {"count": 6}}, 5, 90), ({"td": {"n_step": 3}} | PONG, 5, 12)],
-    ids=["cartpole", "many actors insert at once, beyond the limit's bounds", "pong"],
+    [
+        ({}, 41, 90),
+        ({"actors": {"count": 6}}, 5, 90),
+        ({"td": {"n_step": 3}} | PONG, 5, 12),
+        (remembers("lstm"), 11, 30),
+        (remembers("wavenet"), 11, 30),
+    ],
+    ids=["cartpole", "many actors insert at once, beyond the limit's bounds", "pong", "lstm", "wavenet"],
 )
 def test_a_resumed_run_is_bit_for_bit_the_one_without_a_stop(tmp_path, sections, stop, end):
     whole = trained(limited(updates=end, **sections), tmp_path / "whole")

@@ -1,13 +1,18 @@
 """n-step returns against tables worked by hand. gamma = 0.5 and n = 3 make every number exact in binary."""
 
+import math
+
 import numpy as np
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from apex_ray.td import CONTINUES as C
 from apex_ray.td import RESET as R
 from apex_ray.td import TERMINAL as T
 from apex_ray.td import TRUNCATED as X
-from apex_ray.td import clip_rewards, importance_weights, n_step_returns, td_target
+from apex_ray.td import clip_rewards, importance_weights, n_step_returns, rescaled, td_target, unrescaled
 
 # One row per case: rewards and kinds of T + n - 1 = 6 steps, then (return, discount, m) of the first T = 4 positions;
 # None marks an autoreset step, whose values mean nothing.
@@ -98,3 +103,26 @@ def test_importance_weights_by_hand():
     weights = importance_weights(np.array([0.25, 0.0625, 1.0]), 4, 0.5)
     np.testing.assert_allclose(weights, [0.5, 1.0, 0.25])
     np.testing.assert_array_equal(importance_weights(np.array([0.1, 0.9]), 10, 0.0), [1, 1])
+
+
+NUMBERS = st.floats(-1e6, 1e6)
+
+
+@given(NUMBERS, st.sampled_from([1e-3, 1e-2, 0.5]))
+def test_a_value_s_scale_is_the_paper_s_and_its_inverse_undoes_it(value, epsilon):
+    """h(x) = sign(x) (sqrt(|x| + 1) - 1) + epsilon x (Kapturowski et al. 2019, section 2.3)."""
+    h = math.copysign(math.sqrt(abs(value) + 1) - 1, value) + epsilon * value
+    assert rescaled(np.float64(value), epsilon) == pytest.approx(h, rel=1e-9, abs=1e-12)
+    assert unrescaled(rescaled(np.float64(value), epsilon), epsilon) == pytest.approx(value, rel=1e-9, abs=1e-9)
+
+
+@given(NUMBERS)
+def test_in_single_precision_too_on_arrays_and_tensors(value):
+    array, tensor = np.float32([value]), torch.tensor([value], dtype=torch.float32)
+    for one in (array, tensor):
+        assert unrescaled(rescaled(one, 1e-3), 1e-3)[0] == pytest.approx(float(array[0]), rel=1e-4, abs=1e-5)
+    assert rescaled(tensor, 1e-3).dtype == torch.float32 and rescaled(array, 1e-3).dtype == np.float32
+
+
+def test_no_value_is_no_value_in_the_other_scale():
+    assert rescaled(np.float32(0), 1e-3) == unrescaled(np.float32(0), 1e-3) == 0

@@ -27,7 +27,7 @@ from apex_ray.run.training import train
 from apex_ray.run_files import RunPlace
 from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
-from tests.apex_ray.runs import assert_same_batch, cartpole, new_run, rows_of, saved
+from tests.apex_ray.runs import assert_same_batch, cartpole, new_run, remembers, rows_of, saved
 
 # Each starts a Ray of its own: seconds on an idle machine, a minute or two on a busy one.
 pytestmark = pytest.mark.timeout(300)
@@ -183,17 +183,17 @@ def test_a_whole_run_and_its_folder(tmp_path, registered_here, capsys):
 
 # Every pair of values of every two settings is in one of these.
 @pytest.mark.parametrize(
-    ("shards", "ratio", "frames", "groups", "inference"),
+    ("shards", "ratio", "frames", "groups", "inference", "memory"),
     [
-        (1, 8.0, "replay", 1, "central"),
-        (1, None, "learner", 3, "local"),
-        (3, 8.0, "learner", 3, "central"),
-        (3, None, "replay", 1, "local"),
-        (3, 8.0, "learner", 1, "local"),
-        (1, None, "replay", 3, "central"),
+        (1, 8.0, "replay", 1, "central", "lstm"),
+        (1, None, "learner", 3, "local", "none"),
+        (3, 8.0, "learner", 3, "central", "none"),
+        (3, None, "replay", 1, "local", "none"),
+        (3, 8.0, "learner", 1, "local", "lstm"),
+        (1, None, "replay", 3, "central", "wavenet"),
     ],
 )
-def test_shards_ratio_frames_groups_and_inference_together(tmp_path, shards, ratio, frames, groups, inference):
+def test_settings_together(tmp_path, shards, ratio, frames, groups, inference, memory):
     """All actors run, replay holds what they send, and the ratio is kept, over all shards."""
     config = cartpole(
         stop={"after_updates": 400},
@@ -201,6 +201,7 @@ def test_shards_ratio_frames_groups_and_inference_together(tmp_path, shards, rat
         replay={"shards": shards, "samples_per_insert": ratio, "frames": frames, "insert_tolerance_transitions": 40},
         evaluation={"final": False},
         cluster={"stall_s": 60.0},
+        **remembers(memory),
     )
     run = new_run(tmp_path, config)
     train(config, run)

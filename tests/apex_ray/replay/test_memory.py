@@ -204,7 +204,7 @@ def test_what_was_read_and_written_goes_on_alike(chunks):
 def test_another_replays_state_does_not_fit():
     memory = replay()
     memory.add(make_chunk(0))
-    with pytest.raises(ValueError, match=r"it has \[10, 4\] segments and steps, expected \[20, 4\]"):
+    with pytest.raises(ValueError, match=r"it has \[10, 4\] segments and samples, expected \[20, 4\]"):
         replay(capacity=80).load_state(memory.state())
     with pytest.raises(ValueError, match=r"of a segment's returns it has nothing, expected float32 \[4\]"):
         replay().write(0, {n: a for n, a in memory.read(0, 1).items() if n != "returns"})

@@ -239,7 +239,7 @@ def test_another_capacity_is_refused_and_nothing_is_moved(tmp_path):
     memory.add(make_chunk(0))
     Snapshots(tmp_path, memory).save(1, no_counts)
     with pytest.raises(
-        UserError, match=r"does not fit: it has \[10, 4\] segments and steps, expected \[20, 4\]; delete"
+        UserError, match=r"does not fit: it has \[10, 4\] segments and samples, expected \[20, 4\]; delete"
     ):
         Snapshots(tmp_path, replay(capacity=80)).load()
     assert contents(restored(tmp_path)) == contents(memory)
