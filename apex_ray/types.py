@@ -27,6 +27,8 @@ AnyArray = npt.NDArray[Any]
 Observations = Mapping[str, AnyArray]
 FRAMES = "frames"  # the leaf of an observation that is one array; those of others are frames.<name>
 MASK = "action_mask"  # the leaf that says which actions are legal
+# In the state of an agent with a memory: [E, K], -1 where an episode begins, and [E].
+LAST_ACTION, LAST_REWARD = "last_action", "last_reward"
 
 # What an environment says of an episode beside its return, by name, when it has ended (report/episodes.py).
 EpisodeValues = Mapping[str, str | float | bool | None]

@@ -10,7 +10,7 @@ import numpy as np
 from apex_ray.agent.contract import State
 from apex_ray.envs.base import VectorEnv
 from apex_ray.retro.stage_end import StageEnd
-from apex_ray.types import FloatArray, IntArray, Observations
+from apex_ray.types import BoolArray, FloatArray, IntArray, Observations
 
 RUN_STEPS, BACK_STEPS = 100, 70  # as in Nichol et al. 2018 (arXiv 1804.03720) and its code
 JUMP_PROBABILITY, JUMP_STEPS = 0.1, 4
@@ -30,6 +30,9 @@ class Mixture:
         self, observations: Observations, state: State, epsilons: FloatArray, rng: np.random.Generator
     ) -> tuple[IntArray, State]:
         return self._rng.choice(len(self._probabilities), size=len(epsilons), p=self._probabilities), {}
+
+    def next_state(self, state: State, actions: IntArray, rewards: FloatArray, first: BoolArray) -> State:
+        return state
 
 
 @dataclass

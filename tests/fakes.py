@@ -151,6 +151,9 @@ class QPlayer:
     ) -> tuple[IntArray, State]:
         return epsilon_greedy(self._q_function(observations[FRAMES]), epsilons, rng), {}
 
+    def next_state(self, state: State, actions: IntArray, rewards: AnyArray, first: AnyArray) -> State:
+        return state
+
 
 class CountingEnv(gymnasium.Env[Any, Any]):
     """Vector (0, episode, step, counter); a seeded reset starts the counts anew. Draws an 8 x 8 picture of its step."""

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from apex_ray.agent.recurrent import LAST_ACTION, LAST_REWARD
-from apex_ray.types import EnvSpec
+from apex_ray.types import LAST_ACTION, LAST_REWARD, EnvSpec
 
 
 class MemoryNetwork(nn.Module):

@@ -27,14 +27,23 @@ from apex_ray.agent.registry import MEMORIES, named
 from apex_ray.config.schema import ApexConfig
 from apex_ray.fields import AGES, Field
 from apex_ray.td import RESET, clip_rewards
-from apex_ray.types import MASK, AnyArray, BoolArray, EnvSpec, Float64Array, FloatArray, IntArray
+from apex_ray.types import (
+    LAST_ACTION,
+    LAST_REWARD,
+    MASK,
+    AnyArray,
+    BoolArray,
+    EnvSpec,
+    Float64Array,
+    FloatArray,
+    IntArray,
+)
 from trainkit.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-LAST_ACTION, LAST_REWARD = "last_action", "last_reward"  # in the state: [E, K], -1 at an episode's beginning; [E]
-STORED = "state."  # before the names of those parts of the state that are stored
+STORED = "before."  # and the name of a part of the state: the field that has it as it was before the step
 
 
 class Recurrent(QLearning):

@@ -109,7 +109,7 @@ class Actor:
             "rng": rng.state_of(self._rng),
             **{f"observed.{name}": array for name, array in self._observations.items()},
             **{f"state.{name}": array for name, array in self._state.items()},
-            **self._window.state_arrays(),
+            **{f"window.{name}": array for name, array in self._window.state_arrays().items()},
         }
 
     def load_state_arrays(self, state: Mapping[str, AnyArray], observations: Observations) -> None:
@@ -124,7 +124,8 @@ class Actor:
         self._sequence, self.steps = (int(n) for n in state["counts"])
         rng.restore(self._rng, state["rng"])
         self._state = {name: np.array(state[f"state.{name}"]) for name in self._state}
-        self._window.load_state_arrays(state)
+        of_window = {n.removeprefix("window."): array for n, array in state.items() if n.startswith("window.")}
+        self._window.load_state_arrays(of_window)
 
     def close(self) -> None:
         self._envs.close()

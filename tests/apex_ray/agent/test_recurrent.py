@@ -180,11 +180,11 @@ def test_stacks_within_a_sequence_by_hand():
 def test_chunks_hold_a_state_a_sequence_and_few_steps_twice():
     played = Played(config_of("lstm"))
     chunk = played.chunks[0]
-    assert chunk.fields["state.hidden"].shape == (3, 4, 2, 8), "24 steps, a sequence every 6"
+    assert chunk.fields["before.hidden"].shape == (3, 4, 2, 8), "24 steps, a sequence every 6"
     assert chunk.fields["frames"].shape == (3, 24 + REACH + 10 + 3 - 1, 3)
     assert chunk.valid.shape == chunk.priorities.shape == (3, 4)
     wavenet = Played(config_of("wavenet")).agent
-    assert "state.past" not in wavenet.fields and "state.last_action" in wavenet.fields
+    assert "before.past" not in wavenet.fields and "before.last_action" in wavenet.fields
 
 
 def test_targets_of_rescaled_values():
