@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from apex_ray.agent.build import build_agent
 from apex_ray.config.schema import ApexConfig
 from apex_ray.fields import chunk_bytes, sample_bytes, stored
-from apex_ray.replay.memory import PrioritizedReplay
+from apex_ray.replay.room import bytes_needed
 from apex_ray.types import EnvSpec
 from trainkit.errors import UserError
 
@@ -67,7 +67,7 @@ def resolve_sizes(config: ApexConfig, spec: EnvSpec, cores: int | None = None) -
         chunk_transitions=chunk,
         chunk_bytes=envs * spec.streams * (chunk_bytes(stored(fields), horizon, stride) + horizon * IN_CHUNK_BYTES),
         batch_bytes=config.learner.batch_size * (sample_bytes(stored(fields)) + IN_BATCH_BYTES),
-        replay_bytes=config.replay.shards * PrioritizedReplay.bytes_needed(fields, capacity, horizon, stride),
+        replay_bytes=config.replay.shards * bytes_needed(fields, capacity, horizon, stride),
     )
 
 

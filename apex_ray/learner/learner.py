@@ -15,7 +15,8 @@ from apex_ray.fields import AGES
 from apex_ray.learner.hardware import page_lock, resolve_compile, resolve_device
 from apex_ray.learner.mirror import Mirror
 from apex_ray.learner.rmsprop import CentredRMSProp
-from apex_ray.replay.memory import Fresh, segments_of
+from apex_ray.replay.records import Fresh
+from apex_ray.replay.room import segments_of
 from apex_ray.types import AnyArray, Batch, Float64Array, Weights
 from trainkit.schedule import piecewise_linear
 from trainkit.tensor_files import NotFiniteError, load_optimizer_tensors, optimizer_tensors

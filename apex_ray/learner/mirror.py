@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from apex_ray.fields import Fields, chunk_bytes, windowed
-from apex_ray.replay.memory import Fresh
+from apex_ray.replay.records import Fresh
 from apex_ray.types import SHARD_STRIDE, ByteArray, IntArray
 from trainkit.errors import UserError
 

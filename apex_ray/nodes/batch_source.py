@@ -15,7 +15,7 @@ from apex_ray.config.schema import ApexConfig
 from apex_ray.fields import Fields
 from apex_ray.nodes.batch_memory import BatchMemory, Layout
 from apex_ray.replay import shards as sharding
-from apex_ray.replay.memory import Fresh, Sample
+from apex_ray.replay.records import Fresh, Sample
 from apex_ray.types import AnyArray, Batch
 
 POLL_S = 0.5  # of waiting for a batch, after which metrics are reported all the same

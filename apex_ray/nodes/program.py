@@ -18,13 +18,12 @@ import ray
 from ray import ObjectRef
 
 from apex_ray.config.schema import ApexConfig
-from apex_ray.nodes import replay_node
 from apex_ray.nodes.drain import Drain, notice
 from apex_ray.nodes.fleet import Fleet, address_of
 from apex_ray.nodes.flow import LatestCall
 from apex_ray.nodes.launch import Launcher
 from apex_ray.nodes.processes import write_stacks
-from apex_ray.nodes.replay_node import ReplayStats
+from apex_ray.nodes.replay_stats import ReplayStats, totals
 from apex_ray.nodes.stall import LEARNER, StallWatch
 from apex_ray.nodes.supervise import Supervisor, Watched, as_user_error, root_cause
 from apex_ray.nodes.weights_node import fetch
@@ -195,7 +194,7 @@ class Program:
                 if not self._supervisor.kill_hung(part, why) and part in self._fleet.names:
                     self._supervisor.say_hung(part, why, {part: self._fleet.processes[part]})
                     self._fleet.end(part)
-        row |= replay_node.totals(stats, self._config.replay.min_transitions) | {
+        row |= totals(stats, self._config.replay.min_transitions) | {
             "replay_bytes": self._sizes.replay_bytes,
             "actors_alive": self._fleet.running,
             "restarts": self._supervisor.restarts,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -19,8 +19,9 @@ from apex_ray.nodes.batch_memory import Place
 from apex_ray.nodes.keeping import Keeping
 from apex_ray.nodes.limit import Limit, LimitElsewhere, OwnLimit
 from apex_ray.nodes.living import GROUP, note_work, restarted
+from apex_ray.nodes.replay_stats import INSERT, SAMPLE, ReplayStats
 from apex_ray.replay.build import build_limiter, build_replay
-from apex_ray.replay.memory import Sample
+from apex_ray.replay.records import Sample
 from apex_ray.replay.snapshots import Snapshots, shard_folder
 from apex_ray.run_files import RunPlace, of_shard
 from apex_ray.sizes import Sizes
@@ -30,36 +31,11 @@ from trainkit.manifest import DamagedError
 
 FRESH_BYTES = 32 * 2**20  # of what is new to the mirror in one answer, about
 RECENT = 256  # chunks of an actor that are known again: more than may be on their way
-INSERT, SAMPLE = "an insert", "a sample"  # what waits for the limit
 
 
 def concurrency_groups(shards: int) -> dict[str, int]:
     """Threads by group of methods. In `limit` an insert and a sample of every other shard may wait at once."""
     return {"insert": 1, "sample": 1, "update": 1, "stats": 1, "save": 1, "limit": max(2 * (shards - 1), 1), **GROUP}
-
-
-@dataclass(frozen=True)
-class ReplayStats:
-    """What a shard holds and has done."""
-
-    transitions: int
-    capacity: int
-    inserted: int  # in the whole run, 0 from a shard that does not count
-    sampled: int  # likewise
-    stale_updates: int
-    waits_s: dict[str, float]  # by what waits here for the samples-per-insert limit: for how long it has
-
-
-def totals(stats: Sequence[ReplayStats], min_transitions: int) -> dict[str, float]:
-    """The metrics of all shards together."""
-    transitions, sampled = sum(s.transitions for s in stats), sum(s.sampled for s in stats)
-    inserted = sum(s.inserted for s in stats)
-    return {
-        "replay_transitions": transitions,
-        "replay_fill": transitions / sum(s.capacity for s in stats),
-        "replay_ratio": sampled / max(inserted - min_transitions, 1) if sampled else 0.0,
-        "stale_priorities": sum(s.stale_updates for s in stats),
-    }
 
 
 class ReplayNode(Keeping):

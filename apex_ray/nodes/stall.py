@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from apex_ray.nodes.replay_node import INSERT, SAMPLE, ReplayStats
+from apex_ray.nodes.replay_stats import INSERT, SAMPLE, ReplayStats
 from trainkit.errors import UserError
 from trainkit.storage import shown
 

@@ -3,43 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from apex_ray import rng
-from apex_ray.fields import AGES, Fields, chunk_bytes, stored, windowed
+from apex_ray.fields import AGES, Fields, stored, windowed
+from apex_ray.replay.records import Fresh, Sample
+from apex_ray.replay.room import segments_of
 from apex_ray.replay.sum_tree import SumTree
 from apex_ray.replay.windows import WindowStore
 from apex_ray.types import AnyArray, Chunk, Float64Array, IntArray, PriorityUpdate
-
-
-@dataclass
-class Fresh:
-    """What was written of windowed fields since the last time somebody took it."""
-
-    segments: IntArray  # [G] where, oldest first
-    fields: dict[str, AnyArray]  # [G, before + T + after, ...]
-    series: int  # another one each time that all is given again, from the first on
-    first: int  # how many of the series were given before
-
-
-@dataclass
-class Sample:
-    """B steps drawn from one replay, with the masses that their probabilities follow from."""
-
-    fields: dict[str, AnyArray]  # [B, window, ...] or [B, ...]; windowed ones only where they were asked for
-    masses: Float64Array  # [B] (priority + floor)^alpha
-    slots: IntArray  # [B]
-    overwrites: IntArray  # [B]
-    total_mass: float  # of the replay they came from, when they were drawn
-    size: int  # samples in it
-    fresh: Fresh | None = None
-
-
-def segments_of(capacity: int, horizon: int) -> int:
-    """Segments of T = `horizon` steps in a replay of that capacity."""
-    return max(capacity // horizon, 1)
 
 
 class PrioritizedReplay:
@@ -85,14 +58,6 @@ class PrioritizedReplay:
         self._series, self._given = overwrites_from, 0
         self.size = 0  # samples
         self.stale_updates = 0
-
-    @staticmethod
-    def bytes_needed(fields: Fields, capacity: int, horizon: int, stride: int = 1) -> int:
-        """What a full replay of this capacity occupies."""
-        segments = segments_of(capacity, horizon)
-        tree = 2 * 8 * (1 << max(segments * horizon // stride - 1, 1).bit_length())
-        counts = 2 * np.dtype(np.int64).itemsize  # overwrites and samples
-        return segments * (chunk_bytes(stored(fields), horizon, stride) + counts) + tree
 
     @property
     def transitions(self) -> int:

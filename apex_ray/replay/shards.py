@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from apex_ray.replay.memory import Sample
+from apex_ray.replay.records import Sample
 from apex_ray.td import importance_weights
 from apex_ray.types import SHARD_STRIDE, AnyArray, Batch, Float64Array, IntArray, PriorityUpdate
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from apex_ray.nodes import stall
-from apex_ray.nodes.replay_node import ReplayStats
+from apex_ray.nodes.replay_stats import ReplayStats
 from trainkit.errors import UserError
 
 WAITS = {"an insert": 130.0, "a sample": 0.5}

@@ -12,6 +12,7 @@ from apex_ray.config.schema import ApexConfig, EnvConfig, TdConfig
 from apex_ray.learner.mirror import Mirror
 from apex_ray.replay import shards
 from apex_ray.replay.memory import PrioritizedReplay
+from apex_ray.replay.room import bytes_needed
 from apex_ray.types import Chunk, EnvSpec, PriorityUpdate
 
 STACK, N, HORIZON = 3, 2, 4
@@ -217,7 +218,7 @@ def test_bytes_needed_is_what_is_allocated():
     memory = PrioritizedReplay(fields_of(spec, 3), 5_000, 100, 0.6, 0)
     arrays = *memory._by_segment().values(), memory._overwrites, memory._valid, memory._tree._nodes
     actual = sum(array.nbytes for array in arrays)
-    assert PrioritizedReplay.bytes_needed(fields_of(spec, 3), 5_000, 100) == actual
+    assert bytes_needed(fields_of(spec, 3), 5_000, 100) == actual
     assert actual / 5_000 < 7_600
 
 
