@@ -34,8 +34,9 @@ FIXED = {
     **dict.fromkeys(
         _keys(
             env="frame_stack image_size full_action_space channels ignore action_mask max_joint_actions",
-            td="objective objective_kwargs",
-            network="torso torso_kwargs conv_channels conv_kernels conv_strides mlp_layers hidden normalise dueling",
+            td="objective objective_kwargs value_rescaling",
+            network="torso torso_kwargs conv_channels conv_kernels conv_strides mlp_layers hidden normalise dueling "
+            "memory memory_kwargs",
         ),
         _SAME_NETWORK,
     ),
@@ -50,6 +51,8 @@ STORED = {
     "td.discount": "stored returns are discounted with it",
     "td.reward_clip": "stored returns are clipped with it",
     "actors.chunk_transitions": "stored chunks have that length",
+    **dict.fromkeys(_keys(sequences="burn_in_steps length_steps period_steps"), "stored sequences are so long"),
+    "sequences.eta": "stored priorities have it in them",
     "replay.capacity_transitions": "the saved replay has that size",
     "replay.shards": "the saved replay has that many files",
     "replay.alpha": "stored priorities are raised to it",
