@@ -19,7 +19,11 @@ def test_a_bad_input(row, tmp_path):
     assert "Traceback" not in whole
     assert whole.count("stopping: ") <= 1, "one process went on"
     if row.code == 2:
-        [told] = [line for line in seen.err.splitlines() if not line.startswith("Ray's logs of this run are kept")]
+        # The second: of a run that ended before its learner had begun to answer, as on a busy machine.
+        besides = ("Ray's logs of this run are kept", "no checkpoint could be written")
+        lines = [line for line in seen.err.splitlines() if not line.startswith(besides)]
+        assert len(lines) == 1, seen.err
+        [told] = lines
         assert told.startswith("error: ")
         assert [part for part in row.parts if part not in told] == [], told
         if row in settings.ROWS:

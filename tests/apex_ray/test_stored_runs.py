@@ -112,7 +112,7 @@ def test_runs_dir_in_the_environment(machine, runs, monkeypatch, capsys, tmp_pat
 
 def test_names_of_runs_that_are_not_there(machine, runs):
     config = cartpole(mode="serial", actors={"count": 1}, stop={"after_updates": 10}, evaluation={"final": False})
-    names = [train(config.model_copy(update={"runs_dir": runs, "name": name})).run.name for name in ("pong", "ping")]
+    names = [train(config.model_copy(update={"runs_dir": runs, "name": name})).run.name for name in ("ping", "pong")]
     for wrong, message in {
         f"{runs}/pang": rf"run folder '{runs}/pang' does not exist; expected .*Did you mean '{runs}/p[io]ng-",
         f"{runs}/p": rf"'{runs}/p' is how 2 runs begin: {runs}/p[io]ng-.*, {runs}/p[io]ng-.*; expected one of them, or",

@@ -15,19 +15,19 @@ pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture
-def cluster():
+def cluster(tmp_path, monkeypatch):
+    for name, value in {"WANDB_MODE": "offline", "WANDB_DIR": str(tmp_path), "WANDB_API_KEY": "0" * 40}.items():
+        monkeypatch.setenv(name, value)  # before Ray's processes inherit it
     ray.init(address="local", num_cpus=12, include_dashboard=False, log_to_driver=False, object_store_memory=2**28)
     register()  # other tests of this process have left a Ray
     yield
     ray.shutdown()
 
 
-def test_a_grid_runs_beside_another_run_which_goes_on(cluster, tmp_path, request, monkeypatch):
+def test_a_grid_runs_beside_another_run_which_goes_on(cluster, tmp_path, request):
     """Two seeds at once, with a run of this process on the same Ray; with --every all of them on Ray.
     MLflow and, offline, Weights & Biases hear of them by Ray's own callbacks.
     """
-    for name, value in {"WANDB_MODE": "offline", "WANDB_DIR": str(tmp_path), "WANDB_API_KEY": "0" * 40}.items():
-        monkeypatch.setenv(name, value)
     tracking = f"sqlite:///{tmp_path}/mlflow.db"
     mode = "ray" if request.config.getoption("--every") else "serial"
     beside = config(tmp_path, mode="ray").build_algo()
