@@ -145,7 +145,9 @@ class Chunk:
     """
 
     fields: dict[str, AnyArray]  # [E, before + T + after, ...]
-    valid: BoolArray  # [E, N] of the N steps that begin a sample: whether it is a transition; an autoreset step is none
+    valid: (
+        BoolArray  # [E, N] of N samples: whether a step up to the next one's is a transition; autoreset steps are none
+    )
     priorities: Float64Array  # [E, N] first |TD error|, by what the actor had computed anyway
     actor: int = 0  # index of the actor that collected it
     sequence: int = 0  # its running number with that actor

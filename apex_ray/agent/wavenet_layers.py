@@ -15,7 +15,7 @@ from wavenet.model import Block
 
 class WaveNetLayers(FullPrecision):
     """Its state, `past` [B, reach, residual], has each block's last inputs, one block's after the other's, the oldest
-    first. A step takes as long whatever the reach.
+    first.
     """
 
     def __init__(self, inputs: int, cycles: int, layers: int, kernel: int, residual: int, skip: int) -> None:

@@ -113,7 +113,9 @@ class ExperienceWindow:
             for name, field in fields.items()
         }
         given = {name: since[name] for name in self._outputs} | {ACTIONS: since[ACTIONS][:, :known]}
-        return Chunk(chunk, of_window[VALID][:, : horizon : self._stride], self._priorities({**given, **of_window}))
+        # A sequence that begins at an autoreset step is one all the same.
+        valid = of_window[VALID][:, :horizon].reshape(-1, horizon // self._stride, self._stride).any(axis=2)
+        return Chunk(chunk, valid, self._priorities({**given, **of_window}))
 
     def result(self, step: Step) -> None:
         """What the environments answered to the last actions."""

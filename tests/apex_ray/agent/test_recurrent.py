@@ -183,6 +183,8 @@ def test_chunks_hold_a_state_a_sequence_and_few_steps_twice():
     assert chunk.fields["before.hidden"].shape == (3, 4, 2, 8), "24 steps, a sequence every 6"
     assert chunk.fields["frames"].shape == (3, 24 + REACH + 10 + 3 - 1, 3)
     assert chunk.valid.shape == chunk.priorities.shape == (3, 4)
+    assert all(chunk.valid.all() for chunk in played.chunks), "those that begin at an autoreset step too"
+    assert any((chunk.fields["kinds"][:, :24:6] == 3).any() for chunk in played.chunks), "there are such"
     wavenet = Played(config_of("wavenet")).agent
     assert "before.past" not in wavenet.fields and "before.last_action" in wavenet.fields
 
