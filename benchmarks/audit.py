@@ -71,11 +71,11 @@ class Collector:
 
     def look(self) -> None:
         for shard in (self._run / REPLAY).glob("shard-*"):
-            with contextlib.suppress(DamagedError, FileNotFoundError):
+            with contextlib.suppress(DamagedError, OSError):
                 for name in sealed_files(shard):
                     there = self._folder / f"{shard.name}-{name}"
                     if name.startswith("segments-") and not there.exists():
-                        with contextlib.suppress(FileNotFoundError):
+                        with contextlib.suppress(OSError):  # gone already, or a full disk: the next look tries again
                             os.link(shard / name, there)
 
 

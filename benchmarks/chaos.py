@@ -7,6 +7,9 @@ own, joined by a cable; the run folder is on a small disk of its own. Faults: SI
 STOPPED_S, the cable out for 5 or 90 s, a full disk for FULL_S, a whole node lost and started again. A fault has
 recovered when every actor is there and the learner has made updates in two rows since it ended.
 
+Steps that are missing are counted with the fault that they were made in: processes that were killed had some in hand,
+and shards what came after their last snapshot. A run that ends kills its actors too.
+
 Needs root, for the namespaces and the disk.
 """
 
@@ -16,34 +19,41 @@ import argparse
 import contextlib
 import csv
 import json
+import math
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
 import psutil
 
-from benchmarks.audit import SEEN_BY_THE_LEARNER, Collector, audit
+from benchmarks.audit import SEEN_BY_THE_LEARNER, Audit, Collector, audit
 from benchmarks.growth import Sample, family, sample, slopes, write_csv
 from benchmarks.machine import write
 from tests.cluster.heads import Head, two_hosts
 
-STOPPED_S, FULL_S, SAMPLE_EVERY_S, DISK_BYTES = 30.0, 20.0, 10.0, 256 * 2**20
+STOPPED_S, FULL_S, SAMPLE_EVERY_S, DISK_BYTES = 30.0, 20.0, 10.0, 2**30
 LOST_AGAIN_S = 10.0  # from the loss of a node to its new start
+UNSAVED_S = 15.0  # how old a step may be that a shard had in no snapshot yet
 PARTS = ("ActorNode", "ReplayNode", "WeightsNode", "MetricsNode", "LearnerNode", "EvaluatorNode")
 FAULTS = [
     *(f"kill {part}" for part in PARTS),
     *(f"stop {part}" for part in PARTS),
     "cable out 5 s", "cable out 90 s", "disk full", "node lost",
 ]  # fmt: skip
+# To what holds steps; a part that is stopped for longer than cluster.stall_s is replaced, too.
+DEADLY = tuple(f"{how} {part}" for how in ("kill", "stop") for part in ("ActorNode", "ReplayNode"))
+DEADLY += ("node lost", "cable out 90 s")
 SETTINGS = [
     "cartpole", "agent=benchmarks.audit:MarkedAgent", "cluster.address=auto", "actors.count=2", "replay.shards=2",
     "checkpoint.replay=true", "checkpoint.every_s=5", "report.every_s=1", "evaluation.every_s=30", "cluster.stall_s=20",
@@ -56,6 +66,7 @@ class Fault:
     at_s: float
     what: str
     ended_s: float = 0.0
+    rows: int = 0  # of the run's metrics at its end
     recovered_s: float | None = None  # after its end
 
 
@@ -92,13 +103,13 @@ class System:
                     found.append(process)
         return found
 
-    def do(self, what: str, rng: np.random.Generator) -> None:
-        """Returns when the fault is over."""
+    def do(self, what: str, rng: np.random.Generator) -> bool:
+        """Returns when the fault is over: False where the part that it was for is not there."""
         kind, _, part = what.partition(" ")
         if kind in ("kill", "stop"):
             victims = self.parts(part)
             if not victims:
-                return
+                return False
             victim = victims[rng.integers(len(victims))]
             with contextlib.suppress(psutil.NoSuchProcess):
                 victim.send_signal(signal.SIGKILL if kind == "kill" else signal.SIGSTOP)
@@ -121,6 +132,7 @@ class System:
             self._node.close()
             time.sleep(LOST_AGAIN_S)
             self._start_node()
+        return True
 
     def mend(self) -> None:
         """A node that Ray took for lost while the cable was out ends itself: another starts in its place."""
@@ -149,54 +161,96 @@ def rows_of(runs: Path) -> list[dict[str, Any]]:
     return found
 
 
+def drain(lines: Iterable[str], log: Path) -> None:
+    """Write the driver's lines to `log` until it ends, so that it never waits for room in its pipe."""
+    with log.open("w", buffering=1) as file:
+        for line in lines:
+            file.write(line)
+
+
 def settled(rows: list[dict[str, Any]]) -> bool:
-    """Whether the two newest rows have every actor and updates."""
-    return len(rows) >= 2 and all(row["actors_alive"] == 2 and row["updates_per_s"] > 0 for row in rows[-2:])
+    """Whether every actor is in the two newest rows, and updates were made between them."""
+    newest = rows[-2:]
+    return (
+        len(newest) == 2 and all(r["actors_alive"] == 2 for r in newest) and rows[-1]["updates"] > rows[-2]["updates"]
+    )
+
+
+def missing_by_fault(found: Audit, faults: list[Fault], began: float, ended: float) -> dict[str, int]:
+    """How many steps are missing that were made in each kind of fault, by the kind's name; "the end", "no fault".
+
+    `began` and `ended`: the run's, in seconds since 1970.
+    """
+    counts = Counter[str]()
+    for steps, _, until in found.gaps:
+        at_s = until - began
+        inside = [f for f in faults if f.at_s - UNSAVED_S < at_s < f.ended_s + (f.recovered_s or math.inf)]
+        deadly = [f for f in inside if f.what.startswith(DEADLY)]
+        at_end = "the end" if until > ended - UNSAVED_S else "no fault"
+        counts[(deadly or inside)[0].what if inside else at_end] += steps
+    return dict(counts)
+
+
+class Watch(Thread):
+    """Looks, until the driver ends, at what replay has written, at what the processes hold, and at who recovered."""
+
+    def __init__(self, system: System, runs: Path, kept: Path) -> None:
+        super().__init__(daemon=True)
+        self.faults, self.samples = list[Fault](), list[Sample]()
+        self._system, self._runs, self._kept = system, runs, kept
+        self._collectors, self._began = dict[Path, Collector](), time.monotonic()
+
+    @property
+    def now_s(self) -> float:
+        return time.monotonic() - self._began
+
+    def run(self) -> None:
+        while self._system.driver.poll() is None:
+            for run in self._runs.glob("*"):
+                self._collectors.setdefault(run, Collector(run, self._kept)).look()
+            rows = rows_of(self._runs)
+            for fault in self.faults:
+                if fault.recovered_s is None and fault.ended_s and settled(rows[fault.rows :]):
+                    fault.recovered_s = self.now_s - fault.ended_s
+            if not self.samples or self.now_s - self.samples[-1]["time_s"] > SAMPLE_EVERY_S:
+                self.samples.append(sample(self.now_s, self._system.roots, [self._runs]))
+            time.sleep(0.5)
 
 
 def chaos(folder: Path, minutes: float, every_s: float, seed: int) -> dict[str, Any]:
-    rng, faults, samples, seconds = np.random.default_rng(seed), list[Fault](), list[Sample](), 60 * minutes
+    rng, seconds = np.random.default_rng(seed), 60 * minutes
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         disk = stack.enter_context(small_disk(scratch / "disk"))
-        system, runs, collectors = System(stack, disk, scratch, seconds), disk / "runs", dict[Path, Collector]()
-        log = (scratch / "driver.log").open("w")
-        os.set_blocking(system.driver.stdout.fileno(), False)  # type: ignore[union-attr]
-        began = sampled_at = time.monotonic()
-
-        def look(until: float) -> None:
-            """Collect, sample, and note recoveries, until then or the driver's end."""
-            nonlocal sampled_at
-            while time.monotonic() < until and system.driver.poll() is None:
-                log.write((system.driver.stdout.read() or "") if system.driver.stdout else "")
-                for run in runs.glob("*"):
-                    collectors.setdefault(run, Collector(run, disk / "kept")).look()
-                now, rows = time.monotonic() - began, rows_of(runs)
-                for fault in faults:
-                    if fault.recovered_s is None and fault.ended_s and settled(rows) and now > fault.ended_s + 2:
-                        fault.recovered_s = now - fault.ended_s
-                if time.monotonic() - sampled_at > SAMPLE_EVERY_S:
-                    sampled_at = time.monotonic()
-                    samples.append(sample(now, system.roots, [runs]))
-                time.sleep(0.5)
-
-        while not settled(rows_of(runs)) and system.driver.poll() is None:
-            look(time.monotonic() + 1)
+        system, runs = System(stack, disk, scratch, seconds), disk / "runs"
+        driver, watch = system.driver, Watch(system, runs, disk / "kept")
+        assert driver.stdout is not None
+        reader = Thread(target=drain, args=(driver.stdout, folder / "driver.log"), daemon=True)
+        reader.start()
+        watch.start()
+        while not settled(rows_of(runs)) and driver.poll() is None:
+            time.sleep(1)
         order = list[str]()
-        while system.driver.poll() is None and time.monotonic() - began < seconds - 120:
+        while driver.poll() is None and watch.now_s < seconds - 120:
             order = order or list(rng.permutation(FAULTS))
-            fault = Fault(time.monotonic() - began, order.pop())
-            faults.append(fault)
+            fault = Fault(watch.now_s, order.pop())
+            if not system.do(fault.what, rng):
+                continue
+            fault.ended_s, fault.rows = watch.now_s, len(rows_of(runs))
+            watch.faults.append(fault)
             print(f"{fault.at_s:7.0f} s  {fault.what}", flush=True)
-            system.do(fault.what, rng)
-            fault.ended_s = time.monotonic() - began
-            system.mend()
-            look(time.monotonic() + every_s)
-        look(began + seconds + 120)
-        out = (system.driver.stdout.read() or "") if system.driver.stdout else ""
-        log.close()
-        (folder / "driver.log").write_text((scratch / "driver.log").read_text() + out)
-        rows, found = rows_of(runs), audit(disk / "kept", scratch / "learner.bin")
+            next_s = fault.ended_s + every_s
+            while watch.now_s < next_s and driver.poll() is None:
+                time.sleep(min(5.0, every_s))
+                system.mend()
+        while driver.poll() is None and watch.now_s < seconds + 120:
+            time.sleep(1)
+        ended, end, began = driver.poll(), time.time(), time.time() - watch.now_s
+        driver.terminate()
+        reader.join()
+        watch.join()
+        faults, samples, rows = watch.faults, watch.samples, rows_of(runs)
+        found = audit(disk / "kept", scratch / "learner.bin")
     write_csv(folder / "samples.csv", samples)
     with (folder / "faults.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(asdict(Fault(0, ""))))
@@ -208,8 +262,15 @@ def chaos(folder: Path, minutes: float, every_s: float, seed: int) -> dict[str, 
         "recovered": sum(f.recovered_s is not None for f in faults),
         "best_return": max((row.get("evaluation_best") or 0 for row in rows), default=0),
         "updates": max((row["updates"] for row in rows), default=0),
-        "ended": system.driver.poll(),
-        "audit": {**asdict(found), "missing": found.missing},
+        "ended": ended,
+        "audit": {
+            "streams": found.streams,
+            "steps": found.steps,
+            "twice": found.twice,
+            "unknown": found.unknown,
+            "missing": found.missing,
+            "missing_by_fault": missing_by_fault(found, faults, began, end),
+        },
         "growth": slopes(samples, samples[-1]["time_s"] / 2) if len(samples) > 4 else {},
     }
 

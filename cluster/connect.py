@@ -14,8 +14,9 @@ import shutil
 import socket
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import grpc
 import ray
 
 from cluster import ray_private
-from cluster.initialised import check_same, initialised, session
+from cluster.initialised import check_same, guest, host, initialised, session
 from cluster.sessions import end_own_ray, remove
 from trainkit.command_line import NOTICES
 from trainkit.errors import UserError, first_line
@@ -71,11 +72,12 @@ def connected(address: str | None, embedded: Embedded, setting: str = SETTING) -
     """Ray, initialised: the cluster at `address`, for None an embedded one; yields the dashboard's host:port, if any.
 
     UserError, in seconds, with the `setting` or RAY_ADDRESS, when it can't be. The Ray that this process is in already
-    goes on when the block ends.
+    goes on when the block ends, and one that others of this process have joined until the last of them ends.
     """
     if address is not None and address == initialised():
-        # A Ray Client does not know the dashboard.
-        yield None if address.startswith("ray://") else ray_private.dashboard()
+        with guest():
+            # A Ray Client does not know the dashboard.
+            yield None if address.startswith("ray://") else ray_private.dashboard()
         return
     ray_private.leave_out(NOTICES)
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -87,24 +89,38 @@ def connected(address: str | None, embedded: Embedded, setting: str = SETTING) -
         except UserError as why:
             given = "RAY_ADDRESS" if address == os.environ.get("RAY_ADDRESS") else setting
             raise UserError(f"{given} = {address!r}{why}") from None
-        there = session()
-        try:
+        with host(partial(_leave, session())):
             yield context.dashboard_url or None
-        finally:
-            if session() == there:
-                ray.shutdown()
         return
-    with _token_to_start_with():
-        context, failed = _start(embedded), False
-        there, (folder, _) = session(), ray_private.own_session()
+    with ExitStack() as stack:
+        stack.enter_context(_token_to_start_with())
+        context, own = _start(embedded), _OwnRay(stack.pop_all())
+    with host(own.end):
         try:
             yield context.dashboard_url or None
         except Exception:
-            failed = True
+            own.failed = True
             raise
-        finally:
-            left = session() != there  # by the program's own ray.shutdown()
-            if (logs := remove(folder, failed) if left else end_own_ray(keep_logs=failed)) is not None:
+
+
+def _leave(there: str | None) -> None:
+    if session() == there:  # not by the program's own ray.shutdown()
+        ray.shutdown()
+
+
+class _OwnRay:
+    """The Ray that this process has started."""
+
+    def __init__(self, token: ExitStack) -> None:
+        """`token` takes back the one that Ray was started with."""
+        self.failed, self._token = False, token  # failed: whether a run in it has
+        self._session, (self._folder, _) = session(), ray_private.own_session()
+
+    def end(self) -> None:
+        left = session() != self._session  # by the program's own ray.shutdown()
+        with self._token:
+            logs = remove(self._folder, self.failed) if left else end_own_ray(keep_logs=self.failed)
+            if logs is not None:
                 print(f"Ray's logs of this run are kept in {logs}", file=sys.stderr)
 
 

@@ -1,13 +1,16 @@
 """The Ray that this process is connected to already: a notebook's, a script's after `ray.init()`, a Tune trial's.
 
-A process can be in one Ray at a time. A run in such a process joins that one and leaves it running.
+A process can be in one Ray at a time. A run in such a process joins that one and leaves it running. Where it is another
+run that brought the process there, the last of them to go ends it.
 """
 
 from __future__ import annotations
 
 import socket
 import time
-from contextlib import suppress
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import ray
@@ -17,6 +20,9 @@ from cluster.resources import snapshot
 from trainkit.errors import UserError
 
 FREED_S, POLL_S = 10.0, 0.1
+_brought = set[str]()  # sessions that a run of this process has brought it into, and is to end
+_guests = Counter[str]()  # runs that have joined, by session
+_last_words: dict[str, Callable[[], None]] = {}  # what ends a Ray, by session, once its guests have gone
 
 
 def initialised() -> str | None:
@@ -32,6 +38,47 @@ def session() -> str | None:
         return None
     client = ray_private.client_address()
     return client or f"{ray.get_runtime_context().get_session_name()} {ray.get_runtime_context().get_job_id()}"
+
+
+@contextmanager
+def guest() -> Iterator[None]:
+    """A run that has joined the Ray that this process is in; the last one ends it, if whoever brought it has gone."""
+    there = str(session())
+    _guests[there] += 1
+    try:
+        yield
+    finally:
+        _guests[there] -= 1
+        if not _guests[there]:
+            del _guests[there]
+            if end := _last_words.pop(there, None):
+                _brought.discard(there)
+                end()
+
+
+def brought() -> bool:
+    """Whether it is a run of this process that brought it into the Ray that it is in."""
+    return session() in _brought
+
+
+def has_guests(there: str | None) -> bool:
+    """Whether runs of this process have joined the one that brought it into the Ray whose `session` that is."""
+    return there in _guests
+
+
+@contextmanager
+def host(end: Callable[[], None]) -> Iterator[None]:
+    """A run that has brought this process into a Ray: `end` is called when it and its last guest have left."""
+    there = str(session())
+    _brought.add(there)
+    try:
+        yield
+    finally:
+        if has_guests(there):
+            _last_words[there] = end
+        else:
+            _brought.discard(there)
+            end()
 
 
 def check_same(value: str | None, there: str, setting: str) -> None:

@@ -22,7 +22,7 @@ from apex_ray.nodes.trial_group import trial_group
 from apex_ray.site import Site
 from apex_ray.sizes import Sizes
 from cluster.connect import Embedded, cluster_address, connected, slow_store
-from cluster.initialised import end_actors, free_cpus, initialised, session
+from cluster.initialised import brought, end_actors, free_cpus, has_guests, initialised, session
 from cluster.resources import Bundle, Fit, Node, cpus, snapshot
 from cluster.room import wait_for_room
 from trainkit.errors import UserError
@@ -45,7 +45,8 @@ def joined(config: ApexConfig, sized: Callable[[int | None], Sizes]) -> Iterator
         note = slow_store(embedded)
         with connected(None, embedded) as dashboard:
             needs = _unbound(bundles(config, sizes, _gpus(config, embedded=True)))
-            yield Site(sizes, here=True, dashboard=dashboard, note=note, bundles=_by_name(needs))
+            with _of_one_run(goes_on=False) as namespace:
+                yield Site(sizes, True, dashboard, note, _by_name(needs), namespace=namespace)
         return
     with connected(address, Embedded(0, 0)) as dashboard:
         resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
@@ -56,20 +57,25 @@ def joined(config: ApexConfig, sized: Callable[[int | None], Sizes]) -> Iterator
             placed = "placed in the trial's own group"
         else:
             if there is not None:
-                needs, crowd = crowded(needs, snapshot())
+                needs, crowd = crowded(needs, snapshot(), brought())
             found = wait_for_room(needs, config.cluster.autoscale_s, partial(print, flush=True), for_others=False)
             placed = _note(found)
-        goes_on = f"joined the Ray at {there}, which goes on after the run" if there is not None else ""
-        note = "; ".join(filter(None, (goes_on, crowd, placed)))
-        site = Site(sizes, here=False, dashboard=dashboard, note=note, bundles=_by_name(needs), group=group)
-        if there is None:
-            yield site
-            return
-        joined_to, namespace, free = session(), f"apex-ray-{uuid.uuid4().hex[:12]}", free_cpus()
-        try:
-            yield replace(site, namespace=namespace)
-        finally:
-            end_actors(joined_to, namespace, free)
+        after = "ends with the last of this program's runs" if brought() else "goes on after the run"
+        joins = f"joined the Ray at {there}, which {after}" if there is not None else ""
+        note = "; ".join(filter(None, (joins, crowd, placed)))
+        with _of_one_run(goes_on=there is not None) as namespace:
+            yield Site(sizes, False, dashboard, note, _by_name(needs), group, namespace)
+
+
+@contextmanager
+def _of_one_run(goes_on: bool) -> Iterator[str]:
+    """A namespace for the run's actors, which end with the block where their Ray goes on."""
+    there, namespace, free = session(), f"apex-ray-{uuid.uuid4().hex[:12]}", free_cpus()
+    try:
+        yield namespace
+    finally:
+        if goes_on or has_guests(there):
+            end_actors(there, namespace, free)
 
 
 def _by_name(needs: list[Bundle]) -> dict[str, Bundle]:
@@ -79,9 +85,10 @@ def _by_name(needs: list[Bundle]) -> dict[str, Bundle]:
 def own_ray(config: ApexConfig, sizes: Sizes, cores: int) -> tuple[Embedded, list[Bundle]]:
     """(a Ray that holds the run, on a machine with so many cores and no GPU; the bundles that it holds)."""
     needs = _unbound(bundles(config, sizes, gpus=0.0))
-    # More actors than cores is the user's choice on one machine; Ray would leave them pending for ever.
+    # More actors than cores is the user's choice on one machine; Ray would leave them pending for ever. The one beyond
+    # is for other runs of this program, which join it.
     store = config.cluster.object_store_bytes or object_store_bytes(config, sizes)
-    return Embedded(max(cores, math.ceil(cpus(needs))), store, config.cluster.dashboard), needs
+    return Embedded(max(cores, math.ceil(cpus(needs)) + 1), store, config.cluster.dashboard), needs
 
 
 def _unbound(needs: list[Bundle]) -> list[Bundle]:
@@ -89,7 +96,7 @@ def _unbound(needs: list[Bundle]) -> list[Bundle]:
     return [Bundle(b.name, b.cpus, b.gpus, count=b.count) for b in needs]
 
 
-def crowded(needs: list[Bundle], nodes: list[Node]) -> tuple[list[Bundle], str]:
+def crowded(needs: list[Bundle], nodes: list[Node], ours: bool = False) -> tuple[list[Bundle], str]:
     """(`needs` with less of a CPU each where the one machine that there is has too few free, what to say of it).
 
     More processes than cores is the user's choice on one machine, but Ray would leave them pending for ever. Where not
@@ -97,9 +104,9 @@ def crowded(needs: list[Bundle], nodes: list[Node]) -> tuple[list[Bundle], str]:
     """
     least = cpus([replace(b, count=b.minimum) for b in needs])
     free = nodes[0].free.get("CPU", 0.0)
-    if len(nodes) > 1 or least <= free or free < 1:
+    if len(nodes) > 1 or least <= free or (free < 1 and not ours):
         return needs, ""
-    share = free / least  # Ray counts in ten-thousandths
+    share = free / (2 * least if ours else least)  # Ray counts in ten-thousandths
     less = [replace(b, cpus=max(math.floor(1000 * b.cpus * share), 1) / 1000 if b.cpus else 0.0) for b in needs]
     return less, f"its {free:g} free CPU are shared by processes that would take {least:g}"
 

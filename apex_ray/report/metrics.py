@@ -57,6 +57,8 @@ METRICS: dict[str, Metric] = {
     "q_mean": Metric("learning", "clipped reward", "mean Q-value of the actions in the batches, since the last row"),
     "grad_norm": Metric("learning", "-", "global gradient norm before clipping, mean since the last row"),
     "episode_return": Metric("returns", "return", f"mean of the {LATELY}; rewards unclipped, any epsilon"),
+    "episode_return_min": Metric("returns", "return", "lowest of the episodes of `episode_return`"),
+    "episode_return_max": Metric("returns", "return", "highest of the episodes of `episode_return`"),
     "episode_length_steps": Metric("returns", "steps", f"mean length of the {LATELY}"),
     **{
         f"episode_return_band_{band}": Metric(
@@ -108,6 +110,8 @@ EXPORTED = {
     "actors_alive": Exported("apex_actors_running"),
     "restarts": Exported("apex_actor_restarts_total"),
     "episode_return": Exported("apex_episode_return", {"of": "all"}),
+    "episode_return_min": Exported("apex_episode_return", {"of": "lowest"}),
+    "episode_return_max": Exported("apex_episode_return", {"of": "highest"}),
     **{
         f"episode_return_band_{band}": Exported("apex_episode_return", {"of": f"band {band}"})
         for band in range(NUM_BANDS)
@@ -138,7 +142,7 @@ class Rates:
 
 
 class Lately:
-    """Numbers of episodes, and the mean of those that ended lately."""
+    """Numbers of episodes, and those of the ones that ended lately."""
 
     def __init__(self) -> None:
         self._kept: deque[tuple[float, float]] = deque(maxlen=MOST_EPISODES)  # (when, number)
@@ -146,16 +150,18 @@ class Lately:
     def add(self, value: float, now_s: float) -> None:
         self._kept.append((now_s, value))
 
+    def recent(self, now_s: float) -> list[float]:
+        recent = [value for at, value in self._kept if at > now_s - LATELY_S]
+        return recent if len(recent) >= FEWEST_EPISODES else [v for _, v in list(self._kept)[-FEWEST_EPISODES:]]
+
     def mean(self, now_s: float) -> float | None:
         """None before the first."""
-        recent = [value for at, value in self._kept if at > now_s - LATELY_S]
-        if len(recent) < FEWEST_EPISODES:
-            recent = [value for _, value in list(self._kept)[-FEWEST_EPISODES:]]
+        recent = self.recent(now_s)
         return float(np.mean(recent)) if recent else None
 
 
 class ReturnsByBand:
-    """Mean return of the training episodes that ended lately, overall and by quarter of the epsilon ladder.
+    """Returns of the training episodes that ended lately, overall and by quarter of the epsilon ladder.
 
     Band 0 holds the smallest epsilons. Fewer environments than bands leave some of them empty.
     """
@@ -178,11 +184,13 @@ class ReturnsByBand:
         for returns in (self._all, self._bands[int(np.searchsorted(self._edges, episode.epsilon))]):
             returns.add(episode.episode_return, now_s)
 
-    def means(self, now_s: float) -> dict[str, float]:
-        """Metrics by name; what has no episode yet is left out."""
+    def metrics(self, now_s: float) -> dict[str, float]:
+        """By name; what has no episode yet is left out."""
         named = {"episode_return": self._all} | {f"episode_return_band_{i}": b for i, b in enumerate(self._bands)}
         means = {name: returns.mean(now_s) for name, returns in named.items()}
-        return {name: mean for name, mean in means.items() if mean is not None}
+        recent = self._all.recent(now_s)
+        ends = {"episode_return_min": min(recent), "episode_return_max": max(recent)} if recent else {}
+        return {name: mean for name, mean in means.items() if mean is not None} | ends
 
 
 def _prometheus(name: str) -> str:

@@ -118,7 +118,7 @@ class Tally:
             "updates_per_s": rates["updates"],
             "samples_per_s": rates["samples"],
             "learner_wait_s": self._learner_wait[0],
-            **self._returns.means(now),
+            **self._returns.metrics(now),
         }
         if self._versions:
             versions = [max(v, 0) for v in self._versions.values()]

@@ -58,6 +58,15 @@ def _return(row: Row, it: Iteration) -> float:
     return row.get("episode_return_band_0" if it.has_ladder else "episode_return", math.nan)
 
 
+def _least(row: Row, it: Iteration) -> float:
+    """Of all episodes that ended lately, whatever their epsilon; those of `_return` may have ended before."""
+    return min(row.get("episode_return_min", math.nan), _return(row, it))
+
+
+def _most(row: Row, it: Iteration) -> float:
+    return max(row.get("episode_return_max", math.nan), _return(row, it))
+
+
 def _steps(row: Row, it: Iteration) -> float:
     return int(row.get("frames", 0)) // it.frame_skip
 
@@ -83,6 +92,8 @@ _ENV, _LEARN, _ALL = ENV_RUNNER_RESULTS, (LEARNER_RESULTS, DEFAULT_MODULE_ID), (
 # RLlib's key as a path -> its value. Returns are of training episodes that ended lately.
 TABLE: dict[tuple[str, ...], Value] = {
     (_ENV, "episode_return_mean"): _return,
+    (_ENV, "episode_return_min"): _least,
+    (_ENV, "episode_return_max"): _most,
     (_ENV, "episode_len_mean"): _metric("episode_length_steps"),
     (_ENV, "num_episodes"): _new(_episodes),
     (_ENV, "num_episodes_lifetime"): _episodes,
@@ -113,6 +124,8 @@ TABLE: dict[tuple[str, ...], Value] = {
     (REPLAY_BUFFER_RESULTS, "samples_per_insert"): _metric("replay_ratio"),
     # as they were called before
     ("episode_reward_mean",): _return,
+    ("episode_reward_min",): _least,
+    ("episode_reward_max",): _most,
     ("sampler_results", "episode_reward_mean"): _return,
     ("episode_len_mean",): _metric("episode_length_steps"),
     ("episodes_this_iter",): _new(_episodes),

@@ -159,12 +159,14 @@ def test_each_quarter_of_the_ladder_is_a_band_greediest_first() -> None:
     bands = ReturnsByBand(ladder)
     for rank, epsilon in enumerate(sorted(map(float, ladder))):
         bands.add(episode(epsilon, rank), 0.0)
-    assert bands.means(0.0) == {
+    assert bands.metrics(0.0) == {
         "episode_return": 7.5,
         "episode_return_band_0": 1.5,
         "episode_return_band_1": 5.5,
         "episode_return_band_2": 9.5,
         "episode_return_band_3": 13.5,
+        "episode_return_min": 0.0,
+        "episode_return_max": 15.0,
     }
     ordered = sorted(map(float, ladder))
     assert bands.ranges() == [(ordered[i], ordered[i + 3]) for i in (0, 4, 8, 12)]
@@ -174,7 +176,7 @@ def test_bands_take_an_actors_epsilons_and_their_double_precision() -> None:
     bands = ReturnsByBand(epsilon_ladder(8, 0.4, 7))
     for epsilon in actor_epsilons(1, 2, 4, 0.4, 7):  # every second rung: one in each band
         bands.add(episode(float(str(epsilon)), 1.0), 0.0)
-    assert all(bands.means(0.0)[f"episode_return_band_{band}"] == 1 for band in range(4))
+    assert all(bands.metrics(0.0)[f"episode_return_band_{band}"] == 1 for band in range(4))
 
 
 @pytest.mark.parametrize(("count", "filled"), [(1, {0}), (2, {0, 2}), (3, {0, 1, 2}), (5, {0, 1, 2, 3})])
@@ -183,7 +185,7 @@ def test_few_environments_leave_bands_empty(count: int, filled: set[int]) -> Non
     bands = ReturnsByBand(ladder)
     for epsilon in ladder:
         bands.add(episode(float(epsilon), 0), 0.0)
-    assert {b for b in range(4) if f"episode_return_band_{b}" in bands.means(0.0)} == filled
+    assert {b for b in range(4) if f"episode_return_band_{b}" in bands.metrics(0.0)} == filled
     assert {b for b, r in enumerate(bands.ranges()) if r is not None} == filled
 
 
@@ -191,7 +193,9 @@ def test_only_the_last_100_episodes_count() -> None:
     bands = ReturnsByBand([0.1])
     for score in [1000.0] + [1.0] * 100:
         bands.add(episode(0.1, score), 0.0)
-    assert bands.means(0.0) == {"episode_return": 1, "episode_return_band_0": 1}
+    assert bands.metrics(0.0) == dict.fromkeys(
+        ("episode_return", "episode_return_band_0", "episode_return_min", "episode_return_max"), 1
+    )
 
 
 def test_a_mean_keeps_up_with_what_is_learned() -> None:

@@ -104,6 +104,7 @@ def test_it_is_an_algorithm_whose_results_have_rllibs_keys(facade):
     check_train_results_new_api_stack(last)
     env = last["env_runners"]
     assert env["episode_return_mean"] == last["episode_reward_mean"] == last["apex"]["episode_return_band_0"] > 0
+    assert last["episode_reward_min"] <= last["episode_reward_mean"] <= last["episode_reward_max"]
     assert last["num_env_steps_sampled_lifetime"] == last["timesteps_total"] >= 400
     assert env["num_env_steps_sampled"] == last["timesteps_total"] - facade.results[-2]["timesteps_total"] >= 200
     assert last["num_env_steps_trained_lifetime"] == 16 * last["apex"]["updates"] > 0
