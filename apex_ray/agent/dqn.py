@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from apex_ray.agent.contract import Loss
+from apex_ray.agent.following import following
 from apex_ray.agent.q_learning import Transitions
 from apex_ray.config.plugins import checked
 from apex_ray.config.schema import ApexConfig
@@ -28,8 +29,7 @@ class Dqn:
 
     def __init__(self, config: ApexConfig) -> None:
         checked(Section, config.td.objective_kwargs, "td.objective_kwargs")  # it takes none
-        self._double_q, self._huber_delta = config.td.double_q, config.learner.huber_delta
-        self._rescaling = config.td.value_rescaling
+        self._td, self._huber_delta = config.td, config.learner.huber_delta
 
     def q_values(self, outputs: Tensor) -> Tensor:
         """[B, A, 1] -> [B, A]."""
@@ -39,13 +39,12 @@ class Dqn:
         """Huber loss of the TD errors with threshold `learner.huber_delta`, or half their squares for null.
 
         The online network chooses the next action, the target network values it (equation 4); without `td.double_q`
-        the target network does both.
+        the target network does both. With `td.munchausen` neither chooses (agent/following.py).
         """
         with torch.no_grad():
-            values = self.q_values(target(t.next_states))
-            chooser = self.q_values(online(t.next_states)) if self._double_q else values
-            bootstrap = values.gather(1, t.greedy(chooser)[:, None])[:, 0].to(t.returns.dtype)
-            goals = td_target(t.returns, t.discounts, bootstrap, self._rescaling)
+            after = following(self._td, self.q_values, online, target, t)
+            later = after.outputs[:, 0] + after.bonus
+            goals = td_target(after.returns, t.discounts, later, self._td.value_rescaling)
         taken = self.q_values(online(t.states)).gather(1, t.actions[:, None])[:, 0].to(t.returns.dtype)
         errors = goals - taken
         return Loss(huber(errors, self._huber_delta), errors.detach().abs(), {"q_mean": taken.detach().mean()})

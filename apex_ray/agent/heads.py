@@ -12,6 +12,10 @@ class FullPrecision(nn.Module):
     """A mark: inference in bfloat16 leaves the parameters and buffers of this module as they are, in float32."""
 
 
+class Drawing(nn.Module):
+    """A mark: in training this module draws random numbers of torch's, which the learner seeds for every update."""
+
+
 class FullPrecisionLinear(FullPrecision, nn.Linear):
     """A linear layer in its parameters' own dtype, also under autocast.
 

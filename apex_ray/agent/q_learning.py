@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -27,18 +28,28 @@ class Transitions(NamedTuple):
     returns: Tensor  # float [B], n-step, rewards clipped
     discounts: Tensor  # float [B], gamma^m, 0 where the window ended in a terminal state
     next_states: dict[str, Tensor]  # m steps later
-    legal: Tensor | None = None  # bool [B, A], which actions are there; None: all
+    legal: Tensor | None = None  # bool [B, A], which actions are there in the bootstrap states; None: all
+    legal_now: Tensor | None = None  # and in the states
 
     def greedy(self, q_values: Tensor) -> Tensor:
         """int64 [B], the best of the actions that are legal in the bootstrap states, by q_values [B, A]."""
-        return masked(q_values, self.legal).argmax(dim=1)
+        return self.possible(q_values).argmax(dim=1)
+
+    def possible(self, q_values: Tensor) -> Tensor:
+        """Values [B, A] of the bootstrap states, -inf for actions that are not legal."""
+        return masked(q_values, self.legal)
+
+    def possible_now(self, q_values: Tensor) -> Tensor:
+        """The same of the states."""
+        return masked(q_values, self.legal_now)
 
 
 class QLearning:
     """An objective says what the network's outputs mean and how they are learned; this class does all the rest.
 
     Objectives have `outputs`, the numbers that the network gives for each action (K); `q_values([B, A, K]) -> [B, A]`;
-    and `loss(online, target, transitions) -> Loss`, where networks are functions of states to [B, A, K].
+    and `loss(online, target, transitions) -> Loss`, where networks are functions of states to [B, A, K]. One that has
+    `head(made, features)` makes the network's head of `made(numbers)`, the one that the settings name.
     """
 
     stride = learned = 1
@@ -78,7 +89,9 @@ class QLearning:
     def _head(self, features: Any) -> nn.Module:
         config = self._config.network
         kind = named(HEADS, "dueling" if config.dueling else "plain", "network.dueling")
-        head: nn.Module = kind(features, config.hidden, self._spec.num_actions, self._objective.outputs)
+        made = partial(kind, features, config.hidden, self._spec.num_actions)
+        own = getattr(self._objective, "head", None)
+        head: nn.Module = own(made, features) if own else made(self._objective.outputs)
         return head
 
     def initial_state(self, num_envs: int) -> State:
@@ -119,8 +132,8 @@ class QLearning:
             name: split_states(batch[name], batch["steps"], leaf.stack) for name, leaf in self._spec.observation.items()
         }
         states, later = ({name: pair[i] for name, pair in both.items()} for i in (0, 1))
-        legal = later[MASK][:, -1] if self._spec.masked else None
-        return Transitions(states, batch["actions"].long(), batch["returns"], batch["discounts"], later, legal)
+        legal, now = (later[MASK][:, -1], states[MASK][:, -1]) if self._spec.masked else (None, None)
+        return Transitions(states, batch["actions"].long(), batch["returns"], batch["discounts"], later, legal, now)
 
 
 def masked(q_values: Tensor, legal: Tensor | None) -> Tensor:

@@ -141,14 +141,15 @@ class Recurrent(QLearning):
         rows = torch.arange(size, device=later.device)[:, None]
         at = rows * later.shape[1] + steps
         ahead = batch["steps"][:, learned].long()
-        legal = batch[MASK][:, self._burn_in :][rows, steps + ahead].flatten(0, 1) if self._spec.masked else None
+        masks = batch[MASK][:, self._burn_in :] if self._spec.masked else None
         transitions = Transitions(
             {"at": at.flatten()},
             batch["actions"][:, learned].long().flatten(0, 1),
             batch["returns"][:, learned].flatten(),
             batch["discounts"][:, learned].flatten(),
             {"at": (at + ahead).flatten()},
-            legal,
+            None if masks is None else masks[rows, steps + ahead].flatten(0, 1),
+            None if masks is None else masks[:, :count].flatten(0, 1),
         )
         losses, errors, metrics = self._objective.loss(values(online), values(target), transitions)
         valid = batch["kinds"][:, learned] != RESET

@@ -27,7 +27,9 @@ MEMORIES = {
 # Called with (config).
 OBJECTIVES = {
     "dqn": "apex_ray.agent.dqn:Dqn",
+    "categorical": "apex_ray.agent.categorical:CategoricalDqn",
     "quantile": "apex_ray.agent.quantile:QuantileDqn",
+    "implicit": "apex_ray.agent.implicit:ImplicitQuantiles",
 }
 # Called with (spec, config.network).
 TORSOS = {

@@ -106,8 +106,9 @@ def checked(model: type[M], values: Mapping[str, Any], key: str = KWARGS) -> M:
         return model.model_validate(values)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-    name = str(first["loc"][0]) if first["loc"] else ""
-    known = list(model.model_fields)
+    if not first["loc"]:  # of several settings together
+        raise UserError(f"{key}: {first['msg'].removeprefix('Value error, ')}")
+    name, known = str(first["loc"][0]), list(model.model_fields)
     if name not in known:
         if not known:
             raise UserError(f"{key}.{name} = {values.get(name)!r} has no effect: what is chosen here takes no settings")

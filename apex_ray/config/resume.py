@@ -63,7 +63,7 @@ FREE = [
     "mode",
     *_keys(
         env="noop_max fire_reset max_episode_frames step_limit_s vector processes import_modules",
-        td="double_q",
+        td="double_q munchausen munchausen_temperature munchausen_clip",
         actors="count envs_per_actor epsilon_base epsilon_alpha epsilon_schedule weights_every_steps "
         "chunks_in_flight groups threads bf16 inference inference_device",
         replay="min_transitions beta samples_per_insert insert_tolerance_transitions frames max_bytes",

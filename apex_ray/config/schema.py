@@ -104,7 +104,11 @@ class EnvConfig(Section):
 class TdConfig(Section):
     """The learning target, shared by actor (initial priorities) and learner."""
 
-    objective: str = Field("dqn", description="what is learned: dqn, or your own as package.module:name")
+    objective: str = Field(
+        "dqn",
+        description="what is learned: dqn, categorical (C51), quantile (QR-DQN), implicit (IQN), or your own as "
+        "package.module:name",
+    )
     objective_kwargs: dict[str, Any] = Field(default_factory=dict, description="of objectives that take some")
     n_step: PositiveInt = Field(3, le=50, description="steps of the return (Horgan: 3)")
     discount: float = Field(0.99, gt=0, le=1, description="gamma per agent step (Horgan: 0.99)")
@@ -114,6 +118,21 @@ class TdConfig(Section):
         description="epsilon of h, in whose scale the network says values (R2D2: 1e-3, rewards unclipped); null: no h",
     )
     double_q: bool = Field(True, description="the online network chooses, the target network values (van Hasselt 2016)")
+    munchausen: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="scale of the log-policy that is added to the reward; the next action's policy is soft instead of "
+        "greedy (Vieillard 2020: 0.9); null: neither",
+    )
+    munchausen_temperature: PositiveFloat = Field(0.03, description="of that policy (Vieillard: 0.03)")
+    munchausen_clip: float = Field(-1.0, le=0, description="the least that is added to the reward (Vieillard: -1)")
+
+    @model_validator(mode="after")
+    def _one_scale(self) -> TdConfig:
+        if self.munchausen is not None and self.value_rescaling is not None:
+            raise ValueError("munchausen's rewards are in the scale of values, which value_rescaling is not; set one")
+        return self
 
 
 class NetworkConfig(Section):

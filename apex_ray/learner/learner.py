@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from apex_ray.agent.contract import Agent
+from apex_ray.agent.heads import Drawing
 from apex_ray.agent.network import from_arrays, multiplies_bf16, new_network, to_arrays
 from apex_ray.config.schema import ApexConfig, LearnerConfig
 from apex_ray.fields import AGES
@@ -50,6 +51,7 @@ class Learner:
         self._loss = agent.loss
         if resolve_compile(config.learner.compile, self.device):
             self._loss = torch.compile(agent.loss, mode="reduce-overhead" if self._graphs else None)
+        self._draws = any(isinstance(module, Drawing) for module in self.online.modules())
         self._mirror: Mirror | None = None
 
     def update(self, batch: Batch) -> tuple[Float64Array, dict[str, float]]:
@@ -97,6 +99,8 @@ class Learner:
             current.wait_stream(self._copies)
             for tensor in batch.values():
                 tensor.record_stream(current)  # its memory is not to be reused before this stream is done with it
+        if self._draws:  # what is drawn depends on the update's number alone: a resumed run draws the same
+            torch.manual_seed(self._settings.seed + self.updates)
         if self._graphs:
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):

@@ -47,7 +47,7 @@ def as_it_is(value: Any, given: Given) -> Any:
 
 
 def nothing_more(value: Any, given: Given) -> Any:
-    """It has been decided with the environment (environments.py)."""
+    """Another key decides it, or the environment (environments.py)."""
     return SKIP
 
 
@@ -250,6 +250,13 @@ def constant_beta(value: float, given: Given) -> float:
             "final_prioritized_replay_beta", value, f"beta is constant here; expected prioritized_replay_beta, {beta}"
         )
     return beta
+
+
+def atoms(value: int, given: Given) -> dict[str, Any]:
+    if value == 1:
+        return {"td.objective": "dqn", "td.objective_kwargs": {}}
+    kwargs = {"atoms": value, "low": given("v_min"), "high": given("v_max")}
+    return {"td.objective": "categorical", "td.objective_kwargs": kwargs}
 
 
 def sequence_length(key: str, value: Any) -> Any:

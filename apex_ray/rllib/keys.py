@@ -53,6 +53,7 @@ def _refused(name: str, allowed: Any, instead: str) -> Key:
     return Key(name, (), only(allowed, instead), f"only {allowed!r}: {instead}")
 
 
+MEMORY = "a memory is network.memory and its sequences.*, given to apex() (docs/memory.md)"
 POSITIVE = number(above=0)
 SHARE = number(least=0, most=1)
 RATES = points(number(least=0))
@@ -239,13 +240,20 @@ TRAINING = [
         flag,
         "the replay is saved as it is, without pickle",
     ),
-    _refused("num_atoms", 1, "a distribution of returns is learned by td.objective = 'quantile'; C51 is not here"),
+    _is(
+        "num_atoms",
+        "td.objective td.objective_kwargs",
+        whole(1),
+        "1 is dqn, more is categorical with v_min and v_max; td.objective has quantile and implicit as well",
+        to.atoms,
+    ),
+    *(_is(name, "td.objective_kwargs", number(), "with num_atoms", to.nothing_more) for name in ("v_min", "v_max")),
     _refused("noisy", False, "noisy layers are not here; exploration is epsilon-greedy"),
     _refused("tau", 1.0, "the target network is copied whole, every target_network_update_freq steps"),
     _refused("before_learn_on_batch", None, "what is learned from a batch is your own td.objective (docs/agents.md)"),
-    _refused("burn_in_len", 0, "recurrent networks are not here"),
+    _refused("burn_in_len", 0, MEMORY),
     _refused("parameter_noise", False, "exploration is epsilon-greedy"),
-    *_nothing("v_min v_max sigma0 categorical_distribution_temperature", "of num_atoms and noisy"),
+    *_nothing("sigma0 categorical_distribution_temperature", "of noisy, and of an exploration by probabilities"),
     *_nothing(
         "max_requests_in_flight_per_replay_worker timeout_s_sampler_manager timeout_s_replay_manager",
         "batches are asked for ahead, `learner.prefetch_batches`",
@@ -347,7 +355,7 @@ MODEL = [
         to.convolutions,
     ),
     _is("_model_config.fcnet_activation", "", one_of("relu", "tanh"), "always ReLU"),
-    _refused("model.use_lstm", False, "recurrent networks are not here"),
+    _refused("model.use_lstm", False, MEMORY),
     _refused("model.use_attention", False, "attention is not here"),
     _refused("_rl_module_spec", None, "a network of your own is a torso, model = {'custom_model': YourTorso}"),
     _is("model.num_framestacks", "", one_of("auto", 4), "as model.framestack says"),

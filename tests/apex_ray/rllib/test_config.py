@@ -324,6 +324,11 @@ def test_the_builders_of_old_and_of_today_say_the_same():
             {"lr_schedule": [[0, 1e-3], [51_200, 0.0]], "training_intensity": 0.5},
             {"learner.learning_rate_schedule": [[0, 1e-3], [100, 0.0]]},
         ),
+        ({"num_atoms": 1, "v_min": -3.0}, {"td.objective": "dqn", "td.objective_kwargs": {}}),
+        (
+            {"num_atoms": 11, "v_min": -3.0},
+            {"td.objective": "categorical", "td.objective_kwargs": {"atoms": 11, "low": -3.0, "high": 10.0}},
+        ),
     ],
 )
 def test_a_key_by_its_old_meaning(given, settings):
