@@ -1,0 +1,69 @@
+"""What benchmarks/suite.py runs: games, settings and how long, by the name of a suite."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+Words = tuple[str, ...]  # of the command line
+
+
+@dataclass(frozen=True)
+class Suite:
+    games: dict[str, Words]  # by the name in tables: preset and settings
+    settings: dict[str, Words]  # by the name in tables: what a run has beside its game's
+    minutes: float  # of a run
+    # By game, the returns that count as 0 and as 1; where it is not here, 0 and the mean of the first setting.
+    scale: dict[str, tuple[float, float]] = field(default_factory=dict)
+    extra: dict[tuple[str, str], Words] = field(default_factory=dict)  # of a game with one of the settings
+
+
+MEMORY = Suite(
+    games={
+        "cartpole_masked": ("cartpole_masked",),
+        "tmaze": ("tmaze",),
+        "tmaze_100": (
+            "tmaze", "env.kwargs={length: 100}", "sequences.length_steps=160", "sequences.period_steps=80",
+            "actors.chunk_transitions=160", "td.discount=0.995",
+        ),
+        "repeat_previous": (
+            "cartpole_masked", "env.id=popgym-RepeatPreviousEasy-v0", "env.make=null", "env.import_modules=[popgym]",
+            "sequences.burn_in_steps=4", "td.discount=0.5", "td.n_step=1", "stop.evaluation_return=0.98",
+        ),
+    },
+    settings={
+        "none": ("network.memory=none",), "lstm": ("network.memory=lstm",), "wavenet": ("network.memory=wavenet",),
+    },
+    minutes=8.0,
+    scale={
+        "cartpole_masked": (0.0, 500.0), "tmaze": (0.0, 4.0), "tmaze_100": (0.0, 4.0), "repeat_previous": (-0.5, 1.0),
+    },
+    extra={("tmaze_100", "wavenet"): ("network.memory_kwargs={layers_per_cycle: 7}",)},  # it sees 127 steps back
+)  # fmt: skip
+
+GAMES = ("Asterix", "Breakout", "Freeway", "Seaquest", "SpaceInvaders")
+ABLATIONS: dict[str, Words] = {
+    "as it is": (),
+    "no priorities": ("replay.alpha=0",),
+    "alpha 0.3": ("replay.alpha=0.3",),
+    "alpha 0.7": ("replay.alpha=0.7",),
+    "n = 1": ("td.n_step=1",),
+    "no double Q": ("td.double_q=false",),
+    "no dueling": ("network.dueling=false",),
+    "one epsilon": ("actors.epsilon_alpha=0", "actors.epsilon_base=0.05"),
+    "no target network": ("learner.target_every_updates=1",),
+    "first priorities all alike": ("agent=benchmarks.first_priorities:AllAlike",),
+    "rewards as they are": ("td.reward_clip=null",),
+    "C51": ("td.objective=categorical",),
+    "quantiles": ("td.objective=quantile", "td.objective_kwargs={quantiles: 32}"),
+    "implicit quantiles": ("td.objective=implicit",),
+    "Munchausen": ("td.munchausen=0.9",),
+    "Munchausen, implicit quantiles": ("td.objective=implicit", "td.munchausen=0.9"),
+}
+MINATAR = Suite(
+    games={game: ("minatar", f"env.id=MinAtar/{game}-v1", "stop.evaluation_return=null") for game in GAMES},
+    settings={"minatar": ()},
+    minutes=20.0,
+)
+MINATAR_ABLATIONS = Suite(MINATAR.games, ABLATIONS, 10.0)
+
+SUITES = {"memory": MEMORY, "minatar": MINATAR, "ablations": MINATAR_ABLATIONS}
