@@ -1,8 +1,8 @@
 """Was every step that actors made stored once? An agent that numbers steps, and what its replay's snapshots tell.
 
 `MarkedAgent` (agent=benchmarks.audit:MarkedAgent) gives each step the number of its stream, one of an environment in an
-actor's process, and its own in that stream, from 0 on. `Collector` keeps every segment that a snapshot names, `audit`
-looks for numbers that are there twice or missing.
+actor's process, and its own in that stream, from 0 on, as a state that the actor carries. `Collector` keeps every
+segment that a snapshot names, `audit` looks for numbers that are there twice or missing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from apex_ray.agent.q_learning import QLearning
 from apex_ray.config.schema import ApexConfig
 from apex_ray.fields import Field
 from apex_ray.replay.snapshots import REPLAY
-from apex_ray.types import EnvSpec, IntArray
+from apex_ray.types import BoolArray, EnvSpec, FloatArray, IntArray
 from trainkit.manifest import DamagedError, sealed_files
 
 SEEN_BY_THE_LEARNER = "AUDIT_LEARNER"  # environment variable: the file that it adds the marks of some batches to
@@ -42,15 +42,20 @@ class MarkedAgent(QLearning):
         super().__init__(spec, config)
         marks = {name: Field("int64") for name in MARKS}
         self.fields, self.outputs = self.fields | marks, self.outputs | marks
-        self._process, self._steps, self._updates = secrets.randbits(40) << 16, 0, 0
+        self._updates = 0
 
-    def infer(self, network: Any, observations: Any, state: Any) -> tuple[dict[str, Any], State]:
-        outputs, after = super().infer(network, observations, state)
-        count = len(next(iter(observations.values())))
-        given = {STREAM: self._process + torch.arange(count)}
-        given |= {NUMBER: torch.full((count,), self._steps), TIME: torch.full((count,), time.time_ns())}
-        self._steps += 1
-        return outputs | given, after
+    def initial_state(self, num_envs: int) -> State:
+        streams = (secrets.randbits(40) << 16) + np.arange(num_envs, dtype=np.int64)
+        return {STREAM: streams, NUMBER: np.zeros(num_envs, np.int64)}
+
+    def next_state(self, state: State, actions: IntArray, rewards: FloatArray, first: BoolArray) -> State:
+        """Counts go on over the ends of episodes."""
+        return state
+
+    def infer(self, network: Any, observations: Any, state: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        outputs, _ = super().infer(network, observations, state)
+        given = {**state, TIME: torch.full_like(state[NUMBER], time.time_ns())}
+        return outputs | given, {**state, NUMBER: state[NUMBER] + 1}
 
     def loss(self, online: Any, target: Any, batch: Mapping[str, Any]) -> Loss:
         self._updates += 1

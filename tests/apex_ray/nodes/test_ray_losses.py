@@ -15,6 +15,7 @@ import ray
 
 from apex_ray.learner.checkpoint import load_checkpoint
 from apex_ray.run.training import train
+from benchmarks.audit import Collector, audit
 from tests.apex_ray.runs import cartpole, new_run, rows_of
 from tests.fakes import SlowCartPole
 from trainkit.errors import UserError
@@ -78,12 +79,15 @@ ROLES = {
 
 
 def test_every_part_may_die_once_and_the_run_goes_on(tmp_path, capfd):
-    """One after the other, both shards too; after each the learner makes hundreds of updates more."""
+    """One after the other, both shards too; after each the learner makes hundreds of updates more. No step is stored
+    twice, and only those are missing that a shard had in no snapshot yet.
+    """
     config = cartpole(
+        agent="benchmarks.audit:MarkedAgent",
         actors={"inference": "central"},
-        replay={"shards": 2},
+        replay={"shards": 2, "capacity_transitions": 200_000},
         evaluation={"every_s": 1.0},
-        checkpoint={"every_s": 1.0},
+        checkpoint={"every_s": 1.0, "replay": True},
         report={"every_s": 0.5},
         stop={"after_updates": None, "after_s": 200.0},
     )
@@ -91,15 +95,19 @@ def test_every_part_may_die_once_and_the_run_goes_on(tmp_path, capfd):
     run, rows, kinds = new_run(tmp_path, config), [], [*ROLES, "ReplayNode"]
     left = list(kinds)
     enough = [50]  # updates before the next is killed
+    collector, lost_at = Collector(run, tmp_path / "kept"), list[float]()  # lost_at: when shards were killed
 
     def next_one(row):
         rows.append(row)
+        collector.look()
         if row["updates"] < enough[0] or row["restarts"] < len(kinds) - len(left):
             return False
         if not left:
             return True
-        victim = sorted(worker(left.pop(0)), key=lambda process: process.pid)[0]
-        victim.kill()
+        kind = left.pop(0)
+        sorted(worker(kind), key=lambda process: process.pid)[0].kill()
+        if kind == "ReplayNode":
+            lost_at.append(time.time())
         enough[0] = row["updates"] + 100
         return False
 
@@ -113,6 +121,14 @@ def test_every_part_may_die_once_and_the_run_goes_on(tmp_path, capfd):
     frames = [row["frames"] for row in rows]
     assert frames == sorted(frames), "counts of frames never go back"
     assert max(b["updates"] - a["updates"] for a, b in zip(rows[1:], rows, strict=False)) < 2_000
+    collector.look()
+    found = audit(tmp_path / "kept")
+    assert found.twice == 0 and found.steps > 1_000
+    ended = time.time()  # actors that are ended have steps on their way
+    unexplained = [
+        gap for gap in found.gaps if gap[2] < ended - 5 and not any(at - 10 < gap[2] < at + 5 for at in lost_at)
+    ]
+    assert not unexplained, (unexplained, lost_at)
 
 
 @pytest.mark.parametrize("name", ["ReplayNode", "MetricsNode"])
