@@ -40,7 +40,8 @@ class Branching(QLearning):
     def _head(self, features: int) -> nn.Module:
         from apex_ray.agent.heads import BranchingHead
 
-        return BranchingHead(features, self._config.network.hidden, self._spec.branches)
+        config = self._config.network
+        return BranchingHead(features, config.hidden, self._spec.branches, config.layer_norm)
 
     def _values(self, network: nn.Module, observations: Mapping[str, Tensor], legal: Tensor | None) -> Iterator[Tensor]:
         """Of each branch, [B, A of the branch], -inf for what is not legal."""

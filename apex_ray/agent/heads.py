@@ -31,22 +31,33 @@ class FullPrecisionLinear(FullPrecision, nn.Linear):
 Hidden = int | Sequence[int]  # width of the hidden layer, or of several
 
 
-def _layers(num_features: int, hidden: Hidden, num_outputs: int) -> nn.Sequential:
-    layers, width = list[nn.Module](), num_features
-    for wanted in (hidden,) if isinstance(hidden, int) else hidden:
-        layers += [nn.Linear(width, wanted), nn.ReLU()]
-        width = wanted
-    return nn.Sequential(*layers, FullPrecisionLinear(width, num_outputs))
+def hidden_layers(width: int, wanted: Sequence[int], normalised: bool) -> list[nn.Module]:
+    """Linear layers of the wanted widths with ReLU, each with layer normalisation before it (Ba et al. 2016) where it
+    is `normalised`.
+    """
+    layers = list[nn.Module]()
+    for after in wanted:
+        layers += [nn.Linear(width, after), *([nn.LayerNorm(after)] if normalised else []), nn.ReLU()]
+        width = after
+    return layers
+
+
+def _layers(num_features: int, hidden: Hidden, num_outputs: int, normalised: bool) -> nn.Sequential:
+    widths = (hidden,) if isinstance(hidden, int) else tuple(hidden)
+    last = FullPrecisionLinear(widths[-1] if widths else num_features, num_outputs)
+    return nn.Sequential(*hidden_layers(num_features, widths, normalised), last)
 
 
 class DuelingHead(nn.Module):
     """Q(s, a) = V(s) + A(s, a) - mean_a A(s, a) (Wang et al. 2016, eq. 9), for each of the K numbers."""
 
-    def __init__(self, num_features: int, hidden: Hidden, num_actions: int, outputs: int) -> None:
+    def __init__(
+        self, num_features: int, hidden: Hidden, num_actions: int, outputs: int, normalised: bool = False
+    ) -> None:
         super().__init__()
         self._shape = (num_actions, outputs)  # A, K
-        self.value = _layers(num_features, hidden, outputs)
-        self.advantage = _layers(num_features, hidden, num_actions * outputs)
+        self.value = _layers(num_features, hidden, outputs, normalised)
+        self.advantage = _layers(num_features, hidden, num_actions * outputs, normalised)
 
     def forward(self, features: Tensor) -> Tensor:
         advantage = self.advantage(features).unflatten(1, self._shape)
@@ -56,10 +67,12 @@ class DuelingHead(nn.Module):
 class PlainHead(nn.Module):
     """One hidden layer (Mnih et al. 2015), or as many as asked for."""
 
-    def __init__(self, num_features: int, hidden: Hidden, num_actions: int, outputs: int) -> None:
+    def __init__(
+        self, num_features: int, hidden: Hidden, num_actions: int, outputs: int, normalised: bool = False
+    ) -> None:
         super().__init__()
         self._shape = (num_actions, outputs)
-        self.layers = _layers(num_features, hidden, num_actions * outputs)
+        self.layers = _layers(num_features, hidden, num_actions * outputs, normalised)
 
     def forward(self, features: Tensor) -> Tensor:
         return self.layers(features).unflatten(1, self._shape)  # type: ignore[no-any-return]
@@ -71,10 +84,10 @@ class BranchingHead(nn.Module):
     The branches' values lie side by side, [B, sum of A_d, 1].
     """
 
-    def __init__(self, num_features: int, hidden: Hidden, branches: tuple[int, ...]) -> None:
+    def __init__(self, num_features: int, hidden: Hidden, branches: tuple[int, ...], normalised: bool = False) -> None:
         super().__init__()
-        self.value = _layers(num_features, hidden, 1)
-        self.advantages = nn.ModuleList([_layers(num_features, hidden, count) for count in branches])
+        self.value = _layers(num_features, hidden, 1, normalised)
+        self.advantages = nn.ModuleList([_layers(num_features, hidden, count, normalised) for count in branches])
 
     def forward(self, features: Tensor) -> Tensor:
         advantages = [branch(features) for branch in self.advantages]

@@ -7,6 +7,7 @@ from functools import partial
 from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.parametrizations import spectral_norm
 
 from apex_ray.agent.torsos import PixelConv2d, as_image, image_shape
 from apex_ray.config.plugins import checked
@@ -22,12 +23,16 @@ class ImpalaKwargs(Section):
 
     width: PositiveInt = 1  # times the channels of the paper
     pool: PositiveInt = 6  # side of the features' map: pooled to it, whatever the frames' size (Cobbe et al. 2020: 8)
+    spectral_norm: bool = (
+        False  # of the blocks' convolutions (Miyato et al. 2018), as Bhatt et al. 2019 and BTR have it
+    )
 
 
 class ResidualBlock(nn.Module):
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, spectral: bool) -> None:
         super().__init__()
-        self.first, self.second = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+        both = (nn.Conv2d(channels, channels, 3, padding=1) for _ in range(2))
+        self.first, self.second = (spectral_norm(one) for one in both) if spectral else both
 
     def forward(self, inputs: Tensor) -> Tensor:
         """[B, C, h, w] -> the same."""
@@ -46,7 +51,7 @@ class ImpalaTorso(nn.Module):
             convolution = nn.Conv2d if layers else partial(PixelConv2d, spec.leaf.scale)
             pooling = nn.MaxPool2d(3, stride=2, padding=1)
             layers += [convolution(in_channels, channels, 3, padding=1), pooling]
-            layers += [ResidualBlock(channels), ResidualBlock(channels)]
+            layers += [ResidualBlock(channels, given.spectral_norm) for _ in range(2)]
             in_channels = channels
         self.layers = nn.Sequential(*layers, nn.ReLU(), nn.AdaptiveMaxPool2d(given.pool), nn.Flatten())
         self.num_features = in_channels * given.pool**2

@@ -10,7 +10,7 @@ from pydantic import PositiveInt
 from torch import Tensor, nn
 from torch.nn import functional
 
-from apex_ray.agent.heads import FullPrecision
+from apex_ray.agent.heads import FullPrecision, hidden_layers
 from apex_ray.config.plugins import checked
 from apex_ray.config.schema import NetworkConfig
 from apex_ray.types import EnvSpec, Leaf
@@ -47,7 +47,7 @@ class ConvTorso(nn.Module):
         sizes = zip(config.conv_channels, config.conv_kernels, config.conv_strides, strict=True)
         for channels, kernel, stride in sizes:
             convolution = nn.Conv2d if layers else partial(PixelConv2d, spec.leaf.scale)
-            layers += [convolution(in_channels, channels, kernel, stride), nn.ReLU()]
+            layers += [convolution(in_channels, channels, kernel, stride), *norm(channels, config), nn.ReLU()]
             in_channels = channels
             height, width = ((x - kernel) // stride + 1 for x in (height, width))
             if min(height, width) < 1:
@@ -60,6 +60,11 @@ class ConvTorso(nn.Module):
 
     def forward(self, observations: Tensor) -> Tensor:
         return self.layers(as_image(observations))  # type: ignore[no-any-return]
+
+
+def norm(channels: int, config: NetworkConfig) -> list[nn.Module]:
+    """Layer normalisation of an image's features, a scale and shift for each channel, where the settings ask for it."""
+    return [nn.GroupNorm(1, channels)] if config.layer_norm else []
 
 
 class SmallConvKwargs(Section):
@@ -75,9 +80,8 @@ class SmallConvTorso(nn.Module):
         super().__init__()
         in_channels, height, width = image_shape(spec, "small_conv")
         channels = checked(SmallConvKwargs, config.torso_kwargs, "network.torso_kwargs").channels
-        self.layers = nn.Sequential(
-            PixelConv2d(spec.leaf.scale, in_channels, channels, 3, padding=1), nn.ReLU(), nn.Flatten()
-        )
+        convolution = PixelConv2d(spec.leaf.scale, in_channels, channels, 3, padding=1)
+        self.layers = nn.Sequential(convolution, *norm(channels, config), nn.ReLU(), nn.Flatten())
         self.num_features = channels * height * width
 
     def forward(self, observations: Tensor) -> Tensor:
@@ -151,13 +155,10 @@ class MlpTorso(nn.Module):
         super().__init__()
         checked(Section, config.torso_kwargs, "network.torso_kwargs")  # it takes none
         self._leaf = spec.leaf
-        width, layers = one_hot_width(spec.leaf), list[nn.Module]()
+        width = one_hot_width(spec.leaf)
         self.norm = RunningNorm(width) if config.normalise else None
-        for wanted in config.mlp_layers:
-            layers += [nn.Linear(width, wanted), nn.ReLU()]
-            width = wanted
-        self.layers = nn.Sequential(*layers)
-        self.num_features = width
+        self.layers = nn.Sequential(*hidden_layers(width, config.mlp_layers, config.layer_norm))
+        self.num_features = config.mlp_layers[-1]
 
     def forward(self, observations: Tensor) -> Tensor:
         inputs = as_numbers(observations, self._leaf)

@@ -153,6 +153,9 @@ class NetworkConfig(Section):
         False,
         description="vectors less their running mean, divided by their running deviation, of what was learned from",
     )
+    layer_norm: bool = Field(
+        False, description="layer normalisation before each ReLU of conv, small_conv, mlp and the heads (Ba 2016)"
+    )
     dueling: bool = Field(True, description="separate value and advantage heads (Wang et al. 2016)")
     memory: str = Field(
         "none",

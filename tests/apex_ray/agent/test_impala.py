@@ -55,3 +55,19 @@ def test_gradients_reach_the_first_layer():
     one = torso(PONG)
     one(torch.randint(256, (2, 4, 84, 84), dtype=torch.uint8)).sum().backward()
     assert np.abs(one.layers[0].weight.grad.numpy()).max() > 0
+
+
+def test_with_spectral_norm_no_convolution_of_a_block_makes_more_of_what_it_gets():
+    """The largest singular value of each is 1, also where its weights are ten times as large."""
+    one = torso(PONG, spectral_norm=True)
+    images = torch.randint(256, (1, 4, 84, 84), dtype=torch.uint8)
+    blocks = [module for module in one.modules() if type(module).__name__ == "ResidualBlock"]
+    with torch.no_grad():
+        for block in blocks:
+            block.first.parametrizations.weight.original.mul_(10)
+    for _ in range(30):  # each call in training is a step of power iteration
+        one(images)
+    weights = [conv.weight.flatten(1) for block in blocks for conv in (block.first, block.second)]
+    assert len(weights) == 12
+    for weight in weights:
+        assert torch.linalg.matrix_norm(weight, 2).item() == pytest.approx(1, rel=0.05)

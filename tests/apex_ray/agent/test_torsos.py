@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from apex_ray.agent.build import build_agent
+from apex_ray.agent.network import new_network
 from apex_ray.agent.q_network import CombinedTorso, build_torso
 from apex_ray.agent.torsos import ConvTorso, MlpTorso, RunningNorm, SmallConvTorso, as_numbers
 from apex_ray.config.schema import ApexConfig, EnvConfig, NetworkConfig, TdConfig
@@ -142,3 +143,21 @@ def test_settings_of_an_objective_that_takes_none_are_refused():
     config = ApexConfig(env=EnvConfig(id="fake"), td=TdConfig(objective_kwargs={"quantiles": 51}))
     with pytest.raises(UserError, match=r"td.objective_kwargs.quantiles = 51 has no effect"):
         build_agent(config, spec(frames=VECTOR)).network()
+
+
+def test_layer_normalisation_stands_before_each_relu():
+    """Of an image's features all together; of each hidden layer's, of torso and heads, too."""
+    config = NetworkConfig(layer_norm=True, mlp_layers=(8, 8), hidden=8, torso_kwargs={})
+    mlp, given = build_torso(spec(frames=VECTOR), config), torch.randn(5, 1, 3)
+    wide = mlp.layers[0](given[:, 0])
+    centred = (wide - wide.mean(1, keepdim=True)) / (wide.var(1, correction=0, keepdim=True) + 1e-5).sqrt()
+    torch.testing.assert_close(mlp.layers[1](wide), centred)
+    assert [type(layer).__name__ for layer in mlp.layers] == ["Linear", "LayerNorm", "ReLU"] * 2
+    small = build_torso(spec(frames=SMALL), config)
+    features = small.layers[1](small.layers[0](torch.randint(2, (5, 4, 10, 10), dtype=torch.bool)))
+    torch.testing.assert_close(features.mean((1, 2, 3)), torch.zeros(5), atol=1e-5, rtol=0)
+    torch.testing.assert_close(features.var((1, 2, 3), correction=0), torch.ones(5), atol=1e-2, rtol=0)
+    assert sum(isinstance(m, torch.nn.GroupNorm) for m in build_torso(spec(frames=LARGE), config).modules()) == 3
+    settings = ApexConfig(env=EnvConfig(id="fake"), network=config)
+    head = new_network(build_agent(settings, spec(frames=VECTOR)), seed=0).head
+    assert [type(layer).__name__ for layer in head.value] == ["Linear", "LayerNorm", "ReLU", "FullPrecisionLinear"]
