@@ -75,6 +75,48 @@ R2D2 = {
     "learner.target_every_updates": 2_500,
 }
 
+# Clark et al. 2024 (arXiv 2411.03820): table of hyperparameters, and the code that it links to.
+BTR = {
+    "td.objective": "implicit",
+    "td.objective_kwargs": {"quantiles": 8, "cosines": 64},
+    "td.n_step": 3,
+    "td.discount": 0.997,
+    "td.munchausen": 0.9,
+    "td.munchausen_temperature": 0.03,
+    "td.munchausen_clip": -1.0,
+    "network.torso": "impala",
+    "network.torso_kwargs": {"width": 2, "pool": 6, "spectral_norm": True},
+    "network.hidden": 512,
+    "network.dueling": True,
+    "actors.count": 64 // 16,
+    "replay.capacity_transitions": 2**20,
+    "replay.min_transitions": 200_000,
+    "replay.alpha": 0.2,
+    "replay.samples_per_insert": 256 / 64,
+    "learner.batch_size": 256,
+    "learner.learning_rate": 1e-4,
+    "learner.epsilon": pytest.approx(0.005 / 256, rel=0.01),
+    "learner.target_every_updates": 500,
+}
+
+# Hessel et al. 2018: table 1, frames over 4 as agent steps.
+RAINBOW = {
+    "td.objective": "categorical",
+    "td.objective_kwargs": {"atoms": 51, "low": -10.0, "high": 10.0},
+    "td.n_step": 3,
+    "td.discount": 0.99,
+    "td.double_q": True,
+    "network.dueling": True,
+    "replay.min_transitions": 80_000 // 4,
+    "replay.alpha": 0.5,
+    "replay.beta": 0.4,
+    "replay.samples_per_insert": 32 / 4,
+    "learner.batch_size": 32,
+    "learner.learning_rate": 6.25e-5,
+    "learner.epsilon": 1.5e-4,
+    "learner.target_every_updates": 32_000 // 4 // 4,
+}
+
 
 def test_the_presets_are_these() -> None:
     assert presets() == [
@@ -83,6 +125,7 @@ def test_the_presets_are_these() -> None:
         "atari_impala",
         "atari_paper",
         "atari_r2d2",
+        "btr",
         "cartpole",
         "cartpole_masked",
         "cartpole_quantile",
@@ -91,6 +134,7 @@ def test_the_presets_are_these() -> None:
         "pong",
         "pong_lstm",
         "pong_wavenet",
+        "rainbow",
         "sonic",
         "sonic_contest",
         "tmaze",
@@ -128,7 +172,9 @@ def _leaf_lines(node: yaml.MappingNode, lines: list[str]) -> list[tuple[str, str
     return found
 
 
-@pytest.mark.parametrize(("preset", "paper"), [("atari_paper", PAPER), ("atari_r2d2", R2D2)])
+@pytest.mark.parametrize(
+    ("preset", "paper"), [("atari_paper", PAPER), ("atari_r2d2", R2D2), ("btr", BTR), ("rainbow", RAINBOW)]
+)
 def test_a_paper_s_preset_is_the_paper(preset: str, paper: dict[str, object]) -> None:
     config = load(preset).config
     ours = {}
