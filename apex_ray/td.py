@@ -90,15 +90,11 @@ def unrescaled(values: Array, epsilon: float) -> Array:
     return sign * (z - 1) * (z + 1)  # type: ignore[no-any-return]
 
 
-def importance_weights(probabilities: Float64Array, size: int, beta: float) -> FloatArray:
-    """(N P(i))^-beta, divided by the batch's largest (Schaul et al. 2016, section 3.4).
+def importance_weights(probabilities: Float64Array) -> FloatArray:
+    """(N P(i))^-1, divided by the batch's largest: of beta = 1 (Schaul et al. 2016, section 3.4). Those of another beta
+    are these to its power. N, the transitions in replay, cancels out.
 
-    Args:
-        probabilities: float64 [B], with which each sample was drawn among all of replay.
-        size: N, transitions in replay.
-        beta: 0 corrects nothing, 1 fully.
-
+    `probabilities`: float64 [B], with which each sample was drawn among all of replay.
     """
-    weights = (size * probabilities) ** -beta
-    normalised: FloatArray = (weights / weights.max()).astype(np.float32)
-    return normalised
+    weights: FloatArray = (probabilities.min() / probabilities).astype(np.float32)
+    return weights

@@ -163,7 +163,7 @@ class Batch:
     """B sampled steps."""
 
     fields: dict[str, AnyArray]  # [B, window, ...] or [B, ...]; without those that the learner's device has already
-    weights: FloatArray  # [B] importance weights, largest of the batch is 1
+    weights: FloatArray  # [B] importance weights of beta = 1, largest of the batch is 1
     slots: IntArray  # [B] where in replay they are: shard * SHARD_STRIDE + slot
     overwrites: IntArray  # [B] how often that slot had been overwritten
 

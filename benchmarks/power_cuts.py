@@ -121,7 +121,7 @@ class Power:
         self._program = subprocess.Popen(command, cwd=ROOT, stdout=self._log, stderr=self._log, start_new_session=True)
         while not any(row["updates_per_s"] for row in rows_of(self._run.parent)[rows:]):
             if self._program.poll() is not None:
-                raise RuntimeError(f"it ended with {self._program.returncode}: {self._run / 'said.txt'}")
+                raise self._error()
             time.sleep(0.2)
         return time.monotonic() - began
 
@@ -133,7 +133,11 @@ class Power:
     def end(self) -> None:
         self._program.terminate()
         if self._program.wait():
-            raise RuntimeError(f"it ended with {self._program.returncode}: {self._run / 'said.txt'}")
+            raise self._error()
+
+    def _error(self) -> RuntimeError:
+        said = (self._run / "said.txt").read_text()[-3000:]
+        return RuntimeError(f"it ended with {self._program.returncode}, and said: ...{said}")
 
 
 def cuts(run: Path, count: int, rng: np.random.Generator) -> list[Cut]:

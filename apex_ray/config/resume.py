@@ -66,7 +66,7 @@ FREE = [
         td="double_q munchausen munchausen_temperature munchausen_clip",
         actors="count envs_per_actor epsilon_base epsilon_alpha epsilon_schedule weights_every_steps "
         "chunks_in_flight groups threads bf16 inference inference_device",
-        replay="min_transitions beta samples_per_insert insert_tolerance_transitions frames max_bytes",
+        replay="min_transitions beta beta_schedule samples_per_insert insert_tolerance_transitions frames max_bytes",
         learner="batch_size learning_rate learning_rate_schedule rmsprop_decay epsilon max_grad_norm huber_delta "
         "target_every_updates publish_every_updates prefetch_batches device bf16 compile cuda_graphs threads",
         evaluation="every_s episodes env_kwargs envs epsilon video final max_episode_frames max_s",

@@ -233,6 +233,9 @@ class ReplayConfig(Section):
     min_transitions: PositiveInt = Field(50_000, description="learning starts when replay holds these (Horgan: 50k)")
     alpha: float = Field(0.6, ge=0, description="sampling probability ~ priority^alpha (Horgan: 0.6)")
     beta: float = Field(0.4, ge=0, le=1, description="importance weights ~ (1/(N p))^beta (Horgan: 0.4)")
+    beta_schedule: Annotated[tuple[tuple[NonNegativeInt, Probability], ...], Rising] = Field(
+        (), description="instead of beta, [[update, beta], ...] with straight lines between"
+    )
     priority_floor: PositiveFloat = Field(
         1e-6, description="added to every |TD error|: with a priority of 0 a transition would never be sampled again"
     )

@@ -105,7 +105,7 @@ class Learner:
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
             losses, priorities, metrics = self._loss(self.online, self.target, batch)
-        loss = (batch[WEIGHTS] * losses).mean()
+        loss = (batch[WEIGHTS] ** self.beta * losses).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         grad_norm = torch.nn.utils.clip_grad_norm_(
@@ -122,6 +122,12 @@ class Learner:
         self._names = tuple(figures)
         # One transfer for everything that goes back to the CPU.
         self._results = torch.cat([torch.stack(tuple(figures.values())), priorities])
+
+    @property
+    def beta(self) -> float:
+        """Of the next update's importance weights."""
+        points = self._settings.replay.beta_schedule
+        return piecewise_linear(self.updates, points) if points else self._settings.replay.beta
 
     @property
     def learning_rate(self) -> float:

@@ -50,11 +50,10 @@ class BatchSource:
         learner); `pin` prepares the shared memory for a device's transfers.
         """
         self._shards, self._batch_size = shards, config.learner.batch_size
-        self._beta, self._ahead = config.replay.beta, config.learner.prefetch_batches
+        self._ahead = config.learner.prefetch_batches
         self._mirror = mirror
         self._rng = np.random.default_rng(config.seed)
         self._masses = [0.0] * len(shards)
-        self._sizes = [0] * len(shards)
         self._learned = self._batch_size * learned
         # Transitions of the samples asked for so far.
         self._total = max(s.sampled for s in ray.get([s.stats.remote() for s in shards]))
@@ -110,14 +109,13 @@ class BatchSource:
         samples: list[Sample] = ray.get(calls)
         self.waited_s += time.monotonic() - started
         self._masses = [sample.total_mass for sample in samples]
-        self._sizes = [sample.size for sample in samples]
         mirrored = [self._mirror is None or self._write_mirror(shard, sample) for shard, sample in enumerate(samples)]
         if sum(len(s.slots) for s in samples) < self._batch_size or not all(mirrored):
             # Shards without transitions, or with only new frames to send. Which batches go is independent of draws.
             self._total -= self._learned if sum(counts) else 0
             return None
         drawn = [(shard, shares[shard], sample) for shard, sample in enumerate(samples) if counts[shard]]
-        return sharding.merge(drawn, sum(self._sizes), self._beta, self._joined(slot, counts, samples))
+        return sharding.merge(drawn, self._joined(slot, counts, samples))
 
     def _write_mirror(self, shard: int, sample: Sample) -> bool:
         """False where an answer before this one was lost on its way, frames and all: they are sent again."""

@@ -136,7 +136,6 @@ class PrioritizedReplay:
             slots=slots,
             overwrites=self._overwrites[slots // self._in_segment] + self._overwrites_from,
             total_mass=self._tree.total,
-            size=self.size,
         )
 
     def update_priorities(self, update: PriorityUpdate) -> None:

@@ -26,5 +26,4 @@ class Sample:
     slots: IntArray  # [B]
     overwrites: IntArray  # [B]
     total_mass: float  # of the replay they came from, when they were drawn
-    size: int  # samples in it
     fresh: Fresh | None = None

@@ -23,18 +23,11 @@ def allocate(batch_size: int, masses: Sequence[float], rng: np.random.Generator)
     return counts
 
 
-def merge(
-    samples: Sequence[tuple[int, float, Sample]],
-    size: int,
-    beta: float,
-    joined: Mapping[str, AnyArray] | None = None,
-) -> Batch:
+def merge(samples: Sequence[tuple[int, float, Sample]], joined: Mapping[str, AnyArray] | None = None) -> Batch:
     """One batch of samples from shards.
 
     Args:
         samples: (shard, probability with which that shard was chosen, its sample) of every shard drawn from.
-        size: transitions in all shards.
-        beta: of the importance weights.
         joined: fields [B, ...] of all samples in this order that are joined already.
 
     P(i) is the shard's probability times i's share of that shard's mass: exact even when the masses that the shards
@@ -46,7 +39,7 @@ def merge(
     names = [name for name in samples[0][2].fields if name not in joined]
     return Batch(
         fields={**joined, **{name: _join([s.fields[name] for _, _, s in samples]) for name in names}},
-        weights=importance_weights(_join(probability), size, beta),
+        weights=importance_weights(_join(probability)),
         slots=_join([shard * SHARD_STRIDE + s.slots for shard, _, s in samples]),
         overwrites=_join([s.overwrites for _, _, s in samples]),
     )

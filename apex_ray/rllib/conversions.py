@@ -18,6 +18,7 @@ from cluster.ray_private import registered_with_tune
 from trainkit.errors import UserError, did_you_mean
 
 SKIP = object()  # no setting comes of it
+BETA_STEPS = 20_000  # that RLlib's beta took to its last value, where nothing else was given
 PUBLISHED_EVERY = 50  # updates between new weights, at most
 LADDER = {"actors.epsilon_base": 0.4, "actors.epsilon_alpha": 7.0, "actors.epsilon_schedule": ()}
 RATE = number(least=0)
@@ -243,13 +244,12 @@ def alpha(value: float, given: Given) -> float:
     return 0.0 if uniform else value
 
 
-def constant_beta(value: float, given: Given) -> float:
+def final_beta(value: float, given: Given) -> tuple[tuple[int, float], ...]:
     beta: float = given("replay_buffer_config.prioritized_replay_beta")
-    if value != beta:
-        raise wrong(
-            "final_prioritized_replay_beta", value, f"beta is constant here; expected prioritized_replay_beta, {beta}"
-        )
-    return beta
+    if value == beta:
+        return ()
+    steps = given("prioritized_replay_beta_annealing_timesteps") or BETA_STEPS
+    return sampled_schedule("final_prioritized_replay_beta", [(0, beta), (steps, value)], given)
 
 
 def atoms(value: int, given: Given) -> dict[str, Any]:

@@ -161,7 +161,7 @@ class SerialProgram:
         size = self._config.learner.batch_size
         self._limiter.sampled += size * self._sizes.learned
         drawn = self._memory.sample(size)
-        return sharding.merge([(0, 1.0, drawn)], drawn.size, self._config.replay.beta)
+        return sharding.merge([(0, 1.0, drawn)])
 
     def update(self) -> None:
         batch = self.sample()

@@ -71,7 +71,7 @@ def test_what_the_learner_gets_is_what_happened(image, stack, life):
     every = np.flatnonzero(memory._tree.get(np.arange(memory.capacity)))
     memory._tree.sample = lambda count, rng: every  # all of them, once each
     drawn = memory.sample(len(every))
-    fields = shards.merge([(0, 1.0, drawn)], drawn.size, 0.4).fields
+    fields = shards.merge([(0, 1.0, drawn)]).fields
     import torch
 
     states, after = split_states(torch.from_numpy(fields["frames"]), torch.from_numpy(fields["steps"]), stack)

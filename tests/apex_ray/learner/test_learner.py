@@ -9,7 +9,7 @@ import torch
 
 from apex_ray.agent.build import build_agent
 from apex_ray.agent.network import multiplies_bf16
-from apex_ray.config.schema import ApexConfig, EnvConfig, LearnerConfig, NetworkConfig, TdConfig
+from apex_ray.config.schema import ApexConfig, EnvConfig, LearnerConfig, NetworkConfig, ReplayConfig, TdConfig
 from apex_ray.learner.hardware import missing_for_compile, resolve_compile, resolve_device
 from apex_ray.learner.learner import Learner
 from apex_ray.types import Batch, EnvSpec
@@ -18,10 +18,11 @@ from trainkit.errors import UserError
 SPEC = EnvSpec.of_frames("fake", (3,), "float32", 2, 4, 1)
 
 
-def make_config(**learner):
+def make_config(td=None, replay=None, **learner):
     return ApexConfig(
         env=EnvConfig(id="fake"),
-        td=TdConfig(n_step=2),
+        td=TdConfig(n_step=2, **(td or {})),
+        replay=ReplayConfig(**(replay or {})),
         network=NetworkConfig(mlp_layers=(8,), hidden=6),
         learner=LearnerConfig(**{"batch_size": 5, "target_every_updates": 3, "device": "cpu", **learner}),
     )
@@ -39,8 +40,8 @@ def make_batch(rng, size=5):
     return Batch(fields, rng.random(size).astype(np.float32), np.arange(size), np.zeros(size, np.int64))
 
 
-def make_learner(**settings):
-    config = make_config(**settings)
+def make_learner(td=None, replay=None, **settings):
+    config = make_config(td, replay, **settings)
     return Learner(build_agent(config, SPEC), config)
 
 
@@ -72,7 +73,7 @@ def test_an_update_equals_the_numpy_reference():
 
     def loss(params):
         error = np.abs(goal - forward(params, before)[rows, fields["actions"]])
-        return (batch.weights * np.where(error < 1, 0.5 * error**2, error - 0.5)).mean()
+        return (batch.weights**0.4 * np.where(error < 1, 0.5 * error**2, error - 0.5)).mean()
 
     assert metrics["loss"] == pytest.approx(loss(online), rel=1e-4)
     for name in ("head.value.2.weight", "head.advantage.0.bias", "torso.layers.0.weight"):
@@ -106,6 +107,17 @@ def test_the_learning_rate_follows_its_schedule():
         moved.append(float(abs(learner.state()[0]["head.value.2.bias"] - before)[0]))
     assert rates == pytest.approx([0.01, 0.015, 0.02, 0.0])
     assert moved[0] == pytest.approx(0.01, rel=1e-3) and moved[3] == 0.0
+
+
+def test_beta_follows_its_schedule():
+    """Importance weights of the batch are those of beta = 1; a beta of 0 corrects nothing."""
+    learner = make_learner(replay={"beta_schedule": [[0, 0.0], [2, 1.0]]}, learning_rate=1e-12)
+    batch, losses = make_batch(np.random.default_rng(1)), []
+    for _ in range(3):
+        losses.append(learner.update(batch)[1]["loss"])
+    errors, _ = make_learner(learning_rate=1e-12).update(batch)
+    huber = np.where(errors < 1, 0.5 * errors**2, errors - 0.5)
+    assert losses == pytest.approx([float((batch.weights**beta * huber).mean()) for beta in (0, 0.5, 1)], rel=1e-4)
 
 
 def test_gradient_norm_is_limited():
@@ -181,13 +193,15 @@ def test_the_next_batch_can_travel_during_an_update():
         assert metrics == reference
 
 
-def test_the_state_goes_on_where_it_was():
-    rng = np.random.default_rng(5)
+@pytest.mark.parametrize("objective", ["dqn", "implicit"])
+def test_the_state_goes_on_where_it_was(objective):
+    """Also where the network draws random numbers."""
+    rng, td = np.random.default_rng(5), {"objective": objective}
     batches = [make_batch(rng) for _ in range(6)]
-    whole, first = make_learner(), make_learner()
+    whole, first = make_learner(td), make_learner(td)
     for batch in batches[:3]:
         whole.update(batch), first.update(batch)
-    second = make_learner()
+    second = make_learner(td)
     second.load_state(*first.state(), updates=first.updates)
     for batch in batches[3:]:
         np.testing.assert_array_equal(whole.update(batch)[0], second.update(batch)[0])

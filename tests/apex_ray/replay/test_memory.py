@@ -169,11 +169,11 @@ def test_shards_sample_as_one_replay_would():
         shares = np.array(masses) / sum(masses)
         taken = shards.allocate(batch, masses, rng)
         drawn = [(s, shares[s], memories[s].sample(int(c))) for s, c in enumerate(taken) if c]
-        merged = shards.merge(drawn, size, beta)
+        merged = shards.merge(drawn)
         slot = merged.slots % shards.SHARD_STRIDE + 24 * (merged.slots // shards.SHARD_STRIDE)
         np.add.at(counts, slot, 1)
         expected = (size * exact[slot]) ** -beta
-        np.testing.assert_allclose(merged.weights, expected / expected.max(), rtol=1e-5)
+        np.testing.assert_allclose(merged.weights**beta, expected / expected.max(), rtol=1e-5)
     assert chisquare(counts[exact > 0], counts.sum() * exact[exact > 0]).pvalue > 1e-3
     updates = shards.split(merged.slots, merged.overwrites, np.arange(batch, dtype=float))
     assert sorted(updates) == [0, 1] and sum(len(u.slots) for u in updates.values()) == batch

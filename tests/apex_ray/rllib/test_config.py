@@ -324,6 +324,11 @@ def test_the_builders_of_old_and_of_today_say_the_same():
             {"lr_schedule": [[0, 1e-3], [51_200, 0.0]], "training_intensity": 0.5},
             {"learner.learning_rate_schedule": [[0, 1e-3], [100, 0.0]]},
         ),
+        ({"final_prioritized_replay_beta": 0.4}, {"replay.beta_schedule": []}),
+        (  # 20,000 sampled steps, each of which is trained on twice
+            {"final_prioritized_replay_beta": 1.0, "training_intensity": 2, "train_batch_size": 100},
+            {"replay.beta_schedule": [[0, 0.4], [400, 1.0]]},
+        ),
         ({"num_atoms": 1, "v_min": -3.0}, {"td.objective": "dqn", "td.objective_kwargs": {}}),
         (
             {"num_atoms": 11, "v_min": -3.0},

@@ -94,7 +94,7 @@ def refusal(given):
         ({"restart_failed_sub_environments": True}, "env.processes"),
         ({"preprocessor_pref": "rllib"}, "preprocessor_pref = 'rllib'"),
         ({"seed": -1}, "seed = -1"),
-        ({"final_prioritized_replay_beta": 1.0}, "beta is constant here; expected prioritized_replay_beta, 0.4"),
+        ({"final_prioritized_replay_beta": 1.5}, "final_prioritized_replay_beta = 1.5: expected a number"),
         ({"callbacks": "mine.Callbacks"}, "callbacks_class = 'mine.Callbacks': expected a class of"),
         ({"model": {"conv_filters": [16]}}, "model.conv_filters = [16]: expected [[channels, kernel, stride], ...]"),
         ({"model": {"conv_filters": [[16, 8, 0]]}}, "square kernel"),
