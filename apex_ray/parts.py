@@ -28,10 +28,12 @@ def build_inference(config: ApexConfig, agent: Agent) -> Inference:
     return Inference(agent, a.bf16, device, seed=config.seed)
 
 
-def local_inference(config: ApexConfig, agent: Agent, source: VariableSource) -> tuple[Infer, Variables]:
-    """A network in this process for all groups of an actor, and what keeps it up to date."""
+def local_inference(
+    config: ApexConfig, agent: Agent, source: VariableSource, process: int = 0
+) -> tuple[Infer, Variables]:
+    """A network in the process of that number for all groups of an actor, and what keeps it up to date."""
     network, every = build_inference(config, agent), config.actors.weights_every_steps * config.actors.groups
-    return network, VariableClient(source, every, lambda w: network.load(w.params))
+    return network, VariableClient(source, every, lambda w: network.load(w.params, (config.seed, w.version, process)))
 
 
 def build_actors(

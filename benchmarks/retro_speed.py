@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from apex_ray.agent.build import build_agent
 from apex_ray.config.load import load
 from apex_ray.envs.make import make_envs
 from apex_ray.parts import build_actors, local_inference
@@ -87,7 +88,8 @@ def actor_loop(count: int) -> tuple[Callable[[], int], Callable[[], None]]:
     """(work, close): the loop of nodes/actor_node.py with the airstriker preset, chunks made and dropped."""
     config = load("airstriker", [f"actors.envs_per_actor={count}"]).config
     envs = make_envs(config.env, 1)
-    actors = build_actors(config, envs.spec, 0, 1, local_inference(config, envs.spec, NoWeights()))
+    agent = build_agent(config, envs.spec)
+    actors = build_actors(config, envs.spec, agent, 0, 1, local_inference(config, agent, NoWeights()))
     envs.close()
     for actor in actors:
         actor.start_step()

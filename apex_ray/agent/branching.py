@@ -40,8 +40,7 @@ class Branching(QLearning):
     def _head(self, features: int) -> nn.Module:
         from apex_ray.agent.heads import BranchingHead
 
-        config = self._config.network
-        return BranchingHead(features, config.hidden, self._spec.branches, config.layer_norm)
+        return BranchingHead(features, self._config.network, self._spec.branches)
 
     def _values(self, network: nn.Module, observations: Mapping[str, Tensor], legal: Tensor | None) -> Iterator[Tensor]:
         """Of each branch, [B, A of the branch], -inf for what is not legal."""

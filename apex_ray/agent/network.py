@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from apex_ray.agent.contract import Agent, State
-from apex_ray.agent.heads import FullPrecision
+from apex_ray.agent.heads import FullPrecision, NoisyLinear
 from apex_ray.types import AnyArray, Observations
 
 
@@ -65,8 +65,14 @@ class Inference:
                 if isinstance(module, FullPrecision):
                     module.float()
 
-    def load(self, params: Mapping[str, AnyArray]) -> None:
+    def load(self, params: Mapping[str, AnyArray], noise: Sequence[int] = ()) -> None:
+        """`noise`: of noisy layers, these numbers' own draw; () for none."""
         from_arrays(self.network, params)
+        layers = [layer for layer in self.network.modules() if isinstance(layer, NoisyLinear)] if noise else []
+        if layers:
+            generator = torch.Generator().manual_seed(int(np.random.SeedSequence(noise).generate_state(1)[0]))
+            for layer in layers:
+                layer.draw(generator)
 
     def __call__(self, observations: Observations, state: State) -> tuple[dict[str, AnyArray], State]:
         with torch.inference_mode():

@@ -89,7 +89,7 @@ class QLearning:
     def _head(self, features: Any) -> nn.Module:
         config = self._config.network
         kind = named(HEADS, "dueling" if config.dueling else "plain", "network.dueling")
-        made = partial(kind, features, config.hidden, self._spec.num_actions, normalised=config.layer_norm)
+        made = partial(kind, features, config, self._spec.num_actions)
         own = getattr(self._objective, "head", None)
         head: nn.Module = own(made, features) if own else made(self._objective.outputs)
         return head

@@ -38,7 +38,7 @@ TORSOS = {
     "mlp": "apex_ray.agent.torsos:MlpTorso",
     "impala": "apex_ray.agent.impala:ImpalaTorso",
 }
-# Called with (features, hidden units, actions, outputs an action).
+# Called with (features, config.network, actions, outputs an action).
 HEADS = {
     "plain": "apex_ray.agent.heads:PlainHead",
     "dueling": "apex_ray.agent.heads:DuelingHead",

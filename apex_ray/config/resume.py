@@ -36,7 +36,7 @@ FIXED = {
             env="frame_stack image_size full_action_space channels ignore action_mask max_joint_actions",
             td="objective objective_kwargs value_rescaling",
             network="torso torso_kwargs conv_channels conv_kernels conv_strides mlp_layers hidden normalise "
-            "layer_norm dueling memory memory_kwargs",
+            "layer_norm noisy dueling memory memory_kwargs",
         ),
         _SAME_NETWORK,
     ),

@@ -156,6 +156,11 @@ class NetworkConfig(Section):
     layer_norm: bool = Field(
         False, description="layer normalisation before each ReLU of conv, small_conv, mlp and the heads (Ba 2016)"
     )
+    noisy: bool = Field(
+        False,
+        description="learned noise in the heads' layers (Fortunato 2018), drawn anew for every update, and to act with "
+        "every fetch of weights; evaluations have none",
+    )
     dueling: bool = Field(True, description="separate value and advantage heads (Wang et al. 2016)")
     memory: str = Field(
         "none",

@@ -79,7 +79,7 @@ class ActorNode:
         unpack(self._spec.env_id, self._spec.own_code)
         agent = build_agent(self._config, self._spec)
         if central is None:
-            inference = local_inference(self._config, agent, RemoteSource(weights))
+            inference = local_inference(self._config, agent, RemoteSource(weights), self._index)
         else:
             remote = CentralInference(central)
             inference = remote, remote

@@ -37,7 +37,9 @@ class InferenceNode(LivingAsync):
         self._thread = ThreadPoolExecutor(1, initializer=prepare_process, initargs=(threads,))
         unpack(spec.env_id, spec.own_code)
         self._network = build_inference(config, build_agent(config, spec))
-        self._variables = VariableClient(RemoteSource(weights()), 1, lambda w: self._network.load(w.params))
+        self._variables = VariableClient(
+            RemoteSource(weights()), 1, lambda w: self._network.load(w.params, (config.seed, w.version))
+        )
         self._waiting: list[tuple[Observations, State, asyncio.Future[Answer]]] = []
         self._serving: asyncio.Task[None] | None = None
 

@@ -53,7 +53,7 @@ class SerialProcess:
         generation: int,
         newest: Callable[[], Weights],
     ) -> None:
-        self._network = build_inference(config, agent)
+        self._network, self._seed, self._index = build_inference(config, agent), config.seed, index
         self._source = LearnerSource(newest)
         self._weights = Weights(-1, {})
         every = config.actors.weights_every_steps * config.actors.groups
@@ -63,7 +63,7 @@ class SerialProcess:
         self.actors = build_actors(config, spec, agent, index, processes, inference, generation, around=self._logged)
 
     def _load_weights(self, weights: Weights) -> None:
-        self._network.load(weights.params)
+        self._network.load(weights.params, (self._seed, weights.version, self._index))
         self._weights = weights
 
     def _logged(self, envs: VectorEnv) -> VectorEnv:

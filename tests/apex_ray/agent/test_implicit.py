@@ -45,7 +45,7 @@ def test_the_loss_by_hand():
 def test_a_level_is_embedded_as_the_paper_says():
     """Equation 4: relu(sum over i of cos(pi i level) w_ij + b_j), times the features."""
     given = ImplicitKwargs(quantiles=3, cosines=5)
-    head = ImplicitHead(PlainHead(4, 8, 2, 1), 4, given).eval()
+    head = ImplicitHead(PlainHead(4, NetworkConfig(hidden=8), 2, 1), 4, given).eval()
     features = torch.randn(2, 4)
     found = head(features).detach()
     for k, level in enumerate((1 / 6, 3 / 6, 5 / 6)):
@@ -56,7 +56,7 @@ def test_a_level_is_embedded_as_the_paper_says():
 
 
 def test_training_draws_levels_for_every_sample_and_a_policy_none():
-    head = ImplicitHead(PlainHead(4, 8, 2, 1), 4, ImplicitKwargs(quantiles=3))
+    head = ImplicitHead(PlainHead(4, NetworkConfig(hidden=8), 2, 1), 4, ImplicitKwargs(quantiles=3))
     features, levels = torch.randn(5, 4), []
     for _ in range(2):
         outputs = head(features)

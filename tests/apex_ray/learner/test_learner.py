@@ -18,12 +18,12 @@ from trainkit.errors import UserError
 SPEC = EnvSpec.of_frames("fake", (3,), "float32", 2, 4, 1)
 
 
-def make_config(td=None, replay=None, **learner):
+def make_config(td=None, replay=None, noisy=False, **learner):
     return ApexConfig(
         env=EnvConfig(id="fake"),
         td=TdConfig(n_step=2, **(td or {})),
         replay=ReplayConfig(**(replay or {})),
-        network=NetworkConfig(mlp_layers=(8,), hidden=6),
+        network=NetworkConfig(mlp_layers=(8,), hidden=6, noisy=noisy),
         learner=LearnerConfig(**{"batch_size": 5, "target_every_updates": 3, "device": "cpu", **learner}),
     )
 
@@ -193,15 +193,15 @@ def test_the_next_batch_can_travel_during_an_update():
         assert metrics == reference
 
 
-@pytest.mark.parametrize("objective", ["dqn", "implicit"])
-def test_the_state_goes_on_where_it_was(objective):
+@pytest.mark.parametrize(("objective", "noisy"), [("dqn", False), ("dqn", True), ("implicit", False)])
+def test_the_state_goes_on_where_it_was(objective, noisy):
     """Also where the network draws random numbers."""
     rng, td = np.random.default_rng(5), {"objective": objective}
     batches = [make_batch(rng) for _ in range(6)]
-    whole, first = make_learner(td), make_learner(td)
+    whole, first = make_learner(td, noisy=noisy), make_learner(td, noisy=noisy)
     for batch in batches[:3]:
         whole.update(batch), first.update(batch)
-    second = make_learner(td)
+    second = make_learner(td, noisy=noisy)
     second.load_state(*first.state(), updates=first.updates)
     for batch in batches[3:]:
         np.testing.assert_array_equal(whole.update(batch)[0], second.update(batch)[0])

@@ -68,7 +68,7 @@ def refusal(given):
         ({"exploration_config": {"type": "EpsilonGreedy", "final_epsilon": 0}}, "final_epsilon = 0: expected"),
         ({"explore": False}, "explore = False"),
         ({"num_atoms": 0}, "num_atoms = 0: expected a whole number of at least 1"),
-        ({"noisy": True}, "noisy = True: noisy layers are not here"),
+        ({"noisy": True, "sigma0": 0.1}, "sigma0 = 0.1: noise begins with"),
         ({"tau": 0.01}, "tau = 0.01"),
         ({"grad_clip_by": "value"}, "grad_clip_by = 'value'"),
         ({"before_learn_on_batch": print}, "before_learn_on_batch"),
