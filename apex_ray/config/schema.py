@@ -278,6 +278,14 @@ class LearnerConfig(Section):
     max_grad_norm: PositiveFloat | None = Field(40.0, description="global gradient norm limit (Horgan: 40)")
     huber_delta: PositiveFloat | None = Field(1.0, description="Huber loss threshold; null: half squared error")
     target_every_updates: PositiveInt = Field(2_500, description="target network copy (Horgan: 2,500)")
+    reset_every_updates: PositiveInt | None = Field(
+        None,
+        description="updates after which the heads and the optimizer begin anew, for many updates a step (Nikishin "
+        "2022); null: never",
+    )
+    reset_share: float = Field(
+        0.5, ge=0, le=1, description="how far the rest is brought to new parameters then (D'Oro 2023: 0.5)"
+    )
     publish_every_updates: PositiveInt = Field(50, description="updates between new weights for the actors")
     prefetch_batches: PositiveInt = Field(3, description="batches asked of replay ahead of use")
     device: str = Field("auto", description="auto: cuda when there is one, else cpu; or cpu, cuda, cuda:1")

@@ -118,10 +118,24 @@ class Learner:
         self.updates += 1
         if self.updates % self._config.target_every_updates == 0:
             self.target.load_state_dict(self.online.state_dict())
+        if self._config.reset_every_updates and self.updates % self._config.reset_every_updates == 0:
+            self._reset()
         figures = {"loss": loss.detach(), "grad_norm": grad_norm, "td_error": priorities.mean(), **metrics}
         self._names = tuple(figures)
         # One transfer for everything that goes back to the CPU.
         self._results = torch.cat([torch.stack(tuple(figures.values())), priorities])
+
+    def _reset(self) -> None:
+        """Begin anew with the heads, and the optimizer; bring the rest a part of the way to new parameters (Nikishin et
+        al. 2022; D'Oro et al. 2023). What replay holds is learned again, by a network that can still learn.
+        """
+        fresh = dict(new_network(self.agent, seed=self._settings.seed + self.updates).named_parameters())
+        with torch.no_grad():
+            for name, parameter in self.online.named_parameters():
+                share = 1.0 if name.startswith("head.") else self._config.reset_share
+                parameter.lerp_(fresh[name].to(self.device), share)
+        self.target.load_state_dict(self.online.state_dict())
+        self.optimizer = build_optimizer(list(self.online.parameters()), self._config, self.device)
 
     @property
     def beta(self) -> float:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from apex_ray.agent.build import build_agent
-from apex_ray.agent.network import multiplies_bf16
+from apex_ray.agent.network import multiplies_bf16, new_network, to_arrays
 from apex_ray.config.schema import ApexConfig, EnvConfig, LearnerConfig, NetworkConfig, ReplayConfig, TdConfig
 from apex_ray.learner.hardware import missing_for_compile, resolve_compile, resolve_device
 from apex_ray.learner.learner import Learner
@@ -118,6 +118,26 @@ def test_beta_follows_its_schedule():
     errors, _ = make_learner(learning_rate=1e-12).update(batch)
     huber = np.where(errors < 1, 0.5 * errors**2, errors - 0.5)
     assert losses == pytest.approx([float((batch.weights**beta * huber).mean()) for beta in (0, 0.5, 1)], rel=1e-4)
+
+
+def test_a_reset_begins_anew_with_heads_and_optimizer_and_goes_halfway_with_the_rest():
+    settings = {"reset_every_updates": 2, "reset_share": 0.25, "optimizer": "adam", "learning_rate": 1e-3}
+    learner, plain = make_learner(**settings), make_learner(**settings | {"reset_every_updates": None})
+    for update in range(1, 3):
+        batch = make_batch(np.random.default_rng(update))
+        learner.update(batch), plain.update(batch)
+    fresh = to_arrays(new_network(learner.agent, seed=make_config().seed + 2))
+    (online, target, optimizer), (before, _, _) = learner.state(), plain.state()
+    for name, array in online.items():
+        kept = 0.0 if name.startswith("head.") else 0.75
+        np.testing.assert_allclose(array, kept * before[name] + (1 - kept) * fresh[name], atol=1e-6, err_msg=name)
+        np.testing.assert_array_equal(target[name], array)
+    assert not optimizer, "nothing that it has learned of gradients"
+    again = make_learner(**settings)
+    again.load_state(online, target, optimizer, updates=2)
+    for update in range(3, 6):
+        batch = make_batch(np.random.default_rng(update))
+        np.testing.assert_array_equal(learner.update(batch)[0], again.update(batch)[0])
 
 
 def test_gradient_norm_is_limited():
