@@ -55,24 +55,41 @@ def add(path: Path, names: list[str], rows: list[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def play(suite: Suite, game: str, setting: str, seed: int, minutes: float) -> tuple[dict[str, Any], list[Any]]:
-    """(the run's row, those of its evaluations)."""
+def play_peer(script: str, game: str, seed: int, minutes: float) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """(how far it came, its evaluations): of a script that prints them as lines of JSON."""
+    path = Path(__file__).parent / "peers" / script
+    command = [sys.executable, path.name, game, str(seed), f"{60 * minutes:g}"]
+    done = subprocess.run(command, cwd=path.parent, check=True, stdout=subprocess.PIPE, text=True)
+    found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return found[-1], found
+
+
+def play_ours(words: list[str], seed: int, minutes: float) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     with tempfile.TemporaryDirectory() as runs:
-        words = [*suite.games[game], *suite.settings[setting], *suite.extra.get((game, setting), ())]
-        words += [f"seed={seed}", f"runs_dir={runs}", f"stop.after_s={60 * minutes:g}", "evaluation.video=false"]
+        words = [*words, f"seed={seed}", f"runs_dir={runs}", f"stop.after_s={60 * minutes:g}", "evaluation.video=false"]
         command = [sys.executable, "-m", "apex_ray", "train", *words]
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
         (run,) = (path.parent for path in Path(runs).glob("*/config.yaml"))
-        evaluations = rows_of(run / "evaluations.csv")
         last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
-    named = {"game": game, "setting": setting, "seed": seed}
-    means = [float(row["mean"]) for row in evaluations]
-    ran = {"minutes": minutes, "hours": float(last["time_s"]) / 3600, "frames": last["frames"]}
-    ran |= {"updates": last["updates"], "last": means[-1], "best": max(means)}
-    curve = [
-        {**named, "hours": float(r["wall_s"]) / 3600, "frames": r["frames"], "mean": r["mean"]} for r in evaluations
-    ]
-    return {**named, **ran, "commit": facts()["commit"], "cpu": facts()["cpu"]}, curve
+        found = [
+            {"hours": float(row["wall_s"]) / 3600, "frames": row["frames"], "mean": float(row["mean"])}
+            for row in rows_of(run / "evaluations.csv")
+        ]
+    return {"hours": float(last["time_s"]) / 3600, "frames": last["frames"], "updates": last["updates"]}, found
+
+
+def play(suite: Suite, game: str, setting: str, seed: int, minutes: float) -> tuple[dict[str, Any], list[Any]]:
+    """(the run's row, those of its evaluations)."""
+    if setting in suite.peers:
+        last, found = play_peer(suite.peers[setting], game, seed, minutes)
+    else:
+        words = [*suite.games[game], *suite.settings[setting], *suite.extra.get((game, setting), ())]
+        last, found = play_ours(words, seed, minutes)
+    named, about = {"game": game, "setting": setting, "seed": seed}, facts()
+    means = [row["mean"] for row in found]
+    run = {**named, "minutes": minutes, **{name: last[name] for name in ("hours", "frames", "updates")}}
+    run |= {"last": means[-1], "best": max(means), "commit": about["commit"], "cpu": about["cpu"]}
+    return run, [{**named, **{name: row[name] for name in ("hours", "frames", "mean")}} for row in found]
 
 
 def curves(folder: Path, suite: Suite, rows: list[dict[str, str]]) -> None:

@@ -15,6 +15,8 @@ class Suite:
     # By game, the returns that count as 0 and as 1; where it is not here, 0 and the mean of the first setting.
     scale: dict[str, tuple[float, float]] = field(default_factory=dict)
     extra: dict[tuple[str, str], Words] = field(default_factory=dict)  # of a game with one of the settings
+    # Settings that are another program's: by their names scripts of benchmarks/peers, called with game, seed, seconds.
+    peers: dict[str, str] = field(default_factory=dict)
 
 
 MEMORY = Suite(
@@ -61,8 +63,9 @@ ABLATIONS: dict[str, Words] = {
 }
 MINATAR = Suite(
     games={game: ("minatar", f"env.id=MinAtar/{game}-v1", "stop.evaluation_return=null") for game in GAMES},
-    settings={"minatar": ()},
+    settings={"minatar": (), "RLlib DQN": (), "DQN in one file": ()},
     minutes=20.0,
+    peers={"RLlib DQN": "minatar_rllib.py", "DQN in one file": "minatar_dqn.py"},
 )
 MINATAR_ABLATIONS = Suite(MINATAR.games, ABLATIONS, 10.0)
 
