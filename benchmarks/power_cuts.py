@@ -51,6 +51,7 @@ SETTINGS = [
     "report.every_s=0.5", "evaluation.every_s=20", "evaluation.video=false", "evaluation.final=false",
     "stop.evaluation_return=null", "stop.after_s=null",
 ]  # fmt: skip
+NO_RAY = "Ray did not start on this machine"
 FOUND = "found.json"  # in the run folder: the digests of what a resumed replay held
 Digests = dict[str, str]  # of a segment's bytes, by its number
 
@@ -116,14 +117,20 @@ class Power:
         """Returns when there are updates: the seconds that it took."""
         (self._run / FOUND).unlink(missing_ok=True)
         began, rows = time.monotonic(), len(rows_of(self._run.parent))
-        command = [sys.executable, "-m", "benchmarks.power_cuts", "--play", str(self._run)]
-        self._log = (self._run / "said.txt").open("a")
-        self._program = subprocess.Popen(command, cwd=ROOT, stdout=self._log, stderr=self._log, start_new_session=True)
+        self._start()
         while not any(row["updates_per_s"] for row in rows_of(self._run.parent)[rows:]):
             if self._program.poll() is not None:
-                raise self._error()
+                error = self._error()
+                if NO_RAY not in str(error):
+                    raise error
+                self._start()  # the machine is so busy that Ray gave up: nothing of the run had begun
             time.sleep(0.2)
         return time.monotonic() - began
+
+    def _start(self) -> None:
+        command = [sys.executable, "-m", "benchmarks.power_cuts", "--play", str(self._run)]
+        self._log = (self._run / "said.txt").open("w")
+        self._program = subprocess.Popen(command, cwd=ROOT, stdout=self._log, stderr=self._log, start_new_session=True)
 
     def off(self) -> None:
         kill_family(self._program.pid)
