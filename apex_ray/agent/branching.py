@@ -29,10 +29,11 @@ class Branching(QLearning):
 
     def __init__(self, spec: EnvSpec, config: ApexConfig) -> None:
         super().__init__(spec, config)
-        if config.td.objective != "dqn" or not config.network.dueling:
+        if config.td.objective != "dqn" or not config.network.dueling or config.td.munchausen is not None:
             raise UserError(
-                f"td.objective = {config.td.objective!r}, network.dueling = {config.network.dueling}: actions of "
-                f"{len(spec.branches)} branches are learned by dqn with dueling; or raise env.max_joint_actions"
+                f"td.objective = {config.td.objective!r}, td.munchausen = {config.td.munchausen}, network.dueling = "
+                f"{config.network.dueling}: actions of {len(spec.branches)} branches are learned by dqn with dueling, "
+                "without munchausen; or raise env.max_joint_actions"
             )
         ends = np.cumsum((0, *spec.branches)).tolist()
         self._branches = [slice(a, b) for a, b in pairwise(ends)]

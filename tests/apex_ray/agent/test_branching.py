@@ -116,3 +116,5 @@ def test_advantages_of_each_branch_are_centred():
 def test_other_objectives_are_refused_with_what_to_do():
     with pytest.raises(UserError, match=r"td.objective = 'quantile'.*raise env.max_joint_actions"):
         agent(td={"objective": "quantile"})
+    with pytest.raises(UserError, match=r"td.munchausen = 0.9.*without munchausen"):
+        agent(td={"munchausen": 0.9})
