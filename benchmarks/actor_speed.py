@@ -26,9 +26,11 @@ class NoWeights:
         return None
 
 
-def actor_loop(groups: int) -> Callable[[], int]:
-    """The loop of nodes/actor_node.py, chunks made and dropped; one round over all environments a call."""
-    config = load("atari", [f"actors.envs_per_actor={ENVS}", f"actors.groups={groups}"]).config
+def acting(preset: str, *settings: str) -> tuple[Callable[[], int], Callable[[], None]]:
+    """(work, close): the loop of nodes/actor_node.py, chunks made and dropped; one round over all environments a call,
+    which gives their steps.
+    """
+    config = load(preset, settings).config
     envs = make_envs(config.env, 1)
     agent = build_agent(config, envs.spec)
     actors = build_actors(config, envs.spec, agent, 0, 1, local_inference(config, agent, NoWeights()))
@@ -40,9 +42,18 @@ def actor_loop(groups: int) -> Callable[[], int]:
         for actor in actors:
             actor.finish_step()
             actor.start_step()
-        return ENVS
+        return config.actors.envs_per_actor
 
-    return step
+    def close() -> None:
+        for actor in actors:
+            actor.finish_step()
+            actor.close()
+
+    return step, close
+
+
+def actor_loop(groups: int) -> Callable[[], int]:
+    return acting("atari", f"actors.envs_per_actor={ENVS}", f"actors.groups={groups}")[0]
 
 
 def main() -> None:

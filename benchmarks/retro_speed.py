@@ -20,12 +20,10 @@ from typing import Any
 import numpy as np
 import psutil
 
-from apex_ray.agent.build import build_agent
 from apex_ray.config.load import load
 from apex_ray.envs.make import make_envs
-from apex_ray.parts import build_actors, local_inference
 from apex_ray.process import prepare_process
-from benchmarks.actor_speed import NoWeights
+from benchmarks.actor_speed import acting
 from benchmarks.machine import ROOT, write
 from benchmarks.table import rates, show
 
@@ -84,30 +82,6 @@ class Bare:
             process.communicate()
 
 
-def actor_loop(count: int) -> tuple[Callable[[], int], Callable[[], None]]:
-    """(work, close): the loop of nodes/actor_node.py with the airstriker preset, chunks made and dropped."""
-    config = load("airstriker", [f"actors.envs_per_actor={count}"]).config
-    envs = make_envs(config.env, 1)
-    agent = build_agent(config, envs.spec)
-    actors = build_actors(config, envs.spec, agent, 0, 1, local_inference(config, agent, NoWeights()))
-    envs.close()
-    for actor in actors:
-        actor.start_step()
-
-    def step() -> int:
-        for actor in actors:
-            actor.finish_step()
-            actor.start_step()
-        return count
-
-    def close() -> None:
-        for actor in actors:
-            actor.finish_step()
-            actor.close()
-
-    return step, close
-
-
 def environments(count: int) -> tuple[Callable[[], int], Callable[[], None]]:
     """(work, close): our vector environment alone, random actions."""
     envs = make_envs(load("airstriker").config.env, count)
@@ -128,7 +102,7 @@ def measure(count: int) -> tuple[dict[str, float], dict[str, float]]:
     bare = {p.pid for p in psutil.Process().children()}
     envs, close_envs = environments(count)
     ours = {p.pid for p in psutil.Process().children()} - bare
-    actor, close_actor = actor_loop(count)
+    actor, close_actor = acting("airstriker", f"actors.envs_per_actor={count}")
     actors = {p.pid for p in psutil.Process().children()} - bare - ours
     work = {
         "bare RetroEnv": Costed(retro_env, retro_env.pids),
