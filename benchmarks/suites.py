@@ -69,4 +69,19 @@ MINATAR = Suite(
 )
 MINATAR_ABLATIONS = Suite(MINATAR.games, ABLATIONS, 10.0)
 
-SUITES = {"memory": MEMORY, "minatar": MINATAR, "ablations": MINATAR_ABLATIONS}
+SMALL = ("env.image_size=42", "network.conv_kernels=[6,4,3]", "network.conv_strides=[3,2,1]")
+PONG = Suite(  # what two cores learn most from in a quarter of an hour
+    games={"Pong": ("pong", "stop.evaluation_return=18", "evaluation.every_s=60", "evaluation.episodes=8")},
+    settings={
+        "as it is": (),
+        "42 pixels": SMALL,
+        "42 pixels, n = 5": (*SMALL, "td.n_step=5"),
+        "42 pixels, 8 samples": (*SMALL, "replay.samples_per_insert=8"),
+        "42 pixels, implicit": (*SMALL, "td.objective=implicit"),
+        "42 pixels, layer norm": (*SMALL, "network.layer_norm=true"),
+    },
+    minutes=15.0,
+    scale={"Pong": (-21.0, 21.0)},
+)  # fmt: skip
+
+SUITES = {"pong": PONG, "memory": MEMORY, "minatar": MINATAR, "ablations": MINATAR_ABLATIONS}
