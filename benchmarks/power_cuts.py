@@ -3,8 +3,8 @@
     python -m benchmarks.power_cuts results/power_cuts [--cuts 20] [--seed 1]
 
 CartPole on a Ray of its own. At a random moment of RUNS_S every one of its processes gets SIGKILL, and the run is
-resumed; after the last cut it goes on for REST_S. Once with snapshots of replay and once without, and a third run, as
-long in updates as the first, is left alone. Told are, a row for each cut: how old the newest checkpoint was, how far
+resumed; after the last cut it goes on for REST_S. Once with snapshots of replay and once without, and ALONE runs, as long
+in updates as the first, are left alone. Told are, a row for each cut: how old the newest checkpoint was, how far
 updates and frames went back, and of how many stored segments the bytes in the resumed replay differ from those that the
 snapshot's files had when the power went.
 """
@@ -45,7 +45,7 @@ from trainkit.config import to_yaml
 from trainkit.interrupts import stop_requested
 from trainkit.runs import create_run
 
-RUNS_S, REST_S, EVERY_S, EPISODES = (3.0, 25.0), 30.0, 5.0, 50
+RUNS_S, REST_S, EVERY_S, EPISODES, ALONE = (3.0, 25.0), 30.0, 5.0, 50, 3
 SETTINGS = [
     "replay.shards=2", "replay.samples_per_insert=8", "actors.count=2", f"checkpoint.every_s={EVERY_S:g}",
     "report.every_s=0.5", "evaluation.every_s=20", "evaluation.video=false", "evaluation.final=false",
@@ -185,8 +185,19 @@ def made(runs: Path, seed: int, settings: list[str]) -> Path:
     return create_run(runs, "cut", to_yaml(loaded.config))
 
 
-def score(run: Path) -> float:
-    return float(np.mean(evaluate_run(run, load_run_config(run).config, "latest", EPISODES, None).returns))
+def scores(run: Path) -> dict[str, float]:
+    """Mean returns of whole episodes: of the last weights, which on CartPole swing, and of the best."""
+    config = load_run_config(run).config
+    return {w: float(np.mean(evaluate_run(run, config, w, EPISODES, None).returns)) for w in ("latest", "best")}
+
+
+def left_alone(seed: int, updates: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as runs:
+        run = made(Path(runs), seed, [f"stop.after_updates={updates}"])
+        power = Power(run)
+        power.on()
+        power._program.wait()
+        return {"seed": seed, "updates": load_checkpoint(run).counters.updates, "scores": scores(run)}
 
 
 def main() -> None:
@@ -204,7 +215,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as runs:
             run = made(Path(runs), words.seed, settings)
             found = cuts(run, words.cuts, np.random.default_rng(words.seed))
-            figures[name] = {"updates": load_checkpoint(run).counters.updates, "score": score(run)}
+            figures[name] = {"updates": load_checkpoint(run).counters.updates, "scores": scores(run)}
             figures[name] |= {
                 "most_updates_lost": max(cut.updates_lost for cut in found),
                 "most_frames_lost": max(cut.frames_lost for cut in found),
@@ -219,12 +230,7 @@ def main() -> None:
             writer.writeheader()
             writer.writerows(map(asdict, found))
         write(words.folder / "power_cuts.json", figures)
-    with tempfile.TemporaryDirectory() as runs:
-        run = made(Path(runs), words.seed, [f"stop.after_updates={figures['with']['updates']}"])
-        power = Power(run)
-        power.on()
-        power._program.wait()
-        figures["left alone"] = {"updates": load_checkpoint(run).counters.updates, "score": score(run)}
+    figures["left alone"] = [left_alone(words.seed + i, figures["with"]["updates"]) for i in range(ALONE)]
     write(words.folder / "power_cuts.json", figures)
     json.dump(figures, sys.stdout, indent=1)
 
