@@ -3,8 +3,8 @@
     python -m benchmarks.power_cuts results/power_cuts [--cuts 20] [--seed 1]
 
 CartPole on a Ray of its own. At a random moment of RUNS_S every one of its processes gets SIGKILL, and the run is
-resumed; after the last cut it goes on for REST_S. Once with snapshots of replay and once without, and ALONE runs, as long
-in updates as the first, are left alone. Told are, a row for each cut: how old the newest checkpoint was, how far
+resumed; after the last cut it goes on for REST_S. Once with snapshots of replay and once without, and ALONE runs, as
+long in updates as the first, are left alone. Told are, a row for each cut: how old the newest checkpoint was, how far
 updates and frames went back, and of how many stored segments the bytes in the resumed replay differ from those that the
 snapshot's files had when the power went.
 """
