@@ -5,6 +5,10 @@ What starts threads by its configuration still does: it asks torch for them.
 
 import os
 
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)  # how long an example takes is the machine's affair
+settings.load_profile("untimed")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 

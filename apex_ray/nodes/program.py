@@ -24,7 +24,7 @@ from apex_ray.nodes.flow import LatestCall
 from apex_ray.nodes.launch import Launcher
 from apex_ray.nodes.processes import write_stacks
 from apex_ray.nodes.replay_stats import ReplayStats, totals
-from apex_ray.nodes.stall import LEARNER, StallWatch
+from apex_ray.nodes.stall import LEARNER, START_S, StallWatch
 from apex_ray.nodes.supervise import Supervisor, Watched, as_user_error, root_cause
 from apex_ray.nodes.weights_node import fetch
 from apex_ray.replay.snapshots import saved_shards, shard_folder
@@ -304,17 +304,20 @@ class Program:
                     self._say(f"replay-{i} {came}")
 
     def _get(self, calls: Mapping[str, ObjectRef[Any]]) -> list[Any]:
-        """Results of calls to nodes, by name. One that does not answer for `cluster.stall_s` is started anew, and the
-        call with it. UserError when one fails.
+        """Results of calls to nodes, by name. One that does not answer for `cluster.stall_s`, or at its first start for
+        START_S, is started anew, and the call with it. UserError when one fails.
         """
         limit_s, since, late = self._config.cluster.stall_s, time.monotonic(), list(calls.values())
         while late:
             _, late = ray.wait(late, num_returns=len(late), timeout=1.0)
             if late:
                 self._supervisor.check(timeout_s=0.0)
-            if late and time.monotonic() - since > limit_s:
-                for name in [name for name, call in calls.items() if call in late]:
-                    self._supervisor.kill_hung(name, f"{name} has not answered for {limit_s:g} s (cluster.stall_s)")
+            waited_s, names = time.monotonic() - since, [name for name, call in calls.items() if call in late]
+            limits_s = {n: limit_s if self._supervisor.has_begun(n) else max(limit_s, START_S) for n in names}
+            hung = [name for name in names if waited_s > limits_s[name]]
+            for name in hung:
+                self._supervisor.kill_hung(name, f"{name} has not answered for {limits_s[name]:g} s (cluster.stall_s)")
+            if hung:
                 self._stall.begin_anew()
                 since = time.monotonic()
         with self._as_user_error():

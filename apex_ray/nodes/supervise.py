@@ -159,6 +159,11 @@ class Supervisor:
         ray.kill(kept.node, no_restart=False)
         return True
 
+    def has_begun(self, name: str) -> bool:
+        """False while the first process of that name has not answered yet."""
+        kept = self._kept.get(name)
+        return kept is None or self._there(kept) is not None
+
     def say_hung(self, name: str, why: str, processes: Mapping[str, Process]) -> None:
         """That its process is ended, with its stacks."""
         self._say(f"{why}; its process is ended; {write_stacks(self._run, processes)}")

@@ -48,7 +48,7 @@ def close(a, b):
 
 
 @given(configs, sizes, sizes, st.integers(1, 7), st.booleans(), st.integers(0, 99))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_written_cells_are_the_fused_kernels_forward_and_backward(config, inputs, rows, steps, from_state, seed):
     torch.manual_seed(seed)
     fused, written = pair(config, inputs)
@@ -69,7 +69,7 @@ def test_written_cells_are_the_fused_kernels_forward_and_backward(config, inputs
 
 
 @given(any_config, st.lists(st.integers(1, 6), min_size=1, max_size=4), st.integers(0, 99))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_a_carried_state_is_the_unbroken_sequence(config, chunks, seed):
     torch.manual_seed(seed)
     network = Recurrent(config, 2).double()
@@ -85,7 +85,7 @@ def test_a_carried_state_is_the_unbroken_sequence(config, chunks, seed):
 
 
 @given(any_config, st.lists(st.integers(1, 7), min_size=1, max_size=5), st.integers(0, 99))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_ragged_sequences_are_each_on_its_own(config, lengths, seed):
     torch.manual_seed(seed)
     network = Recurrent(config, 2).double()

@@ -52,7 +52,7 @@ def test_a_window_holds_the_steps_that_it_says_and_nothing_of_the_future(countin
 
 
 @given(st.integers(12, 72), st.integers(0, 99))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_no_input_depends_on_a_value_from_its_origin_on(origin, seed):
     rng = np.random.default_rng(seed)
     values = rng.normal(size=80).cumsum()

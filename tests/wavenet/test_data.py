@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from trainkit.errors import UserError
@@ -99,7 +99,6 @@ def test_nothing_to_learn_from(tmp_path, make, told):
 
 
 @given(st.sets(st.text("abc/1", min_size=1, max_size=6), min_size=2, max_size=40), st.floats(0.01, 0.99))
-@settings(deadline=None)
 def test_the_split(names, fraction):
     some = [Recording(name, np.zeros(1, np.int16)) for name in sorted(names)]
     train, held = split(some, fraction)
@@ -155,7 +154,6 @@ SMALL = ModelConfig(cycles=1, layers_per_cycle=3, residual=4, skip=4, head=4)  #
 
 
 @given(st.lists(st.integers(1, 60), min_size=1, max_size=5), st.integers(1, 20), st.integers(1, 4))
-@settings(deadline=None)
 def test_every_sample_is_counted_once_with_its_past(lengths, segment, size):
     rng = np.random.default_rng(0)
     recordings = [Recording(str(i), rng.integers(-9_000, 9_000, n).astype(np.int16)) for i, n in enumerate(lengths)]

@@ -19,7 +19,7 @@ def mixture(rng, m, spread):
 
 
 @given(st.integers(0, 10_000), st.integers(1, 6), st.floats(1.0, 12.0), st.sampled_from([2, 16, 256, 65536]))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_probabilities_of_all_values_sum_to_one(seed, m, spread, levels):
     expected = torch.tensor(np.concatenate(mixture(np.random.default_rng(seed), m, spread)), dtype=torch.float32)
     values = torch.arange(levels) * 2 / levels - 1  # as k / 32768 is of 16-bit sound

@@ -41,7 +41,7 @@ def random_inputs(config, length):
 
 
 @given(configs, st.integers(0, 100))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_an_output_depends_on_exactly_the_receptive_field_before_it(config, seed):
     torch.manual_seed(seed)
     model, length = WaveNet(config).double(), config.receptive_field + 4
@@ -57,7 +57,7 @@ def test_an_output_depends_on_exactly_the_receptive_field_before_it(config, seed
 
 
 @given(configs, st.floats(0, 0.99))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_outputs_from_a_step_on_are_those_of_all(config, part):
     """Whether or not what they depend on lies within the sequence: forward, and the gradient of every weight."""
     torch.manual_seed(0)

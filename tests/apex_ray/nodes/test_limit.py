@@ -63,7 +63,7 @@ class Feeder(threading.Thread):
                 window.pop(0).result()
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, suppress_health_check=list(HealthCheck))
 @given(
     shards=st.integers(2, 5),
     actors=st.integers(1, 4),

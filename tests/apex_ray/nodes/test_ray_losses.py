@@ -94,7 +94,7 @@ def test_every_part_may_die_once_and_the_run_goes_on(tmp_path, capfd):
     # Of several processes the one that was started first dies: of two shards, the one that did not die before.
     run, rows, kinds = new_run(tmp_path, config), [], [*ROLES, "ReplayNode"]
     left = list(kinds)
-    enough = [50]  # updates before the next is killed
+    enough, stopped = [50], list[float]()  # updates before the next is killed; when actors, with steps in hand, end
     collector, lost_at = Collector(run, tmp_path / "kept"), list[float]()  # lost_at: when shards were killed
 
     def next_one(row):
@@ -103,6 +103,7 @@ def test_every_part_may_die_once_and_the_run_goes_on(tmp_path, capfd):
         if row["updates"] < enough[0] or row["restarts"] < len(kinds) - len(left):
             return False
         if not left:
+            stopped.append(time.time())
             return True
         kind = left.pop(0)
         sorted(worker(kind), key=lambda process: process.pid)[0].kill()
@@ -124,9 +125,8 @@ def test_every_part_may_die_once_and_the_run_goes_on(tmp_path, capfd):
     collector.look()
     found = audit(tmp_path / "kept")
     assert found.twice == 0 and found.steps > 1_000
-    ended = time.time()  # actors that are ended have steps on their way
     unexplained = [
-        gap for gap in found.gaps if gap[2] < ended - 5 and not any(at - 10 < gap[2] < at + 5 for at in lost_at)
+        gap for gap in found.gaps if gap[2] < stopped[0] - 5 and not any(at - 10 < gap[2] < at + 5 for at in lost_at)
     ]
     assert not unexplained, (unexplained, lost_at)
 

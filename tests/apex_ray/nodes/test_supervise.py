@@ -131,6 +131,22 @@ def test_a_process_that_hangs_is_ended_and_counts_as_lost(tmp_path, kept):
     assert events[1] == "metrics lost its process, restart 1 of 1"
 
 
+def test_a_process_that_is_still_being_made_has_not_begun(tmp_path):
+    """On a busy machine that takes longer than cluster.stall_s."""
+
+    class Slow(Keeper):
+        def __init__(self):
+            time.sleep(2.0)
+
+    supervisor = Supervisor(tmp_path, max_restarts=1, say=pytest.fail)
+    node = ray.remote(num_cpus=0, concurrency_groups=GROUP, **RESTARTED_IN_PLACE)(Slow).remote()
+    supervisor.keep("metrics", node)
+    assert not supervisor.has_begun("metrics") and supervisor.has_begun("actor 0")
+    ray.get([node.pid.remote(), node.process.remote()])
+    while not supervisor.has_begun("metrics"):
+        supervisor.check(timeout_s=0.1)
+
+
 @pytest.mark.parametrize(("busy", "ends"), [(True, True), (False, False)])
 def test_what_is_lost_twice_in_a_row_before_it_has_worked_ends_the_run(tmp_path, kept, busy, ends):
     events = []

@@ -24,7 +24,7 @@ def test_the_side_that_is_ahead_waits():
     assert limiter.may_insert() and limiter.samples_allowed < 200 + 32
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(1, 200), st.floats(0.1, 20), st.integers(0, 300), st.integers(1, 60), st.integers(1, 64), st.data())
 def test_it_never_deadlocks_and_keeps_the_ratio(minimum, ratio, tolerance, chunk, batch, data):
     try:

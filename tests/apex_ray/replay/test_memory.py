@@ -59,7 +59,7 @@ def test_the_floor_is_added_to_every_priority():
     assert memory.total_mass == pytest.approx(1.5 * np.count_nonzero(chunk.valid))  # (2 + 1/4)^(1/2)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_random_operations_keep_it_valid(data):
     memory, pending, first = replay(capacity=data.draw(st.integers(4, 60))), [], 0
@@ -230,7 +230,7 @@ def test_actions_above_a_signed_16_bit_number_are_kept():
     assert set(memory.sample(50).fields["actions"].tolist()) <= set(range(39_990, 40_000))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_a_mirror_of_fresh_frames_gives_the_same_samples(data):
     """However inserts and `take_fresh` interleave: once nothing is unsent, the mirror holds what replay holds."""

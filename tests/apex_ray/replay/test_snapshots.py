@@ -148,7 +148,7 @@ class Machine(RuleBasedStateMachine):
         assert held <= (self.memory.segments + 2 * 3 * 2) * (segment + 700) + 4096
 
 
-Machine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+Machine.TestCase.settings = settings(max_examples=60, stateful_step_count=40)
 
 
 @pytest.mark.usefixtures("small_pieces")

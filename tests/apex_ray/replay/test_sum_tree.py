@@ -11,7 +11,7 @@ from apex_ray.replay.sum_tree import SumTree
 MASSES = st.floats(0, 1e6, allow_nan=False).map(lambda x: 0.0 if x < 1e-9 else x)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data(), st.integers(1, 70))
 def test_random_operations_keep_it_valid(data, capacity):
     tree, reference = SumTree(capacity), np.zeros(capacity)
