@@ -10,6 +10,7 @@ straight line through the second half says how much each grows in an hour.
 from __future__ import annotations
 
 import argparse
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -46,6 +47,8 @@ def main() -> None:
         finally:
             run.terminate()
             run.wait()
+            for file in Path(runs).glob("*/memory.csv"):  # by process
+                shutil.copy(file, words.folder)
     found = slopes([s for s in samples if s["time_s"] < seconds], seconds / 2)
     write(words.folder / "slopes.json", {"hours": words.hours, **found})
     table = Table("what", "median", "an hour", "of the median", title=f"the second half of {words.hours:g} hours")
