@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 from pydantic import Field, model_validator
-from torch import Tensor, nn
+from torch import Tensor
 
 from apex_ray.agent.contract import Loss
-from apex_ray.agent.following import following
+from apex_ray.agent.following import Network, following
 from apex_ray.agent.q_learning import Transitions
 from apex_ray.config.plugins import checked
 from apex_ray.config.schema import ApexConfig
@@ -45,13 +45,13 @@ class CategoricalDqn:
         """The returns [N]."""
         return torch.linspace(self._low, self._high, self.outputs, device=like.device, dtype=like.dtype)
 
-    def loss(self, online: nn.Module, target: nn.Module, t: Transitions) -> Loss:
+    def loss(self, online: Network, target: Network, t: Transitions) -> Loss:
         """Cross-entropy with the target's distribution, moved by the return and projected onto the atoms (algorithm 1);
         priorities are |TD errors| of the means. With a soft policy the distributions of its actions are mixed.
         """
 
-        def probabilities(network: nn.Module) -> nn.Module:
-            return lambda states: torch.softmax(network(states), dim=-1)  # type: ignore[return-value]
+        def probabilities(network: Network) -> Network:
+            return lambda states: torch.softmax(network(states), dim=-1)
 
         def means(p: Tensor) -> Tensor:
             return p @ self._atoms(p)
@@ -59,9 +59,8 @@ class CategoricalDqn:
         with torch.no_grad():
             after = following(self._td, means, probabilities(online), probabilities(target), t)
             atoms = self._atoms(after.outputs)
-            bonus = torch.as_tensor(after.bonus, device=atoms.device).expand(len(after.returns))
-            returns = atoms + bonus[:, None]  # [B, N]
-            goals = td_target(after.returns[:, None], t.discounts[:, None], returns, self._td.value_rescaling)
+            later = atoms + after.bonus[:, None]  # [B, N]
+            goals = td_target(after.returns[:, None], t.discounts[:, None], later, self._td.value_rescaling)
             wanted = self._projected(goals, after.outputs)
         logits = online(t.states)[torch.arange(len(t.actions), device=t.actions.device), t.actions].to(atoms.dtype)
         log_p = torch.log_softmax(logits, dim=1)

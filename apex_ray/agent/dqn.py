@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from apex_ray.agent.contract import Loss
-from apex_ray.agent.following import following
+from apex_ray.agent.following import Network, following
 from apex_ray.agent.q_learning import Transitions
 from apex_ray.config.plugins import checked
 from apex_ray.config.schema import ApexConfig
@@ -35,7 +35,7 @@ class Dqn:
         """[B, A, 1] -> [B, A]."""
         return outputs[..., 0]
 
-    def loss(self, online: nn.Module, target: nn.Module, t: Transitions) -> Loss:
+    def loss(self, online: Network, target: Network, t: Transitions) -> Loss:
         """Huber loss of the TD errors with threshold `learner.huber_delta`, or half their squares for null.
 
         The online network chooses the next action, the target network values it (equation 4); without `td.double_q`

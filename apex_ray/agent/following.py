@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from apex_ray.config.schema import TdConfig
 
 if TYPE_CHECKING:
     from apex_ray.agent.q_learning import Transitions
 
+Network = Callable[[Any], Tensor]  # to an objective: of states to [B, A, K]
+
 
 class Following(NamedTuple):
     outputs: Tensor  # [B, K]: the target network's, in the bootstrap state
     returns: Tensor  # float [B]: n-step returns, and Munchausen's reward
-    bonus: Tensor | float  # [B], of the policy's entropy: to be added to the bootstrap state's value
+    bonus: Tensor  # float [B], of the policy's entropy: to be added to the bootstrap state's value
 
 
 def following(
-    td: TdConfig, q_values: Callable[[Tensor], Tensor], online: nn.Module, target: nn.Module, t: Transitions
+    td: TdConfig, q_values: Callable[[Tensor], Tensor], online: Network, target: Network, t: Transitions
 ) -> Following:
     """The greedy action's outputs, chosen by the online network with `td.double_q` and by the target network without.
 
@@ -34,7 +36,8 @@ def following(
     if td.munchausen is None:
         chooser = online(t.next_states) if td.double_q else later
         rows = torch.arange(len(later), device=later.device)
-        return Following(later[rows, t.greedy(q_values(chooser))].to(t.returns.dtype), t.returns, 0.0)
+        chosen = later[rows, t.greedy(q_values(chooser))].to(t.returns.dtype)
+        return Following(chosen, t.returns, torch.zeros_like(t.returns))
     heat = td.munchausen_temperature
     policy = torch.softmax(t.possible(q_values(later)).to(t.returns.dtype) / heat, dim=1)
     averaged = torch.einsum("ba,bak->bk", policy, later.to(t.returns.dtype))

@@ -23,9 +23,7 @@ class ImpalaKwargs(Section):
 
     width: PositiveInt = 1  # times the channels of the paper
     pool: PositiveInt = 6  # side of the features' map: pooled to it, whatever the frames' size (Cobbe et al. 2020: 8)
-    spectral_norm: bool = (
-        False  # of the blocks' convolutions (Miyato et al. 2018), as Bhatt et al. 2019 and BTR have it
-    )
+    spectral_norm: bool = False  # of the blocks' convolutions (Miyato et al. 2018; BTR: Clark et al. 2024)
 
 
 class ResidualBlock(nn.Module):

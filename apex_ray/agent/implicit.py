@@ -9,14 +9,10 @@ import torch
 from pydantic import PositiveInt
 from torch import Tensor, nn
 
-from apex_ray.agent.contract import Loss
-from apex_ray.agent.following import following
 from apex_ray.agent.heads import Drawing
-from apex_ray.agent.q_learning import Transitions
-from apex_ray.agent.quantile import quantile_huber
+from apex_ray.agent.quantile import QuantileDqn
 from apex_ray.config.plugins import checked
 from apex_ray.config.schema import ApexConfig
-from apex_ray.td import td_target
 from trainkit.section import Section
 
 
@@ -55,8 +51,8 @@ class ImplicitHead(Drawing):
         return torch.cat([by_action, levels[:, None].expand(by_action.shape).to(by_action.dtype)], dim=2)
 
 
-class ImplicitQuantiles:
-    """2 N numbers an action: N quantiles of its return, whose mean is its value, and their levels."""
+class ImplicitQuantiles(QuantileDqn):
+    """2 N numbers an action: N quantiles of its return, whose mean is its value, and their levels (equation 3)."""
 
     def __init__(self, config: ApexConfig) -> None:
         self._td, self._delta = config.td, config.learner.huber_delta
@@ -66,22 +62,6 @@ class ImplicitQuantiles:
     def head(self, made: Callable[[int], nn.Module], features: int) -> nn.Module:
         return ImplicitHead(made(1), features, self._given)
 
-    def q_values(self, outputs: Tensor) -> Tensor:
-        """[B, A, 2 N] -> [B, A]."""
-        return outputs[..., : self._given.quantiles].mean(dim=2)
-
-    def loss(self, online: nn.Module, target: nn.Module, t: Transitions) -> Loss:
-        """Quantile Huber loss (equation 3): summed over the prediction's levels, mean over the target's; priorities are
-        |TD errors| of the means.
-        """
+    def quantiles(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
         count = self._given.quantiles
-        with torch.no_grad():
-            after = following(self._td, self.q_values, online, target, t)
-            bonus = torch.as_tensor(after.bonus, device=t.returns.device).expand(len(t.returns))
-            later = after.outputs[:, :count] + bonus[:, None]
-            goals = td_target(after.returns[:, None], t.discounts[:, None], later, self._td.value_rescaling)
-        outputs = online(t.states)[torch.arange(len(t.actions), device=t.actions.device), t.actions].to(goals.dtype)
-        taken, levels = outputs[:, :count], outputs[:, count:].detach()
-        mean_errors = goals.mean(dim=1) - taken.detach().mean(dim=1)
-        losses = quantile_huber(goals[:, None, :] - taken[:, :, None], levels, self._delta)
-        return Loss(losses, mean_errors.abs(), {"q_mean": taken.detach().mean()})
+        return outputs[..., :count], outputs[..., count:]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 from pydantic import PositiveInt
-from torch import Tensor, nn
+from torch import Tensor
 
 from apex_ray.agent.contract import Loss
-from apex_ray.agent.following import following
+from apex_ray.agent.following import Network, following
 from apex_ray.agent.q_learning import Transitions
 from apex_ray.config.plugins import checked
 from apex_ray.config.schema import ApexConfig
@@ -28,23 +28,25 @@ class QuantileDqn:
         self._td, self._delta = config.td, config.learner.huber_delta
         self.outputs = checked(QuantileKwargs, config.td.objective_kwargs, "td.objective_kwargs").quantiles
 
-    def q_values(self, outputs: Tensor) -> Tensor:
-        """[B, A, N] -> [B, A]."""
-        return outputs.mean(dim=2)
+    def quantiles(self, outputs: Tensor) -> tuple[Tensor, Tensor]:
+        """(the quantiles [..., N], their levels [N] or [..., N]), of what the network gives."""
+        return outputs, (torch.arange(self.outputs, device=outputs.device) + 0.5) / self.outputs
 
-    def loss(self, online: nn.Module, target: nn.Module, t: Transitions) -> Loss:
+    def q_values(self, outputs: Tensor) -> Tensor:
+        """[B, A, K] -> [B, A]."""
+        return self.quantiles(outputs)[0].mean(dim=2)
+
+    def loss(self, online: Network, target: Network, t: Transitions) -> Loss:
         """Quantile Huber loss (equation 10): summed over quantiles, mean over the target's; priorities are |TD errors|
         of the means.
         """
         with torch.no_grad():
             after = following(self._td, self.q_values, online, target, t)
-            bonus = torch.as_tensor(after.bonus, device=t.returns.device).expand(len(t.returns))
-            later = after.outputs + bonus[:, None]
+            later = self.quantiles(after.outputs)[0] + after.bonus[:, None]
             goals = td_target(after.returns[:, None], t.discounts[:, None], later, self._td.value_rescaling)  # [B, N]
         rows = torch.arange(len(t.actions), device=t.actions.device)
-        taken = online(t.states)[rows, t.actions].to(t.returns.dtype)  # [B, N]
-        levels = (torch.arange(self.outputs, device=goals.device, dtype=goals.dtype) + 0.5) / self.outputs
-        losses = quantile_huber(goals[:, None, :] - taken[:, :, None], levels, self._delta)
+        taken, levels = self.quantiles(online(t.states)[rows, t.actions].to(t.returns.dtype))  # [B, N]
+        losses = quantile_huber(goals[:, None, :] - taken[:, :, None], levels.detach(), self._delta)
         mean_errors = goals.mean(dim=1) - taken.detach().mean(dim=1)
         return Loss(losses, mean_errors.abs(), {"q_mean": taken.detach().mean()})
 
