@@ -19,7 +19,6 @@ PACKAGES = ("torch", "ray", "ale-py", "stable-retro", "numpy", "numba", "gymnasi
 def facts() -> dict[str, Any]:
     """Machine, commit, versions and command, to stand beside every result."""
     cpu = next((x for x in Path("/proc/cpuinfo").read_text().splitlines() if x.startswith("model name")), ": unknown")
-    dirty = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!results")
     return {
         "cpu": cpu.split(":")[1].strip(),
         "cores": psutil.cpu_count(),
@@ -27,7 +26,7 @@ def facts() -> dict[str, Any]:
         "gpu": _gpu(),
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
         "versions": {name: _version(name) for name in PACKAGES},
-        "commit": (_git("rev-parse", "--short=12", "HEAD") or "unknown") + (" with changes" if dirty else ""),
+        "commit": COMMIT,
         "command": " ".join(["python", *(Path(a).name if Path(a).is_absolute() else a for a in sys.orig_argv[1:])]),
     }
 
@@ -45,6 +44,14 @@ def _git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True).stdout.strip()
     except FileNotFoundError:
         return ""
+
+
+def _commit() -> str:
+    dirty = _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!results")
+    return (_git("rev-parse", "--short=12", "HEAD") or "unknown") + (" with changes" if dirty else "")
+
+
+COMMIT = _commit()  # as a benchmark begins: in hours another may be checked out
 
 
 def _gpu() -> str:

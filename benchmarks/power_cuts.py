@@ -1,6 +1,7 @@
 """The power goes at random moments, again and again: what does a resumed run have of what it had?
 
     python -m benchmarks.power_cuts results/power_cuts [--cuts 20] [--seed 1]
+    python -m benchmarks.power_cuts results/power_cuts --alone    # only the runs that are left alone, after the others
 
 CartPole on a Ray of its own. At a random moment of RUNS_S every one of its processes gets SIGKILL, and the run is
 resumed; after the last cut it goes on for REST_S. Once with snapshots of replay and once without, and ALONE runs, as
@@ -200,21 +201,12 @@ def left_alone(seed: int, updates: int) -> dict[str, Any]:
         return {"seed": seed, "updates": load_checkpoint(run).counters.updates, "scores": scores(run)}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, nargs="?")
-    parser.add_argument("--cuts", type=int, default=20)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--play", type=Path, help=argparse.SUPPRESS)
-    words = parser.parse_args()
-    if words.play:
-        play(words.play)
-        return
+def all_cuts(folder: Path, count: int, seed: int) -> None:
     figures: dict[str, Any] = {}
     for name, settings in {"with": ["checkpoint.replay=true"], "without": []}.items():
         with tempfile.TemporaryDirectory() as runs:
-            run = made(Path(runs), words.seed, settings)
-            found = cuts(run, words.cuts, np.random.default_rng(words.seed))
+            run = made(Path(runs), seed, settings)
+            found = cuts(run, count, np.random.default_rng(seed))
             figures[name] = {"updates": load_checkpoint(run).counters.updates, "scores": scores(run)}
             figures[name] |= {
                 "most_updates_lost": max(cut.updates_lost for cut in found),
@@ -223,16 +215,33 @@ def main() -> None:
                 "segments_compared": sum(cut.compared for cut in found),
                 "segments_different": sum(cut.different for cut in found),
             }
-        path = words.folder / f"{name}.csv"
+        path = folder / f"{name}.csv"
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("w", newline="") as file:
             writer = csv.DictWriter(file, list(asdict(found[0])))
             writer.writeheader()
             writer.writerows(map(asdict, found))
-        write(words.folder / "power_cuts.json", figures)
-    figures["left alone"] = [left_alone(words.seed + i, figures["with"]["updates"]) for i in range(ALONE)]
-    write(words.folder / "power_cuts.json", figures)
-    json.dump(figures, sys.stdout, indent=1)
+        write(folder / "power_cuts.json", figures)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path, nargs="?")
+    parser.add_argument("--cuts", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--alone", action="store_true")
+    parser.add_argument("--play", type=Path, help=argparse.SUPPRESS)
+    words = parser.parse_args()
+    if words.play:
+        play(words.play)
+        return
+    told = words.folder / "power_cuts.json"
+    if not words.alone:
+        all_cuts(words.folder, words.cuts, words.seed)
+    updates = json.loads(told.read_text())["figures"]["with"]["updates"]
+    alone = [left_alone(words.seed + i, updates) for i in range(ALONE)]
+    write(words.folder / "left_alone.json", alone)
+    print(told.read_text(), json.dumps(alone, indent=1))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from cluster.resources import snapshot
 from trainkit.errors import UserError
 
 FREED_S, POLL_S = 10.0, 0.1
-_brought = set[str]()  # sessions that a run of this process has brought it into, and is to end
+_ours = set[str]()  # sessions that a run of this process has started, and is to end
 _guests = Counter[str]()  # runs that have joined, by session
 _last_words: dict[str, Callable[[], None]] = {}  # what ends a Ray, by session, once its guests have gone
 
@@ -52,13 +52,13 @@ def guest() -> Iterator[None]:
         if not _guests[there]:
             del _guests[there]
             if end := _last_words.pop(there, None):
-                _brought.discard(there)
+                _ours.discard(there)
                 end()
 
 
-def brought() -> bool:
-    """Whether it is a run of this process that brought it into the Ray that it is in."""
-    return session() in _brought
+def ours() -> bool:
+    """Whether it is a run of this process that started the Ray that it is in."""
+    return session() in _ours
 
 
 def has_guests(there: str | None) -> bool:
@@ -67,17 +67,20 @@ def has_guests(there: str | None) -> bool:
 
 
 @contextmanager
-def host(end: Callable[[], None]) -> Iterator[None]:
-    """A run that has brought this process into a Ray: `end` is called when it and its last guest have left."""
+def host(end: Callable[[], None], started: bool = False) -> Iterator[None]:
+    """A run that has brought this process into a Ray, or has `started` it: `end` is called when it and its last guest
+    have left.
+    """
     there = str(session())
-    _brought.add(there)
+    if started:
+        _ours.add(there)
     try:
         yield
     finally:
         if has_guests(there):
             _last_words[there] = end
         else:
-            _brought.discard(there)
+            _ours.discard(there)
             end()
 
 

@@ -22,7 +22,7 @@ from apex_ray.nodes.trial_group import trial_group
 from apex_ray.site import Site
 from apex_ray.sizes import Sizes
 from cluster.connect import Embedded, cluster_address, connected, slow_store
-from cluster.initialised import brought, end_actors, free_cpus, has_guests, initialised, session
+from cluster.initialised import end_actors, free_cpus, has_guests, initialised, ours, session
 from cluster.resources import Bundle, Fit, Node, cpus, snapshot
 from cluster.room import wait_for_room
 from trainkit.errors import UserError
@@ -50,17 +50,18 @@ def joined(config: ApexConfig, sized: Callable[[int | None], Sizes]) -> Iterator
         return
     with connected(address, Embedded(0, 0)) as dashboard:
         resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        sizes = sized(max(int(resources.get("CPU", 0)), 1))
+        # A Ray of our own says that it has more cores than there are, where its runs want more.
+        sizes = sized(None if ours() else max(int(resources.get("CPU", 0)), 1))
         needs, crowd, group = bundles(config, sizes, _gpus(config, embedded=False)), "", None
         if trial := trial_group(needs):
             group, needs = trial
             placed = "placed in the trial's own group"
         else:
             if there is not None:
-                needs, crowd = crowded(needs, snapshot(), brought())
+                needs, crowd = crowded(needs, snapshot(), ours())
             found = wait_for_room(needs, config.cluster.autoscale_s, partial(print, flush=True), for_others=False)
             placed = _note(found)
-        after = "ends with the last of this program's runs" if brought() else "goes on after the run"
+        after = "ends with the last of this program's runs" if ours() else "goes on after the run"
         joins = f"joined the Ray at {there}, which {after}" if there is not None else ""
         note = "; ".join(filter(None, (joins, crowd, placed)))
         with _of_one_run(goes_on=there is not None) as namespace:
@@ -96,17 +97,18 @@ def _unbound(needs: list[Bundle]) -> list[Bundle]:
     return [Bundle(b.name, b.cpus, b.gpus, count=b.count) for b in needs]
 
 
-def crowded(needs: list[Bundle], nodes: list[Node], ours: bool = False) -> tuple[list[Bundle], str]:
+def crowded(needs: list[Bundle], nodes: list[Node], own: bool = False) -> tuple[list[Bundle], str]:
     """(`needs` with less of a CPU each where the one machine that there is has too few free, what to say of it).
 
     More processes than cores is the user's choice on one machine, but Ray would leave them pending for ever. Where not
-    one CPU is free, others have the machine, and `needs` stay as they are.
+    one CPU is free, others have the machine, and `needs` stay as they are; but not in an `own` Ray, which runs of this
+    program started for themselves: each that joins takes half of what is free.
     """
     least = cpus([replace(b, count=b.minimum) for b in needs])
     free = nodes[0].free.get("CPU", 0.0)
-    if len(nodes) > 1 or least <= free or (free < 1 and not ours):
+    if len(nodes) > 1 or least <= free or (free < 1 and not own):
         return needs, ""
-    share = free / (2 * least if ours else least)  # Ray counts in ten-thousandths
+    share = free / (2 * least if own else least)  # Ray counts in ten-thousandths
     less = [replace(b, cpus=max(math.floor(1000 * b.cpus * share), 1) / 1000 if b.cpus else 0.0) for b in needs]
     return less, f"its {free:g} free CPU are shared by processes that would take {least:g}"
 

@@ -85,4 +85,7 @@ def test_one_machine_is_shared_by_more_processes_than_it_has_cpus(
         assert shared == needs and not said
     else:
         assert fit(shared, nodes).enough and f"{free:g} free CPU" in said
+    if free >= 0.1:
+        half, _ = crowded(needs, nodes, own=True)
+        assert fit(half, nodes).enough, "a Ray of this program's own has room for one run more, however full"
     assert crowded(needs, nodes * 2) == (needs, ""), "several machines are a cluster, where a run has room or has not"
