@@ -18,6 +18,7 @@ from apex_ray.envs.checks import ended_program
 from trainkit.errors import UserError
 
 Say = Callable[[str], None]
+LOOK_S = 1.0  # between two looks at environments that may take long
 forks = 0  # how many lie between the program that was started and this process
 
 
@@ -73,17 +74,20 @@ class _Watching:
         self.all: weakref.WeakSet[Watched] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
+        self._added = threading.Event()
 
     def add(self, watched: Watched) -> None:
         with self._lock:
             self.all.add(watched)
+            self._added.set()  # its limit may be far below the others'
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="environments' watchdog", daemon=True)
                 self._thread.start()
 
     def _run(self) -> None:
         while (wait_s := self._look_at_all()) is not None:
-            time.sleep(wait_s)
+            self._added.wait(wait_s)
+            self._added.clear()
 
     def _look_at_all(self) -> float | None:
         """Seconds until the next look, None where there is nothing left. What is looked at is not kept alive by it."""
@@ -94,7 +98,7 @@ class _Watching:
                 return None
         for watched in every:
             self._look(watched, time.monotonic())
-        return min([1.0, *(w.limit_s / 4 for w in every)])
+        return min([LOOK_S, *(w.limit_s / 4 for w in every)])
 
     def _look(self, w: Watched, now: float) -> None:
         doing = w.doing  # its owner goes on meanwhile

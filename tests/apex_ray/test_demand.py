@@ -70,7 +70,7 @@ def test_shards_share_the_bytes() -> None:
     inference=st.sampled_from(["local", "central"]),
     learner=st.integers(1, 6),
 )
-def test_a_ray_of_its_own_holds_the_run_and_no_more(
+def test_a_ray_of_its_own_holds_the_run_and_one_cpu_more(
     actors: int, shards: int, threads: int, groups: int, inference: str, learner: int
 ) -> None:
     words = [f"actors.count={actors}", f"replay.shards={shards}", f"learner.threads={learner}"]
@@ -78,9 +78,9 @@ def test_a_ray_of_its_own_holds_the_run_and_no_more(
     config = load("cartpole", words).config
     spec = EnvSpec.of_frames("CartPole-v1", (4,), "float32", 1, 2, 1)
     embedded, needs = own_ray(config, resolve_sizes(config, spec, 1), cores=1)
-    # By hand: a group of environments that infers by itself runs beside the other.
+    # By hand: a group of environments that infers by itself runs beside the other. One more is for runs that join.
     of_actor = threads * (2 if groups == 2 and inference == "local" else 1)
-    assert embedded.num_cpus == learner + actors * of_actor + (threads if inference == "central" else 0)
+    assert embedded.num_cpus == learner + actors * of_actor + (threads if inference == "central" else 0) + 1
     amounts = {"CPU": float(embedded.num_cpus), "memory": 1e9}
     assert fit(needs, [Node("here", "here", amounts, amounts)]).whole
     assert all(b.scheduled for b in needs), "Ray refuses an empty bundle"

@@ -115,6 +115,26 @@ def test_environments_that_are_gone_are_watched_no_more(monkeypatch):
     assert [ref() for ref in refs] == [None] * 3
 
 
+def test_one_that_is_added_is_looked_at_without_waiting_for_the_others_limits(monkeypatch):
+    watching, looks = watchdog._Watching(), list[int]()
+    monkeypatch.setattr(watchdog, "_watching", watching)
+    monkeypatch.setattr(watchdog, "LOOK_S", 600)
+    look = watching._look_at_all
+    monkeypatch.setattr(watching, "_look_at_all", lambda: looks.append(len(watching.all)) or look())
+
+    def has_looked_at(count: int) -> bool:
+        until = time.monotonic() + 30
+        while count not in looks and time.monotonic() < until:
+            time.sleep(0.01)
+        return count in looks
+
+    patient = watchdog.Watched("patient", 2400)
+    assert has_looked_at(1)
+    hasty = watchdog.Watched("hasty", 0.04)
+    assert has_looked_at(2)
+    assert (patient.limit_s, hasty.limit_s) == (2400, 0.04)  # both alive until here
+
+
 def test_a_hang_in_the_probe_is_named(said):
     thread = threading.Thread(target=probe, args=(config(where="reset()"),))
     thread.start()
