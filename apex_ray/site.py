@@ -11,6 +11,9 @@ from apex_ray.sizes import Sizes
 if TYPE_CHECKING:
     from cluster.resources import Bundle  # it imports Ray, which a serial run does without
 
+# Of a run's processes: all nodes, and what an optimizer and Ray's way of sending objects import at their first use.
+IMPORTS = ("apex_ray.nodes.launch", "torch._dynamo", "pyarrow", "starlette.datastructures")
+
 
 @dataclass(frozen=True)
 class Site:

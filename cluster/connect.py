@@ -24,6 +24,7 @@ import grpc
 import ray
 
 from cluster import ray_private
+from cluster.forked import fork_server
 from cluster.initialised import check_same, guest, host, initialised, session
 from cluster.sessions import end_own_ray, remove
 from trainkit.command_line import NOTICES
@@ -47,6 +48,7 @@ class Embedded:
     num_cpus: int
     object_store_bytes: int
     dashboard: bool = False
+    imports: tuple[str, ...] = ()  # modules that its workers need, imported once for all of them
 
 
 def cluster_address(value: str | None, setting: str = SETTING) -> str | None:
@@ -94,7 +96,11 @@ def connected(address: str | None, embedded: Embedded, setting: str = SETTING) -
         return
     with ExitStack() as stack:
         stack.enter_context(_token_to_start_with())
-        context, own = _start(embedded), _OwnRay(stack.pop_all())
+        forks = fork_server(embedded.imports)
+        stack.callback(forks.end)
+        with forks.makes_workers(embedded.dashboard):
+            context = _start(embedded)
+        own = _OwnRay(stack.pop_all())
     with host(own.end, started=True):
         try:
             yield context.dashboard_url or None
@@ -111,14 +117,14 @@ def _leave(there: str | None) -> None:
 class _OwnRay:
     """The Ray that this process has started."""
 
-    def __init__(self, token: ExitStack) -> None:
-        """`token` takes back the one that Ray was started with."""
-        self.failed, self._token = False, token  # failed: whether a run in it has
+    def __init__(self, needs: ExitStack) -> None:
+        """`needs` ends what it was started with: its token, the server of its workers."""
+        self.failed, self._needs = False, needs  # failed: whether a run in it has
         self._session, (self._folder, _) = session(), ray_private.own_session()
 
     def end(self) -> None:
         left = session() != self._session  # by the program's own ray.shutdown()
-        with self._token:
+        with self._needs:
             logs = remove(self._folder, self.failed) if left else end_own_ray(keep_logs=self.failed)
             if logs is not None:
                 print(f"Ray's logs of this run are kept in {logs}", file=sys.stderr)

@@ -41,6 +41,7 @@ from trainkit.words import Say
 
 KEPT_CHECKPOINTS = 2
 OBJECT_STORE_BYTES = 256 * 2**20  # of a Ray of its own: workers exchange gradients, not objects
+IMPORTS = ("ray.train.torch", "torch._dynamo")  # of every worker
 SEEN = "seen"  # what workers that end because of it write into the stop file
 LOOK_S = 0.5  # how often a worker looks for it
 # A collective's error when the process at its other end is gone: torch raises RuntimeError for these.
@@ -103,7 +104,9 @@ def fit(
 
     stop.unlink(missing_ok=True)
     _drop_stale_list(run)
-    with connected(address, Embedded(workers.range.most * workers.cpus, OBJECT_STORE_BYTES), ADDRESS):
+    imports = (loop.__module__, *IMPORTS)
+    embedded = Embedded(workers.range.most * workers.cpus, OBJECT_STORE_BYTES, imports=imports)
+    with connected(address, embedded, ADDRESS):
         if address is not None:
             wait_for_room(bundles(workers), workers.autoscale_s, say)
         try:

@@ -10,7 +10,9 @@ import logging
 import math
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -122,6 +124,32 @@ def leave_out(pattern: str) -> None:
 
     for printed in (ray_logging.stdout_deduplicator, ray_logging.stderr_deduplicator):
         printed.skip_re = printed.skip_re or re.compile(pattern)
+
+
+@contextmanager
+def starting(script: Path, dashboard: bool) -> Iterator[None]:
+    """A Ray that is started inside runs `script` for each worker, and no process that only a cluster has a use for:
+    one that sends each worker's lines to programs, one that looks for machines (a `dashboard` shows what it finds).
+
+    ray.init() has no options for these, but for a command before Ray's own script, `py_executable`, and that script
+    imports Ray to find what to run.
+    """
+    from ray._private import parameter
+
+    params: Any = parameter.RayParams
+    given = {"setup_worker_path": str(script), "include_log_monitor": False, "no_monitor": not dashboard}
+    parameter.RayParams = partial(params, **given)  # type: ignore[misc, assignment]
+    try:
+        yield
+    finally:
+        parameter.RayParams = params  # type: ignore[misc]
+
+
+def worker_script() -> str:
+    """The path of Ray's own script, which sets up each worker."""
+    from ray._private.workers import setup_worker
+
+    return setup_worker.__file__
 
 
 def own_session() -> tuple[Path, list[int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,19 +13,20 @@ import psutil
 from cluster import ray_private
 
 LATEST = "session_latest"  # Ray's link to the session that was started last
-GONE_S = 10.0
+GONE_S, POLL_S = 10.0, 0.01
 
 
 def end_own_ray(keep_logs: bool) -> Path | None:
     """Leave the Ray that this process started, and remove its files; the folder of its logs where they are kept."""
     session, started = ray_private.own_session()
-    family = [p for pid in started for p in _with_children(pid)]
+    family = [p for pid in started for p in with_children(pid)]
     ray_private.shutdown_at_once()
     end(family)
     return remove(session, keep_logs)
 
 
-def _with_children(pid: int) -> list[psutil.Process]:
+def with_children(pid: int) -> list[psutil.Process]:
+    """The process and all that come from it; [] where it has gone."""
     try:
         process = psutil.Process(pid)
         return [process, *process.children(recursive=True)]
@@ -37,7 +39,19 @@ def end(family: Sequence[psutil.Process]) -> None:
     for process in family:
         with suppress(psutil.NoSuchProcess):
             process.kill()
-    psutil.wait_procs(family, GONE_S)
+    left, until = list(family), time.monotonic() + GONE_S
+    while (left := [process for process in left if _runs(process)]) and time.monotonic() < until:
+        time.sleep(POLL_S)
+
+
+def _runs(process: psutil.Process) -> bool:
+    """False for one that nobody has waited for yet, too; its parent may be one that takes seconds to."""
+    with suppress(psutil.TimeoutExpired):
+        process.wait(0)  # a child of ours is one no more
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def remove(session: Path, keep_logs: bool = False) -> Path | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.connect import Embedded, cluster_address, connected
-from cluster.data_parallel import OBJECT_STORE_BYTES
+from cluster.data_parallel import IMPORTS, OBJECT_STORE_BYTES
 from cluster.workers_config import ADDRESS
 from lstm.config import PRESETS
 from lstm.tasks.make import make_task, settled
@@ -55,7 +55,7 @@ def sweep(preset: str, words: Sequence[str], trials: int, seed: int, say: Say) -
         run = create_run(folder, chosen.name, to_yaml(chosen))
         train_here(chosen, run, lambda row: tune.report({**row, "run": str(run)}))
 
-    embedded = Embedded(os.cpu_count() or 1, OBJECT_STORE_BYTES)
+    embedded = Embedded(os.cpu_count() or 1, OBJECT_STORE_BYTES, imports=("lstm.train", *IMPORTS, "ray.tune"))
     with connected(cluster_address(workers.address, ADDRESS), embedded, ADDRESS):
         best = _fitted(trial, space, trials, seed, workers.cpus, folder)
     settings = " ".join(f"{key}={value}" for key, value in best["config"].items())

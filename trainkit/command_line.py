@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
+import gc
 import io
 import os
 import select
@@ -60,6 +62,8 @@ def run(
         if isinstance(stream, io.TextIOWrapper):  # what the terminal's encoding lacks is spelled, such as \u2713
             stream.reconfigure(errors="backslashreplace")
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", NOTICES)  # read when Ray is imported
+    if words is None:
+        atexit.register(gc.freeze)  # or its end looks at every object of torch again and again, for a second
     line, trailing = list(sys.argv[1:] if words is None else words), None
     if "--" in line:
         at = line.index("--")

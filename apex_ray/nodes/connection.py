@@ -19,7 +19,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from apex_ray.config.schema import ApexConfig
 from apex_ray.demand import ACTOR, bundles, object_store_bytes
 from apex_ray.nodes.trial_group import trial_group
-from apex_ray.site import Site
+from apex_ray.site import IMPORTS, Site
 from apex_ray.sizes import Sizes
 from cluster.connect import Embedded, cluster_address, connected, slow_store
 from cluster.initialised import end_actors, free_cpus, has_guests, initialised, ours, session
@@ -89,7 +89,7 @@ def own_ray(config: ApexConfig, sizes: Sizes, cores: int) -> tuple[Embedded, lis
     # More actors than cores is the user's choice on one machine; Ray would leave them pending for ever. The one beyond
     # is for other runs of this program, which join it.
     store = config.cluster.object_store_bytes or object_store_bytes(config, sizes)
-    return Embedded(max(cores, math.ceil(cpus(needs)) + 1), store, config.cluster.dashboard), needs
+    return Embedded(max(cores, math.ceil(cpus(needs)) + 1), store, config.cluster.dashboard, IMPORTS), needs
 
 
 def _unbound(needs: list[Bundle]) -> list[Bundle]:

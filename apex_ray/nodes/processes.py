@@ -6,6 +6,7 @@ import os
 import uuid
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,7 +18,12 @@ from apex_ray.nodes.flow import remote
 from cluster.initialised import initialised
 
 ANSWERED_S = 15.0
-_INCARNATION = uuid.uuid4().hex  # of this process
+
+
+@cache
+def _incarnation() -> str:
+    """Of this process, which may be a fork of one that has imported this file."""
+    return uuid.uuid4().hex
 
 
 class Process(NamedTuple):
@@ -29,7 +35,7 @@ class Process(NamedTuple):
 def this_process() -> Process:
     """From now on it writes its stacks on request, too."""
     stacks.write_on_request()
-    return Process(str(ray.get_runtime_context().get_node_id()), os.getpid(), _INCARNATION)
+    return Process(str(ray.get_runtime_context().get_node_id()), os.getpid(), _incarnation())
 
 
 def write_stacks(run: Path, processes: Mapping[str, Process]) -> str:

@@ -18,7 +18,6 @@ from apex_ray.report.console import Console
 from apex_ray.report.diagnosis import Diagnoses
 from apex_ray.report.episodes import reporter_named
 from apex_ray.report.loggers import Loggers
-from apex_ray.report.plots import learning_curve
 from apex_ray.report.process_memory import MemoryLog
 from apex_ray.report.writer import MetricsWriter
 from apex_ray.run.due import Due
@@ -175,6 +174,8 @@ class Run:
         return self.outcome
 
     def _draw(self) -> None:
+        from apex_ray.report.plots import learning_curve  # matplotlib, which a start need not wait for
+
         if curve := self._write("the learning curve", lambda: learning_curve(self._run, self._scores_of)):
             self._console.event(f"learning curve {self.folder / curve.name}")
         elif "the learning curve" not in self._not_written:

@@ -342,3 +342,23 @@ def test_a_ray_of_our_own_ends_at_once(here: str) -> None:
 
 def _state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def test_a_ray_is_started_with_a_script_for_its_workers_and_without_what_only_clusters_need(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Breaks forked workers, which would then start as Ray starts them."""
+    script = Path(ray_private.worker_script())
+    assert script.is_file() and "exec_worker" in script.read_text()
+    from ray._private import parameter, services
+    from ray._private.node import Node
+
+    assert "setup_worker_path" in inspect.signature(services.start_raylet).parameters
+    before, start = parameter.RayParams, inspect.getsource(Node)
+    with ray_private.starting(Path("other.py"), dashboard=False):
+        given = parameter.RayParams(num_cpus=1)
+    assert (given.setup_worker_path, given.include_log_monitor, given.no_monitor) == ("other.py", False, True)
+    with ray_private.starting(Path("other.py"), dashboard=True):
+        assert not parameter.RayParams().no_monitor
+    assert parameter.RayParams is before
+    assert "not self._ray_params.no_monitor" in start and "if self._ray_params.include_log_monitor" in start

@@ -107,7 +107,7 @@ def test_every_part_may_die_once_and_the_run_goes_on(tmp_path, capfd):
             stopped.append(time.time())
             return True
         kind = left.pop(0)
-        sorted(worker(kind), key=lambda process: process.pid)[0].kill()
+        min(worker(kind), key=lambda process: process.create_time()).kill()
         if kind == "ReplayNode":
             lost_at.append(time.time())
         enough[0] = row["updates"] + 100

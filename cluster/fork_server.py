@@ -1,0 +1,132 @@
+"""Imports what the workers of a Ray need, once, and becomes each of them by a fork.
+
+    python fork_server.py SOCKET PIPE MODULE ...
+
+Otherwise each worker imports torch and Ray for itself, which takes it seconds of a core and most of its memory; forks
+share both. What it can't make a worker of it refuses, and the worker starts as Ray starts it: fork_worker.py. It ends
+when its owner has: nobody has the other end of PIPE, the number of an open file, any more.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import random
+import runpy
+import select
+import shutil
+import signal
+import socket
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, cast
+
+ENVIRONMENT = dict(os.environ)
+# Variables that a library reads as it is imported. By the first two numpy and Arrow start no threads, which a fork
+# would not have; and to a process that asks for no CPU Ray gives one thread.
+AT_IMPORT = {
+    "OPENBLAS_NUM_THREADS": "1",
+    "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    "OMP_NUM_THREADS": ENVIRONMENT.get("OMP_NUM_THREADS", "1"),
+}
+# For other values of these a worker needs imports of its own. Ray reads its own variables anew when told to.
+READ_AT_IMPORT = ("LD_", "PYTHON", "OMP_", "MKL_", "KMP_", "OPENBLAS_", "NUMBA_", "TORCH", "PYTORCH", "CUDA")
+READ_S = 10.0
+Request = dict[str, Any]
+
+
+def main() -> None:
+    path, pipe, *modules = sys.argv[1:]
+    del sys.path[0]  # this file's folder, whose modules have general names
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(path)
+    listener.listen(256)  # who asks before all is imported waits for it
+    os.environ.update(AT_IMPORT)
+    for module in modules:
+        with suppress(Exception):  # it may be a program's that has yet to say where it is
+            importlib.import_module(module)
+    if len(os.listdir("/proc/self/task")) > 1:
+        sys.exit("one of the modules starts threads as it is imported: no forks")
+    gc.collect()
+    gc.freeze()  # or the first collection of each worker would copy every page
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    if (request := _serve(listener, int(pipe))) is None:
+        shutil.rmtree(Path(path).parent, ignore_errors=True)
+    else:
+        _become(request)
+
+
+def _serve(listener: socket.socket, pipe: int) -> Request | None:
+    """What was asked for, in each worker; None in the server, when its owner has gone."""
+    while True:
+        ready, _, _ = select.select([listener, pipe], [], [])
+        if pipe in ready:
+            return None
+        connection, _ = listener.accept()
+        with connection:
+            connection.settimeout(READ_S)
+            try:
+                request = _read(connection)
+            except (OSError, ValueError):
+                continue
+            if fits(request["environment"]):
+                if not os.fork():
+                    listener.close()
+                    os.close(pipe)
+                    return request
+                connection.send(b".")
+            for file in request["files"]:
+                os.close(file)
+
+
+def _read(connection: socket.socket) -> Request:
+    _, files, _, _ = socket.recv_fds(connection, 1, 3)
+    parts = list[bytes]()
+    while part := connection.recv(1 << 16):
+        parts.append(part)
+    return {**cast(Request, json.loads(b"".join(parts))), "files": files}
+
+
+def fits(environment: dict[str, str]) -> bool:
+    """Whether a worker with these variables may have the imports of this process, which have read its own."""
+    names = {name for name in {*environment, *ENVIRONMENT} if name.startswith(READ_AT_IMPORT)}
+    return all(environment.get(name) == ENVIRONMENT.get(name) for name in names)
+
+
+def _become(request: Request) -> None:
+    """What a new process that runs Ray's worker would be, but for what is imported."""
+    for standard, file in enumerate(request["files"]):
+        os.dup2(file, standard)
+        os.close(file)
+    try:
+        os.setpgid(0, request["group"])  # by which Ray ends what a worker leaves behind
+    except PermissionError:  # of another session
+        os.setpgid(0, 0)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, request["blocked"])
+    os.chdir(request["folder"])
+    os.environ.clear()
+    os.environ.update(request["environment"])
+    if "ray" in sys.modules:
+        from cluster import ray_private
+
+        ray_private.read_environment_again()
+    _draw_anew()
+    script, *words = request["words"]
+    sys.argv = [script, *words]
+    sys.path.insert(0, str(Path(script).parent))
+    runpy.run_path(script, run_name="__main__")
+
+
+def _draw_anew() -> None:
+    """From the generators that a process seeds by chance as it imports them."""
+    random.seed()
+    if (numpy := sys.modules.get("numpy")) is not None:
+        numpy.random.seed()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""What Ray runs for each new worker, in place of its own script: a fork of the fork server, which has the imports.
+
+A worker that is to be set up otherwise than its fellows, or one that the server does not make, starts as Ray starts it.
+Every worker begins with this file, so it needs as little of Python as it can.
+"""
+
+import os
+import sys
+
+OWN_SCRIPT, SERVER = "APEX_RAY_WORKER_SCRIPT", "APEX_RAY_FORK_SERVER"  # Ray's own script, the server's socket
+LANGUAGE, SET_UP = "--language=", "--serialized-runtime-env-context="  # are for Ray's script, the rest for its worker
+ANSWER_S = 45.0  # Ray gives a worker a minute
+
+
+def main() -> None:
+    given = sys.argv[1:]
+    if not forked(given):
+        os.execv(sys.executable, [sys.executable, os.environ[OWN_SCRIPT], *given])
+
+
+def forked(given: list[str]) -> bool:
+    """Whether the server has made a worker of what Ray gives its script."""
+    import json
+    import signal
+    import socket
+
+    if f"{LANGUAGE}PYTHON" not in given or any(word.startswith(SET_UP) for word in given):
+        return False
+    request = {
+        "words": [word for word in given if not word.startswith(LANGUAGE)],
+        "environment": dict(os.environ),
+        "folder": os.getcwd(),
+        "group": os.getpgrp(),
+        "blocked": [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())],
+    }
+    try:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.settimeout(ANSWER_S)
+            server.connect(os.environ[SERVER])
+            socket.send_fds(server, [b"."], [0, 1, 2])
+            server.sendall(json.dumps(request).encode())
+            server.shutdown(socket.SHUT_WR)
+            return bool(server.recv(1))
+    except OSError:
+        return False
+
+
+if __name__ == "__main__":
+    main()

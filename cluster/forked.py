@@ -1,0 +1,82 @@
+"""Workers of a Ray of this process's own, as forks of one process that has imported what they need."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from cluster import fork_worker, ray_private
+from cluster.sessions import end, with_children
+
+# What Ray sets for a worker that may be of any job. The number of its own process, whose end no worker outlives, it
+# reads as it is imported; the program that owns the server ends with that process.
+AS_RAY = {"SPT_NOENV": "1", "RAY_JOB_ID": "f" * 8}
+OWNER = "RAY_RAYLET_PID"
+SERVER = Path(fork_worker.__file__).with_name("fork_server.py")
+
+
+_ahead = dict[tuple[str, ...], "ForkServer"]()
+
+
+@contextmanager
+def ahead(imports: tuple[str, ...]) -> Iterator[None]:
+    """A Ray that is started inside finds its server there already: it has been importing beside this process."""
+    _ahead[imports] = server = ForkServer(imports)
+    try:
+        yield
+    finally:
+        if _ahead.pop(imports, None) is not None:
+            server.end()
+
+
+def fork_server(imports: tuple[str, ...]) -> ForkServer:
+    return _ahead.pop(imports, None) or ForkServer(imports)
+
+
+class ForkServer:
+    """The process with the imports. Where none comes to be, or it has ended, workers start as Ray starts them."""
+
+    def __init__(self, imports: Sequence[str]) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="apex-ray-"))
+        socket = str(self._folder / "forks")
+        self._variables = {fork_worker.SERVER: socket, fork_worker.OWN_SCRIPT: ray_private.worker_script()}
+        ours, self._owned = os.pipe()  # it sees the end of this process by that of the other end
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # nor do Ray's hear them
+        try:
+            self._process = subprocess.Popen(
+                [sys.executable, str(SERVER), socket, str(ours), *imports],
+                pass_fds=[ours],
+                env={**os.environ, **self._variables, **AS_RAY, OWNER: str(os.getpid())},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            os.close(ours)
+
+    @contextmanager
+    def makes_workers(self, dashboard: bool) -> Iterator[None]:
+        """Of a Ray that is started inside, for as long as that lives."""
+        os.environ.update(self._variables)
+        try:
+            with ray_private.starting(Path(fork_worker.__file__), dashboard):
+                yield
+        finally:
+            for name in self._variables:
+                del os.environ[name]
+
+    def end(self) -> None:
+        """With the workers that are left."""
+        family = with_children(self._process.pid)
+        os.close(self._owned)
+        end(family)
+        self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)

@@ -1,0 +1,199 @@
+"""Workers that are forks: what they share, what each has for itself, and that they need not be."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import ray
+
+from cluster import fork_server, fork_worker
+from cluster.connect import Embedded, connected
+from cluster.forked import ForkServer, ahead
+from cluster.forked import fork_server as server_of
+
+IMPORTS = ("apex_ray.nodes.processes", "numpy", "no_such_module")
+PATIENCE_S = 60.0
+
+
+class Worker:
+    def has(self) -> dict[str, Any]:
+        """What tells it from others, after it has drawn from what processes seed by themselves."""
+        import random
+
+        import numpy as np
+
+        from apex_ray.nodes.processes import this_process
+
+        parent = psutil.Process().parent()
+        return {
+            "server": parent.pid if parent is not None and "fork_server.py" in " ".join(parent.cmdline()) else None,
+            "pid": os.getpid(),
+            "drawn": (random.random(), float(np.random.random()), this_process().incarnation),
+            "group": os.getpgrp(),
+            "hears_children": signal.getsignal(signal.SIGCHLD) == signal.SIG_DFL,
+            "variables": {name: os.environ.get(name) for name in ("FORK_TEST", "OPENBLAS_NUM_THREADS")},
+            "folder": os.getcwd(),
+            "child": subprocess.run(["true"], check=False).returncode,
+        }
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[int]:
+    """The process number of the server of a Ray of this process's own, seen by a first worker."""
+    os.environ["FORK_TEST"] = "handed on"
+    try:
+        with connected(None, Embedded(6, 2**27, imports=IMPORTS)):
+            yield new_worker()[1]["server"]
+    finally:
+        del os.environ["FORK_TEST"]
+
+
+def new_worker(**options: Any) -> tuple[Any, dict[str, Any]]:
+    worker = ray.remote(num_cpus=0, **options)(Worker).remote()
+    found: dict[str, Any] = ray.get(worker.has.remote())
+    return worker, found
+
+
+def test_each_worker_is_a_fork_and_a_process_of_its_own(server: int) -> None:
+    workers = [new_worker() for _ in range(3)]
+    for _, found in workers:
+        assert found["server"] == server != None  # noqa: E711 - a fork, and of the same process
+        assert found["variables"] == {"FORK_TEST": "handed on", "OPENBLAS_NUM_THREADS": None}
+        assert found["hears_children"] and found["child"] == 0
+        assert found["folder"] == os.getcwd()
+        assert found["group"] != os.getpgrp(), "Ray ends a worker by its group"
+    drawn = [number for _, found in workers for number in found["drawn"]]
+    assert len({*drawn}) == 9, "no two draw the same"
+
+
+def test_the_end_of_a_worker_is_seen_and_its_successor_is_a_fork_too(server: int) -> None:
+    worker, found = new_worker(max_restarts=1, max_task_retries=-1)
+    os.kill(found["pid"], signal.SIGKILL)
+    again = ray.get(worker.has.remote(), timeout=PATIENCE_S)
+    assert again["pid"] != found["pid"] and again["server"] == server
+
+
+def test_one_that_is_set_up_otherwise_starts_as_ray_starts_it(server: int) -> None:
+    _, found = new_worker(runtime_env={"env_vars": {"FORK_TEST": "of its own"}})
+    assert found["server"] is None and found["variables"]["FORK_TEST"] == "of its own"
+
+
+def test_without_the_server_workers_start_as_ray_starts_them(server: int) -> None:
+    psutil.Process(server).kill()
+    _, found = new_worker()
+    assert found["server"] is None and found["child"] == 0
+
+
+def test_where_a_module_starts_a_thread_there_is_no_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No fork would have the thread."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    server = ForkServer(("starts_a_thread",))
+    try:
+        assert server._process.wait(PATIENCE_S) == 1
+    finally:
+        server.end()
+
+
+def is_there(pid: int) -> bool:
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+
+
+def test_it_ends_with_its_owner_and_leaves_no_folder() -> None:
+    program = "from cluster.forked import ForkServer; import time; s = ForkServer(['json'])\n"
+    program += "print(s._process.pid, s._folder, flush=True); time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as owner:
+        assert owner.stdout is not None
+        pid, folder = owner.stdout.readline().split()
+        owner.kill()
+    until = time.monotonic() + PATIENCE_S
+    while (is_there(int(pid)) or Path(folder).exists()) and time.monotonic() < until:
+        time.sleep(0.05)
+    assert not is_there(int(pid)) and not Path(folder).exists()
+
+
+def test_one_that_was_started_ahead_is_taken_or_ended() -> None:
+    with ahead(("json",)):
+        taken, other = server_of(("json",)), server_of(("os",))
+        assert taken._process.pid != other._process.pid
+        again = server_of(("json",))
+    servers = [taken, other, again]
+    assert len({server._process.pid for server in servers}) == 3, "each Ray has its own"
+    assert all(is_there(server._process.pid) for server in servers)
+    for server in servers:
+        server.end()
+    before = {child.pid for child in psutil.Process().children()}
+    with ahead(("json",)):
+        left = [child.pid for child in psutil.Process().children() if child.pid not in before and is_there(child.pid)]
+    assert len(left) == 1 and not is_there(left[0])
+
+
+@pytest.mark.parametrize(("name", "value", "fits"), [
+    ("FORK_TEST", "any", True), ("RAY_JOB_ID", "01000000", True), ("SDL_VIDEODRIVER", "dummy", True),
+    ("OMP_NUM_THREADS", "77", False), ("PYTHONPATH", "/elsewhere", False), ("LD_PRELOAD", "lib.so", False),
+    ("CUDA_VISIBLE_DEVICES", "1", False),
+])  # fmt: skip
+def test_imports_fit_where_what_they_read_is_as_it_was(name: str, value: str, fits: bool) -> None:
+    assert fork_server.fits(dict(fork_server.ENVIRONMENT))
+    assert fork_server.fits({**fork_server.ENVIRONMENT, name: value}) == fits
+
+
+@pytest.mark.parametrize(("words", "asks"), [
+    (["worker.py", "--a=1", "--language=PYTHON"], True), (["worker.py", "--language=JAVA"], False),
+    (["worker.py"], False), (["worker.py", "--language=PYTHON", "--serialized-runtime-env-context={}"], False),
+])  # fmt: skip
+def test_only_plain_workers_of_python_are_asked_for(
+    words: list[str], asks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a server that takes one request and says yes."""
+    path, heard = str(tmp_path / "s"), list[dict[str, Any]]()
+    monkeypatch.setenv(fork_worker.SERVER, path)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+
+        def answer() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                heard.append(fork_server._read(connection))
+                connection.send(b".")
+
+        if asks:
+            thread = threading.Thread(target=answer)
+            thread.start()
+        assert fork_worker.forked(words) == asks
+        if asks:
+            thread.join()
+            [request] = heard
+            assert request["words"] == ["worker.py", "--a=1"] and request["folder"] == os.getcwd()
+            assert json.dumps(request["environment"], sort_keys=True) == json.dumps(dict(os.environ), sort_keys=True)
+            for file in request["files"]:
+                os.close(file)
+
+
+def test_a_server_that_is_gone_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(fork_worker.SERVER, "/nowhere/forks")
+    assert not fork_worker.forked(["worker.py", "--language=PYTHON"])
+
+
+def test_a_server_is_deaf_to_ctrl_c() -> None:
+    server = ForkServer(["json"])
+    try:
+        mask = next(
+            line for line in Path(f"/proc/{server._process.pid}/status").read_text().splitlines() if "SigBlk" in line
+        )
+        blocked = int(mask.split()[1], 16)
+        assert all(blocked >> (number - 1) & 1 for number in (signal.SIGINT, signal.SIGTERM))
+    finally:
+        server.end()
