@@ -62,7 +62,7 @@ def main() -> None:
 def _serve(listener: socket.socket, pipe: int) -> Request | None:
     """What was asked for, in each worker; None in the server, when its owner has gone."""
     while True:
-        ready, _, _ = select.select([listener, pipe], [], [])
+        ready, _, _ = select.select([listener.fileno(), pipe], [], [])
         if pipe in ready:
             return None
         connection, _ = listener.accept()
