@@ -24,7 +24,7 @@ import grpc
 import ray
 
 from cluster import ray_private
-from cluster.forked import fork_server
+from cluster.forked import forks
 from cluster.initialised import check_same, guest, host, initialised, session
 from cluster.sessions import end_own_ray, remove
 from trainkit.command_line import NOTICES
@@ -96,9 +96,8 @@ def connected(address: str | None, embedded: Embedded, setting: str = SETTING) -
         return
     with ExitStack() as stack:
         stack.enter_context(_token_to_start_with())
-        forks = fork_server(embedded.imports)
-        stack.callback(forks.end)
-        with forks.makes_workers(embedded.dashboard):
+        server = stack.enter_context(forks(embedded.imports))
+        with server.makes_workers(embedded.dashboard):
             context = _start(embedded)
         own = _OwnRay(stack.pop_all())
     with host(own.end, started=True):

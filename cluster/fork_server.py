@@ -33,7 +33,19 @@ AT_IMPORT = {
     "OMP_NUM_THREADS": ENVIRONMENT.get("OMP_NUM_THREADS", "1"),
 }
 # For other values of these a worker needs imports of its own. Ray reads its own variables anew when told to.
-READ_AT_IMPORT = ("LD_", "PYTHON", "OMP_", "MKL_", "KMP_", "OPENBLAS_", "NUMBA_", "TORCH", "PYTORCH", "CUDA")
+READ_AT_IMPORT = (
+    "LD_",
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "OMP_",
+    "MKL_",
+    "KMP_",
+    "OPENBLAS_",
+    "NUMBA_",
+    "TORCH",
+    "PYTORCH",
+    "CUDA",
+)
 READ_S = 10.0
 Request = dict[str, Any]
 
@@ -68,22 +80,22 @@ def _serve(listener: socket.socket, pipe: int) -> Request | None:
         connection, _ = listener.accept()
         with connection:
             connection.settimeout(READ_S)
-            try:
-                request = _read(connection)
-            except (OSError, ValueError):
-                continue
-            if fits(request["environment"]):
-                if not os.fork():
-                    listener.close()
-                    os.close(pipe)
-                    return request
-                connection.send(b".")
-            for file in request["files"]:
+            files = list[int]()
+            with suppress(OSError, ValueError):  # who asked has gone
+                request = _read(connection, files)
+                if fits(request["environment"]):
+                    if not os.fork():
+                        listener.close()
+                        os.close(pipe)
+                        return request
+                    connection.send(b".")
+            for file in files:
                 os.close(file)
 
 
-def _read(connection: socket.socket) -> Request:
-    _, files, _, _ = socket.recv_fds(connection, 1, 3)
+def _read(connection: socket.socket, files: list[int]) -> Request:
+    """`files` gets the asker's standard files, whatever becomes of the rest."""
+    files += socket.recv_fds(connection, 1, 3)[1]
     parts = list[bytes]()
     while part := connection.recv(1 << 16):
         parts.append(part)

@@ -22,22 +22,43 @@ OWNER = "RAY_RAYLET_PID"
 SERVER = Path(fork_worker.__file__).with_name("fork_server.py")
 
 
-_ahead = dict[tuple[str, ...], "ForkServer"]()
+_kept = dict[tuple[str, ...], "ForkServer | None"]()
+
+
+@contextmanager
+def kept(imports: tuple[str, ...]) -> Iterator[None]:
+    """Every Ray of this process that is started inside, one after the other, has the same server."""
+    _kept[imports] = None
+    try:
+        yield
+    finally:
+        if (server := _kept.pop(imports)) is not None:
+            server.end()
 
 
 @contextmanager
 def ahead(imports: tuple[str, ...]) -> Iterator[None]:
     """A Ray that is started inside finds its server there already: it has been importing beside this process."""
-    _ahead[imports] = server = ForkServer(imports)
-    try:
+    with kept(imports):
+        _kept[imports] = ForkServer(imports)
         yield
+
+
+@contextmanager
+def forks(imports: tuple[str, ...]) -> Iterator[ForkServer]:
+    """The server of a Ray's workers, which end with the block."""
+    server = _kept.get(imports)
+    if server is None or server.has_ended:
+        server = ForkServer(imports)
+    if imports in _kept:
+        _kept[imports] = server
+    try:
+        yield server
     finally:
-        if _ahead.pop(imports, None) is not None:
+        if imports in _kept:
+            server.end_workers()
+        else:
             server.end()
-
-
-def fork_server(imports: tuple[str, ...]) -> ForkServer:
-    return _ahead.pop(imports, None) or ForkServer(imports)
 
 
 class ForkServer:
@@ -62,6 +83,10 @@ class ForkServer:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             os.close(ours)
 
+    @property
+    def has_ended(self) -> bool:
+        return self._process.poll() is not None
+
     @contextmanager
     def makes_workers(self, dashboard: bool) -> Iterator[None]:
         """Of a Ray that is started inside, for as long as that lives."""
@@ -72,6 +97,9 @@ class ForkServer:
         finally:
             for name in self._variables:
                 del os.environ[name]
+
+    def end_workers(self) -> None:
+        end([process for process in with_children(self._process.pid) if process.pid != self._process.pid])
 
     def end(self) -> None:
         """With the workers that are left."""

@@ -26,7 +26,7 @@ import psutil
 from cluster.connect import token, token_file, token_source
 from cluster.dashboard import EXPECTED, get
 from cluster.ports import Ports
-from cluster.sessions import end, remove
+from cluster.sessions import end, remove, runs
 from trainkit.errors import UserError, os_errors
 from trainkit.files import atomic_write
 
@@ -71,7 +71,7 @@ class Head:
         with suppress(psutil.NoSuchProcess):
             if abs(psutil.Process(self.pid).create_time() - self.created) >= 1:
                 return []  # the pid is given anew only when nothing of that session is left
-        return [process for process in psutil.process_iter() if _session_of(process.pid) == self.pid]
+        return [process for process in psutil.process_iter() if _session_of(process.pid) == self.pid and runs(process)]
 
     @property
     def process(self) -> psutil.Process | None:

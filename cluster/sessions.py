@@ -40,11 +40,11 @@ def end(family: Sequence[psutil.Process]) -> None:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     left, until = list(family), time.monotonic() + GONE_S
-    while (left := [process for process in left if _runs(process)]) and time.monotonic() < until:
+    while (left := [process for process in left if runs(process)]) and time.monotonic() < until:
         time.sleep(POLL_S)
 
 
-def _runs(process: psutil.Process) -> bool:
+def runs(process: psutil.Process) -> bool:
     """False for one that nobody has waited for yet, too; its parent may be one that takes seconds to."""
     with suppress(psutil.TimeoutExpired):
         process.wait(0)  # a child of ours is one no more

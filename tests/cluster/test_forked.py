@@ -20,8 +20,7 @@ import ray
 
 from cluster import fork_server, fork_worker
 from cluster.connect import Embedded, connected
-from cluster.forked import ForkServer, ahead
-from cluster.forked import fork_server as server_of
+from cluster.forked import ForkServer, ahead, forks
 
 IMPORTS = ("apex_ray.nodes.processes", "numpy", "no_such_module")
 PATIENCE_S = 60.0
@@ -123,26 +122,33 @@ def test_it_ends_with_its_owner_and_leaves_no_folder() -> None:
     assert not is_there(int(pid)) and not Path(folder).exists()
 
 
-def test_one_that_was_started_ahead_is_taken_or_ended() -> None:
+def ours() -> set[int]:
+    return {child.pid for child in psutil.Process().children() if is_there(child.pid)}
+
+
+def test_a_server_is_of_one_ray_or_of_all_that_are_started_while_it_is_kept() -> None:
+    before = ours()
+    with forks(("json",)) as first, forks(("json",)) as second:
+        assert first is not second
+    assert ours() == before
     with ahead(("json",)):
-        taken, other = server_of(("json",)), server_of(("os",))
-        assert taken._process.pid != other._process.pid
-        again = server_of(("json",))
-    servers = [taken, other, again]
-    assert len({server._process.pid for server in servers}) == 3, "each Ray has its own"
-    assert all(is_there(server._process.pid) for server in servers)
-    for server in servers:
-        server.end()
-    before = {child.pid for child in psutil.Process().children()}
-    with ahead(("json",)):
-        left = [child.pid for child in psutil.Process().children() if child.pid not in before and is_there(child.pid)]
-    assert len(left) == 1 and not is_there(left[0])
+        [started] = ours() - before
+        with forks(("json",)) as first:
+            assert first._process.pid == started
+        with forks(("json",)) as second, forks(("os",)) as other:
+            assert first is second is not other
+        assert ours() - before == {started}
+        psutil.Process(started).kill()
+        first._process.wait(PATIENCE_S)
+        with forks(("json",)) as third:
+            assert third is not first and ours() - before == {third._process.pid}
+    assert ours() == before
 
 
 @pytest.mark.parametrize(("name", "value", "fits"), [
     ("FORK_TEST", "any", True), ("RAY_JOB_ID", "01000000", True), ("SDL_VIDEODRIVER", "dummy", True),
     ("OMP_NUM_THREADS", "77", False), ("PYTHONPATH", "/elsewhere", False), ("LD_PRELOAD", "lib.so", False),
-    ("CUDA_VISIBLE_DEVICES", "1", False),
+    ("CUDA_VISIBLE_DEVICES", "1", False), ("PYTHONBREAKPOINT", "of.ray", True),
 ])  # fmt: skip
 def test_imports_fit_where_what_they_read_is_as_it_was(name: str, value: str, fits: bool) -> None:
     assert fork_server.fits(dict(fork_server.ENVIRONMENT))
@@ -166,7 +172,7 @@ def test_only_plain_workers_of_python_are_asked_for(
         def answer() -> None:
             connection, _ = listener.accept()
             with connection:
-                heard.append(fork_server._read(connection))
+                heard.append(fork_server._read(connection, []))
                 connection.send(b".")
 
         if asks:

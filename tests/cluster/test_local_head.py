@@ -15,6 +15,7 @@ import pytest
 from cluster.local_head import Head as LocalHead
 from cluster.local_head import down
 from cluster.ports import Ports
+from cluster.sessions import runs
 from tests.cluster.heads import Head
 
 CHANGE_VERSION = """
@@ -76,7 +77,7 @@ def test_what_a_head_that_died_has_started_ends_with_its_files(
     children = [process for process in head.family if process.pid != leader.pid]
     monkeypatch.setattr(psutil.Process, "cmdline", refusing_first(psutil.Process.cmdline))
     down(head)
-    assert len(children) == 2 and not any(child.is_running() for child in children) and not session.exists()
+    assert len(children) == 2 and not any(map(runs, children)) and not session.exists()
     leader.wait()
     assert head.family == LocalHead(psutil.Process().pid, 0.0, Ports()).family == []
 
