@@ -28,6 +28,9 @@ _kept = dict[tuple[str, ...], "ForkServer | None"]()
 @contextmanager
 def kept(imports: tuple[str, ...]) -> Iterator[None]:
     """Every Ray of this process that is started inside, one after the other, has the same server."""
+    if imports in _kept:  # by a caller, for longer
+        yield
+        return
     _kept[imports] = None
     try:
         yield
@@ -40,16 +43,14 @@ def kept(imports: tuple[str, ...]) -> Iterator[None]:
 def ahead(imports: tuple[str, ...]) -> Iterator[None]:
     """A Ray that is started inside finds its server there already: it has been importing beside this process."""
     with kept(imports):
-        _kept[imports] = ForkServer(imports)
+        _kept[imports] = _running(imports)
         yield
 
 
 @contextmanager
 def forks(imports: tuple[str, ...]) -> Iterator[ForkServer]:
     """The server of a Ray's workers, which end with the block."""
-    server = _kept.get(imports)
-    if server is None or server.has_ended:
-        server = ForkServer(imports)
+    server = _running(imports)
     if imports in _kept:
         _kept[imports] = server
     try:
@@ -59,6 +60,11 @@ def forks(imports: tuple[str, ...]) -> Iterator[ForkServer]:
             server.end_workers()
         else:
             server.end()
+
+
+def _running(imports: tuple[str, ...]) -> ForkServer:
+    server = _kept.get(imports)
+    return ForkServer(imports) if server is None or server.has_ended else server
 
 
 class ForkServer:

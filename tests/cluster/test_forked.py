@@ -142,6 +142,8 @@ def test_a_server_is_of_one_ray_or_of_all_that_are_started_while_it_is_kept() ->
         first._process.wait(PATIENCE_S)
         with forks(("json",)) as third:
             assert third is not first and ours() - before == {third._process.pid}
+        with ahead(("json",)), forks(("json",)) as fourth:
+            assert fourth is third, "it is kept already"
     assert ours() == before
 
 
