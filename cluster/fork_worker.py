@@ -1,6 +1,6 @@
 """What Ray runs for each new worker, in place of its own script: a fork of the fork server, which has the imports.
 
-A worker that is to be set up otherwise than its fellows, or one that the server does not make, starts as Ray starts it.
+A worker that needs more set up than variables, or one that the server does not make, starts as Ray starts it.
 Every worker begins with this file, so it needs as little of Python as it can.
 """
 
@@ -24,11 +24,18 @@ def forked(given: list[str]) -> bool:
     import signal
     import socket
 
-    if f"{LANGUAGE}PYTHON" not in given or any(word.startswith(SET_UP) for word in given):
+    variables = {}
+    for word in given:
+        if word.startswith(SET_UP):
+            context = json.loads(word.removeprefix(SET_UP))
+            variables = context.pop("env_vars", None) or {}
+            if context.pop("py_executable", None) not in (None, sys.executable) or any(context.values()):
+                return False
+    if f"{LANGUAGE}PYTHON" not in given or any("$" in value for value in variables.values()):  # Ray expands these
         return False
     request = {
-        "words": [word for word in given if not word.startswith(LANGUAGE)],
-        "environment": dict(os.environ),
+        "words": [word for word in given if not word.startswith((LANGUAGE, SET_UP))],
+        "environment": {**os.environ, **variables},
         "folder": os.getcwd(),
         "group": os.getpgrp(),
         "blocked": [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())],

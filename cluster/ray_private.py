@@ -128,21 +128,26 @@ def leave_out(pattern: str) -> None:
 
 @contextmanager
 def starting(script: Path, dashboard: bool) -> Iterator[None]:
-    """A Ray that is started inside runs `script` for each worker, and no process that only a cluster has a use for:
-    one that sends each worker's lines to programs, one that looks for machines (a `dashboard` shows what it finds).
+    """A Ray that is started inside runs `script` for each worker, and no process that only a cluster has a use for: one
+    that sends each worker's lines to programs; and without a `dashboard` neither one that looks for machines nor the
+    server of its pages, for which ray.init() would wait.
 
     ray.init() has no options for these, but for a command before Ray's own script, `py_executable`, and that script
     imports Ray to find what to run.
     """
-    from ray._private import parameter
+    from ray._private import node, parameter
 
     params: Any = parameter.RayParams
+    serve = node.Node.start_api_server
     given = {"setup_worker_path": str(script), "include_log_monitor": False, "no_monitor": not dashboard}
     parameter.RayParams = partial(params, **given)  # type: ignore[misc, assignment]
+    if not dashboard:
+        node.Node.start_api_server = lambda self, **options: None  # type: ignore[method-assign]
     try:
         yield
     finally:
         parameter.RayParams = params  # type: ignore[misc]
+        node.Node.start_api_server = serve  # type: ignore[method-assign]
 
 
 def worker_script() -> str:

@@ -84,8 +84,14 @@ def test_the_end_of_a_worker_is_seen_and_its_successor_is_a_fork_too(server: int
     assert again["pid"] != found["pid"] and again["server"] == server
 
 
-def test_one_that_is_set_up_otherwise_starts_as_ray_starts_it(server: int) -> None:
+def test_one_with_variables_of_its_own_has_them(server: int) -> None:
     _, found = new_worker(runtime_env={"env_vars": {"FORK_TEST": "of its own"}})
+    assert found["server"] == server and found["variables"]["FORK_TEST"] == "of its own"
+
+
+def test_one_that_is_set_up_otherwise_starts_as_ray_starts_it(server: int) -> None:
+    otherwise = {"py_executable": f"{sys.executable} -B", "env_vars": {"FORK_TEST": "of its own"}}
+    _, found = new_worker(runtime_env=otherwise)
     assert found["server"] is None and found["variables"]["FORK_TEST"] == "of its own"
 
 
@@ -157,16 +163,25 @@ def test_imports_fit_where_what_they_read_is_as_it_was(name: str, value: str, fi
     assert fork_server.fits({**fork_server.ENVIRONMENT, name: value}) == fits
 
 
-@pytest.mark.parametrize(("words", "asks"), [
-    (["worker.py", "--a=1", "--language=PYTHON"], True), (["worker.py", "--language=JAVA"], False),
-    (["worker.py"], False), (["worker.py", "--language=PYTHON", "--serialized-runtime-env-context={}"], False),
+CONTEXT = {"command_prefix": [], "env_vars": {}, "py_executable": sys.executable, "java_jars": []}
+
+
+@pytest.mark.parametrize(("words", "context", "asks"), [
+    (["--language=PYTHON"], None, True), (["--language=JAVA"], None, False), ([], None, False),
+    (["--language=PYTHON"], CONTEXT, True), (["--language=PYTHON"], CONTEXT | {"env_vars": {"A": "b"}}, True),
+    (["--language=PYTHON"], CONTEXT | {"env_vars": {"A": "${B}"}}, False),
+    (["--language=PYTHON"], CONTEXT | {"py_executable": "other"}, False),
+    (["--language=PYTHON"], CONTEXT | {"command_prefix": ["cd /"]}, False),
 ])  # fmt: skip
-def test_only_plain_workers_of_python_are_asked_for(
-    words: list[str], asks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_workers_of_python_that_need_variables_at_most_are_asked_for(
+    words: list[str], context: dict[str, Any] | None, asks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By a server that takes one request and says yes."""
     path, heard = str(tmp_path / "s"), list[dict[str, Any]]()
     monkeypatch.setenv(fork_worker.SERVER, path)
+    given = ["worker.py", "--a=1", *words]
+    if context is not None:
+        given.append(f"--serialized-runtime-env-context={json.dumps(context)}")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(path)
         listener.listen()
@@ -180,12 +195,12 @@ def test_only_plain_workers_of_python_are_asked_for(
         if asks:
             thread = threading.Thread(target=answer)
             thread.start()
-        assert fork_worker.forked(words) == asks
+        assert fork_worker.forked(given) == asks
         if asks:
             thread.join()
             [request] = heard
             assert request["words"] == ["worker.py", "--a=1"] and request["folder"] == os.getcwd()
-            assert json.dumps(request["environment"], sort_keys=True) == json.dumps(dict(os.environ), sort_keys=True)
+            assert request["environment"] == {**os.environ, **(context or {}).get("env_vars", {})}
             for file in request["files"]:
                 os.close(file)
 

@@ -354,11 +354,13 @@ def test_a_ray_is_started_with_a_script_for_its_workers_and_without_what_only_cl
     from ray._private.node import Node
 
     assert "setup_worker_path" in inspect.signature(services.start_raylet).parameters
-    before, start = parameter.RayParams, inspect.getsource(Node)
+    before, start, serves = parameter.RayParams, inspect.getsource(Node), Node.start_api_server
     with ray_private.starting(Path("other.py"), dashboard=False):
         given = parameter.RayParams(num_cpus=1)
+        without = Node.start_api_server
     assert (given.setup_worker_path, given.include_log_monitor, given.no_monitor) == ("other.py", False, True)
+    assert without is not serves
     with ray_private.starting(Path("other.py"), dashboard=True):
-        assert not parameter.RayParams().no_monitor
-    assert parameter.RayParams is before
+        assert not parameter.RayParams().no_monitor and Node.start_api_server is serves
+    assert parameter.RayParams is before and Node.start_api_server is serves
     assert "not self._ray_params.no_monitor" in start and "if self._ray_params.include_log_monitor" in start
