@@ -24,7 +24,7 @@ def forked(given: list[str]) -> bool:
     import signal
     import socket
 
-    variables = {}
+    variables = dict[str, str]()
     for word in given:
         if word.startswith(SET_UP):
             context = json.loads(word.removeprefix(SET_UP))
