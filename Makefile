@@ -64,7 +64,7 @@ train: $(VENV)/.ready
 
 # Two files of tests at a time.
 test: $(VENV)/.ready-dev
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: $(VENV)/.ready-dev
 	$(BIN)/ruff check .
