@@ -28,4 +28,4 @@ def cell(text: str) -> str:
 def escaped(text: str) -> str:
     """Text whose stars, underscores and brackets mean themselves, but for what is in backquotes."""
     parts = _SPANS.split(text)
-    return "".join(p if p.startswith("`") else re.sub(r"([*_<>\[\]])", r"\\\1", p) for p in parts)
+    return "".join(p if p.startswith("`") else re.sub(r"([*<>\[\]]|(?<!\w)_|_(?!\w))", r"\\\1", p) for p in parts)

@@ -14,12 +14,12 @@ _ITEM = re.compile(r"^( *)([-*+]|\d+[.)])( +)\S")
 _ROW = re.compile(r"^ *\|")
 
 
-def converted(text: str) -> str:
+def converted(page: str) -> str:
     """A whole page."""
     out: list[str] = []
     open_items: list[tuple[int, int]] = []  # of each level: where its marker and its content begin
     before_was_code = False
-    for line in lines(text):
+    for line in lines(page):
         stripped = line.text.lstrip(" ")
         indent = len(line.text) - len(stripped)
         if not stripped:
@@ -28,14 +28,9 @@ def converted(text: str) -> str:
         item = None if line.code else _ITEM.match(line.text)
         new_code = line.code and not before_was_code
         if not line.code or new_code:
-            # A line of text right below an item belongs to it wherever it begins; after an empty line it must be indented.
-            lazy = (
-                not item
-                and not new_code
-                and bool(out)
-                and bool(out[-1].strip())
-                and not stripped.startswith(("#", "|"))
-            )
+            # A line of text right below an item belongs to it wherever it begins; after an empty one it is indented.
+            text = not item and not new_code and not stripped.startswith(("#", "|"))
+            lazy = text and bool(out) and bool(out[-1].strip())
             while open_items and not lazy and indent < open_items[-1][1] and not (item and indent == open_items[-1][0]):
                 open_items.pop()
             if item and open_items and indent == open_items[-1][0]:
