@@ -44,9 +44,14 @@ def targets(text: str) -> Iterator[str]:
     """What the links and pictures of a page point to, but for other sites."""
     for line in lines(text):
         if not line.code and not line.text.startswith("    "):
-            for _, target in LINK.findall(_without_code(line.text)):
-                if not _OUTSIDE.match(target):
-                    yield target
+            yield from _in_text(_without_code(line.text))
+
+
+def _in_text(text: str) -> Iterator[str]:
+    for label, target in LINK.findall(text):
+        if not _OUTSIDE.match(target):
+            yield target
+        yield from _in_text(label[label.index("[") + 1 : -1])  # a picture in a link
 
 
 def rewritten(line: str, change: Callable[[str], str]) -> str:
@@ -57,8 +62,9 @@ def rewritten(line: str, change: Callable[[str], str]) -> str:
         at = match.start(2)
         if any(a <= at < b for a, b in spans) or _OUTSIDE.match(match[2]):
             return match[0]
-        label = rewritten(match[1], change) if "](" in match[1] else match[1]  # a picture in a link
-        return f"{label}({change(match[2])})"
+        begin = match[1].index("[") + 1
+        label = rewritten(match[1][begin:-1], change)
+        return f"{match[1][:begin]}{label}]({change(match[2])})"
 
     return LINK.sub(one, line)
 

@@ -27,5 +27,9 @@ def cell(text: str) -> str:
 
 def escaped(text: str) -> str:
     """Text whose stars, underscores and brackets mean themselves, but for what is in backquotes."""
-    parts = _SPANS.split(text)
-    return "".join(p if p.startswith("`") else re.sub(r"([*<>\[\]]|(?<!\w)_|_(?!\w))", r"\\\1", p) for p in parts)
+    return "".join(part if part.startswith("`") else _plain(part) for part in _SPANS.split(text))
+
+
+def _plain(text: str) -> str:
+    marked = re.sub(r"([*\[\]]|(?<!\w)_|_(?!\w))", r"\\\1", text)
+    return marked.replace("<", "&lt;").replace(">", "&gt;")
