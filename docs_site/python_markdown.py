@@ -33,14 +33,15 @@ def converted(page: str) -> str:
             lazy = text and bool(out) and bool(out[-1].strip())
             while open_items and not lazy and indent < open_items[-1][1] and not (item and indent == open_items[-1][0]):
                 open_items.pop()
-            if item and open_items and indent == open_items[-1][0]:
-                open_items.pop()
+        goes_on = bool(item and open_items and indent == open_items[-1][0])  # the list, with its next item
+        if goes_on:
+            open_items.pop()
         if not line.code and HEADING.match(line.text) and out and out[-1].strip():
             out.append("")
         level = len(open_items)
         inner = open_items[-1][1] if open_items else 0
         if item:
-            if _needs_space(out, item=True):
+            if not goes_on and _needs_space(out, item=True):
                 out.append("")
             open_items.append((indent, indent + len(item[2]) + len(item[3])))
             marker = f"{item[2]}{item[3]}"
