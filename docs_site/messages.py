@@ -74,7 +74,8 @@ def _of_file(path: Path, name: str) -> Iterator[str]:
             at = MAKERS.get(maker, (0,) if maker == "ValueError" and name in VALIDATORS else ())
             texts = [node.args[i] for i in at if i < len(node.args)]
         elif isinstance(node, ast.FunctionDef) and node.name in GIVERS:
-            texts = [n.value for n in ast.walk(node) if isinstance(n, ast.Return) and not _is_none(n.value)]
+            returned = [n.value for n in ast.walk(node) if isinstance(n, ast.Return)]
+            texts = [text for text in returned if text is not None and not _is_none(text)]
         for text in texts:
             for one in _alternatives(text):
                 shown = _tidy(_said(one, known))
@@ -82,8 +83,8 @@ def _of_file(path: Path, name: str) -> Iterator[str]:
                     yield shown
 
 
-def _is_none(node: ast.expr | None) -> bool:
-    return node is None or (isinstance(node, ast.Constant) and node.value is None)
+def _is_none(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and node.value is None
 
 
 def _alternatives(node: ast.expr) -> list[ast.expr]:

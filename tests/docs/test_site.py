@@ -7,6 +7,7 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -88,13 +89,11 @@ def test_what_readers_see_can_be_searched_and_be_dark(built: Path) -> None:
     assert 'data-md-color-scheme="slate"' in index and "fonts.googleapis" not in index
 
 
-def nav(entries: list[object]) -> list[str]:
+def nav(entry: Any) -> list[str]:
     """The pages of a navigation."""
-    found: list[str] = []
-    for entry in entries:
-        for value in entry.values() if isinstance(entry, dict) else [entry]:
-            found += nav(value) if isinstance(value, list) else [value]
-    return found
+    if isinstance(entry, dict):
+        return nav(list(entry.values()))
+    return [page for part in entry for page in nav(part)] if isinstance(entry, list) else [entry]
 
 
 def test_every_page_is_in_the_navigation() -> None:
