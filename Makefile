@@ -12,7 +12,7 @@ TINYSOUNDFONT := $(shell grep '^tinysoundfont==' constraints.txt)
 S3_SERVER := 'moto[s3]==5.2.5' 'flask==3.1.3' 'flask-cors==6.0.5'
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check
 
-.PHONY: help setup setup-dev train test check bench clean
+.PHONY: help setup setup-dev train test check docs bench clean
 
 help:
 	@echo "make train      set up $(VENV) and train Pong on real Atari at a size that suits this machine;"
@@ -21,6 +21,7 @@ help:
 	@echo "                PyTorch's for CPUs (its install page names it), which saves gigabytes where there is no GPU"
 	@echo "make test       all tests"
 	@echo "make check      ruff, formatting, types, import layers"
+	@echo "make docs       the documentation site, into site/; a warning is an error"
 	@echo "make setup-dev  only set up $(VENV) for these two"
 	@echo "make bench      measure speed beside limits and peers; see benchmarks/"
 
@@ -72,8 +73,12 @@ check: $(VENV)/.ready-dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+docs: $(VENV)/.ready-dev
+	$(BIN)/python -m docs_site.assemble
+	$(BIN)/zensical build --clean --strict --config-file mkdocs.yml
+
 bench: $(VENV)/.ready-dev
 	$(BIN)/python -m benchmarks $(ARGS)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

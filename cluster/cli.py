@@ -23,8 +23,9 @@ EXIT_DOES_NOT_FIT = 1
 PLANNERS = "apex_cluster.planners"  # entry points: a trainer's console script -> cluster.resources.Planner
 DEFAULT_TRAINER = "apex-ray"
 
-Address = Annotated[str, arg(metavar="http://HOST:PORT", help_behavior_hint="")]
-Job = Annotated[Positional[str], arg(metavar="JOB")]
+_ADDRESS_HELP = "the dashboard; default: RAY_API_SERVER_ADDRESS, the head of `up`, http://127.0.0.1:8265"
+Address = Annotated[str, arg(metavar="http://HOST:PORT", help=_ADDRESS_HELP, help_behavior_hint="")]
+Job = Annotated[Positional[str], arg(metavar="JOB", help="the job's id, as `list` shows it")]
 Words = Annotated[Positional[tuple[str, ...]], arg(metavar="[TRAINER] PRESET [KEY=VALUE ...]", help_behavior_hint="")]
 
 
@@ -37,9 +38,13 @@ class Up:
     object_store_gib: Annotated[float | None, arg(metavar="GIB", help_behavior_hint="")] = None
     """shared memory for objects; default: Ray's, 30 % of memory"""
     port: int = 6379
+    """of Ray itself, for cluster.address=HOST:PORT"""
     dashboard_port: int = 8265
+    """of the dashboard, where jobs are submitted"""
     client_port: int = 10001
+    """of Ray Client, for ray://HOST:PORT"""
     metrics_port: int = 8090
+    """of the metrics for Prometheus"""
 
     def __call__(self) -> int:
         from cluster.local_head import add_boards, up
@@ -87,7 +92,6 @@ class Submit:
     """Run a command on the cluster: apex-cluster submit -- apex-ray train pong actors.count=64"""
 
     address: Address = ""
-    """the dashboard; default: RAY_API_SERVER_ADDRESS, the head of `up`, http://127.0.0.1:8265"""
     name: Annotated[str, arg(metavar="JOB", help_behavior_hint="")] = ""
     """the job's id; default: Ray makes one up"""
     working_dir: Annotated[str, arg(metavar="FOLDER")] = "."

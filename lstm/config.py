@@ -21,7 +21,7 @@ class ModelConfig(Section):
 
     cell: Literal["lstm", "rnn"] = Field("lstm", description="rnn: the plain one, to compare with")
     hidden: PositiveInt = Field(128, description="units of a layer")
-    layers: PositiveInt = 1
+    layers: PositiveInt = Field(1, description="of cells, one on the other")
     dropout: float = Field(0.0, ge=0, lt=1, description="part of what goes from layer to layer, and to the readout")
     projection: int = Field(0, ge=0, description="size that an LSTM's output is projected to; 0: it is not")
     embedding: PositiveInt = Field(64, description="size of a character's or sample's learned vector")
@@ -59,7 +59,7 @@ class AddingConfig(Section):
 
     steps: int = Field(100, ge=4, description="length of the rows, at the least")
     spread: float = Field(0.0, ge=0, description="rows are up to this part longer, each its own length; packed")
-    validation_rows: PositiveInt = 512
+    validation_rows: PositiveInt = Field(512, description="rows that are held out, to choose the weights by")
 
 
 class CopyConfig(Section):
@@ -68,14 +68,16 @@ class CopyConfig(Section):
     steps: PositiveInt = Field(100, description="to wait")
     symbols: PositiveInt = Field(10, description="to remember")
     alphabet: int = Field(8, ge=2, description="different symbols")
-    validation_rows: PositiveInt = 256
+    validation_rows: PositiveInt = Field(256, description="rows that are held out, to choose the weights by")
 
 
 class TextConfig(Section):
     """A language model of characters or bytes."""
 
     path: str = Field(description="a text file, or a folder of .txt files")
-    level: Literal["characters", "bytes"] = "characters"
+    level: Literal["characters", "bytes"] = Field(
+        "characters", description="what a step is; bytes need no vocabulary and no encoding"
+    )
     encoding: str = Field("utf-8", description="of the files, where characters are read")
     chunk: PositiveInt = Field(
         64, description="steps that gradients go back; the state is carried on to the next chunk"
@@ -187,8 +189,8 @@ TaskConfig = AddingConfig | CopyConfig | TextConfig | AudioConfig | ForecastConf
 class LstmConfig(Section):
     """A whole run: exactly one of the tasks is set."""
 
-    name: str = "lstm"
-    seed: int = Field(1, ge=0)
+    name: str = Field("lstm", description="of the run: its folder's name begins with it")
+    seed: int = Field(1, ge=0, description="of weights, batches and draws")
     runs_dir: str = Field("runs", description="folder that run folders are made in")
     model: ModelConfig = ModelConfig()
     adding: AddingConfig | None = None

@@ -100,8 +100,8 @@ class TrainingConfig(Section):
 class WaveNetConfig(Section):
     """A whole run."""
 
-    name: str = "wavenet"
-    seed: int = Field(1, ge=0)
+    name: str = Field("wavenet", description="of the run: its folder's name begins with it")
+    seed: int = Field(1, ge=0, description="of weights, batches and draws")
     runs_dir: str = Field("runs", description="folder that run folders are made in")
     model: ModelConfig = ModelConfig()
     data: DataConfig

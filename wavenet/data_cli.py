@@ -19,6 +19,7 @@ class Speech:
     """Say sentences by eSpeak NG, with their phones: apex-wavenet data speech --language en,ja --out made"""
 
     out: Annotated[str, arg(metavar="FOLDER")] = "made"
+    """for the recordings"""
     language: str = "en"
     """en, ja or both with a comma"""
     voice: str = "f1,f2,m1,m2"
@@ -26,6 +27,7 @@ class Speech:
     sentences: int = 400
     """of each language"""
     sample_rate: int = 16_000
+    """Hz"""
     text: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """UTF-8, a sentence a line; default: sentences made of our own words"""
 
@@ -45,10 +47,13 @@ class Piano:
     """Play scores of music21's corpus on a soundfont's piano: apex-wavenet data piano --out piano"""
 
     out: Annotated[str, arg(metavar="FOLDER")] = "piano"
+    """for the recordings"""
     music: Literal["pieces", "tunes"] = "pieces"
     """piano pieces and chorales, or dance tunes of one voice"""
     minutes: float = 30.0
+    """of music"""
     sample_rate: int = 16_000
+    """Hz"""
     soundfont: Annotated[str | None, arg(metavar="FILE.sf2", help_behavior_hint="")] = None
     """default: the one that pretty_midi brings"""
 
@@ -68,6 +73,7 @@ class Align:
     """Find which phone is when in English recordings with known text: apex-wavenet data align --folder LJSpeech-1.1"""
 
     folder: str
+    """of recordings, in any depth of folders"""
     text: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """lines of NAME|text; default: metadata.csv in the folder (LJSpeech), or NAME.txt files (VCTK)"""
 

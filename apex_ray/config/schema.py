@@ -142,10 +142,12 @@ class NetworkConfig(Section):
         "or your own as package.module:name",
     )
     torso_kwargs: dict[str, Any] = Field(default_factory=dict, description="of torsos that take some")
-    conv_channels: tuple[PositiveInt, ...] = (32, 64, 64)
-    conv_kernels: tuple[PositiveInt, ...] = (8, 4, 3)
-    conv_strides: tuple[PositiveInt, ...] = (4, 2, 1)
-    mlp_layers: tuple[PositiveInt, ...] = Field((128, 128), min_length=1)
+    conv_channels: tuple[PositiveInt, ...] = Field((32, 64, 64), description="of conv: channels of each convolution")
+    conv_kernels: tuple[PositiveInt, ...] = Field((8, 4, 3), description="of conv: side of each kernel, pixels")
+    conv_strides: tuple[PositiveInt, ...] = Field((4, 2, 1), description="of conv: stride of each convolution, pixels")
+    mlp_layers: tuple[PositiveInt, ...] = Field(
+        (128, 128), min_length=1, description="of mlp: width of each fully connected layer"
+    )
     hidden: PositiveInt | tuple[PositiveInt, ...] = Field(
         512, description="width of each head's hidden layer; a list: of several, [] for none"
     )
@@ -234,7 +236,9 @@ class ActorsConfig(Section):
 
 
 class ReplayConfig(Section):
-    capacity_transitions: PositiveInt = Field(2_000_000, description="Horgan: soft limit 2M")
+    capacity_transitions: PositiveInt = Field(
+        2_000_000, description="that all shards hold together; the oldest leave first (Horgan: soft limit 2M)"
+    )
     min_transitions: PositiveInt = Field(50_000, description="learning starts when replay holds these (Horgan: 50k)")
     alpha: float = Field(0.6, ge=0, description="sampling probability ~ priority^alpha (Horgan: 0.6)")
     beta: float = Field(0.4, ge=0, le=1, description="importance weights ~ (1/(N p))^beta (Horgan: 0.4)")
@@ -265,13 +269,15 @@ class LearnerConfig(Section):
         description="RUN (its best weights) or RUN/checkpoints/NAME: begin with these weights, as far as they fit; "
         "null: with random ones",
     )
-    batch_size: PositiveInt = Field(512, description="Horgan: 512")
+    batch_size: PositiveInt = Field(
+        512, description="transitions of an update, or with a memory sequences (Horgan: 512)"
+    )
     optimizer: Literal["rmsprop", "adam"] = Field("rmsprop", description="centred RMSProp (Horgan), or Adam")
-    learning_rate: PositiveFloat = Field(6.25e-5, description="Horgan: 0.00025 / 4")
+    learning_rate: PositiveFloat = Field(6.25e-5, description="the optimizer's (Horgan: 0.00025 / 4)")
     learning_rate_schedule: Annotated[tuple[tuple[NonNegativeInt, NonNegativeFloat], ...], Rising] = Field(
         (), description="instead of learning_rate, [[update, rate], ...] with straight lines between"
     )
-    rmsprop_decay: float = Field(0.95, gt=0, lt=1)
+    rmsprop_decay: float = Field(0.95, gt=0, lt=1, description="of RMSProp's running means")
     epsilon: PositiveFloat = Field(
         1.5e-7, description="in the optimizer's denominator; RMSProp: inside its root (Horgan: 1.5e-7)"
     )
@@ -332,14 +338,14 @@ class EvaluationConfig(Section):
 class StopConfig(Section):
     """Training ends at whichever comes first; all null: never."""
 
-    after_s: PositiveFloat | None = None
-    after_frames: PositiveInt | None = None
-    after_updates: PositiveInt | None = None
+    after_s: PositiveFloat | None = Field(None, description="seconds of training, of all starts of the run together")
+    after_frames: PositiveInt | None = Field(None, description="frames acted in")
+    after_updates: PositiveInt | None = Field(None, description="gradient updates")
     evaluation_return: float | None = Field(None, description="stop when an evaluation's mean reaches this")
 
 
 class CheckpointConfig(Section):
-    every_s: PositiveFloat = 300.0
+    every_s: PositiveFloat = Field(300.0, description="seconds between checkpoints")
     keep: PositiveInt = Field(2, description="newest checkpoints kept, beside the best")
     replay: bool | Literal["auto"] = Field(
         "auto",
@@ -388,8 +394,8 @@ class ReportConfig(Section):
 class ApexConfig(Section):
     """A whole run."""
 
-    name: str = "apex"
-    seed: int = Field(1, ge=0)
+    name: str = Field("apex", description="of the run: its folder's name begins with it")
+    seed: int = Field(1, ge=0, description="of all random numbers; a serial run is bit for bit that of its seed")
     agent: str = Field(
         "q_learning",
         description="how to act and to learn: q_learning (several branches of actions: branching), or your own as "

@@ -37,6 +37,7 @@ class Sonic:
     """doctor: which ROMs are there, and what can be played with them; stages: the table of the 58 stages."""
 
     what: Annotated[Positional[str], arg(metavar="doctor|stages")]
+    """look for ROMs, or list stages"""
     words: Annotated[Positional[tuple[str, ...]], arg(metavar="[STAGE ...]", help_behavior_hint="")] = ()
     """with stages: names, patterns, train or test"""
     roms: Annotated[str, arg(metavar="FOLDER", help_behavior_hint="")] = ""
