@@ -214,6 +214,17 @@ class Runs:
         return 0
 
 
+@dataclass(frozen=True)
+class Env:
+    """Print what a bug report needs of this machine: versions, devices, memory, Ray, games."""
+
+    def __call__(self) -> int:
+        from apex_ray.report.environment import lines
+
+        print("\n".join(lines()))
+        return 0
+
+
 COMMANDS: dict[str, type[Any]] = {
     "train": Train,
     "config": Config,
@@ -223,6 +234,7 @@ COMMANDS: dict[str, type[Any]] = {
     "export": Export,
     "doctor": Doctor,
     "runs": Runs,
+    "env": Env,
 }
 
 
@@ -297,7 +309,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return EXIT_MISTAKE
-    return run("apex-ray", known, DESCRIPTION, words)
+    return run("apex-ray", known, DESCRIPTION, argv)
 
 
 if __name__ == "__main__":
