@@ -216,7 +216,7 @@ class Runs:
 
 @dataclass(frozen=True)
 class Env:
-    """Print what a bug report needs of this machine: versions, devices, memory, Ray, games."""
+    """Print what a bug report needs of this machine: versions, devices, memory, games."""
 
     def __call__(self) -> int:
         from apex_ray.report.environment import lines

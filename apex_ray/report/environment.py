@@ -1,4 +1,4 @@
-"""What a question or a bug report needs of this machine: versions, devices, memory, Ray, games; nothing private."""
+"""What a question or a bug report needs of this machine: versions, devices, memory, games; nothing private."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def facts() -> Iterator[tuple[str, str]]:
     if SHARED_MEMORY.is_dir():
         yield "shared memory", f"{size(shutil.disk_usage(SHARED_MEMORY).free)} free in {SHARED_MEMORY}"
     yield "torch's devices", _devices()
-    yield "Ray", _ray()
+    yield "RAY_ADDRESS", "set" if os.environ.get("RAY_ADDRESS") else "not set"  # to what is its user's affair
     yield "Atari games", _games()
     yield "plug-ins", ", ".join(sorted(found.name for found in entry_points(group="apex_ray.environments"))) or "none"
 
@@ -64,14 +64,6 @@ def _devices() -> str:
     gpus = [f"{cuda.get_device_name(i)}, {size(cuda.mem_get_info(i)[1])}" for i in range(cuda.device_count())]
     built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "CPUs"
     return f"{', '.join(gpus) or 'CPU only'} (built for {built})"
-
-
-def _ray() -> str:
-    from cluster.local_head import running_head
-
-    if os.environ.get("RAY_ADDRESS"):
-        return "RAY_ADDRESS is set"  # to what is its user's affair
-    return "a head that apex-cluster up started" if running_head() else "none that runs; a run starts its own"
 
 
 def _games() -> str:

@@ -29,7 +29,9 @@ def test_it_says_what_is_here(capsys: pytest.CaptureFixture[str], monkeypatch: p
 
 def test_an_address_is_its_users_affair(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "secret.example:6379")
-    assert not [line for line in environment.lines() if "secret" in line]
+    lines = environment.lines()
+    assert not [line for line in lines if "secret" in line]
+    assert [line.split() for line in lines if "RAY_ADDRESS" in line] == [["RAY_ADDRESS", "set"]]
 
 
 def test_what_is_broken_is_told_and_the_rest_too(monkeypatch: pytest.MonkeyPatch) -> None:
