@@ -26,10 +26,12 @@ from typing import Any, cast
 
 ENVIRONMENT = dict(os.environ)
 # Variables that a library reads as it is imported. By the first two numpy and Arrow start no threads, which a fork
-# would not have; and to a process that asks for no CPU Ray gives one thread.
+# would not have; by the third torch asks for GPUs without beginning to use one, which a fork could not go on with; and
+# to a process that asks for no CPU Ray gives one thread.
 AT_IMPORT = {
     "OPENBLAS_NUM_THREADS": "1",
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
+    "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
     "OMP_NUM_THREADS": ENVIRONMENT.get("OMP_NUM_THREADS", "1"),
 }
 # For other values of these a worker needs imports of its own. Ray reads its own variables anew when told to.
@@ -60,8 +62,8 @@ def main() -> None:
     for module in modules:
         with suppress(Exception):  # it may be a program's that has yet to say where it is
             importlib.import_module(module)
-    if len(os.listdir("/proc/self/task")) > 1:
-        sys.exit("one of the modules starts threads as it is imported: no forks")
+    if len(os.listdir("/proc/self/task")) > 1 or _uses_gpu():
+        sys.exit("one of the modules starts threads, or uses a GPU, as it is imported: no forks")
     gc.collect()
     gc.freeze()  # or the first collection of each worker would copy every page
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -69,6 +71,11 @@ def main() -> None:
         shutil.rmtree(Path(path).parent, ignore_errors=True)
     else:
         _become(request)
+
+
+def _uses_gpu() -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and bool(torch.cuda.is_initialized())
 
 
 def _serve(listener: socket.socket, pipe: int) -> Request | None:
