@@ -22,6 +22,7 @@ from apex_ray.run_files import RunPlace
 from apex_ray.sizes import resolve_sizes
 from apex_ray.types import SHARD_STRIDE, Chunk, EnvSpec, PriorityUpdate
 from tests.apex_ray.runs import cartpole
+from tests.rays import ray_of
 
 pytestmark = pytest.mark.timeout(300)
 SPEC = EnvSpec.of_frames("fake", (4, 5), "uint8", 3, 2, 1)
@@ -38,9 +39,8 @@ class Elsewhere(ReplayNode):
 
 @pytest.fixture(scope="module")
 def cluster():
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=2**27)
-    yield
-    ray.shutdown()
+    with ray_of(2):
+        yield
 
 
 def chunk(rng, streams=4):

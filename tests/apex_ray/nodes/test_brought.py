@@ -7,11 +7,11 @@ parts in one process, since a run's processes take seconds to start.
 import gymnasium
 import numpy as np
 import pytest
-import ray
 
 from apex_ray import train
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.make import probe
+from tests.rays import ray_of
 from trainkit.errors import UserError
 
 BROUGHT = "tests.apex_ray.brought"
@@ -58,9 +58,8 @@ REFUSED = {
 @pytest.fixture(scope="module")
 def cluster():
     """One for all: whoever is in a running Ray trains in it."""
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=2**28)
-    yield
-    ray.shutdown()
+    with ray_of(4):
+        yield
 
 
 def run(tmp_path, env, **more):

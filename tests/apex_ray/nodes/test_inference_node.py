@@ -15,6 +15,7 @@ from apex_ray.nodes.living import GROUP
 from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.parts import build_inference
 from tests.apex_ray.runs import cartpole
+from tests.rays import ray_of
 
 pytestmark = pytest.mark.timeout(300)
 CENTRAL = {"inference": "central", "inference_device": "cpu"}
@@ -67,8 +68,7 @@ def test_a_mistake_reaches_those_who_asked_and_nobody_else(node):
 def test_the_answers_change_with_the_weights():
     config = cartpole(actors=CENTRAL)
     spec = probe(config.env)
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=2**27)
-    try:
+    with ray_of(2):
         weights = ray.remote(num_cpus=0, concurrency_groups=GROUP)(WeightsNode).remote()
         node = ray.remote(num_cpus=0)(InferenceNode).remote(config, spec, lambda: weights, 1)
         observations, agent = {"frames": np.ones((2, 1, 4), np.float32)}, build_agent(config, spec)
@@ -85,5 +85,3 @@ def test_the_answers_change_with_the_weights():
         expected, _ = local(observations, {})
         np.testing.assert_allclose(after["q_values"], expected["q_values"], rtol=1e-5, atol=1e-6)
         assert not np.allclose(before["q_values"], after["q_values"])
-    finally:
-        ray.shutdown()

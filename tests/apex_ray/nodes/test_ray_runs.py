@@ -28,6 +28,7 @@ from apex_ray.run_files import RunPlace
 from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
 from tests.apex_ray.runs import assert_same_batch, cartpole, new_run, remembers, rows_of, saved
+from tests.rays import ray_of
 
 # Each starts a Ray of its own: seconds on an idle machine, a minute or two on a busy one.
 pytestmark = pytest.mark.timeout(300)
@@ -35,9 +36,8 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture
 def cluster():
-    ray.init(address="local", num_cpus=4, include_dashboard=False, log_to_driver=False, object_store_memory=2**28)
-    yield
-    ray.shutdown()
+    with ray_of(4):
+        yield
 
 
 def segments_of(memory):

@@ -24,6 +24,7 @@ from apex_ray.run_files import RunPlace
 from apex_ray.sizes import resolve_sizes
 from tests.apex_ray.runs import cartpole
 from tests.fakes import CountingEnvs, Episode, decode
+from tests.rays import ray_of
 
 pytestmark = pytest.mark.timeout(300)
 AGENT = "tests.apex_ray.counting_agent:CountingAgent"
@@ -33,9 +34,8 @@ ALIKE = {"capacity_transitions": 40_000, "min_transitions": 20_000, "samples_per
 
 @pytest.fixture(scope="module")
 def cluster():
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False, object_store_memory=2**27)
-    yield
-    ray.shutdown()
+    with ray_of(2):
+        yield
 
 
 @pytest.mark.parametrize("inference", ["local", "central"])

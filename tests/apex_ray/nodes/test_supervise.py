@@ -10,6 +10,7 @@ from ray.exceptions import RayActorError
 
 from apex_ray.nodes.living import GROUP, RESTARTED_IN_PLACE, Living, note_work
 from apex_ray.nodes.supervise import Supervisor, Watched
+from tests.rays import ray_of
 from trainkit.errors import UserError
 
 pytestmark = pytest.mark.timeout(300)
@@ -32,9 +33,8 @@ class Node:
 
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
-    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
-    yield
-    ray.shutdown()
+    with ray_of(1):
+        yield
 
 
 def until_it_ends(supervisor):

@@ -10,6 +10,7 @@ from ray.tune.schedulers import PopulationBasedTraining
 
 from apex_ray.rllib import NAMES, ApexDQN, register
 from tests.apex_ray.rllib.facade import config
+from tests.rays import ray_of
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -18,10 +19,9 @@ pytestmark = pytest.mark.timeout(600)
 def cluster(tmp_path, monkeypatch):
     for name, value in {"WANDB_MODE": "offline", "WANDB_DIR": str(tmp_path), "WANDB_API_KEY": "0" * 40}.items():
         monkeypatch.setenv(name, value)  # before Ray's processes inherit it
-    ray.init(address="local", num_cpus=12, include_dashboard=False, log_to_driver=False, object_store_memory=2**28)
-    register()  # other tests of this process have left a Ray
-    yield
-    ray.shutdown()
+    with ray_of(12):
+        register()  # other tests of this process have left a Ray
+        yield
 
 
 def test_a_grid_runs_beside_another_run_which_goes_on(cluster, tmp_path, request):

@@ -13,6 +13,7 @@ from ray import tune
 from ray.tune.schedulers import ASHAScheduler, PopulationBasedTraining
 
 import apex_ray
+from tests.rays import ray_of
 from trainkit.errors import UserError
 
 pytestmark = pytest.mark.timeout(600)
@@ -27,9 +28,8 @@ RATES = {"learner.learning_rate": tune.loguniform(1e-5, 1e-2), "seed": tune.rand
 
 @pytest.fixture(scope="module")
 def cluster():
-    ray.init(address="local", num_cpus=8, include_dashboard=False, log_to_driver=False, object_store_memory=2**28)
-    yield
-    ray.shutdown()
+    with ray_of(8):
+        yield
 
 
 @pytest.fixture(params=["serial", "ray"])
