@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from apex_ray.report.process_memory import resident_bytes
+from benchmarks.earlier import tree_of
 from benchmarks.growth import family
 from benchmarks.machine import ROOT, write
 
@@ -67,16 +68,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("commit")
     words = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        old = Path(folder) / "old"
-        subprocess.run(["git", "worktree", "add", "--detach", str(old), words.commit], cwd=ROOT, check=True)
-        try:
-            found = {
-                inference: {"before": measured(old, inference), "after": measured(ROOT, inference)}
-                for inference in ("local", "central")
-            }
-        finally:
-            subprocess.run(["git", "worktree", "remove", "--force", str(old)], cwd=ROOT, check=True)
+    with tree_of(words.commit) as old:
+        found = {
+            inference: {"before": measured(old, inference), "after": measured(ROOT, inference)}
+            for inference in ("local", "central")
+        }
     table = Table("MiB of an actor with 32 games", f"{words.commit}: private", "share", "now: private", "share")
     for inference, both in found.items():
         cells = [f"{both[when][kind]:.0f}" for when in ("before", "after") for kind in ("private", "share")]

@@ -12,9 +12,9 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
+from benchmarks.earlier import tree_of
 from benchmarks.machine import ROOT, write
 
 ROUNDS = 3
@@ -69,13 +69,8 @@ def main() -> None:
     parser.add_argument("--parts", nargs="*", default=list(PARTS), choices=list(PARTS))
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        old = Path(folder) / "old"
-        subprocess.run(["git", "worktree", "add", "--detach", str(old), arguments.commit], cwd=ROOT, check=True)
-        try:
-            table = compare(old, arguments.parts, arguments.rounds)
-        finally:
-            subprocess.run(["git", "worktree", "remove", "--force", str(old)], cwd=ROOT, check=True)
+    with tree_of(arguments.commit) as old:
+        table = compare(old, arguments.parts, arguments.rounds)
     write(
         ROOT / "results" / "bench" / f"beside_{arguments.commit}.json",
         {"commit before": arguments.commit, "figures": table},

@@ -17,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.earlier import tree_of
 from benchmarks.machine import ROOT, write
 
 ROUNDS = 5
@@ -66,13 +67,8 @@ def main() -> None:
     parser.add_argument("commit")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     words = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        old = Path(folder) / "old"
-        subprocess.run(["git", "worktree", "add", "--detach", str(old), words.commit], cwd=ROOT, check=True)
-        try:
-            pairs = [(measured(old), measured(ROOT)) for _ in range(words.rounds)]
-        finally:
-            subprocess.run(["git", "worktree", "remove", "--force", str(old)], cwd=ROOT, check=True)
+    with tree_of(words.commit) as old:
+        pairs = [(measured(old), measured(ROOT)) for _ in range(words.rounds)]
     table, figures = Table("seconds to", words.commit, "now", "ratio"), dict[str, dict[str, float]]()
     for kind in KINDS:
         before, after = (statistics.median(pair[i][kind] for pair in pairs) for i in (0, 1))
