@@ -6,7 +6,7 @@
 NAME is one of benchmarks/suites.py. A run is a row of runs.csv, its evaluations are rows of evaluations.csv; what is
 there already is not run again, so that the same command goes on after whatever stopped it. Drawn are curves by frames
 and by hours, and of settings over all games the interquartile mean with bootstrap intervals and how likely each is
-better than the first (Agarwal et al. 2021, by rliable; `pip install rliable`).
+better than the first (Agarwal et al. 2021; `pip install rliable`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from scipy.stats import bootstrap
 
 from apex_ray.report.compare import Series, mean_and_band
 from benchmarks.machine import ROOT, facts, write
@@ -93,19 +95,25 @@ def play(suite: Suite, game: str, setting: str, seed: int, minutes: float) -> tu
 
 
 def curves(folder: Path, suite: Suite, rows: list[dict[str, str]]) -> None:
-    """A panel for each game, by frames above and by hours below: the mean of the seeds, and all of them."""
+    """A panel for each game, by frames above and by hours below: the mean of the seeds, and all of them.
+
+    A run that ended early, as it had reached its goal, goes on as it was last.
+    """
     games = [game for game in suite.games if any(row["game"] == game for row in rows)]
     figure, axes = plt.subplots(2, len(games), figsize=(3.6 * len(games), 6), squeeze=False)
     for column, game in enumerate(games):
         for line, x in enumerate(("frames", "hours")):
-            axis = axes[line][column]
+            axis, end = axes[line][column], max(float(row[x]) for row in rows if row["game"] == game)
             for number, setting in enumerate(suite.settings):
                 runs: dict[str, list[dict[str, str]]] = {}
                 for row in rows:
                     if (row["game"], row["setting"]) == (game, setting):
                         runs.setdefault(row["seed"], []).append(row)
                 series: list[Series] = [
-                    (np.array([float(r[x]) for r in run]), np.array([float(r["mean"]) for r in run]))
+                    (
+                        np.array([*(float(r[x]) for r in run), end]),
+                        np.array([float(r["mean"]) for r in (*run, run[-1])]),
+                    )
                     for run in runs.values()
                 ]
                 colour = f"C{number % 10}"
@@ -125,7 +133,7 @@ def curves(folder: Path, suite: Suite, rows: list[dict[str, str]]) -> None:
 
 def aggregates(folder: Path, suite: Suite, rows: list[dict[str, str]]) -> dict[str, Any]:
     """Of the settings that have every game and as many seeds in each, by their scaled last evaluations."""
-    from rliable import library, metrics
+    from rliable import metrics  # its own intervals need a pandas of before 3
 
     games = [game for game in suite.games if any(row["game"] == game for row in rows)]
     scores, first = {}, next(iter(suite.settings))
@@ -143,13 +151,10 @@ def aggregates(folder: Path, suite: Suite, rows: list[dict[str, str]]) -> dict[s
             scores[setting] = np.array([values[:seeds] for values in by_game]).T  # [seeds, games]
     if not scores:
         return {}
-    points, intervals = library.get_interval_estimates(
-        scores, lambda x: np.array([metrics.aggregate_iqm(x), metrics.aggregate_mean(x)]), reps=2000
-    )
     found: dict[str, Any] = {}
-    for setting, (iqm, mean) in points.items():
-        found[setting] = {"seeds": len(scores[setting]), "iqm": float(iqm), "mean": float(mean)}
-        found[setting]["iqm_95"] = [float(x) for x in intervals[setting][:, 0]]
+    for setting, values in scores.items():
+        found[setting] = {"seeds": len(values), "iqm": float(metrics.aggregate_iqm(values))}
+        found[setting] |= {"mean": float(values.mean()), "iqm_95": _interval(values, metrics.aggregate_iqm)}
         if setting != first and first in scores:
             better = metrics.probability_of_improvement(scores[setting], scores[first])
             found[setting]["better_than_first"] = float(better)
@@ -165,6 +170,21 @@ def aggregates(folder: Path, suite: Suite, rows: list[dict[str, str]]) -> dict[s
     figure.savefig(folder / "iqm.png", dpi=120)
     plt.close(figure)
     return found
+
+
+def _interval(scores: np.ndarray, aggregate: Callable[[np.ndarray], float]) -> list[float]:
+    """Of scores [seeds, games], 95%: seeds are drawn anew for each game by itself."""
+    if len(scores) < 2:
+        return [float(aggregate(scores))] * 2
+    found = bootstrap(
+        tuple(scores.T),
+        lambda *games: aggregate(np.stack(games, axis=1)),
+        vectorized=False,
+        n_resamples=2000,
+        method="percentile",
+        rng=0,
+    ).confidence_interval
+    return [float(found.low), float(found.high)]
 
 
 def draw(folder: Path, suite: Suite) -> None:

@@ -365,3 +365,29 @@ def retro_speed(figures: Any) -> list[str]:
             n(speeds["bare core"]),
         ]
     return found
+
+
+def startup(figures: Any) -> list[str]:
+    kinds = ("first step", "first update", "the whole command")
+    return [
+        n(figures[kind][when], 2 if when == "ratio" else 1) for kind in kinds for when in ("before", "after", "ratio")
+    ]
+
+
+def actor_memory(figures: Any) -> list[str]:
+    found = list[str]()
+    for inference in ("local", "central"):
+        before, after = (figures[inference][when]["private"] for when in ("before", "after"))
+        found += [n(before), n(after), n(after / before, 2)]
+    return [*found, *(n(figures[i][when]["share"]) for when in ("after", "before") for i in ("local", "central"))]
+
+
+def memory_tasks(rows: Any) -> list[str]:
+    """The T-maze's: seconds and updates of those that solved it, the fastest first; updates of the one that did not."""
+    found = list[str]()
+    for setting in ("wavenet", "lstm"):
+        mine = [row for row in rows if (row["game"], row["setting"]) == ("tmaze", setting)]
+        solved = sorted((row for row in mine if float(row["best"]) >= 3.9), key=lambda row: float(row["hours"]))
+        found += [n(3600 * float(row["hours"])) for row in solved] + [n(int(row["updates"])) for row in solved]
+        found += [n(int(row["updates"])) for row in mine if row not in solved]
+    return found
