@@ -391,3 +391,12 @@ def memory_tasks(rows: Any) -> list[str]:
         found += [n(3600 * float(row["hours"])) for row in solved] + [n(int(row["updates"])) for row in solved]
         found += [n(int(row["updates"])) for row in mine if row not in solved]
     return found
+
+
+def memory_lag(figures: Any) -> list[str]:
+    lags = ("1", "10", "20", "50", "64", "100")
+    return [
+        f"{float(f'{figures[kind][lag]:.1e}'):.10f}".rstrip("0")
+        for kind in ("lstm", "wavenet, 7 layers")
+        for lag in lags
+    ]
