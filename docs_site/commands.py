@@ -27,8 +27,8 @@ Exit codes: 0; 2 for a mistake that you can mend, told in one line ([errors](err
 Options may stand before or after other words. A flag is `--flag` or `--no-flag`. A RUN is a run's folder or URI, the
 beginning of its name, or `latest`. PRESET is a preset's name or a `.yaml` file; KEY=VALUE is a [setting](settings.md).
 
-A shell completes commands and options after `source <(apex-ray --tyro-print-completion bash)`; so with the other programs,
-and `zsh` or `tcsh` in place of `bash`.
+A shell completes commands and options after `source <(apex-ray --tyro-print-completion bash)`; the other programs have
+this too, and `zsh` or `tcsh` may stand in place of `bash`.
 """
 ABOUT = {
     "apex-ray": "Training with Ape-X DQN, and everything about runs. Settings: [settings](settings.md).",
