@@ -11,10 +11,9 @@ from pathlib import Path
 
 import psutil
 
-from trainkit.run_record import installed
+from trainkit.run_record import PACKAGES, installed
 from trainkit.words import plural, size
 
-PACKAGES = ("ray", "torch", "numpy", "numba", "gymnasium", "ale-py", "stable-retro", "pyarrow")
 CPU_INFO, SHARED_MEMORY = Path("/proc/cpuinfo"), Path("/dev/shm")
 
 
@@ -27,7 +26,6 @@ def lines() -> list[str]:
 
 def facts() -> Iterator[tuple[str, str]]:
     """(what, value). Imports torch for its devices; everything else is looked up without importing it."""
-    yield "apex-ray", installed("apex-ray") or "not installed"
     yield "Python", platform.python_version()
     yield "system", f"{platform.system()} {platform.release()} {platform.machine()}, {_libc()}"
     for name in PACKAGES:

@@ -17,6 +17,8 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
+from cluster.sessions import with_children
+
 SCRIPTS = {
     "apex-ray": "apex_ray.cli",
     "apex-cluster": "cluster.cli",
@@ -164,8 +166,7 @@ class Head:
 
 def kill_family(pid: int) -> None:
     """As a machine that loses its power: no process has time to say goodbye."""
-    family = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
-    for process in family:
+    for process in with_children(pid):
         try:
             process.send_signal(signal.SIGKILL)
         except psutil.NoSuchProcess:

@@ -40,8 +40,10 @@ def runs(s3, monkeypatch, request, tmp_path):
     return f"s3://{BUCKET}/{request.node.name}"
 
 
-def sent(store, updates, wanted, process):
-    """Wait until a whole checkpoint of so many updates is there, and files with each of `wanted` in their names."""
+def sent(store, updates, wanted, process, out):
+    """Wait until a whole checkpoint of so many updates is there, and files with each of `wanted` in their names; `out`
+    is the file of what the process prints.
+    """
     until, names = time.monotonic() + SENT_S, ""
     while time.monotonic() < until and process.poll() is None:
         names = "\n".join(store.files())
@@ -49,19 +51,21 @@ def sent(store, updates, wanted, process):
         if enough and all(part in names for part in wanted):
             return names
         time.sleep(0.2)
-    raise AssertionError(f"not all there: {names}")
+    raise AssertionError(f"not all there (exit code {process.poll()}): {names}\n{out.read_text()}")
 
 
 def test_killed_whole_it_goes_on_where_nothing_of_it_is(runs, tmp_path, monkeypatch, capsys):
     words = [*SETTINGS, "checkpoint.replay=true", f"runs_dir={runs}"]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "apex_ray", "train", "cartpole", *words],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
+    out = tmp_path / "out.txt"
+    with out.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "apex_ray", "train", "cartpole", *words],
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     try:
-        names = sent(Store(runs), 100, ("best/manifest.json", "shard-0/manifest.json", "metrics.jsonl"), process)
+        names = sent(Store(runs), 100, ("best/manifest.json", "shard-0/manifest.json", "metrics.jsonl"), process, out)
     finally:
         kill_family(process.pid)
         process.wait()
