@@ -1,10 +1,12 @@
 """Imports what the workers of a Ray need, once, and becomes each of them by a fork.
 
-    python fork_server.py SOCKET PIPE MODULE ...
+    python fork_server.py LISTENER PIPE MODULE ...
 
 Otherwise each worker imports torch and Ray for itself, which takes it seconds of a core and most of its memory; forks
-share both. What it can't make a worker of it refuses, and the worker starts as Ray starts it: fork_worker.py. It ends
-when its owner has: nobody has the other end of PIPE, the number of an open file, any more.
+share both. What it can't make a worker of it refuses, and the worker starts as Ray starts it: fork_worker.py.
+
+LISTENER and PIPE are numbers of open files. Who asks before all is imported waits for it. The server ends when its
+owner has: nobody has the other end of PIPE any more.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, cast
 
-ENVIRONMENT = dict(os.environ)
+from cluster import fork_worker
+
+VARIABLES = dict(os.environ)
 # Variables that a library reads as it is imported. By the first two numpy and Arrow start no threads, which a fork
 # would not have; by the third torch asks for GPUs without beginning to use one, which a fork could not go on with; and
 # to a process that asks for no CPU Ray gives one thread.
@@ -32,7 +36,7 @@ AT_IMPORT = {
     "OPENBLAS_NUM_THREADS": "1",
     "JE_ARROW_MALLOC_CONF": "background_thread:false",
     "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
-    "OMP_NUM_THREADS": ENVIRONMENT.get("OMP_NUM_THREADS", "1"),
+    "OMP_NUM_THREADS": VARIABLES.get("OMP_NUM_THREADS", "1"),
 }
 # For other values of these a worker needs imports of its own. Ray reads its own variables anew when told to.
 READ_AT_IMPORT = (
@@ -53,11 +57,9 @@ Request = dict[str, Any]
 
 
 def main() -> None:
-    path, pipe, *modules = sys.argv[1:]
+    own, pipe, *modules = sys.argv[1:]
     del sys.path[0]  # this file's folder, whose modules have general names
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(path)
-    listener.listen(256)  # who asks before all is imported waits for it
+    listener = socket.socket(fileno=int(own))
     os.environ.update(AT_IMPORT)
     for module in modules:
         with suppress(Exception):  # it may be a program's that has yet to say where it is
@@ -68,7 +70,7 @@ def main() -> None:
     gc.freeze()  # or the first collection of each worker would copy every page
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     if (request := _serve(listener, int(pipe))) is None:
-        shutil.rmtree(Path(path).parent, ignore_errors=True)
+        shutil.rmtree(Path(listener.getsockname()).parent, ignore_errors=True)
     else:
         _become(request)
 
@@ -88,31 +90,38 @@ def _serve(listener: socket.socket, pipe: int) -> Request | None:
         with connection:
             connection.settimeout(READ_S)
             files = list[int]()
-            with suppress(OSError, ValueError):  # who asked has gone
+            with suppress(OSError, ValueError):  # who asked has gone, or there is no room for a process
                 request = _read(connection, files)
-                if fits(request["environment"]):
+                if fits(request["variables"]) and _is_wanted(connection):
                     if not os.fork():
                         listener.close()
                         os.close(pipe)
                         return request
-                    connection.send(b".")
+                    connection.send(fork_worker.DONE)
             for file in files:
                 os.close(file)
 
 
 def _read(connection: socket.socket, files: list[int]) -> Request:
     """`files` gets the asker's standard files, whatever becomes of the rest."""
-    files += socket.recv_fds(connection, 1, 3)[1]
-    parts = list[bytes]()
-    while part := connection.recv(1 << 16):
-        parts.append(part)
-    return {**cast(Request, json.loads(b"".join(parts))), "files": files}
+    head, found, _, _ = socket.recv_fds(connection, 4, 3)
+    files += found
+    words, size = bytearray(), int.from_bytes(head, "big")
+    while len(words) < size and (part := connection.recv(size - len(words))):
+        words += part
+    return {**cast(Request, json.loads(words)), "files": files}
 
 
-def fits(environment: dict[str, str]) -> bool:
-    """Whether a worker with these variables may have the imports of this process, which have read its own."""
-    names = {name for name in {*environment, *ENVIRONMENT} if name.startswith(READ_AT_IMPORT)}
-    return all(environment.get(name) == ENVIRONMENT.get(name) for name in names)
+def _is_wanted(connection: socket.socket) -> bool:
+    """Who waited too long has started a worker in Ray's way: it must not be there twice."""
+    connection.send(fork_worker.CAN)
+    return connection.recv(1) == fork_worker.DO
+
+
+def fits(variables: dict[str, str]) -> bool:
+    """Whether a worker with these may have the imports of this process, which have read its own."""
+    names = {name for name in {*variables, *VARIABLES} if name.startswith(READ_AT_IMPORT)}
+    return all(variables.get(name) == VARIABLES.get(name) for name in names)
 
 
 def _become(request: Request) -> None:
@@ -128,7 +137,7 @@ def _become(request: Request) -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, request["blocked"])
     os.chdir(request["folder"])
     os.environ.clear()
-    os.environ.update(request["environment"])
+    os.environ.update(request["variables"])
     if "ray" in sys.modules:
         from cluster import ray_private
 

@@ -9,7 +9,9 @@ import sys
 
 OWN_SCRIPT, SERVER = "APEX_RAY_WORKER_SCRIPT", "APEX_RAY_FORK_SERVER"  # Ray's own script, the server's socket
 LANGUAGE, SET_UP = "--language=", "--serialized-runtime-env-context="  # are for Ray's script, the rest for its worker
-ANSWER_S = 45.0  # Ray gives a worker a minute
+ANSWER_S = 30.0  # Ray gives a worker a minute
+# Said by turns, a byte each: the server can; who asked still wants it, and starts nothing else; it is made.
+CAN, DO, DONE = b"?", b"!", b"."
 
 
 def main() -> None:
@@ -35,19 +37,23 @@ def forked(given: list[str]) -> bool:
         return False
     request = {
         "words": [word for word in given if not word.startswith((LANGUAGE, SET_UP))],
-        "environment": {**os.environ, **variables},
+        "variables": {**os.environ, **variables},
         "folder": os.getcwd(),
         "group": os.getpgrp(),
         "blocked": [int(number) for number in signal.pthread_sigmask(signal.SIG_BLOCK, ())],
     }
+    words = json.dumps(request).encode()
     try:
         with socket.socket(socket.AF_UNIX) as server:
             server.settimeout(ANSWER_S)
             server.connect(os.environ[SERVER])
-            socket.send_fds(server, [b"."], [0, 1, 2])
-            server.sendall(json.dumps(request).encode())
-            server.shutdown(socket.SHUT_WR)
-            return bool(server.recv(1))
+            socket.send_fds(server, [len(words).to_bytes(4, "big")], [0, 1, 2])
+            server.sendall(words)
+            if server.recv(1) != CAN:
+                return False
+            server.settimeout(None)  # from here on it makes one, or ends the connection
+            server.sendall(DO)
+            return server.recv(1) == DONE
     except OSError:
         return False
 

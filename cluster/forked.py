@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,6 @@ from cluster.sessions import end, with_children
 AS_RAY = {"SPT_NOENV": "1", "RAY_JOB_ID": "f" * 8}
 OWNER = "RAY_RAYLET_PID"
 SERVER = Path(fork_worker.__file__).with_name("fork_server.py")
-
 
 _kept = dict[tuple[str, ...], "ForkServer | None"]()
 
@@ -71,15 +71,20 @@ class ForkServer:
     """The process with the imports. Where none comes to be, or it has ended, workers start as Ray starts them."""
 
     def __init__(self, imports: Sequence[str]) -> None:
-        self._folder = Path(tempfile.mkdtemp(prefix="apex-ray-"))
-        socket = str(self._folder / "forks")
-        self._variables = {fork_worker.SERVER: socket, fork_worker.OWN_SCRIPT: ray_private.worker_script()}
+        # Where Ray has its sockets: their paths may not be long.
+        self._folder = Path(tempfile.mkdtemp(prefix="apex-ray-", dir=os.environ.get("RAY_TMPDIR", "/tmp")))
+        path = str(self._folder / "forks")
+        self._variables = {fork_worker.SERVER: path, fork_worker.OWN_SCRIPT: ray_private.worker_script()}
         ours, self._owned = os.pipe()  # it sees the end of this process by that of the other end
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(path)
+        listener.listen(256)
+        files = [listener.fileno(), ours]
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # nor do Ray's hear them
         try:
             self._process = subprocess.Popen(
-                [sys.executable, str(SERVER), socket, str(ours), *imports],
-                pass_fds=[ours],
+                [sys.executable, str(SERVER), *map(str, files), *imports],
+                pass_fds=files,
                 env={**os.environ, **self._variables, **AS_RAY, OWNER: str(os.getpid())},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -87,6 +92,7 @@ class ForkServer:
             )
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            listener.close()
             os.close(ours)
 
     @property

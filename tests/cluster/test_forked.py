@@ -18,9 +18,12 @@ import psutil
 import pytest
 import ray
 
+from apex_ray.site import IMPORTS as IMPORTS_OF_RUNS
 from cluster import fork_server, fork_worker
 from cluster.connect import Embedded, connected
+from cluster.data_parallel import IMPORTS as IMPORTS_OF_JOBS
 from cluster.forked import ForkServer, ahead, forks
+from cluster.sessions import with_children
 
 IMPORTS = ("apex_ray.nodes.processes", "numpy", "no_such_module")
 PATIENCE_S = 60.0
@@ -54,7 +57,9 @@ def server() -> Iterator[int]:
     os.environ["FORK_TEST"] = "handed on"
     try:
         with connected(None, Embedded(6, 2**27, imports=IMPORTS)):
-            yield new_worker()[1]["server"]
+            found = new_worker()[1]["server"]
+            assert found is not None, "a worker that is no fork"
+            yield found
     finally:
         del os.environ["FORK_TEST"]
 
@@ -68,7 +73,7 @@ def new_worker(**options: Any) -> tuple[Any, dict[str, Any]]:
 def test_each_worker_is_a_fork_and_a_process_of_its_own(server: int) -> None:
     workers = [new_worker() for _ in range(3)]
     for _, found in workers:
-        assert found["server"] == server != None  # noqa: E711 - a fork, and of the same process
+        assert found["server"] == server, "a fork, and of the same process"
         assert found["variables"] == {"FORK_TEST": "handed on", "OPENBLAS_NUM_THREADS": None}
         assert found["hears_children"] and found["child"] == 0
         assert found["folder"] == os.getcwd()
@@ -159,8 +164,8 @@ def test_a_server_is_of_one_ray_or_of_all_that_are_started_while_it_is_kept() ->
     ("CUDA_VISIBLE_DEVICES", "1", False), ("PYTHONBREAKPOINT", "of.ray", True),
 ])  # fmt: skip
 def test_imports_fit_where_what_they_read_is_as_it_was(name: str, value: str, fits: bool) -> None:
-    assert fork_server.fits(dict(fork_server.ENVIRONMENT))
-    assert fork_server.fits({**fork_server.ENVIRONMENT, name: value}) == fits
+    assert fork_server.fits(dict(fork_server.VARIABLES))
+    assert fork_server.fits({**fork_server.VARIABLES, name: value}) == fits
 
 
 CONTEXT = {"command_prefix": [], "env_vars": {}, "py_executable": sys.executable, "java_jars": []}
@@ -190,7 +195,8 @@ def test_workers_of_python_that_need_variables_at_most_are_asked_for(
             connection, _ = listener.accept()
             with connection:
                 heard.append(fork_server._read(connection, []))
-                connection.send(b".")
+                if fork_server._is_wanted(connection):
+                    connection.send(fork_worker.DONE)
 
         if asks:
             thread = threading.Thread(target=answer)
@@ -200,9 +206,45 @@ def test_workers_of_python_that_need_variables_at_most_are_asked_for(
             thread.join()
             [request] = heard
             assert request["words"] == ["worker.py", "--a=1"] and request["folder"] == os.getcwd()
-            assert request["environment"] == {**os.environ, **(context or {}).get("env_vars", {})}
+            assert request["variables"] == {**os.environ, **(context or {}).get("env_vars", {})}
             for file in request["files"]:
                 os.close(file)
+
+
+@pytest.mark.parametrize(
+    "imports", [IMPORTS_OF_RUNS, ("lstm.train", *IMPORTS_OF_JOBS), ("wavenet.train", *IMPORTS_OF_JOBS)]
+)
+def test_what_programs_import_starts_no_thread(imports: tuple[str, ...]) -> None:
+    """Or there would be no forks of it, and nobody would notice but by the time."""
+    with forks(imports) as server, socket.socket(socket.AF_UNIX) as asker:
+        words = json.dumps({"variables": {**os.environ, "PYTHONPATH": "/elsewhere"}}).encode()
+        asker.settimeout(PATIENCE_S)
+        asker.connect(server._variables[fork_worker.SERVER])
+        asker.sendall(len(words).to_bytes(4, "big") + words)
+        assert asker.recv(1) == b"", "it has imported all, and refuses what does not fit"
+        assert not server.has_ended
+
+
+def test_who_asked_and_did_not_wait_gets_no_worker(tmp_path: Path) -> None:
+    """It has started one in Ray's way meanwhile: there would be two."""
+    made, script = tmp_path / "made", tmp_path / "worker.py"
+    script.write_text(f"open({str(made)!r}, 'a').write('.')")
+    with forks(("json",)) as server, pytest.MonkeyPatch.context() as patched:
+        patched.setenv(fork_worker.SERVER, server._variables[fork_worker.SERVER])
+        patched.setenv(fork_worker.OWN_SCRIPT, server._variables[fork_worker.OWN_SCRIPT])
+        given = [str(script), f"{fork_worker.LANGUAGE}PYTHON"]
+        os.kill(server._process.pid, signal.SIGSTOP)
+        patched.setattr(fork_worker, "ANSWER_S", 0.2)
+        assert not fork_worker.forked(given)
+        os.kill(server._process.pid, signal.SIGCONT)
+        patched.setattr(fork_worker, "ANSWER_S", PATIENCE_S)
+        assert fork_worker.forked(given), "the next is served, after the one that has gone"
+        until = time.monotonic() + PATIENCE_S
+        while not made.exists() and time.monotonic() < until:
+            time.sleep(0.01)
+        while any(p.pid != server._process.pid for p in with_children(server._process.pid)):
+            time.sleep(0.01)
+        assert made.read_text() == "."
 
 
 def test_a_server_that_is_gone_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
