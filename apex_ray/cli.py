@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, make_dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
@@ -16,7 +15,6 @@ from tyro.conf import Positional, arg
 
 from apex_ray.config.load import TRAINER, load, load_run_config, presets, resolved
 from apex_ray.config.plugins import plugins
-from apex_ray.config.schema import ApexConfig
 from trainkit.command_line import EXIT_INTERRUPTED, EXIT_MISTAKE, next_steps, output_file, run
 from trainkit.config import format_resolved
 from trainkit.errors import UserError
@@ -60,7 +58,9 @@ class Train:
                 raise UserError(
                     f"command line: {words[0]} has no effect on {config.env.id!r}; expected env.id={name}/..."
                 )
-        with _imported_ahead(config):
+        from apex_ray.run.ahead import imported_ahead
+
+        with imported_ahead(config):
             from apex_ray.run.training import train
 
             outcome = train(config, run, bool(self.resume))
@@ -219,7 +219,7 @@ class Env:
     """Print what a bug report needs of this machine: versions, devices, memory, games."""
 
     def __call__(self) -> int:
-        from apex_ray.report.environment import lines
+        from apex_ray.report.machine import lines
 
         print("\n".join(lines()))
         return 0
@@ -281,17 +281,6 @@ def _steps(run: Path) -> dict[str, list[str]]:
         "plot": ["plot", name],
         "go on": ["train", "--resume", name],
     }
-
-
-def _imported_ahead(config: ApexConfig) -> AbstractContextManager[None]:
-    """Where the run is to have a Ray of its own, the imports of its processes begin now, beside ours."""
-    if config.mode == "serial":
-        return nullcontext()
-    from apex_ray.site import IMPORTS
-    from cluster.connect import cluster_address
-    from cluster.forked import ahead
-
-    return ahead(IMPORTS) if cluster_address(config.cluster.address) is None else nullcontext()
 
 
 def _split(words: Sequence[str]) -> tuple[str | None, Sequence[str]]:

@@ -1,4 +1,4 @@
-"""What a question or a bug report needs of this machine: versions, devices, memory, games; nothing private."""
+"""What a bug report needs of this machine: versions, devices, memory, games; no names of users, folders or hosts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def lines() -> list[str]:
 
 
 def facts() -> Iterator[tuple[str, str]]:
-    """(what, value). Imports torch for its devices; everything else is looked up without importing it."""
+    """(what, value)."""
     yield "Python", platform.python_version()
     yield "system", f"{platform.system()} {platform.release()} {platform.machine()}, {_libc()}"
     for name in PACKAGES:

@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from apex_ray.cli import main
-from apex_ray.report import environment
+from apex_ray.report import machine
 from trainkit.words import size
 
 
@@ -29,7 +29,7 @@ def test_it_says_what_is_here(capsys: pytest.CaptureFixture[str], monkeypatch: p
 
 def test_an_address_is_its_users_affair(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "secret.example:6379")
-    lines = environment.lines()
+    lines = machine.lines()
     assert not [line for line in lines if "secret" in line]
     assert [line.split() for line in lines if "RAY_ADDRESS" in line] == [["RAY_ADDRESS", "set"]]
 
@@ -37,7 +37,7 @@ def test_an_address_is_its_users_affair(monkeypatch: pytest.MonkeyPatch) -> None
 def test_what_is_broken_is_told_and_the_rest_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.setitem(sys.modules, "ale_py", None)
-    found = dict(environment.facts())
+    found = dict(machine.facts())
     assert "torch can't be imported: ModuleNotFoundError" in found["torch's devices"]
     assert "ale-py can't be imported" in found["Atari games"]
     assert found["plug-ins"]
