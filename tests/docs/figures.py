@@ -259,14 +259,19 @@ def soak(figures: Any) -> list[str]:
 
 
 def soak_memory(rows: Any) -> list[str]:
-    """GB without Ray's head: medians after 12 minutes and of the last 15; the head's most in the first hour."""
+    """GB without Ray's head: the least and most of the quarters of an hour from the second to the seventh, the last one,
+    by medians; the head's most in the first hour.
+    """
     samples = [{name: float(value) for name, value in row.items()} for row in rows]
 
     def of(begin: float, end: float) -> list[dict[str, float]]:
-        return [sample for sample in samples if begin <= sample["time_s"] <= end]
+        return [sample for sample in samples if begin <= sample["time_s"] < end]
 
-    memory = [median([s["memory_bytes"] - s["gcs_bytes"] for s in of(a, b)]) for a, b in ((600, 840), (6300, 7200))]
-    return [*(n(value / 1e9, 2) for value in memory), n(max(s["gcs_bytes"] for s in of(0, 3600)) / 1e9, 2)]
+    quarters = [
+        median([s["memory_bytes"] - s["gcs_bytes"] for s in of(900 * i, 900 * i + 900)]) / 1e9 for i in range(8)
+    ]
+    head = max(s["gcs_bytes"] for s in of(0, 3600)) / 1e9
+    return [n(value, 2) for value in (min(quarters[1:7]), max(quarters[1:7]), quarters[7], head)]
 
 
 # The other trainers
