@@ -259,7 +259,7 @@ def soak(figures: Any) -> list[str]:
 
 
 def soak_memory(rows: Any) -> list[str]:
-    """GB without Ray's head: the least and most of the quarters of an hour from the second to the seventh, the last one,
+    """GB without Ray's head: the least and most of the quarters of an hour from the second to the seventh, the last,
     by medians; the head's most in the first hour.
     """
     samples = [{name: float(value) for name, value in row.items()} for row in rows]
