@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from wavenet.alignment import align_folder
+from trainkit.speech.alignment import align_folder
 
 PACKAGE, TEXTS, RATE, BIT_RATE = "asterisk-core-sounds-en-g722", "asterisk-core-sounds-en", 16_000, 64_000
 

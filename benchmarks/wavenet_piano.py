@@ -26,13 +26,13 @@ from matplotlib.figure import Figure
 from benchmarks.machine import write
 from benchmarks.notes_heard import Note, in_one_key, notes_heard, precision_and_recall
 from trainkit.runs import open_run
+from trainkit.sound import write as write_sound
 from wavenet import checkpoint
 from wavenet.corpus import Recording, load_corpus
 from wavenet.features import Features, features
 from wavenet.generate import Generator, resynthesise, sound
 from wavenet.model import WaveNet
 from wavenet.plots import spectrogram
-from wavenet.sound import write as write_sound
 
 SECONDS, STREAMS, TEMPERATURE, BINS = 20.0, 4, 0.95, 36  # bins an octave: three a semitone
 LOWEST = librosa.note_to_hz("E2")

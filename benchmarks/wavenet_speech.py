@@ -19,10 +19,10 @@ import soundfile
 from benchmarks.machine import write
 from benchmarks.recogniser import Recogniser, accuracy, words
 from trainkit.runs import open_run
+from trainkit.speech.cepstra import distance
+from trainkit.speech.espeak import synthesize
 from wavenet import checkpoint
-from wavenet.cepstra import distance
 from wavenet.corpus import load_corpus
-from wavenet.espeak import synthesize
 from wavenet.evaluation import distances
 from wavenet.features import features
 from wavenet.generate import resynthesise

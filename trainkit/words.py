@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 Say = Callable[[str], None]  # takes a line for the user
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB")
@@ -23,6 +25,11 @@ def size(amount_bytes: float) -> str:
     while amount >= 999.5 and unit < len(UNITS) - 1:
         amount, unit = amount / 1024, unit + 1
     return f"{amount:.1f} {UNITS[unit]}" if unit and amount < 99.95 else f"{amount:.0f} {UNITS[unit]}"
+
+
+def printable(path: str | Path) -> str:
+    """As text that any file and terminal takes: bytes of a name that are no UTF-8 are spelled by their numbers."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

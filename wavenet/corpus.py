@@ -17,10 +17,11 @@ import numpy.typing as npt
 
 from trainkit.errors import UserError
 from trainkit.mu_law import CLASSES, encode
+from trainkit.sound import SUFFIXES, UnusableError, read
+from trainkit.speech.phones import Timeline, read_timeline, vocabulary
+from trainkit.words import printable
 from wavenet.config import DataConfig
 from wavenet.notes import Score, read_score_of
-from wavenet.phones import Timeline, read_timeline, vocabulary
-from wavenet.sound import SUFFIXES, UnusableError, read
 
 CACHE = "APEX_CACHE"  # environment variable: where decoded sound is kept
 READING = 2  # goes up when a file is read as other samples than before: what is kept is then decoded anew
@@ -31,7 +32,7 @@ Samples = npt.NDArray[np.int16]
 class Recording:
     """One file."""
 
-    name: str  # path from the corpus' folder, as `shown`
+    name: str  # path from the corpus' folder, as `printable`
     samples: Samples  # 16 bits
     speaker: int = 0
     phones: Timeline | None = None
@@ -90,15 +91,17 @@ def load_corpus(config: DataConfig, known: tuple[Sequence[str], Sequence[str]] |
                 scores[path] = read_score_of(path)
             usable[path] = _cached(path, config)
         except (UnusableError, ValueError) as error:
-            skipped.append(f"{shown(path.relative_to(folder))} {error}")
+            skipped.append(f"{printable(path.relative_to(folder))} {error}")
     names = speaker_names(usable, folder) if config.speakers == "folder" else {}
     speakers = sorted(set(names.values())) if known is None else known[0]
     for path in [p for p, name in names.items() if name not in speakers]:
-        skipped.append(f"{shown(path.relative_to(folder))} is of {names[path]!r}, a speaker that the run does not know")
+        skipped.append(
+            f"{printable(path.relative_to(folder))} is of {names[path]!r}, a speaker that the run does not know"
+        )
         del usable[path]
     found = [
         Recording(
-            shown(p.relative_to(folder)),
+            printable(p.relative_to(folder)),
             samples,
             speakers.index(names[p]) if names else 0,
             lines.get(p),
@@ -121,12 +124,7 @@ def speaker_names(paths: Iterable[Path], folder: Path) -> dict[Path, str]:
     """Of each file: the folder that it lies in, with its path below `folder` where others have the same name."""
     parents = {p: p.parent for p in paths}
     count = Counter(parent.name for parent in set(parents.values()))
-    return {p: shown(q.name if count[q.name] == 1 else q.relative_to(folder)) for p, q in parents.items()}
-
-
-def shown(path: str | Path) -> str:
-    """As text that any file and terminal takes: bytes of a name that are no UTF-8 are spelled by their numbers."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
+    return {p: printable(q.name if count[q.name] == 1 else q.relative_to(folder)) for p, q in parents.items()}
 
 
 def split(found: Sequence[Recording], fraction: float) -> tuple[list[Recording], list[Recording]]:

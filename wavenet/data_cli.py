@@ -32,7 +32,7 @@ class Speech:
     """UTF-8, a sentence a line; default: sentences made of our own words"""
 
     def __call__(self) -> int:
-        from wavenet.made_speech import make
+        from trainkit.speech.made_speech import make
 
         at_least("--sentences", self.sentences, 1)
         at_least("--sample-rate", self.sample_rate, LEAST_RATE)
@@ -78,7 +78,7 @@ class Align:
     """lines of NAME|text; default: metadata.csv in the folder (LJSpeech), or NAME.txt files (VCTK)"""
 
     def __call__(self) -> int:
-        from wavenet.alignment import align_folder
+        from trainkit.speech.alignment import align_folder
 
         align_folder(Path(self.folder).expanduser(), Path(self.text).expanduser() if self.text else None, print)
         return 0

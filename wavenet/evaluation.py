@@ -15,9 +15,9 @@ from torch import Tensor
 
 from trainkit.errors import UserError
 from trainkit.mu_law import CLASSES, encode
+from trainkit.speech.cepstra import distance
 from trainkit.words import Say, quiet
 from wavenet import checkpoint
-from wavenet.cepstra import distance
 from wavenet.config import WaveNetConfig
 from wavenet.corpus import Corpus, Recording, frequencies, load_corpus
 from wavenet.crops import Cropper, Crops

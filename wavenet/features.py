@@ -10,10 +10,10 @@ import librosa
 import numpy as np
 import numpy.typing as npt
 
+from trainkit.speech.phones import PhoneFeatures, Timeline
 from wavenet.config import WaveNetConfig
 from wavenet.corpus import Recording
 from wavenet.notes import FEATURES, Score, note_frames
-from wavenet.phones import PhoneFeatures, Timeline
 
 Floats = npt.NDArray[np.float32]
 QUIETEST = 1e-3  # of a mel band's magnitude: all that is below is silence

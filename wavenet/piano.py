@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from trainkit.errors import UserError, optional
+from trainkit.sound import write_with_facts
 from trainkit.words import Say
 from wavenet.notes import Note
-from wavenet.sound import write_with_facts
 
 Music = Literal["pieces", "tunes"]
 # Written for the piano first; then chorales, four voices that two hands can play.

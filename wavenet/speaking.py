@@ -14,21 +14,21 @@ import torch
 
 from trainkit.errors import UserError, did_you_mean, os_errors
 from trainkit.mu_law import encode
+from trainkit.sound import UnusableError, read
+from trainkit.speech.espeak import synthesize
+from trainkit.speech.made_speech import LANGUAGES
+from trainkit.speech.phones import PhoneFeatures, timeline
 from trainkit.words import Say
 from wavenet import checkpoint
 from wavenet.config import PRESETS, WaveNetConfig
 from wavenet.corpus import Recording
-from wavenet.espeak import synthesize
 from wavenet.fast.weights import Kind
 from wavenet.features import MelFrames
 from wavenet.generate import Generator, stream, upsampled
 from wavenet.graphed import GraphedGenerator
-from wavenet.made_speech import LANGUAGES
 from wavenet.model import WaveNet
 from wavenet.notes import SUFFIXES, Score, note_frames, read_score
-from wavenet.phones import PhoneFeatures, timeline
 from wavenet.plots import spectrogram
-from wavenet.sound import UnusableError, read
 from wavenet.streams import Floats
 
 FORMATS = {".wav": "WAV", ".flac": "FLAC"}

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from trainkit.errors import UserError
 from trainkit.mu_law import SILENCE, encode
+from trainkit.sound import read
 from wavenet.config import DataConfig, ModelConfig
 from wavenet.corpus import Recording, load_corpus, speaker_names, split
 from wavenet.crops import Cropper
-from wavenet.sound import read
 
 
 def tone(seconds, rate, hz=440.0, channels=1):

@@ -9,7 +9,7 @@ import soundfile
 
 from tests.wavenet.runs import trained
 from trainkit.errors import UserError
-from wavenet.cepstra import distance, mel_cepstra
+from trainkit.speech.cepstra import distance, mel_cepstra
 from wavenet.cli import main
 from wavenet.corpus import Recording
 from wavenet.evaluation import Evaluated, compare, mean_bits, of_others

@@ -11,15 +11,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from cluster.data_parallel import Worker
 from tests.wavenet.runs import trained
 from trainkit.errors import UserError
+from trainkit.speech.espeak import UnsayableError, synthesize
+from trainkit.speech.phones import PhoneFeatures, read_timeline, timeline, vocabulary
 from wavenet import checkpoint
 from wavenet.cli import main
 from wavenet.config import PRESETS, DataConfig, ModelConfig
 from wavenet.corpus import Recording, load_corpus
 from wavenet.crops import Cropper
-from wavenet.espeak import UnsayableError, synthesize
 from wavenet.features import of_phones
 from wavenet.metrics import EXPORTED, METRICS
-from wavenet.phones import PhoneFeatures, read_timeline, timeline, vocabulary
 from wavenet.train import excerpt, settled
 
 LINE = timeline([(0.02, "h"), (0.05, "'oU"), (0.10, "_:")], 0.12)

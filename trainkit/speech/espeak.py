@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainkit.errors import UserError, did_you_mean, optional
-from wavenet.reading import as_spoken
+from trainkit.speech.reading import as_spoken
 
 _SYNCHRONOUS, _PHONEME_EVENTS, _UTF8, _CHARACTERS = 2, 1, 1, 1  # of speak_lib.h
 _LIST_END, _WORD, _PHONEME = 0, 1, 7

@@ -8,10 +8,10 @@ import pytest
 import soundfile
 
 from trainkit.errors import UserError
-from wavenet.alignment import CMU, Aligner, align_folder, transcripts
+from trainkit.speech.alignment import CMU, Aligner, align_folder, transcripts
+from trainkit.speech.espeak import synthesize
+from trainkit.speech.phones import PAUSE, bare, read_timeline, timeline
 from wavenet.cli import main
-from wavenet.espeak import synthesize
-from wavenet.phones import PAUSE, bare, read_timeline, timeline
 
 TEXT = "Please leave a message after the tone."
 
@@ -94,7 +94,7 @@ def test_an_error_that_concerns_every_recording_ends_it(spoken, tmp_path, monkey
     for name in "ab":
         soundfile.write(tmp_path / f"{name}.wav", spoken[1], 16_000)
     (tmp_path / "metadata.csv").write_text(f"a|{TEXT}\nb|{TEXT}\n")
-    monkeypatch.setattr("wavenet.alignment.VOICE", "xx")
+    monkeypatch.setattr("trainkit.speech.alignment.VOICE", "xx")
     assert main(["data", "align", "--folder", str(tmp_path)]) == 2
     told = capsys.readouterr()
     assert "language 'xx' is unknown to eSpeak NG" in told.err and "skipped" not in told.out
@@ -131,7 +131,7 @@ def test_a_folder_without_recordings(tmp_path):
 
 
 def test_every_phone_of_our_sentences_is_known_to_the_aligner():
-    from wavenet.made_speech import WORDS
+    from trainkit.speech.made_speech import WORDS
 
     for some in WORDS["en"]:
         for part in some:

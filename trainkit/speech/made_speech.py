@@ -10,10 +10,10 @@ import librosa
 import numpy as np
 
 from trainkit.errors import UserError, did_you_mean
+from trainkit.sound import write_with_facts
+from trainkit.speech.espeak import UnsayableError, choose, synthesize
+from trainkit.speech.reading import text_of
 from trainkit.words import Say
-from wavenet.espeak import UnsayableError, choose, synthesize
-from wavenet.reading import text_of
-from wavenet.sound import write_with_facts
 
 LANGUAGES = {"en": "en-us", "ja": "ja"}
 # Who, what they do, with what, where: every combination is a sentence. Together they have nearly all phones.

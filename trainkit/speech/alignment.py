@@ -16,12 +16,11 @@ from typing import Any
 import numpy as np
 
 from trainkit.errors import UserError, optional, os_errors
-from trainkit.words import Say
-from wavenet.corpus import shown
-from wavenet.espeak import UnsayableError, synthesize
-from wavenet.phones import PAUSE, bare
-from wavenet.reading import text_of
-from wavenet.sound import SUFFIXES, UnusableError, read
+from trainkit.sound import SUFFIXES, UnusableError, read
+from trainkit.speech.espeak import UnsayableError, synthesize
+from trainkit.speech.phones import PAUSE, bare
+from trainkit.speech.reading import text_of
+from trainkit.words import Say, printable
 
 RATE = 16_000  # that PocketSphinx' model was trained at
 FRAME_S = 0.01  # of its answers
@@ -54,7 +53,7 @@ def align_folder(folder: Path, text: Path | None, say: Say) -> int:
     texts = transcripts(folder, text, paths)
     aligner, seconds, count = Aligner(), 0.0, 0
     for path in paths:
-        name = shown(path.relative_to(folder))
+        name = printable(path.relative_to(folder))
         known = next((texts[key] for key in _keys(path) if key in texts), None)
         if known is None:
             say(f"skipped: {name} has no text")

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from trainkit.errors import UserError
+from trainkit.speech.espeak import synthesize
 from wavenet.cli import main
-from wavenet.espeak import synthesize
 
 
 @pytest.fixture
