@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from apex_ray.agent.contract import Agent
 from apex_ray.agent.exploration import actor_epsilons
-from apex_ray.agent.network import Inference
 from apex_ray.agent.policy import Infer
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.base import VectorEnv
@@ -16,12 +16,17 @@ from apex_ray.envs.make import make_envs
 from apex_ray.experience.actor import Actor
 from apex_ray.experience.variables import VariableClient, Variables, VariableSource
 from apex_ray.experience.window import ExperienceWindow
-from apex_ray.learner.hardware import resolve_device
 from apex_ray.types import EnvSpec
+
+if TYPE_CHECKING:
+    from apex_ray.agent.network import Inference
 
 
 def build_inference(config: ApexConfig, agent: Agent) -> Inference:
     """The network that acts: in each actor on its own cores, or central on its device."""
+    from apex_ray.agent.network import Inference  # with torch, which actors that infer centrally do without
+    from apex_ray.learner.hardware import resolve_device
+
     a, device = config.actors, None
     if a.inference == "central":
         device = resolve_device(a.inference_device, "actors.inference_device")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import ctypes
 import sys
 
-import torch
-
 # mallopt's parameters, from glibc's malloc.h.
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -2, -3, -8
 LARGEST_MMAP_THRESHOLD = 32 * 2**20  # glibc takes no more
@@ -15,6 +13,8 @@ KEPT_BYTES = 2**30
 
 def prepare_process(threads: int) -> None:
     """Call in the thread that will compute, before it does: OpenMP's thread count belongs to the calling thread."""
+    import torch  # which processes that only emulate do without
+
     torch.set_num_threads(threads)
     keep_freed_memory()
 

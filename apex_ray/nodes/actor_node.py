@@ -13,13 +13,13 @@ from apex_ray.config.schema import ApexConfig
 from apex_ray.envs import watchdog
 from apex_ray.envs.own_code import unpack
 from apex_ray.experience.actor import Actor
+from apex_ray.nodes.central_inference import CentralInference
 from apex_ray.nodes.flow import ONCE, CallWindow, LatestCall
-from apex_ray.nodes.inference_node import CentralInference
 from apex_ray.nodes.lost import ending_with_its_processes
 from apex_ray.nodes.processes import Process, this_process
 from apex_ray.nodes.weights_node import RemoteSource
 from apex_ray.parts import build_actors, local_inference
-from apex_ray.process import prepare_process
+from apex_ray.process import keep_freed_memory, prepare_process
 from apex_ray.report.tally import ActorReport
 from apex_ray.sizes import Sizes
 from apex_ray.types import EnvSpec
@@ -74,13 +74,14 @@ class ActorNode:
         return self._metrics.say.remote(f"actor {self._index}: {text}")
 
     def _build(self, weights: Any, central: Any) -> list[Actor]:
-        prepare_process(self._config.actors.threads)
         watchdog.say_with(self._say)
         unpack(self._spec.env_id, self._spec.own_code)
         agent = build_agent(self._config, self._spec)
         if central is None:
+            prepare_process(self._config.actors.threads)
             inference = local_inference(self._config, agent, RemoteSource(weights), self._index)
         else:
+            keep_freed_memory()
             remote = CentralInference(central)
             inference = remote, remote
         return build_actors(

@@ -12,21 +12,18 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-import ray
-from ray import ObjectRef
 
 from apex_ray.agent.build import build_agent
 from apex_ray.agent.contract import State
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.own_code import unpack
 from apex_ray.experience.variables import VariableClient
+from apex_ray.nodes.central_inference import Answer
 from apex_ray.nodes.living import LivingAsync, note_work
 from apex_ray.nodes.weights_node import RemoteSource
 from apex_ray.parts import build_inference
 from apex_ray.process import prepare_process
 from apex_ray.types import AnyArray, EnvSpec, Observations
-
-Answer = tuple[dict[str, AnyArray], State, int]  # the agent's outputs, the next state, the version of the weights
 
 
 class InferenceNode(LivingAsync):
@@ -84,20 +81,3 @@ def _joined(parts: Sequence[Mapping[str, AnyArray]]) -> dict[str, AnyArray]:
 
 def _rows(arrays: dict[str, AnyArray], rows: slice) -> dict[str, AnyArray]:
     return {name: array[rows] for name, array in arrays.items()}
-
-
-class CentralInference:
-    """An actor's side: its inference and its variable client in one, since weights never come here."""
-
-    def __init__(self, node: Any) -> None:
-        self._node = node
-        self.version = -1
-
-    def __call__(self, observations: Observations, state: State) -> tuple[dict[str, AnyArray], State]:
-        call: ObjectRef[Answer] = self._node.infer.remote(observations, state)
-        outputs, after, version = ray.get(call)
-        self.version = max(self.version, version)
-        return outputs, after
-
-    def step(self) -> None:
-        """Nothing to fetch."""

@@ -1,6 +1,8 @@
 """Central inference gives every caller its own Q-values, in fewer passes than there were requests."""
 
 import asyncio
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -14,6 +16,7 @@ from apex_ray.nodes.inference_node import InferenceNode
 from apex_ray.nodes.living import GROUP
 from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.parts import build_inference
+from benchmarks.machine import ROOT
 from tests.apex_ray.runs import cartpole
 from tests.rays import ray_of
 
@@ -85,3 +88,23 @@ def test_the_answers_change_with_the_weights():
         expected, _ = local(observations, {})
         np.testing.assert_allclose(after["q_values"], expected["q_values"], rtol=1e-5, atol=1e-6)
         assert not np.allclose(before["q_values"], after["q_values"])
+
+
+@pytest.mark.parametrize("preset", ["cartpole", "pong", "pong_lstm"])
+def test_an_actor_that_asks_for_its_actions_needs_no_torch(preset):
+    """It would be most of its memory where its process is not a fork of one that has it."""
+    code = f"""
+import sys
+import apex_ray.nodes.actor_node
+from apex_ray.agent.build import build_agent
+from apex_ray.config.load import load
+from apex_ray.envs.make import probe
+from apex_ray.nodes.central_inference import CentralInference
+from apex_ray.parts import build_actors
+config = load({preset!r}, ["actors.inference=central", "actors.envs_per_actor=2", "actors.groups=1"]).config
+spec, remote = probe(config.env), CentralInference(None)
+build_actors(config, spec, build_agent(config, spec), 0, 1, (remote, remote))
+print("torch" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stdout.strip()) == (0, "False"), done.stderr
