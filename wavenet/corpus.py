@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import zlib
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +14,7 @@ from trainkit.cache import kept
 from trainkit.errors import UserError
 from trainkit.mu_law import CLASSES, encode
 from trainkit.sound import SUFFIXES, UnusableError, read
+from trainkit.speech.aligned import held_out, speaker_names
 from trainkit.speech.phones import Timeline, read_timeline, vocabulary
 from trainkit.words import printable
 from wavenet.config import DataConfig
@@ -117,25 +116,16 @@ def load_corpus(config: DataConfig, known: tuple[Sequence[str], Sequence[str]] |
     return Corpus(train, validation, speakers, phones if known is None else known[1], skipped)
 
 
-def speaker_names(paths: Iterable[Path], folder: Path) -> dict[Path, str]:
-    """Of each file: the folder that it lies in, with its path below `folder` where others have the same name."""
-    parents = {p: p.parent for p in paths}
-    count = Counter(parent.name for parent in set(parents.values()))
-    return {p: printable(q.name if count[q.name] == 1 else q.relative_to(folder)) for p, q in parents.items()}
-
-
 def split(found: Sequence[Recording], fraction: float) -> tuple[list[Recording], list[Recording]]:
     """(training, validation), by a hash of each name: a file keeps its side when others come or go.
 
     Two microphones' recordings of one utterance (VCTK 0.92's NAME_mic1 and NAME_mic2) are on one side. Where the hashes
     leave one side without a file, the utterance with the lowest is held out, or the one with the highest is not.
     """
-    marks = {r.name: zlib.crc32(utterance(r.name).encode()) for r in found}
-    ranked = sorted(set(marks.values()))
-    held = {mark for mark in ranked if mark < fraction * 2**32} or {ranked[0]}
-    if len(held) == len(ranked):
-        held.remove(ranked[-1])
-    return [r for r in found if marks[r.name] not in held], [r for r in found if marks[r.name] in held]
+    held = held_out((utterance(r.name) for r in found), fraction)
+    sides = [utterance(r.name) in held for r in found]
+    train, validation = ([r for r, side in zip(found, sides, strict=True) if side is which] for which in (False, True))
+    return train, validation
 
 
 def utterance(name: str) -> str:
