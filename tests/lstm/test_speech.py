@@ -75,7 +75,7 @@ def test_a_run_learns_its_voices(place, capsys):
     ]  # fmt: skip
     figures = [[float(word.rstrip("%")) for word in line[28:].split()] for line in table]
     assert all(len(row) == 5 and np.isfinite(row).all() for row in figures)
-    assert figures[0][1] < figures[3][1] and figures[0][2] < figures[3][2], "voicing and durations, beside means"
+    assert figures[0][1] < figures[3][1] and figures[1][3] < figures[3][3], "voicing and spectrum, beside means"
 
 
 def test_a_text_becomes_frames_sentence_by_sentence(place):
