@@ -285,6 +285,23 @@ def test_runs_that_say_no_frames(place, tmp_path, monkeypatch):
         checkpoint.load_network(run)
 
 
+def test_a_phone_that_was_never_learned_is_known(place):
+    model = Acoustic(place[1])
+    next(model.speak("A tall man sings."))
+    assert not model.strange
+    model.inputs.vocabulary = model.inputs.vocabulary[:5]
+    next(model.speak("A tall man sings."))
+    assert "m" in model.strange and "_" not in model.strange
+
+
+def test_frames_that_cannot_be_kept_end_a_run(place, tmp_path, monkeypatch, capsys):
+    """They would be made anew for each batch."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("APEX_CACHE", str(tmp_path / "file"))
+    assert main(["train", "speech", f"speech.folder={place[0] / 'made'}"]) == 2
+    assert "can't be written, where frames are kept: Not a directory; expected room" in capsys.readouterr().err
+
+
 def test_corpora_that_are_none(place, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     for given, told in (
