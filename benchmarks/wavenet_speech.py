@@ -18,44 +18,19 @@ import soundfile
 
 from benchmarks.machine import write
 from benchmarks.recogniser import Recogniser, accuracy, words
+from benchmarks.sentences import UNSEEN
 from trainkit.runs import open_run
 from trainkit.speech.cepstra import distance
 from trainkit.speech.espeak import synthesize
+from trainkit.speech.spoken import LANGUAGES
 from wavenet import checkpoint
 from wavenet.corpus import load_corpus
 from wavenet.evaluation import distances
 from wavenet.features import features
 from wavenet.generate import resynthesise
-from wavenet.speaking import LANGUAGES, Request, speak_to
+from wavenet.speaking import Request, speak_to
 
 FILES = 24
-# In no corpus of ours; the Japanese in kana, as spoken.
-UNSEEN = {
-    "en": (
-        "The children played outside until it was dark.",
-        "Please leave your name and number after the tone.",
-        "She bought two tickets for the evening show.",
-        "A cold wind blew across the empty harbour.",
-        "My brother works in a small office downtown.",
-        "They found the missing key under the carpet.",
-        "Nobody knows what will happen tomorrow.",
-        "The doctor asked him to breathe slowly.",
-        "We have enough food for the whole week.",
-        "Turn left at the corner and walk to the bridge.",
-    ),
-    "ja": (
-        "きょうわ とても さむいです。",
-        "あしたの あさ えきで あいましょう。",
-        "この みせの りょうりわ おいしい。",
-        "でんわばんごうを おしえて ください。",
-        "こどもたちわ うみで およいで います。",
-        "かれわ まいにち しんぶんを よみます。",
-        "つくえの うえに めがねが あります。",
-        "らいねん にほんへ いきたいです。",
-        "ちいさな とりが きの うえで うたう。",
-        "ゆうがたから あめが ふるでしょう。",
-    ),
-}
 
 
 def main() -> None:

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
-import zlib
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from trainkit.cache import kept
 from trainkit.errors import UserError
 from trainkit.mu_law import CLASSES, encode
 from trainkit.sound import SUFFIXES, UnusableError, read
+from trainkit.speech.aligned import held_out, speaker_names
 from trainkit.speech.phones import Timeline, read_timeline, vocabulary
 from trainkit.words import printable
 from wavenet.config import DataConfig
 from wavenet.notes import Score, read_score_of
 
-CACHE = "APEX_CACHE"  # environment variable: where decoded sound is kept
 READING = 2  # goes up when a file is read as other samples than before: what is kept is then decoded anew
 Samples = npt.NDArray[np.int16]
 
@@ -120,25 +116,16 @@ def load_corpus(config: DataConfig, known: tuple[Sequence[str], Sequence[str]] |
     return Corpus(train, validation, speakers, phones if known is None else known[1], skipped)
 
 
-def speaker_names(paths: Iterable[Path], folder: Path) -> dict[Path, str]:
-    """Of each file: the folder that it lies in, with its path below `folder` where others have the same name."""
-    parents = {p: p.parent for p in paths}
-    count = Counter(parent.name for parent in set(parents.values()))
-    return {p: printable(q.name if count[q.name] == 1 else q.relative_to(folder)) for p, q in parents.items()}
-
-
 def split(found: Sequence[Recording], fraction: float) -> tuple[list[Recording], list[Recording]]:
     """(training, validation), by a hash of each name: a file keeps its side when others come or go.
 
     Two microphones' recordings of one utterance (VCTK 0.92's NAME_mic1 and NAME_mic2) are on one side. Where the hashes
     leave one side without a file, the utterance with the lowest is held out, or the one with the highest is not.
     """
-    marks = {r.name: zlib.crc32(utterance(r.name).encode()) for r in found}
-    ranked = sorted(set(marks.values()))
-    held = {mark for mark in ranked if mark < fraction * 2**32} or {ranked[0]}
-    if len(held) == len(ranked):
-        held.remove(ranked[-1])
-    return [r for r in found if marks[r.name] not in held], [r for r in found if marks[r.name] in held]
+    held = held_out((utterance(r.name) for r in found), fraction)
+    sides = [utterance(r.name) in held for r in found]
+    train, validation = ([r for r, side in zip(found, sides, strict=True) if side is which] for which in (False, True))
+    return train, validation
 
 
 def utterance(name: str) -> str:
@@ -159,22 +146,8 @@ def _cached(path: Path, config: DataConfig) -> Samples:
     """Decoded samples, from the cache when the file has been decoded with these settings before."""
     timed = config.conditions in ("phones", "notes")  # their times count from the beginning
     trim_db = None if timed else config.trim_db
-    state = path.stat()
-    facts = f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}|{config.sample_rate}|{trim_db}|{READING}"
-    cached = _cache_folder() / f"{hashlib.sha256(os.fsencode(facts)).hexdigest()[:32]}.npy"
-    with suppress(OSError, ValueError, EOFError):  # none, or a power cut left half of it
-        kept: Samples = np.load(cached, allow_pickle=False)
-        return kept
-    sound = read(path, config.sample_rate, trim_db)
-    samples = np.round(sound * 32_767).astype(np.int16)
-    with suppress(OSError):  # a cache that can't be written costs time and nothing else
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        partial = cached.with_suffix(f".{os.getpid()}.npy")
-        np.save(partial, samples)
-        partial.replace(cached)
-    return samples
 
+    def decoded() -> Samples:
+        return np.round(read(path, config.sample_rate, trim_db) * 32_767).astype(np.int16)
 
-def _cache_folder() -> Path:
-    base = os.environ.get(CACHE) or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "apex-ray"
-    return Path(base).expanduser() / "sound"
+    return kept("sound", path, f"{config.sample_rate}|{trim_db}|{READING}", decoded)
