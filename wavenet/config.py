@@ -54,6 +54,11 @@ class ModelConfig(Section):
         return length
 
     @property
+    def reach_frames(self) -> int:
+        """How far from its own frame, at most, what a sample is told of lies."""
+        return 1 + len(self.upsampling)  # each convolution of the upsampling looks at a neighbour
+
+    @property
     def outputs(self) -> int:
         """Numbers that the network says about a sample."""
         return CLASSES if self.output == "softmax" else 3 * self.mixtures

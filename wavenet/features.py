@@ -9,6 +9,8 @@ from typing import cast
 import librosa
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from trainkit.speech.phones import PhoneFeatures, Timeline
 from wavenet.config import WaveNetConfig
@@ -17,6 +19,8 @@ from wavenet.notes import FEATURES, Score, note_frames
 
 Floats = npt.NDArray[np.float32]
 QUIETEST = 1e-3  # of a mel band's magnitude: all that is below is silence
+MOST_MEASURED, MOST_FRAMES = 500, 3_000  # recordings whose frames say what is usual, and frames of each
+NARROWEST = 0.1  # standard deviation that a feature is divided by
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,22 @@ def features(config: WaveNetConfig, phones: Sequence[str]) -> Features | None:
 def of_phones(phones: PhoneFeatures) -> Features:
     """The frames of a recording's phones."""
     return Features(phones.size, lambda r, first, count: phones(cast(Timeline, r.phones), first, count))
+
+
+def mean_and_scale(frames_of: Features, recordings: Sequence[Recording], frame_samples: int) -> tuple[Tensor, Tensor]:
+    """Of each feature, both [size]: over the beginnings of at most MOST_MEASURED recordings, spread evenly over all.
+
+    The scale is the standard deviation, but no less than NARROWEST: what hardly varies, such as the column of a rare
+    phone, is not blown up.
+    """
+    count, total, squares = 0, np.zeros(frames_of.size), np.zeros(frames_of.size)
+    for recording in recordings[:: -(-len(recordings) // MOST_MEASURED)]:
+        length = min(-(-len(recording.samples) // frame_samples), MOST_FRAMES)
+        frames = frames_of(recording, 0, length).astype(np.float64)
+        count, total, squares = count + length, total + frames.sum(0), squares + (frames**2).sum(0)
+    mean = total / count
+    scale = np.sqrt(np.maximum(squares / count - mean**2, NARROWEST**2))
+    return torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(scale.astype(np.float32))
 
 
 class MelFrames:

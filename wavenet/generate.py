@@ -122,16 +122,24 @@ def _speaker_bias(model: WaveNet, speakers: Tensor | None, streams: int) -> Floa
 
 @torch.no_grad()
 def upsampled(model: WaveNet, frames: Floats, start: int, samples: int) -> Tensor:
-    """`samples` from `start` on of one stream's frames [N, features], for `Generator.run`: [1, samples, channels].
+    """`samples` from `start` on of one stream's `framed` frames, for `Generator.run`: [1, samples, channels].
 
     Only the frames that they depend on are looked at: sound begins as soon for a long piece as for a short one.
     """
     c = model.config
-    reach = 1 + len(c.upsampling)  # frames: each convolution looks at a neighbour, of its own rate or the frames'
-    first = max(start // c.frame_samples - reach, 0)
-    last = -(-(start + samples) // c.frame_samples) + reach
-    channels: Tensor = model.conditions.upsampling(torch.from_numpy(frames[first:last])[None])
-    return channels[:, start - first * c.frame_samples :][:, :samples]
+    first, last = start // c.frame_samples, -(-(start + samples) // c.frame_samples)
+    some = torch.from_numpy(frames[first : last + 2 * c.reach_frames])
+    channels: Tensor = model.conditions.upsampling(some[None])
+    return channels[:, start - (first - c.reach_frames) * c.frame_samples :][:, :samples]
+
+
+def framed(model: WaveNet, frames_of: Callable[[int, int], Floats], samples: int) -> Floats:
+    """Frames of so many samples, with `reach_frames` before and after them, [N, features].
+
+    `frames_of(first, count)` gives them, also from before the beginning and after the end.
+    """
+    reach = model.config.reach_frames
+    return frames_of(-reach, -(-samples // model.config.frame_samples) + 2 * reach)
 
 
 def sound(samples: Floats, output: str) -> Floats:
@@ -158,7 +166,7 @@ def conditions(
     speakers = torch.tensor([recording.speaker]) if model.config.speakers else None
     if frames_of is None:
         return speakers, None
-    return speakers, partial(upsampled, model, frames_of(recording, 0, -(-samples // model.config.frame_samples)))
+    return speakers, partial(upsampled, model, framed(model, partial(frames_of, recording), samples))
 
 
 def resynthesise(

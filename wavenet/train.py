@@ -20,7 +20,7 @@ from wavenet import checkpoint
 from wavenet.config import PRESETS, WaveNetConfig
 from wavenet.corpus import Corpus, frequencies, load_corpus
 from wavenet.crops import Cropper
-from wavenet.features import features
+from wavenet.features import Features, features, mean_and_scale
 from wavenet.generate import resynthesise
 from wavenet.learning import Learner, held_out_bits
 from wavenet.metrics import EXPORTED, METRICS, line
@@ -65,21 +65,30 @@ def settled(config: WaveNetConfig, corpus: Corpus) -> WaveNetConfig:
     return config.model_copy(update={"model": model, "data": data})
 
 
+def new_model(config: WaveNetConfig, corpus: Corpus, frames_of: Features | None) -> WaveNet:
+    """The network before its first update, the same on all workers."""
+    torch.manual_seed(config.seed)
+    model = WaveNet(config.model)
+    if config.model.output == "softmax":
+        model.expect(torch.from_numpy(frequencies(corpus.train)))
+    if frames_of is not None:
+        model.conditions.upsampling.normalise(*mean_and_scale(frames_of, corpus.train, config.model.frame_samples))
+    return model
+
+
 def work(settings: dict[str, Any]) -> None:
     """One worker's whole run; what `fit` calls."""
     config, run, worker = WaveNetConfig.model_validate(settings["config"]), Path(settings["run"]), this_worker()
     torch.set_num_threads(config.workers.cpus)
     corpus = load_corpus(config.data, settings["known"])
-    torch.manual_seed(config.seed)  # equal weights on all workers
-    model = WaveNet(config.model).to(worker.device)
-    if config.model.output == "softmax":
-        model.expect(torch.from_numpy(frequencies(corpus.train)).to(worker.device))
+    frames_of = features(config, corpus.phones)
+    model = new_model(config, corpus, frames_of).to(worker.device)
     t = config.training
     learner = Learner(model, worker.wrap(model), t, worker.count, worker.total)
     with newest_checkpoint(run) as folder:
         if folder is not None:
             checkpoint.load(folder, learner, worker.device)
-    cropper = Cropper(config.model, t.segment_samples, features(config, corpus.phones))
+    cropper = Cropper(config.model, t.segment_samples, frames_of)
     writer = worker.open_log(run, learner.step, METRICS, EXPORTED)
     stop_requested = StopRequest(run, worker)
     started, since, samples = time.monotonic(), learner.step, 0

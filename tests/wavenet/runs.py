@@ -15,8 +15,7 @@ from wavenet.corpus import load_corpus
 from wavenet.crops import Cropper
 from wavenet.features import features
 from wavenet.learning import Learner
-from wavenet.model import WaveNet
-from wavenet.train import settled
+from wavenet.train import new_model, settled
 
 
 def trained(preset: str, *settings: str) -> Path:
@@ -25,10 +24,10 @@ def trained(preset: str, *settings: str) -> Path:
     corpus = load_corpus(config.data)
     config = settled(config, corpus)
     run = create_run(config.runs_dir, config.name, to_yaml(config))
-    torch.manual_seed(config.seed)
-    model, t = WaveNet(config.model), config.training
+    frames_of = features(config, corpus.phones)
+    model, t = new_model(config, corpus, frames_of), config.training
     learner = Learner(model, model, t, 1, lambda value: torch.as_tensor(value, dtype=torch.float64))
-    cropper = Cropper(config.model, t.segment_samples, features(config, corpus.phones))
+    cropper = Cropper(config.model, t.segment_samples, frames_of)
     for step in range(t.steps):
         learner.update(cropper.random(corpus.train, t.batch, np.random.default_rng((config.seed, step))))
     folder: Path = run / "checkpoint_000000"
