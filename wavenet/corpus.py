@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from trainkit.cache import kept
 from trainkit.errors import UserError
 from trainkit.mu_law import CLASSES, encode
 from trainkit.sound import SUFFIXES, UnusableError, read
@@ -23,7 +21,6 @@ from trainkit.words import printable
 from wavenet.config import DataConfig
 from wavenet.notes import Score, read_score_of
 
-CACHE = "APEX_CACHE"  # environment variable: where decoded sound is kept
 READING = 2  # goes up when a file is read as other samples than before: what is kept is then decoded anew
 Samples = npt.NDArray[np.int16]
 
@@ -159,22 +156,8 @@ def _cached(path: Path, config: DataConfig) -> Samples:
     """Decoded samples, from the cache when the file has been decoded with these settings before."""
     timed = config.conditions in ("phones", "notes")  # their times count from the beginning
     trim_db = None if timed else config.trim_db
-    state = path.stat()
-    facts = f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}|{config.sample_rate}|{trim_db}|{READING}"
-    cached = _cache_folder() / f"{hashlib.sha256(os.fsencode(facts)).hexdigest()[:32]}.npy"
-    with suppress(OSError, ValueError, EOFError):  # none, or a power cut left half of it
-        kept: Samples = np.load(cached, allow_pickle=False)
-        return kept
-    sound = read(path, config.sample_rate, trim_db)
-    samples = np.round(sound * 32_767).astype(np.int16)
-    with suppress(OSError):  # a cache that can't be written costs time and nothing else
-        cached.parent.mkdir(parents=True, exist_ok=True)
-        partial = cached.with_suffix(f".{os.getpid()}.npy")
-        np.save(partial, samples)
-        partial.replace(cached)
-    return samples
 
+    def decoded() -> Samples:
+        return np.round(read(path, config.sample_rate, trim_db) * 32_767).astype(np.int16)
 
-def _cache_folder() -> Path:
-    base = os.environ.get(CACHE) or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "apex-ray"
-    return Path(base).expanduser() / "sound"
+    return kept("sound", path, f"{config.sample_rate}|{trim_db}|{READING}", decoded)

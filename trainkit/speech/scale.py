@@ -1,0 +1,52 @@
+"""Frames as numbers around 0, as networks take and give them: by the mean and the spread of a corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from trainkit.speech.frames import Floats, Frames, FrameSettings
+
+NARROWEST = 1e-2  # spread of a band or of log F0: what hardly varies is not blown up
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Mean and standard deviation of each mel band over all frames, and of log F0 over those that are voiced."""
+
+    mean: npt.NDArray[np.float64]  # [bands + 1], log F0 last
+    spread: npt.NDArray[np.float64]  # [bands + 1]
+
+    @classmethod
+    def of(cls, corpus: Iterable[Frames]) -> Scale:
+        """Of at least one recording. Without a voiced frame, log F0 counts everywhere."""
+        found = list(corpus)
+        mel = np.concatenate([f.mel for f in found]).astype(np.float64)
+        voiced = [f.log_f0[f.voiced] for f in found if f.voiced.any()] or [f.log_f0 for f in found]
+        log_f0 = np.concatenate(voiced).astype(np.float64)
+        mean, spread = np.append(mel.mean(0), log_f0.mean()), np.append(mel.std(0), log_f0.std())
+        return cls(mean, np.maximum(spread, NARROWEST))
+
+    @classmethod
+    def read(cls, plain: Mapping[str, Any]) -> Scale:
+        """From what `plain` gave."""
+        return cls(np.array(plain["mean"], np.float64), np.array(plain["spread"], np.float64))
+
+    def plain(self) -> dict[str, list[float]]:
+        """As values for JSON."""
+        return {"mean": self.mean.tolist(), "spread": self.spread.tolist()}
+
+    def normalised(self, frames: Frames) -> Floats:
+        """[T, bands + 2]: mel and log F0 less their mean over their spread, then 1 where voiced."""
+        numbers = (np.column_stack([frames.mel, frames.log_f0]) - self.mean) / self.spread
+        return np.column_stack([numbers, frames.voiced]).astype(np.float32)
+
+    def restored(self, numbers: Floats, settings: FrameSettings) -> Frames:
+        """The frames of [T, bands + 2]; voiced where the last number is above a half, no band below silence."""
+        values = numbers[:, :-1] * self.spread + self.mean
+        mel = np.maximum(values[:, :-1], settings.quietest).astype(np.float32)
+        return Frames(settings, mel, values[:, -1].astype(np.float32), numbers[:, -1] > 0.5)
