@@ -6,7 +6,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +16,10 @@ from trainkit.cache import kept
 from trainkit.errors import UserError
 from trainkit.mu_law import CLASSES, encode
 from trainkit.sound import SUFFIXES, UnusableError, read
+from trainkit.speech.frames import ENDING, Frames, frames_of_file, load
 from trainkit.speech.phones import Timeline, read_timeline, vocabulary
 from trainkit.words import printable
-from wavenet.config import DataConfig
+from wavenet.config import FRAMED, PHONETIC, DataConfig
 from wavenet.notes import Score, read_score_of
 
 READING = 2  # goes up when a file is read as other samples than before: what is kept is then decoded anew
@@ -34,6 +35,8 @@ class Recording:
     speaker: int = 0
     phones: Timeline | None = None
     score: Score | None = None
+    frames: Frames | None = None  # of its sound
+    said_frames: Frames | None = None  # as many, as an acoustic model says them
 
     @property
     def sound(self) -> npt.NDArray[np.float32]:
@@ -65,11 +68,13 @@ class Corpus:
         )
 
 
-def load_corpus(config: DataConfig, known: tuple[Sequence[str], Sequence[str]] | None = None) -> Corpus:
+def load_corpus(
+    config: DataConfig, known: tuple[Sequence[str], Sequence[str]] | None = None, more_speakers: bool = False
+) -> Corpus:
     """All sound below data.folder. UserError when there is no such folder or nothing in it can be used.
 
     With `known`, the speakers and phones by number of a run that there is already, these are the corpus' own: files of
-    other speakers are skipped, other phones are none.
+    other speakers are skipped, or, with `more_speakers`, get numbers after them; other phones are none.
     """
     folder = Path(config.folder).expanduser()
     if not folder.is_dir():
@@ -78,34 +83,22 @@ def load_corpus(config: DataConfig, known: tuple[Sequence[str], Sequence[str]] |
     paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
     if not paths:
         raise UserError(f"data.folder = {config.folder!r} has no sound in it; expected files of {', '.join(SUFFIXES)}")
-    usable, skipped = dict[Path, Samples](), list[str]()
-    lines, scores = dict[Path, Timeline](), dict[Path, Score]()
+    usable, skipped = dict[Path, Recording](), list[str]()
     for path in paths:
         try:
-            if config.conditions == "phones":
-                lines[path] = read_timeline(path.with_suffix(".json"))
-            elif config.conditions == "notes":
-                scores[path] = read_score_of(path)
-            usable[path] = _cached(path, config)
+            usable[path] = _recording(path, folder, config)
         except (UnusableError, ValueError) as error:
             skipped.append(f"{printable(path.relative_to(folder))} {error}")
     names = speaker_names(usable, folder) if config.speakers == "folder" else {}
-    speakers = sorted(set(names.values())) if known is None else known[0]
+    speakers = list(known[0]) if known is not None else []
+    if known is None or more_speakers:
+        speakers += sorted(set(names.values()) - set(speakers))
     for path in [p for p, name in names.items() if name not in speakers]:
         skipped.append(
             f"{printable(path.relative_to(folder))} is of {names[path]!r}, a speaker that the run does not know"
         )
         del usable[path]
-    found = [
-        Recording(
-            printable(p.relative_to(folder)),
-            samples,
-            speakers.index(names[p]) if names else 0,
-            lines.get(p),
-            scores.get(p),
-        )
-        for p, samples in usable.items()
-    ]
+    found = [replace(r, speaker=speakers.index(names[p])) if names else r for p, r in usable.items()]
     if len(found) < 2:
         reasons = f": {'; '.join(skipped[:3])}" if skipped else ""
         raise UserError(
@@ -113,8 +106,33 @@ def load_corpus(config: DataConfig, known: tuple[Sequence[str], Sequence[str]] |
             "least two, one of them for validation"
         )
     train, validation = split(found, config.validation_fraction)
-    phones = vocabulary(lines.values()) if lines else []
-    return Corpus(train, validation, speakers, phones if known is None else known[1], skipped)
+    lines = [r.phones for r in found if r.phones is not None]
+    phones = known[1] if known is not None else vocabulary(lines) if lines else []
+    return Corpus(train, validation, speakers, phones, skipped)
+
+
+def _recording(path: Path, folder: Path, config: DataConfig) -> Recording:
+    """A file with what its conditions need. UnusableError or ValueError where something is amiss."""
+    name = printable(path.relative_to(folder))
+    line = read_timeline(path.with_suffix(".json")) if config.conditions in PHONETIC else None
+    score = read_score_of(path) if config.conditions == "notes" else None
+    samples = _cached(path, config)
+    if config.conditions not in FRAMED:
+        return Recording(name, samples, 0, line, score)
+    frames = frames_of_file(path, config.frames)
+    said = None if config.said_frames is None else _said(Path(config.said_frames), path.relative_to(folder), frames)
+    return Recording(name, samples, 0, line, score, frames, said)
+
+
+def _said(place: Path, name: Path, frames: Frames) -> Frames:
+    """What an acoustic model says of the recording whose own frames are given. ValueError where it does not fit."""
+    try:
+        said = load((place.expanduser() / name).with_suffix(ENDING), frames.settings)
+    except UserError as error:
+        raise ValueError(f"has nothing in data.said_frames that can be used: {error}") from None
+    if len(said) != len(frames):
+        raise ValueError(f"has {len(frames)} frames, but {len(said)} in data.said_frames")
+    return said
 
 
 def speaker_names(paths: Iterable[Path], folder: Path) -> dict[Path, str]:
@@ -154,8 +172,8 @@ def frequencies(some: Sequence[Recording]) -> npt.NDArray[np.float64]:
 
 def _cached(path: Path, config: DataConfig) -> Samples:
     """Decoded samples, from the cache when the file has been decoded with these settings before."""
-    timed = config.conditions in ("phones", "notes")  # their times count from the beginning
-    trim_db = None if timed else config.trim_db
+    # Times of phones and notes, and an acoustic model's frames, count from the recording's beginning.
+    trim_db = config.trim_db if config.conditions in ("none", "mel") else None
 
     def decoded() -> Samples:
         return np.round(read(path, config.sample_rate, trim_db) * 32_767).astype(np.int16)

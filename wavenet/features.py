@@ -1,4 +1,4 @@
-"""The local condition of a recording as frames: its phones, its notes, or the mel spectrum of its own sound."""
+"""The local condition of a recording, frame by frame: its phones, its notes, or the frames of its sound."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from trainkit.speech.frames import Frames
 from trainkit.speech.phones import PhoneFeatures, Timeline
 from wavenet.config import WaveNetConfig
 from wavenet.corpus import Recording
@@ -35,12 +36,34 @@ class Features:
         return self.frames(recording, first, count)
 
 
-def features(config: WaveNetConfig, phones: Sequence[str]) -> Features | None:
-    """Those of a run, whose vocabulary is `phones`; None without a local condition."""
+def features(config: WaveNetConfig, phones: Sequence[str], said: bool = False) -> Features | None:
+    """Those of a run, whose vocabulary is `phones`; None without a local condition.
+
+    `said`: by the frames that an acoustic model says of a recording, not by those of its sound.
+    """
     frame_s = config.model.frame_samples / config.data.sample_rate
+
+    def frames(recording: Recording) -> Frames:
+        return cast(Frames, recording.said_frames if said else recording.frames)
+
     match config.data.conditions:
         case "phones":
             return of_phones(PhoneFeatures(phones, frame_s))
+        case "phones+f0":
+            of_line = PhoneFeatures(phones, frame_s)
+
+            def phones_and_pitch(r: Recording, first: int, count: int) -> Floats:
+                some = frames(r).cut(first, count)
+                return np.column_stack([of_line(cast(Timeline, r.phones), first, count), some.log_f0, some.voiced])
+
+            return Features(of_line.size + 2, phones_and_pitch)
+        case "frames":
+
+            def all_columns(r: Recording, first: int, count: int) -> Floats:
+                some = frames(r).cut(first, count)
+                return np.column_stack([some.mel, some.log_f0, some.voiced])
+
+            return Features(config.data.frames.bands + 2, all_columns)
         case "notes":
             return Features(FEATURES, lambda r, first, count: note_frames(cast(Score, r.score), first, count, frame_s))
         case "mel":

@@ -89,6 +89,8 @@ class Frames:
     mel: Floats  # [T, bands]
     log_f0: Floats  # [T], natural logarithm of Hz; between voiced parts a straight line
     voiced: npt.NDArray[np.bool_]  # [T]
+    # (start in seconds, name as eSpeak NG writes it), where a model said the frames; not in their file
+    phones: tuple[tuple[float, str], ...] = ()
 
     def __len__(self) -> int:
         return len(self.mel)
