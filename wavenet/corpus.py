@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
-import zlib
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from trainkit.cache import kept
 from trainkit.errors import UserError
 from trainkit.mu_law import CLASSES, encode
 from trainkit.sound import SUFFIXES, UnusableError, read
+from trainkit.speech.aligned import held_out, normalised, speaker_names
 from trainkit.speech.frames import ENDING, Frames, frames_of_file, load
 from trainkit.speech.phones import Timeline, read_timeline, vocabulary
 from trainkit.words import printable
@@ -33,6 +34,7 @@ class Recording:
     name: str  # path from the corpus' folder, as `printable`
     samples: Samples  # 16 bits
     speaker: int = 0
+    text: str = ""  # that is said in it, where that is known
     phones: Timeline | None = None
     score: Score | None = None
     frames: Frames | None = None  # of its sound
@@ -46,7 +48,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Corpus:
-    """Recordings, split by file."""
+    """Recordings, split by text."""
 
     train: Sequence[Recording]
     validation: Sequence[Recording]
@@ -106,6 +108,8 @@ def load_corpus(
             "least two, one of them for validation"
         )
     train, validation = split(found, config.validation_fraction)
+    if not validation:
+        raise UserError(f"data.folder = {config.folder!r}: all files say one text; expected two, one for validation")
     lines = [r.phones for r in found if r.phones is not None]
     phones = known[1] if known is not None else vocabulary(lines) if lines else []
     return Corpus(train, validation, speakers, phones, skipped)
@@ -113,15 +117,15 @@ def load_corpus(
 
 def _recording(path: Path, folder: Path, config: DataConfig) -> Recording:
     """A file with what its conditions need. UnusableError or ValueError where something is amiss."""
-    name = printable(path.relative_to(folder))
     line = read_timeline(path.with_suffix(".json")) if config.conditions in PHONETIC else None
     score = read_score_of(path) if config.conditions == "notes" else None
-    samples = _cached(path, config)
+    name, samples = printable(path.relative_to(folder)), _cached(path, config)
+    plain = Recording(name, samples, text=text_beside(path), phones=line, score=score)
     if config.conditions not in FRAMED:
-        return Recording(name, samples, 0, line, score)
+        return plain
     frames = frames_of_file(path, config.frames)
     said = None if config.said_frames is None else _said(Path(config.said_frames), path.relative_to(folder), frames)
-    return Recording(name, samples, 0, line, score, frames, said)
+    return replace(plain, frames=frames, said_frames=said)
 
 
 def _said(place: Path, name: Path, frames: Frames) -> Frames:
@@ -135,30 +139,31 @@ def _said(place: Path, name: Path, frames: Frames) -> Frames:
     return said
 
 
-def speaker_names(paths: Iterable[Path], folder: Path) -> dict[Path, str]:
-    """Of each file: the folder that it lies in, with its path below `folder` where others have the same name."""
-    parents = {p: p.parent for p in paths}
-    count = Counter(parent.name for parent in set(parents.values()))
-    return {p: printable(q.name if count[q.name] == 1 else q.relative_to(folder)) for p, q in parents.items()}
-
-
 def split(found: Sequence[Recording], fraction: float) -> tuple[list[Recording], list[Recording]]:
-    """(training, validation), by a hash of each name: a file keeps its side when others come or go.
+    """(training, validation), by a hash of each text, or name: a file keeps its side when others come or go.
 
-    Two microphones' recordings of one utterance (VCTK 0.92's NAME_mic1 and NAME_mic2) are on one side. Where the hashes
-    leave one side without a file, the utterance with the lowest is held out, or the one with the highest is not.
+    Recordings of one text are on one side; where texts are not known, two microphones' recordings of one utterance.
+    Where the hashes leave one side without a file, those with the lowest are held out, or those with the highest not.
     """
-    marks = {r.name: zlib.crc32(utterance(r.name).encode()) for r in found}
-    ranked = sorted(set(marks.values()))
-    held = {mark for mark in ranked if mark < fraction * 2**32} or {ranked[0]}
-    if len(held) == len(ranked):
-        held.remove(ranked[-1])
-    return [r for r in found if marks[r.name] not in held], [r for r in found if marks[r.name] in held]
+    keys = [normalised(r.text) or utterance(r.name) for r in found]
+    held = held_out(keys, fraction)
+    train, validation = (
+        [r for r, key in zip(found, keys, strict=True) if (key in held) is side] for side in (False, True)
+    )
+    return train, validation
 
 
 def utterance(name: str) -> str:
-    """A recording's name without the microphone's number."""
+    """A recording's name without the microphone's number (VCTK 0.92's NAME_mic1 and NAME_mic2)."""
     return re.sub(r"_mic\d+(?=\.\w+$)", "", name)
+
+
+def text_beside(recording: Path) -> str:
+    """What is said in it, by the NAME.json beside it; nothing where that does not tell."""
+    with suppress(OSError, ValueError):
+        facts = json.loads(recording.with_suffix(".json").read_text(encoding="utf-8"))
+        return str(facts.get("text", "")) if isinstance(facts, dict) else ""
+    return ""
 
 
 def frequencies(some: Sequence[Recording]) -> npt.NDArray[np.float64]:

@@ -16,8 +16,8 @@ from trainkit.errors import UserError, did_you_mean, os_errors
 from trainkit.mu_law import encode
 from trainkit.sound import UnusableError, read
 from trainkit.speech.espeak import synthesize
-from trainkit.speech.made_speech import LANGUAGES
 from trainkit.speech.phones import PhoneFeatures, timeline
+from trainkit.speech.spoken import LANGUAGES
 from trainkit.words import Say
 from wavenet import checkpoint
 from wavenet.config import PRESETS, WaveNetConfig

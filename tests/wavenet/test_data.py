@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from trainkit.errors import UserError
 from trainkit.mu_law import SILENCE, encode
 from trainkit.sound import read
+from trainkit.speech.aligned import speaker_names
 from wavenet.config import DataConfig, ModelConfig
-from wavenet.corpus import Recording, load_corpus, speaker_names, split
+from wavenet.corpus import Recording, load_corpus, split
 from wavenet.crops import Cropper
 
 

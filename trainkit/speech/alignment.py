@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from trainkit.sound import SUFFIXES, UnusableError, read
 from trainkit.speech.espeak import UnsayableError, synthesize
 from trainkit.speech.phones import PAUSE, bare
 from trainkit.speech.reading import text_of
+from trainkit.speech.spoken import words_of
 from trainkit.words import Say, printable
 
 RATE = 16_000  # that PocketSphinx' model was trained at
@@ -117,23 +117,19 @@ class Aligner:
         self._words: dict[str, str] = {}  # its name by its phones
 
     def __call__(self, sound: np.ndarray[Any, np.dtype[np.float32]], text: str) -> dict[str, Any]:
-        """Of 16 kHz sound [N]: what `phones.read_timeline` reads. ValueError when the text does not fit the sound."""
-        utterance = synthesize(text, VOICE)
-        spoken = list[list[str]]()  # eSpeak's phones, word by word
-        pairs = zip(utterance.words, utterance.phones, strict=True)
-        named = [(word, name) for word, (_, name) in pairs if bare(name) != PAUSE]
-        for _, some in groupby(named, lambda pair: pair[0]):
-            spoken.append([name for _, name in some])
+        """Of 16 kHz sound [N]: what `phones.py` reads. ValueError when the text does not fit the sound."""
+        spoken = words_of(synthesize(text, VOICE))
         data = np.round(sound * 32_767).astype(np.int16).tobytes()
-        found = self._aligned([self._word(names) for names in spoken], data)
+        found = self._aligned([self._word(names) for names, _ in spoken], data)
         phones = list[tuple[float, str]]()
-        rest = iter(spoken)
+        rest = (names for names, _ in spoken)
         for parts in found:
             phones += [(parts[0][0], PAUSE)] if parts[0][1] == "SIL" else _named(next(rest), [at for at, _ in parts])
         return {
             "text": text,
             "seconds": len(sound) / RATE,
             "phones": [[round(start, 3), name] for start, name in phones],
+            "words": [[len(names), mark] for names, mark in spoken],
         }
 
     def _word(self, names: list[str]) -> str:

@@ -19,7 +19,7 @@ from trainkit.errors import UserError, did_you_mean, optional
 from trainkit.speech.reading import as_spoken
 
 _SYNCHRONOUS, _PHONEME_EVENTS, _UTF8, _CHARACTERS = 2, 1, 1, 1  # of speak_lib.h
-_LIST_END, _WORD, _PHONEME = 0, 1, 7
+_LIST_END, _WORD, _END, _PHONEME = 0, 1, 5, 7
 
 
 class _Id(ctypes.Union):
@@ -53,7 +53,8 @@ class Utterance:
     sound: npt.NDArray[np.float32]  # [N] in [-1, 1]
     rate: int
     phones: tuple[tuple[float, str], ...]  # (start in seconds, phoneme); "_" is a pause
-    words: tuple[int, ...]  # the number of the word that each phone belongs to
+    words: tuple[int, ...]  # the number of the word that each phone belongs to, from 1; 0: before the first
+    ends: dict[int, str]  # by the number of a clause's last word, the two characters of the text where it ends
 
     @property
     def seconds(self) -> float:
@@ -103,7 +104,9 @@ def synthesize(text: str, language: str, voice: str = "") -> Utterance:
     """
     library, rate = _library()
     choose(language, voice)
+    spoken = as_spoken(text, language)
     parts, phones, word = list[npt.NDArray[np.int16]](), list[tuple[float, str, int]](), 0
+    ends = dict[int, str]()
 
     def receive(samples: Any, count: int, events: Any) -> int:
         if samples and count:
@@ -112,6 +115,8 @@ def synthesize(text: str, language: str, voice: str = "") -> Utterance:
         i = 0
         while events[i].type != _LIST_END:
             word += events[i].type == _WORD
+            if events[i].type == _END:  # its place is behind the clause, or at its end where the text ends, from 1
+                ends[word] = spoken[max(events[i].text_position - 2, 0) : events[i].text_position]
             if events[i].type == _PHONEME:
                 phone = bytes(events[i].id.string).split(b"\0")[0].decode("utf-8", "replace")
                 phones.append((events[i].audio_position / 1000, phone or "_", word))
@@ -120,11 +125,12 @@ def synthesize(text: str, language: str, voice: str = "") -> Utterance:
 
     callback = _CALLBACK(receive)
     library.espeak_SetSynthCallback(callback)
-    encoded = as_spoken(text, language).encode()
+    encoded = spoken.encode()
     failed = library.espeak_Synth(encoded, len(encoded) + 1, 0, _CHARACTERS, 0, _UTF8, None, None)
     library.espeak_Synchronize()
     if failed or not parts or all(name.startswith("_") for _, name, _ in phones):
         raise UnsayableError(f"eSpeak NG can say nothing of {text!r} in {language!r}")
     sound = np.concatenate(parts).astype(np.float32) / np.float32(32_768)
     phones.sort(key=lambda p: p[0])
-    return Utterance(sound, rate, tuple((start, name) for start, name, _ in phones), tuple(w for *_, w in phones))
+    names, words = tuple((start, name) for start, name, _ in phones), tuple(word for *_, word in phones)
+    return Utterance(sound, rate, names, words, ends)

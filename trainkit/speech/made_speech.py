@@ -13,9 +13,9 @@ from trainkit.errors import UserError, did_you_mean
 from trainkit.sound import write_with_facts
 from trainkit.speech.espeak import UnsayableError, choose, synthesize
 from trainkit.speech.reading import text_of
+from trainkit.speech.spoken import LANGUAGES, words_of
 from trainkit.words import Say
 
-LANGUAGES = {"en": "en-us", "ja": "ja"}
 # Who, what they do, with what, where: every combination is a sentence. Together they have nearly all phones.
 WORDS = {
     "en": (
@@ -101,6 +101,7 @@ def _one(folder: Path, name: str, sentence: str, language: str, voice: str, rate
         "voice": voice,
         "seconds": utterance.seconds,
         "phones": [[round(start, 4), phone] for start, phone in utterance.phones],
+        "words": [[len(names), mark] for names, mark in words_of(utterance)],
     }
     write_with_facts(folder / f"{name}.wav", sound, rate, facts)
     return utterance.seconds

@@ -1,18 +1,27 @@
 """Phonemes with their times as frames for the local condition, and the file beside a recording that holds them.
 
-`NAME.json` beside `NAME.wav`: {"text": ..., "seconds": 1.66, "phones": [[0.011, "h"], [0.062, "@"], ...]}
+`NAME.json` beside `NAME.wav`:
+
+    {"text": "Hello, world", "language": "en", "seconds": 1.66, "phones": [[0.011, "h"], [0.062, "@"], ...],
+     "words": [[4, ","], [4, "."]]}
+
+with the number of phones of each word, and the mark behind it; "_" is a pause, and not counted.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from trainkit.sound import UnusableError
 
 PAUSE = "_"
 EXTRA = 3  # features beside the two one-hot vectors: stress, place within the phone, logarithm of its length
@@ -43,17 +52,29 @@ def timeline(phones: Iterable[tuple[float, str]], seconds: float) -> Timeline:
 
 
 def read_timeline(path: Path) -> Timeline:
-    """Of the file beside a recording. ValueError, with what is wrong, when it is missing or not of this kind."""
+    """Of the file beside a recording. UnusableError, with what is wrong, when it is missing or not of this kind."""
+    with reading(path):
+        held: Any = json.loads(path.read_text(encoding="utf-8"))
+        return timeline(times(held, path), float(held["seconds"]))
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """What goes wrong in reading such a file, as an UnusableError that says it."""
     try:
-        held: Any = json.loads(path.read_text())
-        line = timeline([(float(start), str(name)) for start, name in held["phones"]], float(held["seconds"]))
+        yield
     except FileNotFoundError:
-        raise ValueError(f"has no {path.name} with its phones beside it") from None
+        raise UnusableError(f"has no {path.name} with its phones beside it") from None
     except (OSError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"has phones in {path.name} that can't be read ({error})") from None
-    if not len(line.names) or np.any(np.diff(line.starts) < 0):
-        raise ValueError(f"has phones in {path.name} that are none, or out of order")
-    return line
+        raise UnusableError(f"has phones in {path.name} that can't be read ({error})") from None
+
+
+def times(held: Any, path: Path) -> list[tuple[float, str]]:
+    """(start, name) of each phone and pause of a file's object. UnusableError when there are none, or out of order."""
+    found = [(float(start), str(name)) for start, name in held["phones"]]
+    if not found or any(after < before for (before, _), (after, _) in pairwise(found)):
+        raise UnusableError(f"has phones in {path.name} that are none, or out of order")
+    return found
 
 
 class PhoneFeatures:
