@@ -27,11 +27,19 @@ class Train:
     words: Words = ()
     resume: Annotated[str | None, arg(metavar="RUN", help_behavior_hint="")] = None
     """go on with an earlier run from its newest checkpoint; training.KEY=VALUE, such as more steps, may be changed"""
+    init_from: Annotated[str | None, arg(name="from", metavar="RUN", help_behavior_hint="")] = None
+    """begin a new run with the weights and settings of another one, to learn another voice: data.folder=FOLDER"""
 
     def __call__(self) -> int:
+        from wavenet.starting import settings_from
         from wavenet.train import train
 
-        config, run = PRESETS.to_train(self.words, self.resume)
+        if self.init_from is not None and self.resume is not None:
+            raise UserError("command line: --from and --resume exclude each other; --from begins a new run")
+        if self.init_from is not None:
+            config, run = settings_from(self.init_from, self.words), None
+        else:
+            config, run = PRESETS.to_train(self.words, self.resume)
         print(next_steps(PRESETS.trainer, _steps(config, train(config, run, say))), flush=True)
         return 0
 

@@ -104,6 +104,7 @@ class TrainingConfig(Section):
     batch: PositiveInt = Field(8, description="crops in an update, of all workers together")
     segment_samples: PositiveInt = Field(8_192, description="samples of a crop that are predicted, after its context")
     accumulate: PositiveInt = Field(1, description="parts that a worker's crops are computed in, for less memory")
+    init_from: str | None = Field(None, description="the run whose weights it begins with, as train --from sets it")
     learning_rate: PositiveFloat = Field(1.0e-3, description="Adam's, after the warm-up")
     warmup_steps: int = Field(200, ge=0, description="over which the learning rate rises from 0")
     final_learning_rate: float = Field(0.05, ge=0, le=1, description="at the end, as part of the whole: half a cosine")
@@ -128,7 +129,6 @@ class WaveNetConfig(Section):
     data: DataConfig
     training: TrainingConfig = TrainingConfig()
     workers: WorkersConfig = WorkersConfig()
-    start: str | None = Field(None, description="a run whose weights training begins with, as train --from sets it")
 
     @model_validator(mode="after")
     def _crops_for_all(self) -> WaveNetConfig:

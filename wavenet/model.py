@@ -112,7 +112,7 @@ class Upsampling(nn.Module):
             for s in config.upsampling
         )
         self._interpolate(config)
-        self.register_load_state_dict_pre_hook(_complete)
+        self.register_load_state_dict_pre_hook(_complete)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def _interpolate(self, config: ModelConfig) -> None:

@@ -17,7 +17,7 @@ from trainkit.errors import UserError
 from trainkit.training_log import TrainingLog
 from trainkit.words import Say
 from wavenet import checkpoint
-from wavenet.config import PRESETS, WaveNetConfig
+from wavenet.config import FRAMED, PRESETS, WaveNetConfig
 from wavenet.corpus import Corpus, frequencies, load_corpus
 from wavenet.crops import Cropper
 from wavenet.features import Features, features, mean_and_scale
@@ -26,6 +26,7 @@ from wavenet.learning import Learner, held_out_bits
 from wavenet.metrics import EXPORTED, METRICS, line
 from wavenet.model import WaveNet
 from wavenet.plots import spectrogram
+from wavenet.starting import begun, refuse_misfit
 
 MOST_VALIDATION_BATCHES = 64  # of a validation during training; `evaluate` takes all
 
@@ -34,10 +35,17 @@ def train(config: WaveNetConfig, run: Path | None = None, say: Say = print) -> P
     """Train, or go on with `run`; the run's folder. UserError for every mistake that the user can mend."""
     if run is not None:
         set_aside_damaged(run, say)
-    known = checkpoint.known(run) if run is not None and updates(run) else None
-    corpus = load_corpus(config.data, known)  # mistakes in the data show before any worker starts
+    begins, start = run is None or not updates(run), config.training.init_from
+    source = run if not begins else Path(start) if start is not None else None
+    known = None if source is None else checkpoint.known(source)
+    if config.data.conditions in FRAMED:
+        say("reading frames; where that was not done before, it takes a tenth of the recordings' time")
+    corpus = load_corpus(config.data, known, more_speakers=begins)  # mistakes in the data show before any worker starts
     for skipped in corpus.skipped:
         say(f"skipped: {skipped}")
+    if begins and start is not None:
+        refuse_misfit(config, corpus)
+        say(f"beginning with the weights of {start}")
     config = settled(config, corpus)
     say(corpus.describe(config.data.sample_rate))
     c = config.model
@@ -56,13 +64,14 @@ def settled(config: WaveNetConfig, corpus: Corpus) -> WaveNetConfig:
     frames_of = features(config, corpus.phones)
     if config.model.local_features and not frames_of:
         raise UserError(
-            f"model.local_features = {config.model.local_features}, but data.conditions = none; expected phones, notes "
-            "or mel, which say how many there are"
+            f"model.local_features = {config.model.local_features}, but data.conditions = none; expected another "
+            "kind, which says how many there are"
         )
     sizes = {"speakers": len(corpus.speakers), "local_features": frames_of.size if frames_of else 0}
     model = config.model.model_copy(update=sizes)
-    data = config.data.model_copy(update={"folder": str(Path(config.data.folder).expanduser().absolute())})
-    return config.model_copy(update={"model": model, "data": data})
+    places = {key: getattr(config.data, key) for key in ("folder", "said_frames")}
+    anywhere = {key: str(Path(p).expanduser().absolute()) for key, p in places.items() if p is not None}
+    return config.model_copy(update={"model": model, "data": config.data.model_copy(update=anywhere)})
 
 
 def new_model(config: WaveNetConfig, corpus: Corpus, frames_of: Features | None) -> WaveNet:
@@ -88,11 +97,16 @@ def work(settings: dict[str, Any]) -> None:
     with newest_checkpoint(run) as folder:
         if folder is not None:
             checkpoint.load(folder, learner, worker.device)
-    cropper = Cropper(config.model, t.segment_samples, frames_of)
+        elif t.init_from is not None:
+            learner.begin_with(begun(config, model))
+    croppers = [Cropper(config.model, t.segment_samples, frames_of)]
+    if config.data.said_frames is not None:
+        croppers.append(Cropper(config.model, t.segment_samples, features(config, corpus.phones, said=True)))
     writer = worker.open_log(run, learner.step, METRICS, EXPORTED)
     stop_requested = StopRequest(run, worker)
     started, since, samples = time.monotonic(), learner.step, 0
     while learner.step < t.steps:
+        cropper = croppers[-1 if learner.step >= t.said_frames_after * t.steps else 0]
         # Drawn from the step alone: any number of workers sees the same batches, and a resumed run goes on with them.
         crops = cropper.random(corpus.train, t.batch, np.random.default_rng((config.seed, learner.step)))
         mine = crops.rows(worker.share(t.batch)).to(worker.device)
