@@ -175,12 +175,16 @@ def frequencies(some: Sequence[Recording]) -> npt.NDArray[np.float64]:
     return share
 
 
+def trim_db(config: DataConfig) -> float | None:
+    """At which silence at the ends is cut off: not where times, of phones or frames, count from the beginning."""
+    return config.trim_db if config.conditions in ("none", "mel") else None
+
+
 def _cached(path: Path, config: DataConfig) -> Samples:
     """Decoded samples, from the cache when the file has been decoded with these settings before."""
-    # Times of phones and notes, and an acoustic model's frames, count from the recording's beginning.
-    trim_db = config.trim_db if config.conditions in ("none", "mel") else None
+    threshold = trim_db(config)
 
     def decoded() -> Samples:
-        return np.round(read(path, config.sample_rate, trim_db) * 32_767).astype(np.int16)
+        return np.round(read(path, config.sample_rate, threshold) * 32_767).astype(np.int16)
 
-    return kept("sound", path, f"{config.sample_rate}|{trim_db}|{READING}", decoded)
+    return kept("sound", path, f"{config.sample_rate}|{threshold}|{READING}", decoded)
