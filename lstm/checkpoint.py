@@ -14,10 +14,12 @@ from typing import Any
 
 import torch
 
+from lstm.acoustic_network import AcousticNetwork
 from lstm.cell import State
 from lstm.config import PRESETS, LstmConfig
 from lstm.learning import Learner
-from lstm.network import Network, Shape
+from lstm.network import Network, network_of
+from lstm.shape import Shape
 from lstm.tasks.base import Task
 from trainkit import checkpoints, tensor_files
 from trainkit.checkpoint_folders import writing
@@ -53,14 +55,34 @@ def load_config_of(run: Path) -> LstmConfig:
 
 def facts(run: Path) -> dict[str, Any]:
     """What the task had to say about its data."""
-    return checkpoints.facts(newest(run) / FACTS)
+    return facts_in(newest(run))
+
+
+def facts_in(folder: Path) -> dict[str, Any]:
+    """The same, of a checkpoint's folder."""
+    return checkpoints.facts(folder / FACTS)
 
 
 def load_network(run: Path, shape: Shape | None = None) -> Network:
     """A run's network with its best weights; UserError when the data now ask for another `shape`."""
+    network = _loaded(run, shape)
+    if not isinstance(network, Network):
+        raise UserError(f"run {str(run)!r} learned speech; expected apex-lstm speak {run} TEXT")
+    return network
+
+
+def load_acoustic(run: Path, shape: Shape | None = None) -> AcousticNetwork:
+    """The network of a run that learned speech, as `load_network`."""
+    network = _loaded(run, shape)
+    if not isinstance(network, AcousticNetwork):
+        raise UserError(f"run {str(run)!r} did not learn speech; expected one of apex-lstm train speech")
+    return network
+
+
+def _loaded(run: Path, shape: Shape | None) -> Network | AcousticNetwork:
     config, learned = load_config_of(run), Shape(**facts(run)["shape"])
     if shape is not None and shape != learned:
         raise UserError(f"run {str(run)!r} was trained on data of another shape: {learned}, now {shape}")
-    network = Network(config.model, learned)
+    network = network_of(config.model, learned)
     checkpoints.load_weights(network, newest(run))
     return network.eval()

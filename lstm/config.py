@@ -12,6 +12,7 @@ from cluster.workers_config import WorkersConfig
 from trainkit.config import Presets
 from trainkit.errors import did_you_mean
 from trainkit.section import Section
+from trainkit.speech.frames import FrameSettings
 
 UNIX = ("unix_s", "unix_ms", "unix_us", "unix_ns")  # forecast.time_format of numbers since 1970
 
@@ -161,6 +162,26 @@ class ForecastConfig(Section):
         return self
 
 
+class SpeechConfig(Section):
+    """From phones to durations and frames (mel, log F0, voicing): what a voice is to say, and when."""
+
+    folder: str = Field(
+        description="recordings with their phones beside them, as apex-wavenet data align and data speech write them"
+    )
+    frames: FrameSettings = FrameSettings()
+    speakers: Literal["folder", "none"] = Field(
+        "folder", description="folder: each folder of recordings is a speaker; none: they are not told apart"
+    )
+    validation_fraction: float = Field(0.1, gt=0, lt=1, description="of the texts: all recordings of one are held out")
+    longest_s: PositiveFloat = Field(30.0, description="recordings that last longer are left out")
+    variance: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="how much of the spread that frames lose by being means is given back when speaking",
+    )
+
+
 class TrainingConfig(Section):
     """Optimisation, shared out over the workers."""
 
@@ -182,8 +203,8 @@ class TrainingConfig(Section):
     report_every_steps: PositiveInt = Field(20, description="steps between rows of metrics")
 
 
-TASKS = ("adding", "copying", "text", "audio", "forecast")
-TaskConfig = AddingConfig | CopyConfig | TextConfig | AudioConfig | ForecastConfig
+TASKS = ("adding", "copying", "text", "audio", "forecast", "speech")
+TaskConfig = AddingConfig | CopyConfig | TextConfig | AudioConfig | ForecastConfig | SpeechConfig
 
 
 class LstmConfig(Section):
@@ -198,6 +219,7 @@ class LstmConfig(Section):
     text: TextConfig | None = None
     audio: AudioConfig | None = None
     forecast: ForecastConfig | None = None
+    speech: SpeechConfig | None = None
     training: TrainingConfig = TrainingConfig()
     workers: WorkersConfig = WorkersConfig()
 

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from lstm.cell import State
 from lstm.config import TrainingConfig
-from lstm.network import Network
 from lstm.tasks.base import Batch, Task
 from trainkit.errors import UserError
 from trainkit.schedule import warm_up_and_cosine
@@ -39,7 +38,7 @@ class Learner:
     """Adam on the mean cost of a batch that all workers share; gradients go back to the batch's beginning."""
 
     def __init__(
-        self, network: Network, wrapped: nn.Module, task: Task, training: TrainingConfig, workers: int, total: Total
+        self, network: nn.Module, wrapped: nn.Module, task: Task, training: TrainingConfig, workers: int, total: Total
     ) -> None:
         device = next(network.parameters()).device
         if training.bf16 and not multiplies_bf16(device):
@@ -65,7 +64,7 @@ class Learner:
         counted = float(self._total(batch.counted.sum()))
         self.optimizer.zero_grad(set_to_none=True)
         with torch.autocast(batch.inputs.device.type, torch.bfloat16, enabled=t.bf16):
-            outputs, after = self._wrapped(batch.inputs, state, batch.lengths)
+            outputs, after = self._wrapped(*batch.given(state))
         cost = self._task.cost(outputs, batch).sum()
         # DDP averages the workers' gradients: times their number, it is the gradient of the joined batch's mean.
         (cost * (self._workers / counted)).backward()  # type: ignore[no-untyped-call]
@@ -111,7 +110,7 @@ def held_out_cost(task: Task, network: nn.Module, batches: Iterable[Batch], tota
     cost, counted = 0.0, 0
     state: State | None = None
     for batch in batches:
-        outputs, after = network(batch.inputs, state, batch.lengths)
+        outputs, after = network(*batch.given(state))
         state = after if task.carried else None
         cost += float(task.cost(outputs, batch).double().sum())
         counted += int(batch.counted.sum())

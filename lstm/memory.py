@@ -69,6 +69,7 @@ def learns_adding(model: ModelConfig, adding: AddingConfig, training: TrainingCo
     """Train on the adding problem in this process, with held-out errors every 50 updates."""
     task = Adding(adding, training.batch, seed)
     network = build(model, task.shape, seed)
+    assert isinstance(network, Network)
     learner = Learner(network, network, task, training, 1, one_worker)
     started, curve = time.monotonic(), list[tuple[int, float]]()
     while learner.step < training.steps:

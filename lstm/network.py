@@ -1,26 +1,18 @@
-"""The network of every task: inputs -> layers of cells -> a linear readout at each step."""
+"""The network of a task: inputs -> layers of cells -> a linear readout at each step; for speech, that of its own."""
 
 from __future__ import annotations
 
 from copy import deepcopy
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from lstm.acoustic_network import AcousticNetwork
 from lstm.cell import State
 from lstm.config import ModelConfig
 from lstm.recurrent import Recurrent
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What goes in and comes out at a step: classes (int64, one of so many) or features (numbers)."""
-
-    outputs: int
-    classes: int = 0
-    features: int = 0
+from lstm.shape import Shape
 
 
 class Network(nn.Module):
@@ -52,11 +44,16 @@ class Network(nn.Module):
         return twin
 
 
-def build(config: ModelConfig, shape: Shape, seed: int, quiet: bool = False) -> Network:
+def network_of(config: ModelConfig, shape: Shape) -> Network | AcousticNetwork:
+    """The one for data of that shape, with weights that torch's generator draws."""
+    return AcousticNetwork(config, shape) if shape.lasting else Network(config, shape)
+
+
+def build(config: ModelConfig, shape: Shape, seed: int, quiet: bool = False) -> Network | AcousticNetwork:
     """A network whose weights the seed decides, leaving torch's own generator alone. `quiet`: it begins by saying 0."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = Network(config, shape)
+        network = network_of(config, shape)
     if quiet:
         nn.init.zeros_(network.readout.weight)
         nn.init.zeros_(network.readout.bias)

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from torch import nn
 
 from lstm import plots
 from lstm.cell import State
 from lstm.config import LstmConfig, TrainingConfig
 from lstm.learning import Learner, one_worker
-from lstm.network import Network, build
+from lstm.network import build
 from lstm.tasks.base import Task
 from lstm.tasks.make import make_task
 from trainkit.words import Say
@@ -39,7 +40,7 @@ def find_rate(config: LstmConfig, updates: int, out: Path, say: Say) -> float:
 
 
 def rates_and_losses(
-    task: Task, network: Network, training: TrainingConfig, updates: int
+    task: Task, network: nn.Module, training: TrainingConfig, updates: int
 ) -> tuple[list[float], list[float]]:
     """Rates from 1e-6 to 1, in equal ratios, and the smoothed loss after each, until it is four times its lowest."""
     level = training.model_copy(update={"warmup_steps": 0, "final_learning_rate": 1.0, "steps": updates})

@@ -39,7 +39,8 @@ def train(config: LstmConfig, run: Path | None = None, say: Say = print) -> Path
     """Train, or go on with `run`; the run's folder. UserError for every mistake that the user can mend."""
     if run is not None:
         set_aside_damaged(run, say)
-    task = make_task(config)  # mistakes in the data show before any worker starts
+    known = None if run is None or not updates(run) else checkpoint.facts(run)
+    task = make_task(config, known, ByTime(say))  # mistakes in the data show before any worker starts
     for text in task.describe():
         say(text)
     config = settled(config, task)
@@ -72,7 +73,7 @@ def train_here(config: LstmConfig, run: Path, log: Callable[[dict[str, float]], 
 
 def learn(config: LstmConfig, run: Path, worker: Worker, newest: Path | None, reported: Reported) -> float:
     """Train in this process as one of the workers, from the checkpoint `newest` on; the lowest validation cost."""
-    t, task = config.training, make_task(config)
+    t, task = config.training, make_task(config, None if newest is None else checkpoint.facts_in(newest))
     # Equal weights on all workers. A forecast begins as what it starts from.
     network = build(config.model, task.shape, config.seed, quiet=config.forecast is not None).to(worker.device)
     learner = Learner(network, worker.wrap(network), task, t, worker.count, worker.total)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from lstm.network import Shape
+from lstm.cell import State
+from lstm.shape import Shape
 
 
 @dataclass(frozen=True)
@@ -17,10 +18,15 @@ class Batch:
     """B sequences of T steps. `counted` says at which steps what is said is learned from."""
 
     inputs: Tensor  # [B, T] int64 classes, or [B, T, features] float32
-    targets: Tensor  # [B, T], in the dtype that the task's cost takes
+    targets: Tensor  # [B, T] or [B, T, numbers], in the dtype that the task's cost takes
     counted: Tensor  # [B, T] bool
     lengths: Tensor | None = None  # [B] int64, of ragged sequences
     base: Tensor | None = None  # [B, T], what the task adds to outputs
+    durations: Tensor | None = None  # [B, K] int64, of the K inputs of speech, which last for the T steps together
+
+    def given(self, state: State | None) -> tuple[Tensor | State | None, ...]:
+        """What the network is called with."""
+        return self.inputs, state if self.durations is None else self.durations, self.lengths
 
     def rows(self, some: slice) -> Batch:
         """Part of the sequences."""
@@ -53,5 +59,5 @@ class Task(Protocol):
     def validation(self) -> Iterator[Batch]:
         """Held-out batches; each a part of the same sequences, one after the other, where the state is carried."""
 
-    def cost(self, outputs: Tensor, batch: Batch) -> Tensor:
-        """Of every counted step, [number of them], float32, from outputs [B, T, shape.outputs]."""
+    def cost(self, outputs: Any, batch: Batch) -> Tensor:
+        """What the network's outputs cost, float32: the sum of all over the number of counted steps is their mean."""

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from lstm.network import Shape
+from lstm.shape import Shape
 from lstm.tasks.base import Batch
 
 Codes = npt.NDArray[np.integer]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from lstm.config import ForecastConfig
-from lstm.network import Shape
+from lstm.shape import Shape
 from lstm.tasks.base import Batch
 from lstm.tasks.calendar_features import Steps, calendar, extended
 from lstm.tasks.grid import shown

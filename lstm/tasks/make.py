@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from lstm.config import AddingConfig, AudioConfig, CopyConfig, ForecastConfig, LstmConfig
+from lstm.config import AddingConfig, AudioConfig, CopyConfig, ForecastConfig, LstmConfig, SpeechConfig
 from lstm.tasks.audio import Audio
 from lstm.tasks.base import Task
 from lstm.tasks.forecast import Forecast
 from lstm.tasks.memory_tests import Adding, Copy
+from lstm.tasks.speech import Speech
 from lstm.tasks.text import Text
+from trainkit.words import Say, quiet
 
 
-def make_task(config: LstmConfig) -> Task:
-    """With its data read. UserError for every mistake in them."""
+def make_task(config: LstmConfig, known: Mapping[str, Any] | None = None, say: Say = quiet) -> Task:
+    """With its data read. UserError for every mistake in them.
+
+    `known`: the task's facts when the run began, where it goes on or is used. `say` tells how far it is, often.
+    """
     section, size, seed = config.task, config.training.batch, config.seed
     if isinstance(section, AddingConfig):
         return Adding(section, size, seed)
@@ -23,15 +30,17 @@ def make_task(config: LstmConfig) -> Task:
         return Audio(section, size)
     if isinstance(section, ForecastConfig):
         return Forecast(section, size, seed)
+    if isinstance(section, SpeechConfig):
+        return Speech(section, size, seed, known, say)
     return Text(section, size)
 
 
 def settled(config: LstmConfig, task: Task | None = None) -> LstmConfig:
     """With paths that mean the same wherever a worker starts, and what only the data (of `task`) say."""
     changes = {}
-    for name in ("text", "audio", "forecast"):
+    for name in ("text", "audio", "forecast", "speech"):
         if (section := getattr(config, name)) is not None:
-            key = "folder" if name == "audio" else "path"
+            key = "folder" if name in ("audio", "speech") else "path"
             place = Path(getattr(section, key)).expanduser()
             if place.exists():  # else it is an example that came with the package, or a mistake that is told as given
                 changes[name] = section.model_copy(update={key: str(place.absolute())})

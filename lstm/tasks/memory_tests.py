@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from lstm.config import AddingConfig, CopyConfig
-from lstm.network import Shape
+from lstm.shape import Shape
 from lstm.tasks.base import Batch
 
 C = TypeVar("C", AddingConfig, CopyConfig)

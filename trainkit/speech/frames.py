@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -107,6 +108,12 @@ class Frames:
         near = np.clip(places, 0, len(self) - 1)
         mel = np.where(inside[:, None], self.mel[near], np.float32(self.settings.quietest))
         return Frames(self.settings, mel, self.log_f0[near], self.voiced[near] & inside)
+
+
+def joined(parts: Sequence[Frames]) -> Frames:
+    """One after the other; at least one, all of the same settings."""
+    arrays = (np.concatenate([getattr(part, key) for part in parts]) for key in ARRAYS)
+    return Frames(parts[0].settings, *arrays)
 
 
 def analyse(sound: npt.NDArray[np.floating], settings: FrameSettings) -> Frames:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from trainkit.speech.frames import Floats, Frames, FrameSettings
 
+UNVOICED = 1e-9  # what log F0 weighs where it is not voiced: next to nothing, unless it is voiced nowhere
 NARROWEST = 1e-2  # spread of a band or of log F0: what hardly varies is not blown up
 
 
@@ -24,12 +25,15 @@ class Scale:
     @classmethod
     def of(cls, corpus: Iterable[Frames]) -> Scale:
         """Of at least one recording. Without a voiced frame, log F0 counts everywhere."""
-        found = list(corpus)
-        mel = np.concatenate([f.mel for f in found]).astype(np.float64)
-        voiced = [f.log_f0[f.voiced] for f in found if f.voiced.any()] or [f.log_f0 for f in found]
-        log_f0 = np.concatenate(voiced).astype(np.float64)
-        mean, spread = np.append(mel.mean(0), log_f0.mean()), np.append(mel.std(0), log_f0.std())
-        return cls(mean, np.maximum(spread, NARROWEST))
+        count, total, square = 0.0, 0.0, 0.0  # arrays of sums, in the end
+        for f in corpus:
+            some = np.ones((len(f), f.mel.shape[1] + 1))
+            some[:, -1] = np.maximum(f.voiced, UNVOICED)
+            numbers = np.column_stack([f.mel, f.log_f0]).astype(np.float64)
+            count, total = count + some.sum(0), total + (some * numbers).sum(0)
+            square = square + (some * numbers**2).sum(0)
+        mean = np.asarray(total / count)
+        return cls(mean, np.maximum(np.sqrt(np.maximum(square / count - mean**2, 0)), NARROWEST))
 
     @classmethod
     def read(cls, plain: Mapping[str, Any]) -> Scale:
