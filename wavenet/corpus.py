@@ -34,11 +34,11 @@ class Recording:
     name: str  # path from the corpus' folder, as `printable`
     samples: Samples  # 16 bits
     speaker: int = 0
-    text: str = ""  # that is said in it, where that is known
     phones: Timeline | None = None
     score: Score | None = None
     frames: Frames | None = None  # of its sound
     said_frames: Frames | None = None  # as many, as an acoustic model says them
+    text: str = ""  # that is said in it, where that is known
 
     @property
     def sound(self) -> npt.NDArray[np.float32]:

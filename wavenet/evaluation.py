@@ -64,6 +64,9 @@ def evaluate(run: Path, say: Say = quiet, alone: bool = False) -> Evaluated:
         others = of_others(frames_of, corpus.validation)
         wrong = bits_by_file(config, model, corpus.validation, others, say)
         found[f"with the {config.data.conditions} of another file"] = mean_bits(wrong)
+    if config.data.said_frames is not None:
+        said = features(config, corpus.phones, said=True)
+        found["with an acoustic model's frames"] = mean_bits(bits_by_file(config, model, corpus.validation, said, say))
     if model.config.output == "softmax":
         found |= rounding_cost(model, corpus.validation, frames_of, say)
         say("simpler models")

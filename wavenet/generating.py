@@ -57,8 +57,9 @@ def _check(run: Path, config: WaveNetConfig, request: Request) -> None:
     if conditions in PHONETIC:
         raise UserError(f"run {str(run)!r} says what phones tell it; expected apex-wavenet speak {run} TEXT")
     given, taken = [flag for flag in USES if getattr(request, flag)], TAKES.get(conditions, ())
-    if len(given) != bool(taken) or not set(given) <= set(taken):
-        wanted = " or ".join(USES[flag] for flag in taken) or f"no --{' and no --'.join(given)}"
+    wrong = [f"no --{flag}" for flag in given if flag not in taken]
+    if wrong or len(given) != bool(taken):
+        wanted = " and ".join(wrong) or " or ".join(USES[flag] for flag in taken)
         raise UserError(f"run {str(run)!r} was trained with data.conditions={conditions}; expected {wanted}")
     if request.prime and conditions != "none":
         raise UserError(f"--prime {request.prime!r}: nothing says the {conditions} of it; expected no --prime")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from trainkit.errors import UserError, did_you_mean
 from trainkit.speech.acoustic import AcousticModel, open_acoustic
-from trainkit.speech.espeak import synthesize
+from trainkit.speech.espeak import choose, synthesize
 from trainkit.speech.frames import check
 from trainkit.speech.phones import Timeline, timeline
 from trainkit.speech.reading import sentences
@@ -42,11 +42,16 @@ class Speaker:
     """A run's network, and what tells it how a text is said, opened to say one text after the other."""
 
     def __init__(self, run: Path, manner: Manner, draws: Draws, say: Say) -> None:
-        """`say` gets a line when a text has phones that the network never learned. UserError for what does not fit."""
+        """`say` gets a line when a text has phones that the network never learned, each once.
+
+        UserError for what does not fit together.
+        """
         config = PRESETS.load_run(run)
         _check(run, config, manner)
-        self._manner, self._say = manner, say
+        self._manner, self._say, self._named = manner, say, set[str]()
         self._acoustic = None if manner.acoustic is None else _opened(manner.acoustic, config)
+        if self._acoustic is None:
+            choose(LANGUAGES[manner.language], manner.voice)
         self._voice = Voice(run, draws, _whose(checkpoint.known(run)[0], self._acoustic, manner))
         self.rate = self._voice.rate
 
@@ -74,7 +79,8 @@ class Speaker:
             yield Recording("", silent(frames.samples), phones=line, frames=frames)
 
     def _name_strange(self, line: Timeline) -> None:
-        if strange := sorted(set(line.names) - set(self._voice.phones)):
+        if strange := sorted(set(line.names) - set(self._voice.phones) - self._named):
+            self._named.update(strange)
             self._say(f"the run never learned the phones {' '.join(strange)}; where they come, it says what it likes")
 
 

@@ -48,6 +48,8 @@ def train(config: WaveNetConfig, run: Path | None = None, say: Say = print) -> P
         say(f"beginning with the weights of {start}")
     config = settled(config, corpus)
     say(corpus.describe(config.data.sample_rate))
+    if config.data.conditions == "frames":
+        say(f"it sounds {config.data.frames.describe()}; log F0 and voicing beside them")
     c = config.model
     rate = config.data.sample_rate
     say(f"receptive field {c.receptive_field:,} samples, {1000 * c.receptive_field / rate:.0f} ms at {rate:,} Hz")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -44,35 +46,49 @@ def write(chunks: Iterable[Floats], rate: int, out: str, total: int | None = Non
     """Chunks of samples [n] to `out`: .wav or .flac with a picture beside it, or - for raw 16 bits on standard output.
 
     `total`: how many samples they are in all, where that is known. The clock starts here: chunks may be made as they
-    are asked for. UserError where the file can't be written.
+    are asked for. UserError where there are none, or the file can't be written.
     """
-    try:
-        suffix = Path(out).suffix.lower()
-        target = None if out == "-" else soundfile.SoundFile(out, "w", rate, 1, "PCM_16", format=FORMATS[suffix])
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise UserError(f"--out {out!r} can't be written: {error}") from None
-    started, first, done, shown = time.monotonic(), 0.0, 0, list[Floats]()
-    for part in chunks:
-        if target is None:
-            sys.stdout.buffer.write(np.round(part * 32_767).astype("<i2").tobytes())
-            sys.stdout.buffer.flush()
-        else:
-            target.write(part)
-        first = first or time.monotonic() - started
-        if target is not None and done < PICTURED_S * rate:
-            shown.append(part)
-        done += len(part)
-        if sys.stderr.isatty():
-            _bar(Written(done / rate, time.monotonic() - started, first), done / total if total else None, "")
-    written = Written(done / rate, time.monotonic() - started, first)
+    started, rest, shown, done = time.monotonic(), iter(chunks), list[Floats](), 0
+    head = next(rest, None)  # what is wrong with a text shows before there is a file
+    if head is None:
+        raise UserError("there is nothing to say: expected TEXT, or lines of it on standard input")
+    with _opened(out, rate) as target:
+        first_s = 0.0
+        for part in chain([head], rest):
+            target(part)
+            first_s = first_s or time.monotonic() - started
+            if done < PICTURED_S * rate:
+                shown.append(part)
+            done += len(part)
+            if sys.stderr.isatty():
+                _bar(Written(done / rate, time.monotonic() - started, first_s), done / total if total else None, "")
+    written = Written(done / rate, time.monotonic() - started, first_s)
     _bar(written, 1.0, "\n")
-    if target is not None:
-        target.close()
+    if out != "-":
         picture = Path(out).with_suffix(".png")
         with os_errors(f"{out} is made, but {picture} can't be written"):
             spectrogram(np.concatenate(shown), rate).savefig(picture, dpi=110)
         print(f"{out}, {picture}")
     return written
+
+
+@contextmanager
+def _opened(out: str, rate: int) -> Iterator[Callable[[Floats], None]]:
+    """What takes samples to be written."""
+    if out == "-":
+        yield _to_standard_output
+        return
+    try:
+        file = soundfile.SoundFile(out, "w", rate, 1, "PCM_16", format=FORMATS[Path(out).suffix.lower()])
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise UserError(f"--out {out!r} can't be written: {error}") from None
+    with file:
+        yield file.write
+
+
+def _to_standard_output(part: Floats) -> None:
+    sys.stdout.buffer.write(np.round(part * 32_767).astype("<i2").tobytes())
+    sys.stdout.buffer.flush()
 
 
 def _bar(so_far: Written, part: float | None, end: str) -> None:

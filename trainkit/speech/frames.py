@@ -112,8 +112,8 @@ class Frames:
 
 def joined(parts: Sequence[Frames]) -> Frames:
     """One after the other; at least one, all of the same settings."""
-    arrays = (np.concatenate([getattr(part, key) for part in parts]) for key in ARRAYS)
-    return Frames(parts[0].settings, *arrays)
+    mel, log_f0, voiced = (np.concatenate([getattr(part, key) for part in parts]) for key in ARRAYS)
+    return Frames(parts[0].settings, mel, log_f0, voiced)
 
 
 def analyse(sound: npt.NDArray[np.floating], settings: FrameSettings) -> Frames:
