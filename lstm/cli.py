@@ -1,4 +1,4 @@
-"""The console script `apex-lstm`: train, evaluate, sample, forecast, memory, find-rate, sweep, config."""
+"""The console script `apex-lstm`: train, evaluate, and what a run of each task is used for."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
-from tyro.conf import arg
+from tyro.conf import Positional, arg
 
 from lstm.config import PRESETS, LstmConfig
 from trainkit.command_line import RunFolder, Words, at_least, next_steps, output_file, run, say, say_aside
 from trainkit.errors import UserError
 
-DESCRIPTION = "LSTM: learn series, text or sound; forecast, and make more of it. --version prints the version."
+DESCRIPTION = "LSTM: learn series, text, sound or speech; forecast, make more, speak. --version prints the version."
 
 Also = Annotated[tuple[str, ...], arg(metavar="RUN ...", help_behavior_hint="")]
 
@@ -106,6 +106,63 @@ class Forecast:
 
 
 @dataclass(frozen=True)
+class Speak:
+    """Say a text: how long each phone lasts, and frames of mel, log F0 and voicing for a vocoder, or sound."""
+
+    run: RunFolder
+    text: Annotated[Positional[str], arg(metavar="TEXT", help="what to say", help_behavior_hint="")]
+    language: str = "en"
+    """en or ja"""
+    speaker: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
+    """who says it, where several were learned; default: the first that speaks the language"""
+    speed: float = 1.0
+    """2: in half the time"""
+    pitch: float = 1.0
+    """2: an octave higher; of frames"""
+    out: Annotated[str, arg(metavar="FILE")] = "spoken.wav"
+    """.npz: frames, as apex-wavenet takes them; .wav or .flac: sound by Griffin-Lim"""
+
+    def __call__(self) -> int:
+        from lstm.speaking import speak_to
+
+        run = PRESETS.open(self.run)
+        speak_to(run, self.text, self.language, self.speaker, self.speed, self.pitch, self.out, say)
+        return 0
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Say the texts of a folder of recordings at the recordings' own times, as frames for a vocoder to learn from."""
+
+    run: RunFolder
+    folder: Annotated[str, arg(metavar="FOLDER", help_behavior_hint="")]
+    """recordings with their phones beside them"""
+    out: Annotated[str, arg(metavar="FOLDER")] = "frames"
+    """for a NAME.npz of each recording"""
+
+    def __call__(self) -> int:
+        from lstm.speaking import resay_to
+
+        resay_to(PRESETS.open(self.run), Path(self.folder).expanduser(), Path(self.out).expanduser(), say)
+        return 0
+
+
+@dataclass(frozen=True)
+class Export:
+    """Write the network of a run that learned speech for other programs: two ONNX files, checked, and what goes in."""
+
+    run: RunFolder
+    out: Annotated[str, arg(metavar="FOLDER")] = "exported"
+    """for phones.onnx, frames.onnx and acoustic.json"""
+
+    def __call__(self) -> int:
+        from lstm.export import export_to
+
+        export_to(PRESETS.open(self.run), Path(self.out).expanduser(), say)
+        return 0
+
+
+@dataclass(frozen=True)
 class Memory:
     """How far back a plain network and an LSTM can learn: gradients against lag, and the adding problem."""
 
@@ -189,6 +246,8 @@ def _steps(config: LstmConfig, run: Path) -> dict[str, list[str]]:
         makes = {"sample": ["sample", str(run)]}
     elif config.audio:
         makes = {"sample": ["sample", str(run), "--out", "sample.wav"]}
+    elif config.speech:
+        makes = {"speak": ["speak", str(run), "A tall man sings.", "--out", "spoken.wav"]}
     more = ["train", "--resume", str(run), f"training.steps={2 * config.training.steps}"]
     return {"evaluate": ["evaluate", str(run)], **makes, "go on": more}
 
@@ -198,6 +257,9 @@ COMMANDS = {
     "evaluate": Evaluate,
     "sample": Sample,
     "forecast": Forecast,
+    "speak": Speak,
+    "frames": Frames,
+    "export": Export,
     "memory": Memory,
     "find-rate": FindRate,
     "sweep": Sweep,

@@ -11,10 +11,12 @@ import numpy as np
 from lstm import checkpoint
 from lstm.forecasting import Score, backtest, loaded
 from lstm.learning import held_out_cost, one_worker
+from lstm.speech_scores import score_lines, speech_scores
 from lstm.tasks.base import Batch
 from lstm.tasks.codes import NextCode
 from lstm.tasks.forecast import Forecast, mean_known
 from lstm.tasks.make import make_task
+from lstm.tasks.speech import Speech
 from trainkit.errors import UserError
 from trainkit.words import Say, quiet
 
@@ -22,14 +24,18 @@ LEAST_OF_INTERVAL = 0.1  # by which coverage may be below what the interval says
 
 
 def evaluate(run: Path, others: Sequence[Path] = (), say: Say = quiet) -> Iterator[str]:
-    """Lines of a table: the backtest of forecasts, nats and bits of text and sound, the error of the memory tests.
+    """Lines of a table: the backtest of forecasts, nats and bits of text and sound, the error of the memory tests, of
+    speech those of frames and durations.
 
     Forecasts may be the mean of several runs' (`others`). `say` gets lines on how far it is, often.
     """
     say("reading the data")
-    task = make_task(checkpoint.load_config_of(run))
+    task = make_task(checkpoint.load_config_of(run), checkpoint.facts(run), say)
     if others and not isinstance(task, Forecast):
         raise UserError(f"--also: run {str(run)!r} did not learn to forecast; only forecasts are averaged")
+    if isinstance(task, Speech):
+        yield from score_lines(speech_scores(checkpoint.load_acoustic(run, task.shape), task, say))
+        return
     network = checkpoint.load_network(run, task.shape)
     if isinstance(task, Forecast):
         if not task.config.test:

@@ -42,8 +42,9 @@ class Acoustic:
         self.network: AcousticNetwork = checkpoint.load_acoustic(run)
         section = checkpoint.load_config_of(run).speech
         assert section is not None, "its network is one of speech"
-        self._by_folder, self._settings = section.speakers == "folder", section.frames
+        self._settings = section.frames
         self.inputs, self.scale = PhoneInputs.read(facts["inputs"]), Scale.read(facts["scale"])
+        self._voices: dict[str, list[str]] = facts["voices"]
         natural = torch.tensor(facts["spread"], dtype=torch.float32)
         self.correct = Correction(self.network, natural, section.variance)
 
@@ -81,20 +82,17 @@ class Acoustic:
         if not anything:
             raise UnsayableError(f"eSpeak NG can say nothing of {text!r} in {LANGUAGES[language]!r}")
 
-    def resay(self, recording: Path) -> Frames:
+    def resay(self, recording: Path, speaker: str | None = None) -> Frames:
         """As the protocol says; UnusableError, with the reason, where the .json beside it can't be used."""
         aligned = read_aligned(recording)
         count = self.settings.frames(round(aligned.seconds * self.settings.sample_rate))
         durations = aligned.durations(count, self.settings.frame_s)
-        speaker = speaker_names([recording], recording.parent.parent)[recording] if self._by_folder else ""
-        if self.speakers and speaker not in self.speakers:
-            speaker = self._speaker(aligned.language, speaker)
-        return self._frames(aligned.tokens, aligned.language, speaker, durations, 1.0, 1.0)
+        who = self._speaker(aligned.language, speaker or (recording.parent.name if len(self.speakers) > 1 else None))
+        return self._frames(aligned.tokens, aligned.language, who, durations, 1.0, 1.0)
 
     def _speaker(self, language: str, name: str | None) -> str:
         if name is None:
-            ours = [speaker for speaker in self.speakers if speaker.startswith(f"{language}-")]  # as data speech has it
-            return next(iter([*ours, *self.speakers]), "")
+            return next((who for who, learned in self._voices.items() if language in learned), "")
         if name not in self.speakers:
             known = ", ".join(self.speakers) or "none: it has one voice"
             raise UserError(f"speaker {name!r}: expected one of {known}.{did_you_mean(name, self.speakers)}")
@@ -198,10 +196,11 @@ def resay_to(run: Path, folder: Path, out: Path, say: Say) -> None:
     if not folder.is_dir():
         raise UserError(f"--folder {str(folder)!r} does not exist; expected a folder of recordings with their phones")
     paths, count = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES), 0
+    speakers = speaker_names(paths, folder) if len(model.speakers) > 1 else {}
     for path in paths:
         name = path.relative_to(folder).with_suffix(frames_file.ENDING)
         try:
-            said = model.resay(path)
+            said = model.resay(path, speakers.get(path))
         except UnusableError as error:
             say(f"skipped: {printable(path.relative_to(folder))} {error}")
             continue

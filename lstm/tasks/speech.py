@@ -51,15 +51,19 @@ class Speech:
             )
             self.scale = Scale.of([r.frames() for r in train])
             self.spread = spoken_spread(train, self.scale)
+            self.voices = {
+                who: sorted({r.aligned.language for r in train if r.speaker == who}) for who in self.inputs.speakers
+            }
         else:
             self.inputs, self.scale = PhoneInputs.read(known["inputs"]), Scale.read(known["scale"])
-            self.spread = np.array(known["spread"])
+            self.spread, self.voices = np.array(known["spread"]), dict(known["voices"])
         self.shape = Shape(outputs=config.frames.bands + 2, features=self.inputs.size, lasting=True)
         self._order = lru_cache(maxsize=2)(self._ordered)
 
     @property
     def facts(self) -> Mapping[str, object]:
-        return {"inputs": self.inputs.plain(), "scale": self.scale.plain(), "spread": self.spread.tolist()}
+        plain = {"inputs": self.inputs.plain(), "scale": self.scale.plain(), "spread": self.spread.tolist()}
+        return {**plain, "voices": self.voices}  # the languages of each speaker
 
     def describe(self) -> list[str]:
         learned = f"{len(self.inputs.vocabulary) - 1} phones of {', '.join(self.inputs.languages)}"

@@ -43,9 +43,11 @@ class AcousticModel(Protocol):
         UserError for a text in which there is nothing to say, and for a language or speaker that was not learned.
         """
 
-    def resay(self, recording: Path) -> Frames:
+    def resay(self, recording: Path, speaker: str | None = None) -> Frames:
         """Of the text in the .json beside a recording, at the times that it gives its phones: as many frames as
-        `analyse` gives of the recording. UserError where the file is none, or where its speaker was not learned.
+        `analyse` gives of the recording. `speaker` None: where several were learned, the folder that it lies in.
+
+        UnusableError, with the reason, where the file can't be used; UserError for a speaker that was not learned.
         """
 
 
