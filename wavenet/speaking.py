@@ -52,7 +52,8 @@ class Speaker:
         self._acoustic = None if manner.acoustic is None else _opened(manner.acoustic, config)
         if self._acoustic is None:
             choose(LANGUAGES[manner.language], manner.voice)
-        self._voice = Voice(run, draws, _whose(checkpoint.known(run)[0], self._acoustic, manner))
+        self._said_by, sounded_by = _whose(checkpoint.known(run)[0], self._acoustic, manner)
+        self._voice = Voice(run, draws, sounded_by)
         self.rate = self._voice.rate
 
     def says(self, text: str) -> Iterator[Floats]:
@@ -71,8 +72,7 @@ class Speaker:
 
     def _by_model(self, text: str, acoustic: AcousticModel) -> Iterator[Recording]:
         m = self._manner
-        speaker = m.speaker if acoustic.speakers else None
-        for frames in acoustic.speak(text, m.language, speaker, m.speed, m.pitch):
+        for frames in acoustic.speak(text, m.language, self._said_by, m.speed, m.pitch):
             line = timeline(frames.phones, len(frames) * frames.settings.frame_s)
             if self._voice.phones:
                 self._name_strange(line)
@@ -116,13 +116,19 @@ def _opened(name: str, config: WaveNetConfig) -> AcousticModel:
     return acoustic
 
 
-def _whose(speakers: list[str], acoustic: AcousticModel | None, manner: Manner) -> str | None:
-    """The speaker of the sound, by name: whom the user names, or who is likeliest meant."""
-    if manner.speaker is not None and not speakers and acoustic is not None and acoustic.speakers:
-        return None  # the acoustic model knows him; the network knows one voice
-    voice = f"{manner.language}-{manner.voice}"  # as `data speech` names the folders of its voices
-    if manner.speaker is not None or not speakers:
-        return manner.speaker
-    if acoustic is not None:
-        return next((name for name in (voice, *acoustic.speakers) if name in speakers), None)
-    return voice if voice in speakers or len(speakers) > 1 else None
+def _whose(speakers: list[str], acoustic: AcousticModel | None, manner: Manner) -> tuple[str | None, str | None]:
+    """Who speaks, by the names that the acoustic model and the network have for him: of each, None where it has none.
+
+    Whom the user names; else, of the acoustic model's, the first whose name begins with the language, as `data speech`
+    names its voices.
+    """
+    if acoustic is None:
+        folder = f"{manner.language}-{manner.voice}"
+        return None, manner.speaker or (folder if folder in speakers or len(speakers) > 1 else None)
+    said = manner.speaker
+    if said is None and acoustic.speakers:
+        ours = [name for name in acoustic.speakers if name.startswith(f"{manner.language}-")]
+        said = [*ours, *acoustic.speakers][0]
+    one_voice = not speakers and bool(acoustic.speakers)  # whoever speaks, it sounds as the network's one voice
+    sounded = manner.speaker if manner.speaker is not None and not one_voice else said if said in speakers else None
+    return said if acoustic.speakers else None, sounded

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from wavenet import checkpoint
 from wavenet.config import FRAMED, PRESETS, WaveNetConfig
 from wavenet.corpus import Corpus, frequencies, load_corpus
 from wavenet.crops import Cropper
-from wavenet.features import Features, features, mean_and_scale
+from wavenet.features import features, mean_and_scale
 from wavenet.generate import resynthesise
 from wavenet.learning import Learner, held_out_bits
 from wavenet.metrics import EXPORTED, METRICS, line
@@ -76,10 +77,10 @@ def settled(config: WaveNetConfig, corpus: Corpus) -> WaveNetConfig:
     return config.model_copy(update={"model": model, "data": config.data.model_copy(update=anywhere)})
 
 
-def new_model(config: WaveNetConfig, corpus: Corpus, frames_of: Features | None) -> WaveNet:
+def new_model(config: WaveNetConfig, corpus: Corpus) -> WaveNet:
     """The network before its first update, the same on all workers."""
     torch.manual_seed(config.seed)
-    model = WaveNet(config.model)
+    model, frames_of = WaveNet(config.model), features(config, corpus.phones)
     if config.model.output == "softmax":
         model.expect(torch.from_numpy(frequencies(corpus.train)))
     if frames_of is not None:
@@ -87,13 +88,20 @@ def new_model(config: WaveNetConfig, corpus: Corpus, frames_of: Features | None)
     return model
 
 
+def croppers(config: WaveNetConfig, corpus: Corpus) -> Callable[[int], Cropper]:
+    """What cuts an update's crops, by the number of updates before it."""
+    t = config.training
+    own, said = (Cropper(config.model, t.segment_samples, features(config, corpus.phones, s)) for s in (False, True))
+    until = t.steps if config.data.said_frames is None else t.said_frames_after * t.steps
+    return lambda step: own if step < until else said
+
+
 def work(settings: dict[str, Any]) -> None:
     """One worker's whole run; what `fit` calls."""
     config, run, worker = WaveNetConfig.model_validate(settings["config"]), Path(settings["run"]), this_worker()
     torch.set_num_threads(config.workers.cpus)
     corpus = load_corpus(config.data, settings["known"])
-    frames_of = features(config, corpus.phones)
-    model = new_model(config, corpus, frames_of).to(worker.device)
+    model = new_model(config, corpus).to(worker.device)
     t = config.training
     learner = Learner(model, worker.wrap(model), t, worker.count, worker.total)
     with newest_checkpoint(run) as folder:
@@ -101,14 +109,12 @@ def work(settings: dict[str, Any]) -> None:
             checkpoint.load(folder, learner, worker.device)
         elif t.init_from is not None:
             learner.begin_with(begun(config, model))
-    croppers = [Cropper(config.model, t.segment_samples, frames_of)]
-    if config.data.said_frames is not None:
-        croppers.append(Cropper(config.model, t.segment_samples, features(config, corpus.phones, said=True)))
+    cropper_at = croppers(config, corpus)
     writer = worker.open_log(run, learner.step, METRICS, EXPORTED)
     stop_requested = StopRequest(run, worker)
     started, since, samples = time.monotonic(), learner.step, 0
     while learner.step < t.steps:
-        cropper = croppers[-1 if learner.step >= t.said_frames_after * t.steps else 0]
+        cropper = cropper_at(learner.step)
         # Drawn from the step alone: any number of workers sees the same batches, and a resumed run goes on with them.
         crops = cropper.random(corpus.train, t.batch, np.random.default_rng((config.seed, learner.step)))
         mine = crops.rows(worker.share(t.batch)).to(worker.device)

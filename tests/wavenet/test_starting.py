@@ -83,7 +83,7 @@ def test_what_the_weights_are_of_can_not_be_changed(run, capsys):
 def test_a_corpus_that_does_not_fit_is_refused(run, tmp_path):
     voice(tmp_path / "french" / "dora", ("_", "Y", "R"))
     config = settings_from(str(run), ["data.folder=french"])
-    with pytest.raises(UserError, match="never learned the phones R Y, which data.folder has"):
+    with pytest.raises(UserError, match=r"never learned the phones R Y, which data\.folder has"):
         refuse_misfit(config, load_corpus(config.data, checkpoint.known(run), more_speakers=True))
     alone = trained("speech", "data.folder=first/anna", "data.speakers=none", *TINY)
     config = settings_from(str(alone), ["data.folder=first", "data.speakers=folder"])
