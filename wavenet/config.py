@@ -60,6 +60,11 @@ class ModelConfig(Section):
         return 1 + len(self.upsampling)  # each convolution of the upsampling looks at a neighbour
 
     @property
+    def context_frames(self) -> int:
+        """Frames that hold the receptive field."""
+        return -(-self.receptive_field // self.frame_samples)
+
+    @property
     def outputs(self) -> int:
         """Numbers that the network says about a sample."""
         return CLASSES if self.output == "softmax" else 3 * self.mixtures

@@ -49,7 +49,10 @@ class Cropper:
         self._classes = model.output == "softmax"
         self._features = features
         self._frame, self._reach = model.frame_samples if features else 1, model.reach_frames
-        self._context, self._segment = -(-model.receptive_field // self._frame) * self._frame, segment
+        # What the first sample that is heard is told of lies up to `reach_frames` before it.
+        frames = model.context_frames + model.reach_frames
+        self._context = frames * self._frame if features else model.receptive_field
+        self._segment = segment
 
     def random(self, recordings: Sequence[Recording], size: int, rng: np.random.Generator) -> Crops:
         """`size` crops, every sample as likely as every other to be in one."""

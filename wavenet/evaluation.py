@@ -23,7 +23,7 @@ from wavenet.corpus import Corpus, Recording, frequencies, load_corpus
 from wavenet.crops import Cropper, Crops
 from wavenet.fast.weights import Kind
 from wavenet.features import Features, features
-from wavenet.generate import CHUNK, Generator, conditions, resynthesise
+from wavenet.generate import CHUNK, Generator, begin, conditions, resynthesise
 from wavenet.learning import held_out_bits
 from wavenet.likelihood import softmax_bits
 from wavenet.model import WaveNet
@@ -135,6 +135,7 @@ def rounding_cost(
             codes = encode(recording.sound)[:each].astype(np.float32)[:, None]
             speakers, local = conditions(model, frames_of, recording, len(codes))
             generator = Generator(model, 1, kind, speakers=speakers)
+            begin(generator, local)
             for start in range(0, len(codes), CHUNK):
                 some = codes[start : start + CHUNK]
                 predicted = torch.from_numpy(generator.listen(some, local(start, len(some)) if local else None))

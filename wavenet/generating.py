@@ -46,8 +46,7 @@ def generate_to(run: Path, request: Request, draws: Draws, out: str) -> Written:
     check_out(out)
     voice = Voice(run, draws, request.speaker)
     if request.prime:
-        given = _primed(config, request.prime)
-        voice.generator.run(len(given), None, given)
+        voice.hear(_primed(config, request.prime))
     piece = _piece(voice.config, request)
     return write(voice.sound(piece), voice.rate, out, len(piece.samples))
 

@@ -15,7 +15,7 @@ from wavenet import checkpoint
 from wavenet.corpus import Recording
 from wavenet.fast.weights import Kind
 from wavenet.features import features
-from wavenet.generate import Generator, conditions, stream
+from wavenet.generate import Generator, begin, conditions, stream
 from wavenet.graphed import GraphedGenerator
 from wavenet.streams import Floats
 
@@ -51,9 +51,19 @@ class Voice:
             device = torch.device(d.device)
             self.generator = GraphedGenerator(self.model, 1, device, d.seed, d.temperature, d.top_k, number)
 
+        self._silent = True
+
+    def hear(self, given: Floats) -> None:
+        """Go on from codes or numbers [N, 1], for a network without a local condition."""
+        self.generator.run(len(given), None, given)
+        self._silent = False
+
     def sound(self, piece: Recording) -> Iterator[Floats]:
         """Chunks of samples [n] in [-1, 1], as many as the piece has in all; of its own it uses all but these."""
         _, local = conditions(self.model, self._features, piece, len(piece.samples))
+        if self._silent:
+            begin(self.generator, local)
+            self._silent = False
         for chunk in stream(self.generator, len(piece.samples), max(int(CHUNK_S * self.rate), 1), local):
             yield chunk[:, 0]
 

@@ -89,11 +89,12 @@ def test_frames_brought_to_samples_in_pieces_are_those_of_the_whole():
     model = WaveNet(ModelConfig(cycles=1, layers_per_cycle=2, local_features=6, local_channels=5, upsampling=(3, 2, 2)))
     reach = model.config.reach_frames
     frames = framed(model, lambda first, count: every[first + 9 : first + 9 + count], 240)
-    np.testing.assert_array_equal(frames, every[9 - reach : 29 + reach])
-    whole = model.conditions.upsampling(torch.from_numpy(every)[None]).detach()[:, 9 * 12 :]
-    for start, samples in ((0, 240), (0, 7), (5, 50), (100, 12), (230, 10)):
+    assert model.config.receptive_field == 5, "within a frame"
+    np.testing.assert_array_equal(frames, every[9 - reach - 1 : 29 + reach])
+    whole = model.conditions.upsampling(torch.from_numpy(every)[None]).detach()
+    for start, samples in ((0, 240), (0, 7), (-5, 5), (-1, 30), (5, 50), (100, 12), (230, 10)):
         part = upsampled(model, frames, start, samples)
-        torch.testing.assert_close(part, whole[:, start : start + samples], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(part, whole[:, start + 12 * 9 :][:, :samples], rtol=1e-5, atol=1e-6)
 
 
 def test_from_a_score_to_its_sound(tmp_path, monkeypatch, capsys):
