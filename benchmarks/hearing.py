@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from benchmarks.recogniser import Recogniser, Sound, accuracy, words
+from benchmarks.recogniser import Recogniser, accuracy, recognised, words
 from trainkit.speech.cepstra import distance
 from trainkit.speech.frames import FrameSettings, analyse
 
+Sound = npt.NDArray[np.float32]
 FULL = 0.999  # of full scale: samples there are clipped
 MOST_CLIPPED = 1e-3  # of a sound's samples
 QUIET = 1e-2  # root mean square, of full scale, below which a sound is silent
 
 
-@dataclass(frozen=True)
 class Judge:
     """Of sounds at one rate, each of one of `texts`, in their order."""
 
-    recogniser: Recogniser | None  # None: of a language that it does not know
-    texts: Sequence[str]
-    settings: FrameSettings
+    def __init__(self, texts: Sequence[str], settings: FrameSettings, english: bool) -> None:
+        """`english`: whether the recogniser knows the language."""
+        self.settings, self._said = settings, [words(text) for text in texts]
+        self._ears = {"words": Recogniser(), "closed": Recogniser(self._said)} if english else {}
 
     def __call__(
         self, sounds: Sequence[Sound], references: Sequence[Sound] | None = None, at_their_times: bool = False
@@ -35,11 +36,13 @@ class Judge:
         """
         rate = self.settings.sample_rate
         found: dict[str, float] = {"sounds": len(sounds)}
-        if self.recogniser is not None:
-            heard = [self.recogniser(sound, rate) for sound in sounds]
-            found["words"] = accuracy([(words(text), said) for text, said in zip(self.texts, heard, strict=True)])
-            chosen = [self.recogniser.which(sound, rate, self.texts) for sound in sounds]
-            found["sentences"] = float(np.mean([a == b for a, b in zip(chosen, self.texts, strict=True)]))
+        heard = {
+            name: [(said, hears(sound, rate)) for said, sound in zip(self._said, sounds, strict=True)]
+            for name, hears in self._ears.items()
+        }
+        if heard:
+            found["words"] = accuracy(heard["words"])
+            found["sentences, closed grammar"] = recognised(heard["closed"])
         if references is not None:
             others = [*references[1:], references[0]]
             found["mel-cepstral distance, dB"] = _mean_distance(sounds, references, rate)

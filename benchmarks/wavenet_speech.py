@@ -21,10 +21,10 @@ import librosa
 import numpy as np
 import soundfile
 
-from benchmarks.hearing import Judge
+from benchmarks.hearing import Judge, Sound
 from benchmarks.machine import write
-from benchmarks.recogniser import Recogniser, Sound, words
-from benchmarks.unseen_sentences import UNSEEN
+from benchmarks.recogniser import words
+from benchmarks.sentences import NEW, UNSEEN
 from trainkit.errors import UserError
 from trainkit.runs import open_run
 from trainkit.speech.acoustic import AcousticModel, open_acoustic
@@ -58,7 +58,6 @@ class Trial:
     language: str
     voice: str
     temperature: float
-    recogniser: Recogniser | None
 
     def __post_init__(self) -> None:
         self.config, self.model = checkpoint.load_model(self.run)
@@ -90,13 +89,11 @@ def main() -> None:
     folder, found = arguments.folder, dict[str, Figures]()
     folder.mkdir(parents=True, exist_ok=True)
     for language in arguments.languages.split(","):
-        recogniser = Recogniser() if language == "en" else None
-        trial = Trial(
-            open_run(arguments.run), folder, arguments.acoustic, language, arguments.voice, arguments.temperature,
-            recogniser,
-        )  # fmt: skip
-        found[f"held-out recordings, {language}"] = held_out(trial, arguments.files)
-        found[f"{len(UNSEEN[language])} unseen sentences, {language}"] = unseen(trial)
+        a = arguments
+        trial = Trial(open_run(a.run), folder, a.acoustic, language, a.voice, a.temperature)
+        found[f"held-out recordings, {language}"] = held_out(trial, a.files)
+        texts = NEW if language == "en" else UNSEEN[language]
+        found[f"{len(texts)} new sentences, {language}"] = new(trial, texts)
     write(folder / "speech.json", {**found, "temperature": arguments.temperature})
     print(json.dumps(found, indent=1))
 
@@ -106,7 +103,7 @@ def held_out(trial: Trial, most: int) -> Figures:
     chosen = _chosen(trial.config, trial.corpus, trial.language)[:most]
     if len(chosen) < 2:
         raise UserError(f"no two held-out recordings in {trial.language!r} have a text of {FEWEST_WORDS} words")
-    judge = Judge(trial.recogniser, [r.text for r in chosen], trial.config.data.frames)
+    judge = Judge([r.text for r in chosen], trial.config.data.frames, trial.language == "en")
     references, found = [r.sound for r in chosen], Figures()
     found["recordings"] = judge(references)
     for way, makes in _ways(trial).items():
@@ -184,10 +181,10 @@ def _spoken(speaker: Speaker, text: str) -> Sound:
     return np.concatenate(list(speaker.says(text)))
 
 
-def unseen(trial: Trial) -> Figures:
+def new(trial: Trial, texts: Sequence[str]) -> Figures:
     """Figures of sentences in no corpus, beside eSpeak NG's; and how fast the first and all of the sound is there."""
-    texts, rate, found = UNSEEN[trial.language], trial.config.data.sample_rate, Figures()
-    judge = Judge(trial.recogniser, texts, trial.config.data.frames)
+    rate, found = trial.config.data.sample_rate, Figures()
+    judge = Judge(texts, trial.config.data.frames, trial.language == "en")
     espeak = [synthesize(text, LANGUAGES[trial.language], trial.voice) for text in texts]
     references = [librosa.resample(said.sound, orig_sr=said.rate, target_sr=rate) for said in espeak]
     found["eSpeak NG"] = judge(references)
@@ -195,12 +192,12 @@ def unseen(trial: Trial) -> Figures:
         says = trial.says
         sounds = [griffin_lim(joined(list(says.speak(text, trial.language)))) for text in texts]
         found["Griffin-Lim"] = judge(sounds, references)
-        trial.keep("unseen Griffin-Lim", sounds)
+        trial.keep("new Griffin-Lim", sounds)
     speaker = trial.speaker(None)
     _spoken(speaker, texts[-1])  # what is loaded and compiled at first is not of a sentence
     made = [_timed(speaker.says(text), rate) for text in texts]
     found["WaveNet"] = judge([sound for sound, _, _ in made], references)
-    trial.keep("unseen WaveNet", [sound for sound, _, _ in made])
+    trial.keep("new WaveNet", [sound for sound, _, _ in made])
     factors, firsts = [factor for _, factor, _ in made], [first for _, _, first in made]
     found["WaveNet, times real time"] = {"slowest": min(factors), "median": float(np.median(factors))}
     found["WaveNet, seconds until its first sound"] = {"slowest": max(firsts), "median": float(np.median(firsts))}

@@ -18,7 +18,7 @@ from lstm.acoustic_network import AcousticNetwork, laid_out
 from lstm.tasks.phone_inputs import PhoneInputs
 from trainkit.command_line import output_file
 from trainkit.errors import UserError, did_you_mean, os_errors
-from trainkit.sound import SUFFIXES, UnusableError
+from trainkit.sound import SUFFIXES, UnusableError, length
 from trainkit.speech import frames as frames_file
 from trainkit.speech.aligned import read_aligned, speaker_names
 from trainkit.speech.espeak import UnsayableError
@@ -45,6 +45,7 @@ class Acoustic:
         self._settings = section.frames
         self.inputs, self.scale = PhoneInputs.read(facts["inputs"]), Scale.read(facts["scale"])
         self._voices: dict[str, list[str]] = facts["voices"]
+        self.strange = set[str]()  # phones that were to be said so far, and had not been learned
         natural = torch.tensor(facts["spread"], dtype=torch.float32)
         self.correct = Correction(self.network, natural, section.variance)
 
@@ -63,7 +64,9 @@ class Acoustic:
     def speak(
         self, text: str, language: str = "en", speaker: str | None = None, speed: float = 1.0, pitch: float = 1.0
     ) -> Iterator[Frames]:
-        """As the protocol says. A sentence in which there is nothing to say is passed over, unless all are such."""
+        """As the protocol says. A sentence in which there is nothing to say is passed over, unless all are such: that
+        shows with the first frames, other mistakes at once.
+        """
         for name, value in (("speed", speed), ("pitch", pitch)):
             if not 1 / EXTREME <= value <= EXTREME:
                 raise UserError(f"{name} {value:g}: expected {1 / EXTREME:g} to {EXTREME:g}")
@@ -71,21 +74,25 @@ class Acoustic:
             raise UserError(
                 f"language {language!r}: run {self._name!r} learned {', '.join(self.languages)}; expected one of these"
             )
-        who, anything = self._speaker(language, speaker), False
+        return self._said(text, language, self._speaker(language, speaker), speed, pitch)
+
+    def _said(self, text: str, language: str, speaker: str, speed: float, pitch: float) -> Iterator[Frames]:
+        anything = False
         for sentence in sentences(text, LANGUAGES[language]):
             try:
                 tokens = spoken(sentence, language)
             except UnsayableError:
                 continue
             anything = True
-            yield self._frames(tokens, language, who, None, speed, pitch)
+            self.strange |= {token.name for token in tokens} - {*self.inputs.vocabulary}
+            yield self._frames(tokens, language, speaker, None, speed, pitch)
         if not anything:
             raise UnsayableError(f"eSpeak NG can say nothing of {text!r} in {LANGUAGES[language]!r}")
 
     def resay(self, recording: Path, speaker: str | None = None) -> Frames:
         """As the protocol says; UnusableError, with the reason, where the .json beside it can't be used."""
         aligned = read_aligned(recording)
-        count = self.settings.frames(round(aligned.seconds * self.settings.sample_rate))
+        count = self.settings.frames(length(recording, self.settings.sample_rate))
         durations = aligned.durations(count, self.settings.frame_s)
         who = self._speaker(aligned.language, speaker or (recording.parent.name if len(self.speakers) > 1 else None))
         return self._frames(aligned.tokens, aligned.language, who, durations, 1.0, 1.0)
@@ -177,6 +184,7 @@ def speak_to(
     if suffix == frames_file.ENDING:
         whole = frames_file.joined(list(parts))
         frames_file.save(whole, path)
+        _tell_strange(model, say)
         say(f"{out}: {len(whole):,} frames, {len(whole) * settings.frame_s:.1f} s: {settings.describe()}")
         return
     first = next(parts)  # mistakes in the text show before the file is there
@@ -187,7 +195,14 @@ def speak_to(
         for some in (first, *parts):
             file.write(griffin_lim(some))
         seconds = file.tell() / settings.sample_rate
+    _tell_strange(model, say)
     say(f"{out}: {seconds:.1f} s, by Griffin-Lim")
+
+
+def _tell_strange(model: Acoustic, say: Say) -> None:
+    if model.strange:
+        names = " ".join(sorted(model.strange))
+        say(f"the run never learned the phones {names}; where they come, it says what it likes")
 
 
 def resay_to(run: Path, folder: Path, out: Path, say: Say) -> None:

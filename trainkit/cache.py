@@ -12,14 +12,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trainkit.errors import os_errors
+
 CACHE = "APEX_CACHE"  # environment variable: where it is kept
 Kept = npt.NDArray[Any]
 
 
-def kept(room: str, path: Path, made_with: str, make: Callable[[], Kept]) -> Kept:
+def kept(room: str, path: Path, made_with: str, make: Callable[[], Kept], must: bool = False) -> Kept:
     """`make()`, or what it gave before of the file at `path`, as that is now, and by the same `made_with`.
 
-    `room` is the folder for things of this kind. What `make` raises goes on to the caller.
+    `room` is the folder for things of this kind. What `make` raises goes on to the caller. A cache that can't be
+    written costs time and nothing else, but for what `must` be kept, as it is asked for again and again: UserError.
     """
     state = path.stat()
     facts = f"{path.resolve()}|{state.st_size}|{state.st_mtime_ns}|{made_with}"
@@ -28,7 +31,8 @@ def kept(room: str, path: Path, made_with: str, make: Callable[[], Kept]) -> Kep
         found: Kept = np.load(file, allow_pickle=False)
         return found
     made = make()
-    with suppress(OSError):  # a cache that can't be written costs time and nothing else
+    failed = f"{file.parent} can't be written, where {room} are kept"
+    with os_errors(failed, f"; expected room there, or another folder as {CACHE}") if must else suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(f".{os.getpid()}.npy")
         np.save(partial, made)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -53,6 +54,15 @@ def read(path: Path, rate: int, trim_db: float | None) -> npt.NDArray[np.float32
     if trim_db is not None:
         mono, _ = librosa.effects.trim(mono, top_db=trim_db)
     return np.clip(mono, -1.0, 1.0).astype(np.float32)
+
+
+def length(path: Path, rate: int) -> int:
+    """How many samples `read` gives of a file without cutting silence off, mostly from its head alone."""
+    try:
+        info = soundfile.info(os.fsencode(path))
+    except soundfile.LibsndfileError:
+        return len(read(path, rate, None))
+    return math.ceil(int(info.frames) * rate / int(info.samplerate))
 
 
 def _decoded(path: Path) -> tuple[npt.NDArray[np.float32], int]:

@@ -49,7 +49,7 @@ class Speech:
                 sorted({r.aligned.language for r in train}),
                 sorted({r.speaker for r in train} - {""}),
             )
-            self.scale = Scale.of([r.frames() for r in train])
+            self.scale = Scale.of(r.frames() for r in train)
             self.spread = spoken_spread(train, self.scale)
             self.voices = {
                 who: sorted({r.aligned.language for r in train if r.speaker == who}) for who in self.inputs.speakers

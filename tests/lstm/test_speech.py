@@ -19,7 +19,7 @@ from lstm import checkpoint
 from lstm.cli import main
 from lstm.export import FRAMES, PHONES
 from lstm.network import build
-from lstm.speaking import Acoustic
+from lstm.speaking import Acoustic, starts
 from lstm.speech_scores import Score, simpler
 from lstm.tasks.make import make_task
 from lstm.tasks.speech import spoken_spread
@@ -29,7 +29,7 @@ from trainkit.errors import UserError
 from trainkit.runs import create_run
 from trainkit.speech import acoustic, frames
 from trainkit.speech.frames import FrameSettings
-from trainkit.speech.spoken import spoken
+from trainkit.speech.spoken import Token, spoken
 
 ROOT = Path(__file__).parents[2]
 STEPS = 60
@@ -75,7 +75,7 @@ def test_a_run_learns_its_voices(place, capsys):
     ]  # fmt: skip
     figures = [[float(word.rstrip("%")) for word in line[28:].split()] for line in table]
     assert all(len(row) == 5 and np.isfinite(row).all() for row in figures)
-    assert figures[0][1] < figures[3][1] and figures[0][2] < figures[3][2], "voicing and durations, beside means"
+    assert figures[0][1] < figures[3][1] and figures[1][3] < figures[3][3], "voicing and spectrum, beside means"
 
 
 def test_a_text_becomes_frames_sentence_by_sentence(place):
@@ -285,6 +285,23 @@ def test_runs_that_say_no_frames(place, tmp_path, monkeypatch):
         checkpoint.load_network(run)
 
 
+def test_a_phone_that_was_never_learned_is_known(place):
+    model = Acoustic(place[1])
+    next(model.speak("A tall man sings."))
+    assert not model.strange
+    model.inputs.vocabulary = model.inputs.vocabulary[:5]
+    next(model.speak("A tall man sings."))
+    assert "m" in model.strange and "_" not in model.strange
+
+
+def test_frames_that_cannot_be_kept_end_a_run(place, tmp_path, monkeypatch, capsys):
+    """They would be made anew for each batch."""
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("APEX_CACHE", str(tmp_path / "file"))
+    assert main(["train", "speech", f"speech.folder={place[0] / 'made'}"]) == 2
+    assert "can't be written, where frames are kept: Not a directory; expected room" in capsys.readouterr().err
+
+
 def test_corpora_that_are_none(place, tmp_path, capsys):
     (tmp_path / "empty").mkdir()
     for given, told in (
@@ -295,3 +312,9 @@ def test_corpora_that_are_none(place, tmp_path, capsys):
         assert told in capsys.readouterr().err
     assert main(["config", "speech", "speech.folder=x", "speech.frames.bnads=3"]) == 2
     assert "bands" in capsys.readouterr().err
+
+
+def test_phones_begin_when_the_durations_before_them_are_over():
+    said = [Token("_"), Token("h", length=2), Token("oU", stress=1, place=1, length=2), Token("_", mark=".")]
+    assert starts(said, [0, 3, 5, 2], 0.01) == ((0.0, "h"), (0.03, "'oU"), (pytest.approx(0.08), "_"))
+    assert starts(said, [4, 1, 1, 0], 0.01) == ((0.0, "_"), (0.04, "h"), (0.05, "'oU"))

@@ -176,13 +176,16 @@ def _around(sound: npt.NDArray[np.floating], window: int, settings: FrameSetting
 
 
 def frames_of_file(path: Path, settings: FrameSettings, trim_db: float | None = None) -> Frames:
-    """`analyse` of a recording, from the cache when that was done before. UnusableError as `trainkit.sound.read`."""
+    """`analyse` of a recording, from the cache when that was done before.
+
+    UnusableError as `trainkit.sound.read`; UserError where the cache can't be written.
+    """
 
     def make() -> Floats:
         found = analyse(read(path, settings.sample_rate, trim_db), settings)
         return np.column_stack([found.mel, found.log_f0, found.voiced])
 
-    both = kept("frames", path, f"{settings.model_dump_json()}|{trim_db}|{READING}", make)
+    both = kept("frames", path, f"{settings.model_dump_json()}|{trim_db}|{READING}", make, must=True)
     return Frames(settings, both[:, :-2], both[:, -2], both[:, -1] > 0)
 
 
