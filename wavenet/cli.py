@@ -99,7 +99,7 @@ class Speak(_Drawn):
     """Say a text: an acoustic model (--acoustic) tells what each moment of it is like, the network how that sounds.
 
     Sentence by sentence: the first is heard while the others are yet to be read. Without TEXT, each line of standard
-    input is said as it comes. A run that learned phones alone takes their times from eSpeak NG instead of a model.
+    input is said as it comes. A run that learned phones alone can do with eSpeak NG's times instead of a model.
     """
 
     run: RunFolder

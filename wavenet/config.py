@@ -116,7 +116,7 @@ class TrainingConfig(Section):
     grad_clip: PositiveFloat = Field(1.0, description="largest norm of the gradient")
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights, which are the ones that are used")
     said_frames_after: float = Field(
-        0.8, ge=0, le=1, description="part of the updates after which data.said_frames are learned from"
+        0.8, ge=0, le=1, description="part of the updates after which data.said_frames are learned from, and judged by"
     )
     bf16: bool = Field(False, description="multiply in bfloat16 (GPUs; on CPUs measured slower)")
     validate_every_steps: PositiveInt = Field(1_000, description="steps between validations, each with a checkpoint")

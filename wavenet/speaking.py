@@ -1,7 +1,7 @@
 """From a run and a text to a file of sound: sentence by sentence, each sounded as soon as it is known what it has.
 
-Runs that learned phones alone are told the times at which eSpeak NG says them. All others are told by an acoustic
-model: which frames each sentence has, and when its phones begin.
+An acoustic model tells which frames each sentence has, and when its phones begin. Runs that learned phones alone can
+be told the times at which eSpeak NG says them instead, which are those of another voice.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from trainkit.errors import UserError, did_you_mean
 from trainkit.speech.acoustic import AcousticModel, open_acoustic
-from trainkit.speech.espeak import choose, synthesize
+from trainkit.speech.espeak import UnsayableError, choose, synthesize
 from trainkit.speech.frames import check
 from trainkit.speech.phones import Timeline, timeline
 from trainkit.speech.reading import sentences
@@ -62,13 +62,19 @@ class Speaker:
             yield from self._voice.sound(piece)
 
     def _by_espeak(self, text: str) -> Iterator[Recording]:
-        m = self._manner
+        m, anything = self._manner, False
         for sentence in sentences(text, m.language):
-            utterance = synthesize(sentence, LANGUAGES[m.language], m.voice)
+            try:
+                utterance = synthesize(sentence, LANGUAGES[m.language], m.voice)
+            except UnsayableError:
+                continue
+            anything = True
             seconds = utterance.seconds / m.speed
             line = timeline([(start / m.speed, name) for start, name in utterance.phones], seconds)
             self._name_strange(line)
             yield Recording(sentence, silent(int(seconds * self.rate)), phones=line)
+        if not anything:
+            raise UnsayableError(f"eSpeak NG can say nothing of {text!r} in {LANGUAGES[m.language]!r}")
 
     def _by_model(self, text: str, acoustic: AcousticModel) -> Iterator[Recording]:
         m = self._manner
@@ -76,7 +82,7 @@ class Speaker:
             line = timeline(frames.phones, len(frames) * frames.settings.frame_s)
             if self._voice.phones:
                 self._name_strange(line)
-            yield Recording("", silent(frames.samples), phones=line, frames=frames)
+            yield Recording("", silent(round(line.end * self.rate)), phones=line, frames=frames)
 
     def _name_strange(self, line: Timeline) -> None:
         if strange := sorted(set(line.names) - set(self._voice.phones) - self._named):
@@ -85,10 +91,22 @@ class Speaker:
 
 
 def speak_to(run: Path, texts: Iterable[str], manner: Manner, draws: Draws, out: str, say: Say = print) -> Written:
-    """Write texts, said by the network one after the other, to `out`, as `write`. UserError for what does not fit."""
+    """Write texts, said by the network one after the other, to `out`, as `write`.
+
+    One in which there is nothing to say is told and passed over. UserError for what does not fit together, and where
+    nothing was said at all.
+    """
     check_out(out)
     speaker = Speaker(run, manner, draws, say)
-    return write((chunk for text in texts for chunk in speaker.says(text)), speaker.rate, out)
+
+    def chunks() -> Iterator[Floats]:
+        for text in texts:
+            try:
+                yield from speaker.says(text)
+            except UnsayableError as error:
+                say(f"skipped: {error}")
+
+    return write(chunks(), speaker.rate, out)
 
 
 def _check(run: Path, config: WaveNetConfig, manner: Manner) -> None:
@@ -101,18 +119,19 @@ def _check(run: Path, config: WaveNetConfig, manner: Manner) -> None:
     if manner.language not in LANGUAGES:
         hint = did_you_mean(manner.language, LANGUAGES)
         raise UserError(f"--language {manner.language!r}: expected one of {', '.join(LANGUAGES)}.{hint}")
-    if (acoustic is not None) != (conditions in FRAMED):
-        wanted = (
-            "--acoustic RUN, which says its frames" if acoustic is None else "no --acoustic: it learned phones alone"
+    if acoustic is None and conditions in FRAMED:
+        raise UserError(
+            f"run {str(run)!r} was trained with data.conditions={conditions}; expected --acoustic RUN, which says its "
+            "frames"
         )
-        raise UserError(f"run {str(run)!r} was trained with data.conditions={conditions}; expected {wanted}")
-    if acoustic is None and manner.pitch != 1:
+    if conditions not in FRAMED and manner.pitch != 1:
         raise UserError(f"--pitch {manner.pitch:g}: a run of phones alone is told no pitch; expected no --pitch")
 
 
 def _opened(name: str, config: WaveNetConfig) -> AcousticModel:
     acoustic = open_acoustic(name)
-    check(acoustic.settings, config.data.frames, f"--acoustic {name!r}")
+    if config.data.conditions in FRAMED:
+        check(acoustic.settings, config.data.frames, f"--acoustic {name!r}")
     return acoustic
 
 

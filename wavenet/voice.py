@@ -50,7 +50,6 @@ class Voice:
         else:
             device = torch.device(d.device)
             self.generator = GraphedGenerator(self.model, 1, device, d.seed, d.temperature, d.top_k, number)
-
         self._silent = True
 
     def hear(self, given: Floats) -> None:
