@@ -129,7 +129,7 @@ class Speak(_Drawn):
         for name, value in (("speed", self.speed), ("pitch", self.pitch)):
             if not 1 / EXTREME <= value <= EXTREME:
                 raise UserError(f"command line: --{name} {value:g}: expected {1 / EXTREME:g} to {EXTREME:g}")
-        texts = [self.text] if self.text is not None else filter(str.strip, sys.stdin)
+        texts = [self.text] if self.text is not None else filter(None, map(str.strip, sys.stdin))
         speak_to(
             PRESETS.open(self.run),
             texts,
