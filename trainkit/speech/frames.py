@@ -202,8 +202,8 @@ def load(path: Path, expected: FrameSettings | None = None) -> Frames:
     with os_errors(f"{name} can't be read"):
         try:
             with np.load(path, allow_pickle=False) as file:
-                held: dict[str, Any] = {key: file[key] for key in ("settings", *ARRAYS)}
-            settings = FrameSettings.model_validate_json(str(held["settings"]))
+                settings = FrameSettings.model_validate_json(str(file["settings"]))
+                mel, log_f0, voiced = (file[key].astype(kind) for key, kind in ARRAYS.items())
         except ValidationError as error:
             first = error.errors()[0]
             key = ".".join(map(str, first["loc"])) or "settings"
@@ -214,15 +214,15 @@ def load(path: Path, expected: FrameSettings | None = None) -> Frames:
             raise UserError(f"{name} can't be read as an .npz of arrays: {first_line(error)}") from None
     if expected is not None:
         check(settings, expected, name)
-    mel, log_f0, voiced = (held[key].astype(kind) for key, kind in ARRAYS.items())
+    count = len(mel) if mel.ndim else 1
     for key, array, wanted in (
-        ("mel", mel, (mel.shape[:1] or (1,)) + (settings.bands,)),
-        ("log_f0", log_f0, mel.shape[:1]),
-        ("voiced", voiced, mel.shape[:1]),
+        ("mel", mel, (count, settings.bands)),
+        ("log_f0", log_f0, (count,)),
+        ("voiced", voiced, (count,)),
     ):
         if array.shape != wanted:
             raise UserError(f"{name}: {key} has shape {list(array.shape)}; expected {list(wanted)}")
-    if not (len(mel) and np.isfinite(mel).all() and np.isfinite(log_f0).all()):
+    if not (count and np.isfinite(mel).all() and np.isfinite(log_f0).all()):
         raise UserError(f"{name} has no frames, or some that are no numbers")
     return Frames(settings, mel, log_f0, voiced)
 

@@ -115,6 +115,7 @@ def test_files_of_frames_that_are_refused(tmp_path):
     refused("no frames, or some", mel=np.zeros((0, 2)), log_f0=np.zeros(0), voiced=np.zeros(0))
     refused("hops: Extra inputs are not permitted; expected settings", settings='{"hops": 3}')
     refused("can't be read as an .npz", mel=np.array([{}], dtype=object))
+    refused("can't be read as an .npz", mel=np.array([["loud", "low"]]))
     file.write_bytes(b"PK\x03\x04no")
     with pytest.raises(UserError, match=r"a\.npz' can't be read as an \.npz of arrays"):
         load(file)
