@@ -119,6 +119,7 @@ def _made(model: WaveNet, made: Features | None, recordings: list[Recording], sa
     if made is not None:
         return [resynthesise(model, made, r, samples, seed=1, temperature=TEMPERATURE) for r in recordings]
     generator = Generator(model, STREAMS, "bfloat16", 1, TEMPERATURE)
+    generator.hear_silence()
     heard = sound(generator.run(samples), model.config.output)
     return [heard[:, i] for i in range(STREAMS)]
 

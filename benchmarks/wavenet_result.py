@@ -1,7 +1,8 @@
 """What a WaveNet run has learned, as files to commit: python -m benchmarks.wavenet_result RUN results/wavenet/NAME
 
-Bits on held-out files beside simpler models, the curve, the settings; with --against, an unconditioned run of the same
-files and settings, both at the step of --step; four seconds of made sound and its picture where nothing has to be said.
+Bits on held-out files beside simpler models, the curve, the settings; with --against, a run of the same files with
+other conditions or none, both at the step of --step; four seconds of made sound and its picture where nothing has to be
+said.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from trainkit.errors import UserError
 from trainkit.runs import open_run
 from wavenet.config import PRESETS
 from wavenet.evaluation import compare, evaluate
-from wavenet.speaking import Request, generate_to
+from wavenet.generating import Request, generate_to
+from wavenet.voice import Draws
 
 SECONDS = 4.0
 Rows = list[dict[str, float]]
@@ -35,30 +37,30 @@ def main() -> None:
     parser.add_argument("--against")
     parser.add_argument("--step", type=int)
     arguments = parser.parse_args()
-    run, folder = open_run(arguments.run), arguments.folder
+    run, folder, label = open_run(arguments.run), arguments.folder, ""
     folder.mkdir(parents=True, exist_ok=True)
     rows, other_rows = _rows(run), None
     figures: dict[str, Any] = {}
     if arguments.against:
         other = open_run(arguments.against)
-        other_rows = _rows(other)
+        other_rows, label = _rows(other), _label(other)
         with tempfile.TemporaryDirectory() as place:
             one, two = (at_step(r, arguments.step, Path(place) / str(i)) for i, r in enumerate((run, other)))
             one_alone, two_alone = evaluate(one, alone=True), evaluate(two, alone=True)
             figures[f"this run at step {arguments.step}"] = one_alone.bits["WaveNet"]
-            figures[f"unconditioned, both at step {arguments.step}"] = compare(one_alone, two_alone)
+            figures[f"{label}, both at step {arguments.step}"] = compare(one_alone, two_alone)
             print(json.dumps(figures, indent=1), flush=True)
-        shutil.copy(other / "metrics.jsonl", folder / "unconditioned.jsonl")
+        shutil.copy(other / "metrics.jsonl", folder / f"{label}.jsonl")
     found = evaluate(run)
     figures |= {"bits a sample on held-out files": found.bits, "steps": rows[-1]["step"]}
     write(folder / "result.json", figures)
     print(json.dumps(figures, indent=1))
     data = PRESETS.load_run(run).data
     title = f"mu-law codes of {data.sample_rate / 1000:g} kHz sound"
-    _curve(rows, other_rows, found.bits, title, folder / "learning_curve.png")
+    _curve(rows, other_rows, label, found.bits, title, folder / "learning_curve.png")
     if data.conditions == "none":
-        request = Request(seconds=SECONDS, temperature=0.95, seed=1)
-        generate_to(run, request, str(folder / "made.flac"))
+        draws = Draws(temperature=0.95, seed=1)
+        generate_to(run, Request(seconds=SECONDS), draws, str(folder / "made.flac"))
     settings = (newest(run) / "config.yaml").read_text().splitlines()
     # Where the recordings lay on the machine that learned from them is nobody's business.
     hidden = {"folder:": "recordings", "runs_dir:": "runs"}
@@ -84,12 +86,17 @@ def _rows(run: Path) -> Rows:
     return [json.loads(text) for text in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def _curve(rows: Rows, other: Rows | None, found: Any, title: str, path: Path) -> None:
+def _label(run: Path) -> str:
+    conditions = PRESETS.load_run(run).data.conditions
+    return "unconditioned" if conditions == "none" else conditions
+
+
+def _curve(rows: Rows, other: Rows | None, label_of_other: str, found: Any, title: str, path: Path) -> None:
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     some = [(r["step"], r["bits"]) for r in rows if "bits" in r]
     axes.plot(*zip(*some, strict=True), label="batches", alpha=0.5)
-    for label, of in (("held-out files", rows), ("held-out files, unconditioned", other)):
+    for label, of in (("held-out files", rows), (f"held-out files, {label_of_other}", other)):
         if of is not None:
             some = [(r["step"], r["validation_bits"]) for r in of if "validation_bits" in r]
             axes.plot(*zip(*some, strict=True), label=label, marker="o")

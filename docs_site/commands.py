@@ -126,7 +126,7 @@ def _option(field: Field[Any], hint: Any, text: str) -> Option:
     if positional:
         return Option(metavar or field.name.upper(), default, meaning, True)
     flag = plain is bool
-    name = "--" + field.name.replace("_", "-")
+    name = f"--{given.get('name', field.name)}".replace("_", "-")
     return Option(name if flag else f"{name} {metavar}", default, meaning, False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -125,7 +126,18 @@ class Acoustic:
         numbers = self.correct(self.network.spread(known, places, within)[0])
         numbers[:, -1] = torch.sigmoid(numbers[:, -1])
         said = self.scale.restored(numbers.numpy(), self.settings)
-        return Frames(self.settings, said.mel, said.log_f0 + np.float32(math.log(pitch)), said.voiced)
+        phones = starts(tokens, lasting.tolist(), self.settings.frame_s)
+        return Frames(self.settings, said.mel, said.log_f0 + np.float32(math.log(pitch)), said.voiced, phones)
+
+
+def starts(tokens: Sequence[Token], durations: Sequence[int], frame_s: float) -> tuple[tuple[float, str], ...]:
+    """(start in seconds, name with its stress) of each token that lasts, from `durations` in frames."""
+    ends = accumulate(durations)
+    return tuple(
+        (frame_s * (end - frames), ("'" if token.stress == 1 else "") + token.name)
+        for token, frames, end in zip(tokens, durations, ends, strict=True)
+        if frames
+    )
 
 
 def durations_said(log_durations: Tensor, boundaries: Sequence[bool], speed: float, longest: int) -> Tensor:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from tyro.conf import Positional, arg
 
@@ -18,6 +19,8 @@ from wavenet.data_cli import KINDS, DataCommand
 
 DESCRIPTION = "WaveNet: learn a folder of sound, generate more of it. --version prints the version."
 SHORTEST_S = 0.001
+EXTREME = 4.0  # of speed and pitch: the most, and the least is one over it
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -27,11 +30,19 @@ class Train:
     words: Words = ()
     resume: Annotated[str | None, arg(metavar="RUN", help_behavior_hint="")] = None
     """go on with an earlier run from its newest checkpoint; training.KEY=VALUE, such as more steps, may be changed"""
+    init_from: Annotated[str | None, arg(name="from", metavar="RUN", help_behavior_hint="")] = None
+    """begin a new run with the weights and settings of another one, to learn another voice: data.folder=FOLDER"""
 
     def __call__(self) -> int:
+        from wavenet.starting import settings_from
         from wavenet.train import train
 
-        config, run = PRESETS.to_train(self.words, self.resume)
+        if self.init_from is not None and self.resume is not None:
+            raise UserError("command line: --from and --resume exclude each other; --from begins a new run")
+        if self.init_from is not None:
+            config, run = settings_from(self.init_from, self.words), None
+        else:
+            config, run = PRESETS.to_train(self.words, self.resume)
         print(next_steps(PRESETS.trainer, _steps(config, train(config, run, say))), flush=True)
         return 0
 
@@ -60,7 +71,9 @@ class Generate(_Drawn):
     prime: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """a recording to go on from"""
     like: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="")] = None
-    """for a vocoder (data.conditions=mel): the recording whose spectrum is sounded, for as long as it lasts"""
+    """for a vocoder (data.conditions=frames or mel): the recording that is sounded, for as long as it lasts"""
+    frames: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="")] = None
+    """for a vocoder (data.conditions=frames): frames in an .npz, or another program's mel spectrum in an .npy"""
     score: Annotated[str | None, arg(metavar="FILE", help_behavior_hint="")] = None
     """for a network of notes (data.conditions=notes): the .mid or .json that is played, for as long as it lasts"""
     temperature: float = 1.0
@@ -71,41 +84,60 @@ class Generate(_Drawn):
     """whose voice, where the network learned several"""
 
     def __call__(self) -> int:
-        from wavenet.speaking import Request, generate_to
+        from wavenet.generating import Request, generate_to
+        from wavenet.voice import Draws
 
         if not SHORTEST_S <= self.seconds < math.inf:
             raise UserError(f"command line: --seconds {self.seconds:g}: expected at least {SHORTEST_S:g}")
         at_least("--seed", self.seed, 0)
-        request = Request(**{name: value for name, value in vars(self).items() if name not in ("run", "out")})
-        generate_to(PRESETS.open(self.run), request, self.out)
+        generate_to(PRESETS.open(self.run), _picked(Request, self), _picked(Draws, self), self.out)
         return 0
 
 
 @dataclass(frozen=True)
 class Speak(_Drawn):
-    """Say a text with a network trained on phones: eSpeak NG tells which phone is when, the network how it sounds."""
+    """Say a text: an acoustic model (--acoustic) tells what each moment of it is like, the network how that sounds.
+
+    Sentence by sentence: the first is heard while the others are yet to be read. Without TEXT, each line of standard
+    input is said as it comes. A run that learned phones alone can do with eSpeak NG's times instead of a model.
+    """
 
     run: RunFolder
-    text: Annotated[Positional[str], arg(metavar="TEXT", help="what to say", help_behavior_hint="")]
+    text: Annotated[Positional[str | None], arg(metavar="[TEXT]", help="what to say", help_behavior_hint="")] = None
+    acoustic: Annotated[str | None, arg(metavar="RUN", help_behavior_hint="")] = None
+    """a run of apex-lstm train speech"""
     language: str = "en"
     """en or ja"""
     voice: str = "f1"
-    """eSpeak NG's, such as f1 or m3: whose timing; and whose sound, where the network learned LANGUAGE-VOICE"""
+    """eSpeak NG's, whose times are taken where there is no --acoustic"""
     speaker: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
-    """whose sound, where the network learned other speakers"""
+    """who speaks, where several were learned"""
+    speed: float = 1.0
+    """2: in half the time"""
+    pitch: float = 1.0
+    """2: an octave higher"""
     out: Annotated[str, arg(metavar="FILE")] = "spoken.wav"
-    """.wav or .flac"""
+    """.wav or .flac; - for 16-bit samples on standard output as they are made"""
     temperature: float = 0.9
     """below 1: likelier samples"""
 
     def __call__(self) -> int:
-        from wavenet.speaking import Request, speak_to
+        from wavenet.speaking import Manner, speak_to
+        from wavenet.voice import Draws
 
         at_least("--seed", self.seed, 0)
-        request = Request(
-            speaker=self.speaker, temperature=self.temperature, weights=self.weights, seed=self.seed, device=self.device
+        for name, value in (("speed", self.speed), ("pitch", self.pitch)):
+            if not 1 / EXTREME <= value <= EXTREME:
+                raise UserError(f"command line: --{name} {value:g}: expected {1 / EXTREME:g} to {EXTREME:g}")
+        texts = [self.text] if self.text is not None else filter(None, map(str.strip, sys.stdin))
+        speak_to(
+            PRESETS.open(self.run),
+            texts,
+            _picked(Manner, self),
+            _picked(Draws, self),
+            self.out,
+            partial(say, stream=sys.stderr),
         )
-        speak_to(PRESETS.open(self.run), self.text, self.language, self.voice, request, self.out, say)
         return 0
 
 
@@ -156,11 +188,21 @@ class Config:
         return 0
 
 
+def _picked(kind: type[T], given: object) -> T:
+    """An instance of a dataclass whose fields are options of the same names."""
+    return kind(**{f.name: getattr(given, f.name) for f in fields(cast(Any, kind)) if hasattr(given, f.name)})
+
+
 def _steps(config: WaveNetConfig, run: Path) -> dict[str, list[str]]:
     """What can be done with a run: the words after apex-wavenet."""
     makes = {
         "none": {"generate": ["generate", str(run), "--out", "made.flac"]},
         "phones": {"speak": ["speak", str(run), "A tall man sings."]},
+        "phones+f0": {"speak": ["speak", str(run), "A tall man sings.", "--acoustic", "LSTM_RUN"]},
+        "frames": {
+            "speak": ["speak", str(run), "A tall man sings.", "--acoustic", "LSTM_RUN"],
+            "copy": ["generate", str(run), "--like", "RECORDING.wav", "--out", "made.flac"],
+        },
         "notes": {"play": ["generate", str(run), "--score", "SCORE.mid", "--out", "made.flac"]},
         "mel": {"copy": ["generate", str(run), "--like", "RECORDING.wav", "--out", "made.flac"]},
     }

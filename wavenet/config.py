@@ -11,6 +11,7 @@ from cluster.workers_config import WorkersConfig
 from trainkit.config import Presets
 from trainkit.mu_law import CLASSES
 from trainkit.section import Section
+from trainkit.speech.frames import FrameSettings
 
 
 class ModelConfig(Section):
@@ -54,9 +55,23 @@ class ModelConfig(Section):
         return length
 
     @property
+    def reach_frames(self) -> int:
+        """How far from its own frame, at most, what a sample is told of lies."""
+        return 1 + len(self.upsampling)  # each convolution of the upsampling looks at a neighbour
+
+    @property
+    def context_frames(self) -> int:
+        """Frames that hold the receptive field."""
+        return -(-self.receptive_field // self.frame_samples)
+
+    @property
     def outputs(self) -> int:
         """Numbers that the network says about a sample."""
         return CLASSES if self.output == "softmax" else 3 * self.mixtures
+
+
+FRAMED = ("phones+f0", "frames")  # conditions for which a recording has frames
+PHONETIC = ("phones", "phones+f0")  # conditions for which it has phones
 
 
 class DataConfig(Section):
@@ -71,12 +86,20 @@ class DataConfig(Section):
     speakers: Literal["none", "folder"] = Field(
         "none", description="folder: the folder that a file lies in is its speaker, as in VCTK"
     )
-    conditions: Literal["none", "phones", "notes", "mel"] = Field(
+    conditions: Literal["none", "phones", "phones+f0", "frames", "notes", "mel"] = Field(
         "none",
-        description="phones: NAME.json beside each recording says which phone is when; notes: NAME.json or NAME.mid "
-        "which note is (nothing is trimmed for either); mel: the sound's own mel spectrum, for a vocoder",
+        description="phones: NAME.json beside each recording says which phone is when; phones+f0: and the sound says "
+        "its own log F0 and voicing; frames: the sound says its own mel spectrum, log F0 and voicing, for a vocoder; "
+        "notes: NAME.json or NAME.mid says which note is when (nothing is trimmed for any of these); mel: the mel "
+        "spectrum alone",
     )
-    mels: PositiveInt = Field(80, description="bands of the mel spectrum")
+    mels: PositiveInt = Field(80, description="bands of conditions=mel")
+    frames: FrameSettings = FrameSettings()
+    said_frames: str | None = Field(
+        None,
+        description="folder of an acoustic model's frames of the same recordings (apex-lstm frames), which take the "
+        "place of the sound's own from training.said_frames_after on",
+    )
 
 
 class TrainingConfig(Section):
@@ -86,11 +109,15 @@ class TrainingConfig(Section):
     batch: PositiveInt = Field(8, description="crops in an update, of all workers together")
     segment_samples: PositiveInt = Field(8_192, description="samples of a crop that are predicted, after its context")
     accumulate: PositiveInt = Field(1, description="parts that a worker's crops are computed in, for less memory")
+    init_from: str | None = Field(None, description="the run whose weights it begins with, as train --from sets it")
     learning_rate: PositiveFloat = Field(1.0e-3, description="Adam's, after the warm-up")
     warmup_steps: int = Field(200, ge=0, description="over which the learning rate rises from 0")
     final_learning_rate: float = Field(0.05, ge=0, le=1, description="at the end, as part of the whole: half a cosine")
     grad_clip: PositiveFloat = Field(1.0, description="largest norm of the gradient")
     ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights, which are the ones that are used")
+    said_frames_after: float = Field(
+        0.8, ge=0, le=1, description="part of the updates after which data.said_frames are learned from, and judged by"
+    )
     bf16: bool = Field(False, description="multiply in bfloat16 (GPUs; on CPUs measured slower)")
     validate_every_steps: PositiveInt = Field(1_000, description="steps between validations, each with a checkpoint")
     report_every_steps: PositiveInt = Field(50, description="steps between rows of metrics")
@@ -117,6 +144,21 @@ class WaveNetConfig(Section):
     def _known_frames(self) -> WaveNetConfig:
         if self.data.conditions != "none" and not self.model.upsampling:
             raise ValueError("model.upsampling is empty: a local condition needs a frame's length")
+        return self
+
+    @model_validator(mode="after")
+    def _frames_of_the_sound(self) -> WaveNetConfig:
+        frames, rate, hop = self.data.frames, self.data.sample_rate, self.model.frame_samples
+        if self.data.conditions in FRAMED and (frames.sample_rate, frames.hop_samples) != (rate, hop):
+            raise ValueError(
+                f"data.frames.sample_rate {frames.sample_rate} and hop_samples {frames.hop_samples} are not "
+                f"data.sample_rate {rate} and the product of model.upsampling, {hop}"
+            )
+        if self.data.said_frames is not None and self.data.conditions not in FRAMED:
+            raise ValueError(
+                f"data.said_frames takes no part in data.conditions={self.data.conditions}; expected "
+                f"{' or '.join(FRAMED)}"
+            )
         return self
 
     @model_validator(mode="after")

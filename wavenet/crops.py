@@ -25,7 +25,7 @@ class Crops:
     samples: Tensor  # [B, context + segment], int64 codes or float32 numbers
     counted: Tensor  # [B, segment] bool
     speakers: Tensor  # [B] int64
-    frames: Tensor | None = None  # [B, frames of all samples, local_features], where there is a local condition
+    frames: Tensor | None = None  # [B, frames of all samples and reach_frames more, local_features], if conditioned
 
     @property
     def context(self) -> int:
@@ -48,8 +48,11 @@ class Cropper:
         """With `features`, crops begin and end where frames do; `segment` is then a whole number of frames."""
         self._classes = model.output == "softmax"
         self._features = features
-        self._frame = model.frame_samples if features else 1
-        self._context, self._segment = -(-model.receptive_field // self._frame) * self._frame, segment
+        self._frame, self._reach = model.frame_samples if features else 1, model.reach_frames
+        # What the first sample that is heard is told of lies up to `reach_frames` before it.
+        frames = model.context_frames + model.reach_frames
+        self._context = frames * self._frame if features else model.receptive_field
+        self._segment = segment
 
     def random(self, recordings: Sequence[Recording], size: int, rng: np.random.Generator) -> Crops:
         """`size` crops, every sample as likely as every other to be in one."""
@@ -82,7 +85,7 @@ class Cropper:
         speakers = torch.tensor([recording.speaker for recording, _ in places])
         frames = None
         if self._features is not None:
-            first, count = -self._context // self._frame, (self._context + self._segment) // self._frame
+            first, count = -self._context // self._frame, (self._context + self._segment) // self._frame + self._reach
             cut_frames = [self._features(r, s // self._frame + first, count) for r, s in places]
             frames = torch.from_numpy(np.stack(cut_frames))
         return Crops(torch.from_numpy(samples), torch.from_numpy(counted), speakers, frames)

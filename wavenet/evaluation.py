@@ -23,7 +23,7 @@ from wavenet.corpus import Corpus, Recording, frequencies, load_corpus
 from wavenet.crops import Cropper, Crops
 from wavenet.fast.weights import Kind
 from wavenet.features import Features, features
-from wavenet.generate import CHUNK, Generator, conditions, resynthesise
+from wavenet.generate import CHUNK, Generator, begin, conditions, resynthesise
 from wavenet.learning import held_out_bits
 from wavenet.likelihood import softmax_bits
 from wavenet.model import WaveNet
@@ -64,6 +64,9 @@ def evaluate(run: Path, say: Say = quiet, alone: bool = False) -> Evaluated:
         others = of_others(frames_of, corpus.validation)
         wrong = bits_by_file(config, model, corpus.validation, others, say)
         found[f"with the {config.data.conditions} of another file"] = mean_bits(wrong)
+    if config.data.said_frames is not None:
+        said = features(config, corpus.phones, said=True)
+        found["with an acoustic model's frames"] = mean_bits(bits_by_file(config, model, corpus.validation, said, say))
     if model.config.output == "softmax":
         found |= rounding_cost(model, corpus.validation, frames_of, say)
         say("simpler models")
@@ -132,6 +135,7 @@ def rounding_cost(
             codes = encode(recording.sound)[:each].astype(np.float32)[:, None]
             speakers, local = conditions(model, frames_of, recording, len(codes))
             generator = Generator(model, 1, kind, speakers=speakers)
+            begin(generator, local)
             for start in range(0, len(codes), CHUNK):
                 some = codes[start : start + CHUNK]
                 predicted = torch.from_numpy(generator.listen(some, local(start, len(some)) if local else None))

@@ -1,4 +1,4 @@
-"""The local condition of a recording as frames: its phones, its notes, or the mel spectrum of its own sound."""
+"""The local condition of a recording, frame by frame: its phones, its notes, or the frames of its sound."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import cast
 import librosa
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
+from trainkit.speech.frames import Frames
 from trainkit.speech.phones import PhoneFeatures, Timeline
 from wavenet.config import WaveNetConfig
 from wavenet.corpus import Recording
@@ -17,6 +20,8 @@ from wavenet.notes import FEATURES, Score, note_frames
 
 Floats = npt.NDArray[np.float32]
 QUIETEST = 1e-3  # of a mel band's magnitude: all that is below is silence
+MOST_MEASURED, MOST_FRAMES = 500, 3_000  # recordings whose frames say what is usual, and frames of each
+NARROWEST = 0.1  # standard deviation that a feature is divided by
 
 
 @dataclass(frozen=True)
@@ -31,12 +36,34 @@ class Features:
         return self.frames(recording, first, count)
 
 
-def features(config: WaveNetConfig, phones: Sequence[str]) -> Features | None:
-    """Those of a run, whose vocabulary is `phones`; None without a local condition."""
+def features(config: WaveNetConfig, phones: Sequence[str], said: bool = False) -> Features | None:
+    """Those of a run, whose vocabulary is `phones`; None without a local condition.
+
+    `said`: by the frames that an acoustic model says of a recording, not by those of its sound.
+    """
     frame_s = config.model.frame_samples / config.data.sample_rate
+
+    def frames(recording: Recording) -> Frames:
+        return cast(Frames, recording.said_frames if said else recording.frames)
+
     match config.data.conditions:
         case "phones":
             return of_phones(PhoneFeatures(phones, frame_s))
+        case "phones+f0":
+            of_line = PhoneFeatures(phones, frame_s)
+
+            def phones_and_pitch(r: Recording, first: int, count: int) -> Floats:
+                some = frames(r).cut(first, count)
+                return np.column_stack([of_line(cast(Timeline, r.phones), first, count), some.log_f0, some.voiced])
+
+            return Features(of_line.size + 2, phones_and_pitch)
+        case "frames":
+
+            def all_columns(r: Recording, first: int, count: int) -> Floats:
+                some = frames(r).cut(first, count)
+                return np.column_stack([some.mel, some.log_f0, some.voiced])
+
+            return Features(config.data.frames.bands + 2, all_columns)
         case "notes":
             return Features(FEATURES, lambda r, first, count: note_frames(cast(Score, r.score), first, count, frame_s))
         case "mel":
@@ -49,6 +76,22 @@ def features(config: WaveNetConfig, phones: Sequence[str]) -> Features | None:
 def of_phones(phones: PhoneFeatures) -> Features:
     """The frames of a recording's phones."""
     return Features(phones.size, lambda r, first, count: phones(cast(Timeline, r.phones), first, count))
+
+
+def mean_and_scale(frames_of: Features, recordings: Sequence[Recording], frame_samples: int) -> tuple[Tensor, Tensor]:
+    """Of each feature, both [size]: over the beginnings of at most MOST_MEASURED recordings, spread evenly over all.
+
+    The scale is the standard deviation, but no less than NARROWEST: what hardly varies, such as the column of a rare
+    phone, is not blown up.
+    """
+    count, total, squares = 0, np.zeros(frames_of.size), np.zeros(frames_of.size)
+    for recording in recordings[:: -(-len(recordings) // MOST_MEASURED)]:
+        length = min(-(-len(recording.samples) // frame_samples), MOST_FRAMES)
+        frames = frames_of(recording, 0, length).astype(np.float64)
+        count, total, squares = count + length, total + frames.sum(0), squares + (frames**2).sum(0)
+    mean = total / count
+    scale = np.sqrt(np.maximum(squares / count - mean**2, NARROWEST**2))
+    return torch.from_numpy(mean.astype(np.float32)), torch.from_numpy(scale.astype(np.float32))
 
 
 class MelFrames:

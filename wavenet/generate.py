@@ -18,6 +18,7 @@ from wavenet.features import Features
 from wavenet.model import WaveNet
 from wavenet.streams import Floats, Streams, drawing
 
+Local = Callable[[int, int], Tensor]  # (start, samples) -> the condition of these, [streams, samples, local_channels]
 CHUNK = 4_096  # samples at a time: what a condition adds to every block's gates takes ten kilobytes a sample
 
 
@@ -122,16 +123,27 @@ def _speaker_bias(model: WaveNet, speakers: Tensor | None, streams: int) -> Floa
 
 @torch.no_grad()
 def upsampled(model: WaveNet, frames: Floats, start: int, samples: int) -> Tensor:
-    """`samples` from `start` on of one stream's frames [N, features], for `Generator.run`: [1, samples, channels].
+    """`samples` from `start` on of one stream's `framed` frames, for `Generator.run`: [1, samples, channels].
 
-    Only the frames that they depend on are looked at: sound begins as soon for a long piece as for a short one.
+    Samples before 0 are those before the beginning, as far back as the network remembers. Only the frames that they
+    depend on are looked at: sound begins as soon for a long piece as for a short one.
     """
     c = model.config
-    reach = 1 + len(c.upsampling)  # frames: each convolution looks at a neighbour, of its own rate or the frames'
-    first = max(start // c.frame_samples - reach, 0)
-    last = -(-(start + samples) // c.frame_samples) + reach
-    channels: Tensor = model.conditions.upsampling(torch.from_numpy(frames[first:last])[None])
-    return channels[:, start - first * c.frame_samples :][:, :samples]
+    first, last = start // c.frame_samples, -(-(start + samples) // c.frame_samples)
+    begin = c.context_frames + first  # in `frames`, of frame `first` less its reach
+    some = torch.from_numpy(frames[begin : begin + last - first + 2 * c.reach_frames])
+    channels: Tensor = model.conditions.upsampling(some[None])
+    return channels[:, start - (first - c.reach_frames) * c.frame_samples :][:, :samples]
+
+
+def framed(model: WaveNet, frames_of: Callable[[int, int], Floats], samples: int) -> Floats:
+    """Frames [N, features] of so many samples and the `context_frames` before them, `reach_frames` more at each end.
+
+    `frames_of(first, count)` gives them, also from before the beginning and after the end.
+    """
+    c = model.config
+    before = c.context_frames + c.reach_frames
+    return frames_of(-before, before + -(-samples // c.frame_samples) + c.reach_frames)
 
 
 def sound(samples: Floats, output: str) -> Floats:
@@ -139,12 +151,16 @@ def sound(samples: Floats, output: str) -> Floats:
     return decode(samples) if output == "softmax" else samples
 
 
-def stream(
-    generator: Streams, samples: int, chunk: int, local: Callable[[int, int], Tensor] | None = None
-) -> Iterator[Floats]:
+def begin(generator: Streams, local: Local | None) -> None:
+    """Bring a new generator to where a recording begins."""
+    samples = generator.config.receptive_field
+    generator.hear_silence(None if local is None else local(-samples, samples))
+
+
+def stream(generator: Streams, samples: int, chunk: int, local: Local | None = None) -> Iterator[Floats]:
     """Sound [n, streams] in chunks of at most `chunk` samples, as it is made.
 
-    `local(start, n)` gives the condition of a chunk, [streams, n, channels], so that no more than it is held at once.
+    `local` is asked for the condition of a chunk, so that no more than it is held at once.
     """
     for start in range(0, samples, chunk):
         n = min(chunk, samples - start)
@@ -153,12 +169,12 @@ def stream(
 
 def conditions(
     model: WaveNet, frames_of: Features | None, recording: Recording, samples: int
-) -> tuple[Tensor | None, Callable[[int, int], Tensor] | None]:
-    """(speakers, local) of a recording's first `samples`, as `Generator` and `stream` take them."""
+) -> tuple[Tensor | None, Local | None]:
+    """(speakers, local) of a recording's first `samples`, as `Generator`, `begin` and `stream` take them."""
     speakers = torch.tensor([recording.speaker]) if model.config.speakers else None
     if frames_of is None:
         return speakers, None
-    return speakers, partial(upsampled, model, frames_of(recording, 0, -(-samples // model.config.frame_samples)))
+    return speakers, partial(upsampled, model, framed(model, partial(frames_of, recording), samples))
 
 
 def resynthesise(
@@ -173,4 +189,5 @@ def resynthesise(
     """Sound [samples] in [-1, 1] of a network on this machine's CPU."""
     speakers, local = conditions(model, frames_of, recording, samples)
     generator = Generator(model, 1, kind, seed, temperature, speakers=speakers)
+    begin(generator, local)
     return np.concatenate(list(stream(generator, samples, CHUNK, local)))[:, 0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -84,11 +84,15 @@ class Learner:
         """What a checkpoint needs beside the weights."""
         return {"optimizer": optimizer_tensors(self.optimizer), "step": self.step}
 
+    def begin_with(self, weights: Mapping[str, Tensor]) -> None:
+        """Take another network's weights, of the same sizes, as one's own and as their average."""
+        self.model.load_state_dict(weights)
+        self.average = {name: p.detach().clone() for name, p in self.model.state_dict().items()}
+
     def load(self, weights: dict[str, Tensor], average: dict[str, Tensor], state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
+        self.begin_with(average)
         self.model.load_state_dict(weights)
-        for name, p in average.items():
-            self.average[name].copy_(p)
         load_optimizer_tensors(self.optimizer, state["optimizer"])
         self.step = int(state["step"])
 

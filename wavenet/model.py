@@ -12,7 +12,7 @@ of it, and on frames for each moment.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +20,8 @@ from torch.nn import functional
 
 from trainkit.mu_law import CLASSES, SILENCE
 from wavenet.config import ModelConfig
+
+EARLIER_SLOPE = 0.4  # of the leaky ReLU that upsampling had before frames were normalised
 
 
 def delayed(x: Tensor, samples: int, first: int = 0) -> Tensor:
@@ -85,26 +87,64 @@ class InputConv(nn.Module):
 
 
 class Upsampling(nn.Module):
-    """Frames at their own rate to one vector a sample, by transposed convolutions that are learned."""
+    """Frames at their own rate to one vector a sample, by transposed convolutions that are learned.
+
+    Frames are brought to mean 0 and scale 1 of each feature first. At the start, each of `local_channels` is a random
+    projection of the frame, of about unit variance, interpolated linearly between the frames' middles: what the frames
+    say is heard from the first update on.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    slope: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         c = config.local_channels
+        self.register_buffer("mean", torch.zeros(config.local_features))
+        self.register_buffer("scale", torch.ones(config.local_features))
+        # Of what is negative between two stages. Checkpoints from before frames were normalised had a leaky ReLU there.
+        self.register_buffer("slope", torch.ones(1))
         self.first = nn.Conv1d(config.local_features, c, kernel_size=3, padding=1)
         # Each output sample is a mix of its own frame and the neighbour it is nearer to.
         self.stages = nn.ModuleList(
             nn.ConvTranspose1d(c, c, 2 * s, stride=s, padding=(s + 1) // 2, output_padding=s % 2)
             for s in config.upsampling
         )
-        self.act = nn.LeakyReLU(0.4)
+        self._interpolate(config)
+        self.register_load_state_dict_pre_hook(_complete)  # type: ignore[no-untyped-call]
+
+    @torch.no_grad()
+    def _interpolate(self, config: ModelConfig) -> None:
+        nn.init.zeros_(self.first.weight)
+        nn.init.normal_(self.first.weight[:, :, 1], std=config.local_features**-0.5)
+        nn.init.zeros_(cast(Tensor, self.first.bias))
+        for stride, stage in zip(config.upsampling, cast(Sequence[nn.ConvTranspose1d], self.stages), strict=True):
+            middle = stride - 0.5 * (1 - stride % 2)  # of the kernel: where an input's own place is
+            hat = (1 - (torch.arange(2 * stride) - middle).abs() / stride).clamp(min=0)
+            stage.weight.copy_(torch.eye(config.local_channels)[:, :, None] * hat)
+            nn.init.zeros_(cast(Tensor, stage.bias))
+
+    @torch.no_grad()
+    def normalise(self, mean: Tensor, scale: Tensor) -> None:
+        """Take `mean` and `scale` [features] of the frames to learn from as 0 and 1."""
+        self.mean.copy_(mean)
+        self.scale.copy_(scale)
 
     def forward(self, frames: Tensor) -> Tensor:
         """Frames [B, N, features] -> [B, N * frame_samples, channels]."""
-        x = self.first(frames.transpose(1, 2))
+        x = self.first(((frames - self.mean) / self.scale).transpose(1, 2))
         for stage in self.stages:
-            x = stage(self.act(x))
+            x = stage(functional.prelu(x, self.slope))
         result: Tensor = x.transpose(1, 2)
         return result
+
+
+def _complete(upsampling: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    """Give weights of checkpoints from before frames were normalised what makes them the same function as then."""
+    if f"{prefix}slope" not in state:
+        before = {"mean": 0.0, "scale": 1.0, "slope": EARLIER_SLOPE}
+        state.update({f"{prefix}{name}": torch.full_like(upsampling.get_buffer(name), x) for name, x in before.items()})
 
 
 class Conditions(nn.Module):
@@ -195,8 +235,8 @@ class WaveNet(nn.Module):
 
         `samples` [B, T]: mu-law codes (int64) for softmax, numbers in [-1, 1] (float) for logistics. `speakers` [B]
         (int64). `frames` [B, N, local_features], of frame_samples samples each, N * frame_samples >= T. Output t
-        depends on samples before t only, on no more than `receptive_field` of them, and on all frames near it. Each
-        block computes only the steps that outputs from `first` on depend on.
+        depends on samples before t only, on no more than `receptive_field` of them, and on the frames up to
+        `reach_frames` from its own. Each block computes only the steps that outputs from `first` on depend on.
         """
         speaker = self.conditions.global_vector(speakers) if speakers is not None else None
         local = self.conditions.upsampling(frames)[:, : samples.shape[1]] if frames is not None else None

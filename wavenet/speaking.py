@@ -1,209 +1,153 @@
-"""From a run to a file of sound, chunk by chunk, with a progress bar that shows the real-time factor."""
+"""From a run and a text to a file of sound: sentence by sentence, each sounded as soon as it is known what it has.
+
+An acoustic model tells which frames each sentence has, and when its phones begin. Runs that learned phones alone can
+be told the times at which eSpeak NG says them instead, which are those of another voice.
+"""
 
 from __future__ import annotations
 
-import sys
-import time
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-import numpy as np
-import soundfile
-import torch
-
-from trainkit.errors import UserError, did_you_mean, os_errors
-from trainkit.mu_law import encode
-from trainkit.sound import UnusableError, read
-from trainkit.speech.espeak import synthesize
-from trainkit.speech.phones import PhoneFeatures, timeline
+from trainkit.errors import UserError, did_you_mean
+from trainkit.speech.acoustic import AcousticModel, open_acoustic
+from trainkit.speech.espeak import UnsayableError, choose, synthesize
+from trainkit.speech.frames import check
+from trainkit.speech.phones import Timeline, timeline
+from trainkit.speech.reading import sentences
 from trainkit.speech.spoken import LANGUAGES
 from trainkit.words import Say
 from wavenet import checkpoint
-from wavenet.config import PRESETS, WaveNetConfig
+from wavenet.config import FRAMED, PRESETS, WaveNetConfig
 from wavenet.corpus import Recording
-from wavenet.fast.weights import Kind
-from wavenet.features import MelFrames
-from wavenet.generate import Generator, stream, upsampled
-from wavenet.graphed import GraphedGenerator
-from wavenet.model import WaveNet
-from wavenet.notes import SUFFIXES, Score, note_frames, read_score
-from wavenet.plots import spectrogram
 from wavenet.streams import Floats
-
-FORMATS = {".wav": "WAV", ".flac": "FLAC"}
-CHUNK_S = 0.02  # of sound at a time
-BAR = 30  # characters
+from wavenet.voice import Draws, Voice, silent
+from wavenet.writing import Written, check_out, write
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
-    """What to make, and how."""
+class Manner:
+    """How a text is said, and by whom."""
 
-    seconds: float = 3.0  # where no condition says how long
-    prime: str | None = None
-    like: str | None = None
-    score: str | None = None
+    language: str = "en"
+    voice: str = "f1"  # eSpeak NG's, whose times are taken where there is no acoustic model
     speaker: str | None = None
-    temperature: float = 1.0
-    top_k: int | None = None
-    weights: Kind = "bfloat16"
-    seed: int = 0
-    device: str = "cpu"
+    acoustic: str | None = None  # a run, or the beginning of its name
+    speed: float = 1.0
+    pitch: float = 1.0
 
 
-def generate_to(run: Path, request: Request, out: str) -> None:
-    """Write sound to `out` (.wav, .flac with a picture beside it, or - for raw samples) as it is made."""
-    config = PRESETS.load_run(run)
-    conditions = config.data.conditions
-    if conditions == "phones":
-        raise UserError(f"run {str(run)!r} says what phones tell it; expected apex-wavenet speak {run} TEXT")
-    for kind, flag, file, use in (
-        ("mel", "--like", request.like, "whose spectrum it sounds"),
-        ("notes", "--score", request.score, "that it plays"),
-    ):
-        if (conditions == kind) != bool(file):
-            wanted = f"{flag} FILE, {use}" if conditions == kind else f"no {flag}, which is for data.conditions={kind}"
-            raise UserError(f"run {str(run)!r} was trained with data.conditions={conditions}; expected {wanted}")
-    if request.prime and conditions != "none":
-        raise UserError(f"--prime {request.prime!r}: nothing says the {conditions} of it; expected no --prime")
-    suffix = Path(out).suffix.lower()
-    if out != "-" and suffix not in FORMATS:
-        raise UserError(f"--out {out!r}: expected a name that ends in {' or '.join(FORMATS)}, or -")
-    config, model = checkpoint.load_model(run)
-    speakers = _speaker(run, request.speaker)
-    generator = _generator(model, request, speakers)
-    if request.prime:
-        given = _primed(config, request.prime)
-        generator.run(len(given), None, given)
-    rate, frame, frames = config.data.sample_rate, model.config.frame_samples, None
-    total = int(request.seconds * rate)
-    if request.like:
-        like = _samples_of("--like", request.like, config)
-        total = len(like)
-        mel_frames = MelFrames(config.data.mels, frame, rate)
-        frames = mel_frames(Recording(request.like, np.round(like * 32_767).astype(np.int16)), 0, -(-total // frame))
-    if request.score:
-        played = _score(request.score)
-        total = int(played.seconds * rate)
-        frames = note_frames(played, 0, -(-total // frame), frame / rate)
-    _write(model, generator, config, total, frames, out)
+class Speaker:
+    """A run's network, and what tells it how a text is said, opened to say one text after the other."""
+
+    def __init__(self, run: Path, manner: Manner, draws: Draws, say: Say) -> None:
+        """`say` gets a line when a text has phones that the network never learned, each once.
+
+        UserError for what does not fit together.
+        """
+        config = PRESETS.load_run(run)
+        _check(run, config, manner)
+        self._manner, self._say, self._named = manner, say, set[str]()
+        self._acoustic = None if manner.acoustic is None else _opened(manner.acoustic, config)
+        if self._acoustic is None:
+            choose(LANGUAGES[manner.language], manner.voice)
+        self._said_by, sounded_by = _whose(checkpoint.known(run)[0], self._acoustic, manner)
+        self._voice = Voice(run, draws, sounded_by)
+        self.rate = self._voice.rate
+
+    def says(self, text: str) -> Iterator[Floats]:
+        """Chunks of samples [n]. UnsayableError when there is nothing to say in it."""
+        for piece in self._by_espeak(text) if self._acoustic is None else self._by_model(text, self._acoustic):
+            yield from self._voice.sound(piece)
+
+    def _by_espeak(self, text: str) -> Iterator[Recording]:
+        m, anything = self._manner, False
+        for sentence in sentences(text, m.language):
+            try:
+                utterance = synthesize(sentence, LANGUAGES[m.language], m.voice)
+            except UnsayableError:
+                continue
+            anything = True
+            seconds = utterance.seconds / m.speed
+            line = timeline([(start / m.speed, name) for start, name in utterance.phones], seconds)
+            self._name_strange(line)
+            yield Recording(sentence, silent(int(seconds * self.rate)), phones=line)
+        if not anything:
+            raise UnsayableError(f"eSpeak NG can say nothing of {text!r} in {LANGUAGES[m.language]!r}")
+
+    def _by_model(self, text: str, acoustic: AcousticModel) -> Iterator[Recording]:
+        m = self._manner
+        for frames in acoustic.speak(text, m.language, self._said_by, m.speed, m.pitch):
+            line = timeline(frames.phones, len(frames) * frames.settings.frame_s)
+            if self._voice.phones:
+                self._name_strange(line)
+            yield Recording("", silent(round(line.end * self.rate)), phones=line, frames=frames)
+
+    def _name_strange(self, line: Timeline) -> None:
+        if strange := sorted(set(line.names) - set(self._voice.phones) - self._named):
+            self._named.update(strange)
+            self._say(f"the run never learned the phones {' '.join(strange)}; where they come, it says what it likes")
 
 
-def speak_to(run: Path, text: str, language: str, voice: str, request: Request, out: str, say: Say = print) -> None:
-    """Write `text`, said by the network at the times that eSpeak NG gives its phones, to `out`. UserError as above."""
-    if Path(out).suffix.lower() not in FORMATS:
-        raise UserError(f"--out {out!r}: expected a name that ends in {' or '.join(FORMATS)}")
-    speakers, phones = checkpoint.known(run)
-    if not phones:
-        raise UserError(f"run {str(run)!r} knows no phones: it was not trained with data.conditions=phones")
-    if language not in LANGUAGES:
-        raise UserError(f"--language {language!r}: expected one of {', '.join(LANGUAGES)}")
-    utterance = synthesize(text, LANGUAGES[language], voice)
-    line = timeline(utterance.phones, utterance.seconds)
-    if strange := sorted(set(line.names) - set(phones)):
-        say(f"the run never learned the phones {' '.join(strange)}; where they come, it says what it likes")
-    config, model = checkpoint.load_model(run)
-    frames_of = PhoneFeatures(phones, model.config.frame_samples / config.data.sample_rate)
-    total = int(utterance.seconds * config.data.sample_rate)
-    frames = frames_of(line, 0, -(-total // model.config.frame_samples))
-    folder = f"{language}-{voice}"  # as `data speech` names the folders of its voices
-    speaker = _speaker(run, request.speaker or (folder if folder in speakers or len(speakers) > 1 else None))
-    generator = _generator(model, request, speaker)
-    _write(model, generator, config, total, frames, out)
+def speak_to(run: Path, texts: Iterable[str], manner: Manner, draws: Draws, out: str, say: Say = print) -> Written:
+    """Write texts, said by the network one after the other, to `out`, as `write`.
+
+    One in which there is nothing to say is told and passed over. UserError for what does not fit together, and where
+    nothing was said at all.
+    """
+    check_out(out)
+    speaker = Speaker(run, manner, draws, say)
+
+    def chunks() -> Iterator[Floats]:
+        for text in texts:
+            try:
+                yield from speaker.says(text)
+            except UnsayableError as error:
+                say(f"skipped: {error}")
+
+    return write(chunks(), speaker.rate, out)
 
 
-def _generator(model: WaveNet, request: Request, speakers: torch.Tensor | None) -> Generator | GraphedGenerator:
-    """One stream, by the CPU's kernels or by torch on a GPU."""
-    r = request
-    if r.device == "cpu":
-        return Generator(model, 1, r.weights, r.seed, r.temperature, r.top_k, speakers)
-    return GraphedGenerator(model, 1, torch.device(r.device), r.seed, r.temperature, r.top_k, speakers)
+def _check(run: Path, config: WaveNetConfig, manner: Manner) -> None:
+    conditions, acoustic = config.data.conditions, manner.acoustic
+    if conditions not in ("phones", *FRAMED):
+        raise UserError(
+            f"run {str(run)!r} was trained with data.conditions={conditions}, and does not speak; expected a run with "
+            f"one of phones, {', '.join(FRAMED)}"
+        )
+    if manner.language not in LANGUAGES:
+        hint = did_you_mean(manner.language, LANGUAGES)
+        raise UserError(f"--language {manner.language!r}: expected one of {', '.join(LANGUAGES)}.{hint}")
+    if acoustic is None and conditions in FRAMED:
+        raise UserError(
+            f"run {str(run)!r} was trained with data.conditions={conditions}; expected --acoustic RUN, which says its "
+            "frames"
+        )
+    if conditions not in FRAMED and manner.pitch != 1:
+        raise UserError(f"--pitch {manner.pitch:g}: a run of phones alone is told no pitch; expected no --pitch")
 
 
-def _write(
-    model: WaveNet,
-    generator: Generator | GraphedGenerator,
-    config: WaveNetConfig,
-    total: int,
-    frames: Floats | None,
-    out: str,
-) -> None:
-    """`total` samples to a file with its picture, or raw to standard output, chunk by chunk."""
-    rate = config.data.sample_rate
-    chunk, suffix = max(int(CHUNK_S * rate), 1), Path(out).suffix.lower()
-    parts = list[Floats]()
-    try:
-        target = None if out == "-" else soundfile.SoundFile(out, "w", rate, 1, "PCM_16", format=FORMATS[suffix])
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise UserError(f"--out {out!r} can't be written: {error}") from None
-    started = time.monotonic()
-    done = 0
-    for sound in stream(generator, total, chunk, None if frames is None else partial(upsampled, model, frames)):
-        part = sound[:, 0]
-        done += len(part)
-        if target is None:
-            sys.stdout.buffer.write(np.round(part * 32_767).astype("<i2").tobytes())
-            sys.stdout.buffer.flush()
-        else:
-            target.write(part)
-            parts.append(part)
-        _bar(done, total, rate, time.monotonic() - started)
-    if target is not None:
-        target.close()
-        picture = Path(out).with_suffix(".png")
-        with os_errors(f"{out} is made, but {picture} can't be written"):
-            spectrogram(np.concatenate(parts), rate).savefig(picture, dpi=110)
-        print(f"{out}, {picture}")
+def _opened(name: str, config: WaveNetConfig) -> AcousticModel:
+    acoustic = open_acoustic(name)
+    if config.data.conditions in FRAMED:
+        check(acoustic.settings, config.data.frames, f"--acoustic {name!r}")
+    return acoustic
 
 
-def _primed(config: WaveNetConfig, name: str) -> Floats:
-    """The end of a recording as the generator hears it, [N, 1]: as much as it remembers."""
-    recorded = _samples_of("--prime", name, config)[-config.model.receptive_field :]
-    return (encode(recorded) if config.model.output == "softmax" else recorded).astype(np.float32)[:, None]
+def _whose(speakers: list[str], acoustic: AcousticModel | None, manner: Manner) -> tuple[str | None, str | None]:
+    """Who speaks, by the names that the acoustic model and the network have for him: of each, None where it has none.
 
-
-def _samples_of(flag: str, name: str, config: WaveNetConfig) -> Floats:
-    """A file's samples [N] in [-1, 1], as the network's own recordings were read."""
-    path = Path(name).expanduser()
-    if not path.is_file():
-        raise UserError(f"{flag} {name!r} does not exist; expected a file of sound")
-    try:
-        return read(path, config.data.sample_rate, config.data.trim_db)
-    except UnusableError as error:
-        raise UserError(f"{flag} {name!r} {error}") from None
-
-
-def _score(name: str) -> Score:
-    path = Path(name).expanduser()
-    if path.suffix.lower() not in SUFFIXES:
-        raise UserError(f"--score {name!r}: expected a name that ends in {' or '.join(SUFFIXES)}")
-    try:
-        return read_score(path)
-    except ValueError as error:
-        raise UserError(f"--score {name!r} {error}") from None
-
-
-def _speaker(run: Path, name: str | None) -> torch.Tensor | None:
-    speakers = checkpoint.known(run)[0]
-    if not speakers:
-        if name is not None:
-            raise UserError(f"--speaker {name!r}: the run has no speakers")
-        return None
-    if name is None:
-        return torch.zeros(1, dtype=torch.int64)
-    if name not in speakers:
-        raise UserError(f"--speaker {name!r}: expected one of {', '.join(speakers)}.{did_you_mean(name, speakers)}")
-    return torch.tensor([speakers.index(name)])
-
-
-def _bar(done: int, total: int, rate: int, seconds: float) -> None:
-    if not sys.stderr.isatty() and done < total:
-        return
-    full = BAR * done // total
-    factor = done / rate / max(seconds, 1e-9)
-    end = "\n" if done == total else ""
-    sys.stderr.write(
-        f"\r[{'#' * full}{' ' * (BAR - full)}] {done / rate:.2f} s of sound, {factor:.2f} x real time{end}"
-    )
-    sys.stderr.flush()
+    Whom the user names; else, of the acoustic model's, the first whose name begins with the language, as `data speech`
+    names its voices.
+    """
+    if acoustic is None:
+        folder = f"{manner.language}-{manner.voice}"
+        return None, manner.speaker or (folder if folder in speakers or len(speakers) > 1 else None)
+    said = manner.speaker
+    if said is None and acoustic.speakers:
+        ours = [name for name in acoustic.speakers if name.startswith(f"{manner.language}-")]
+        said = [*ours, *acoustic.speakers][0]
+    one_voice = not speakers and bool(acoustic.speakers)  # whoever speaks, it sounds as the network's one voice
+    sounded = manner.speaker if manner.speaker is not None and not one_voice else said if said in speakers else None
+    return said if acoustic.speakers else None, sounded

@@ -57,6 +57,14 @@ class Streams(ABC):
         """
         return self._checked(samples, local, given, 0)[0]
 
+    def hear_silence(self, local: Tensor | None = None) -> None:
+        """Hear silence for a receptive field, as it did in training before a recording began.
+
+        `local` [streams, receptive_field, local_channels]: the condition of that time, where the model has one.
+        """
+        samples = self.config.receptive_field
+        self.run(samples, local, np.full((samples, self.streams), self._silence, np.float32))
+
     def listen(self, given: Floats, local: Tensor | None = None) -> Floats:
         """What is expected at each of the given samples [N, streams] before it hears it: [N, streams, outputs]."""
         return self._checked(len(given), local, given, len(given))[1]

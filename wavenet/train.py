@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,16 @@ from trainkit.errors import UserError
 from trainkit.training_log import TrainingLog
 from trainkit.words import Say
 from wavenet import checkpoint
-from wavenet.config import PRESETS, WaveNetConfig
+from wavenet.config import FRAMED, PRESETS, WaveNetConfig
 from wavenet.corpus import Corpus, frequencies, load_corpus
 from wavenet.crops import Cropper
-from wavenet.features import features
+from wavenet.features import features, mean_and_scale
 from wavenet.generate import resynthesise
 from wavenet.learning import Learner, held_out_bits
 from wavenet.metrics import EXPORTED, METRICS, line
 from wavenet.model import WaveNet
 from wavenet.plots import spectrogram
+from wavenet.starting import begun, refuse_misfit
 
 MOST_VALIDATION_BATCHES = 64  # of a validation during training; `evaluate` takes all
 
@@ -34,12 +36,21 @@ def train(config: WaveNetConfig, run: Path | None = None, say: Say = print) -> P
     """Train, or go on with `run`; the run's folder. UserError for every mistake that the user can mend."""
     if run is not None:
         set_aside_damaged(run, say)
-    known = checkpoint.known(run) if run is not None and updates(run) else None
-    corpus = load_corpus(config.data, known)  # mistakes in the data show before any worker starts
+    begins, start = run is None or not updates(run), config.training.init_from
+    source = run if not begins else Path(start) if start is not None else None
+    known = None if source is None else checkpoint.known(source)
+    if config.data.conditions in FRAMED:
+        say("reading frames; where that was not done before, it takes a tenth of the recordings' time")
+    corpus = load_corpus(config.data, known, more_speakers=begins)  # mistakes in the data show before any worker starts
     for skipped in corpus.skipped:
         say(f"skipped: {skipped}")
+    if begins and start is not None:
+        refuse_misfit(config, corpus)
+        say(f"beginning with the weights of {start}")
     config = settled(config, corpus)
     say(corpus.describe(config.data.sample_rate))
+    if config.data.conditions == "frames":
+        say(f"it sounds {config.data.frames.describe()}; log F0 and voicing beside them")
     c = config.model
     rate = config.data.sample_rate
     say(f"receptive field {c.receptive_field:,} samples, {1000 * c.receptive_field / rate:.0f} ms at {rate:,} Hz")
@@ -56,13 +67,33 @@ def settled(config: WaveNetConfig, corpus: Corpus) -> WaveNetConfig:
     frames_of = features(config, corpus.phones)
     if config.model.local_features and not frames_of:
         raise UserError(
-            f"model.local_features = {config.model.local_features}, but data.conditions = none; expected phones, notes "
-            "or mel, which say how many there are"
+            f"model.local_features = {config.model.local_features}, but data.conditions = none; expected another "
+            "kind, which says how many there are"
         )
     sizes = {"speakers": len(corpus.speakers), "local_features": frames_of.size if frames_of else 0}
     model = config.model.model_copy(update=sizes)
-    data = config.data.model_copy(update={"folder": str(Path(config.data.folder).expanduser().absolute())})
-    return config.model_copy(update={"model": model, "data": data})
+    places = {key: getattr(config.data, key) for key in ("folder", "said_frames")}
+    anywhere = {key: str(Path(p).expanduser().absolute()) for key, p in places.items() if p is not None}
+    return config.model_copy(update={"model": model, "data": config.data.model_copy(update=anywhere)})
+
+
+def new_model(config: WaveNetConfig, corpus: Corpus) -> WaveNet:
+    """The network before its first update, the same on all workers."""
+    torch.manual_seed(config.seed)
+    model, frames_of = WaveNet(config.model), features(config, corpus.phones)
+    if config.model.output == "softmax":
+        model.expect(torch.from_numpy(frequencies(corpus.train)))
+    if frames_of is not None:
+        model.conditions.upsampling.normalise(*mean_and_scale(frames_of, corpus.train, config.model.frame_samples))
+    return model
+
+
+def croppers(config: WaveNetConfig, corpus: Corpus) -> Callable[[int], Cropper]:
+    """What cuts an update's crops, by the number of updates before it."""
+    t = config.training
+    own, said = (Cropper(config.model, t.segment_samples, features(config, corpus.phones, s)) for s in (False, True))
+    until = t.steps if config.data.said_frames is None else t.said_frames_after * t.steps
+    return lambda step: own if step < until else said
 
 
 def work(settings: dict[str, Any]) -> None:
@@ -70,20 +101,20 @@ def work(settings: dict[str, Any]) -> None:
     config, run, worker = WaveNetConfig.model_validate(settings["config"]), Path(settings["run"]), this_worker()
     torch.set_num_threads(config.workers.cpus)
     corpus = load_corpus(config.data, settings["known"])
-    torch.manual_seed(config.seed)  # equal weights on all workers
-    model = WaveNet(config.model).to(worker.device)
-    if config.model.output == "softmax":
-        model.expect(torch.from_numpy(frequencies(corpus.train)).to(worker.device))
+    model = new_model(config, corpus).to(worker.device)
     t = config.training
     learner = Learner(model, worker.wrap(model), t, worker.count, worker.total)
     with newest_checkpoint(run) as folder:
         if folder is not None:
             checkpoint.load(folder, learner, worker.device)
-    cropper = Cropper(config.model, t.segment_samples, features(config, corpus.phones))
+        elif t.init_from is not None:
+            learner.begin_with(begun(config, model))
+    cropper_at = croppers(config, corpus)
     writer = worker.open_log(run, learner.step, METRICS, EXPORTED)
     stop_requested = StopRequest(run, worker)
     started, since, samples = time.monotonic(), learner.step, 0
     while learner.step < t.steps:
+        cropper = cropper_at(learner.step)
         # Drawn from the step alone: any number of workers sees the same batches, and a resumed run goes on with them.
         crops = cropper.random(corpus.train, t.batch, np.random.default_rng((config.seed, learner.step)))
         mine = crops.rows(worker.share(t.batch)).to(worker.device)

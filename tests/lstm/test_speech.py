@@ -19,7 +19,7 @@ from lstm import checkpoint
 from lstm.cli import main
 from lstm.export import FRAMES, PHONES
 from lstm.network import build
-from lstm.speaking import Acoustic
+from lstm.speaking import Acoustic, starts
 from lstm.speech_scores import Score, simpler
 from lstm.tasks.make import make_task
 from lstm.tasks.speech import spoken_spread
@@ -29,7 +29,7 @@ from trainkit.errors import UserError
 from trainkit.runs import create_run
 from trainkit.speech import acoustic, frames
 from trainkit.speech.frames import FrameSettings
-from trainkit.speech.spoken import spoken
+from trainkit.speech.spoken import Token, spoken
 
 ROOT = Path(__file__).parents[2]
 STEPS = 60
@@ -312,3 +312,9 @@ def test_corpora_that_are_none(place, tmp_path, capsys):
         assert told in capsys.readouterr().err
     assert main(["config", "speech", "speech.folder=x", "speech.frames.bnads=3"]) == 2
     assert "bands" in capsys.readouterr().err
+
+
+def test_phones_begin_when_the_durations_before_them_are_over():
+    said = [Token("_"), Token("h", length=2), Token("oU", stress=1, place=1, length=2), Token("_", mark=".")]
+    assert starts(said, [0, 3, 5, 2], 0.01) == ((0.0, "h"), (0.03, "'oU"), (pytest.approx(0.08), "_"))
+    assert starts(said, [4, 1, 1, 0], 0.01) == ((0.0, "_"), (0.04, "h"), (0.05, "'oU"))

@@ -8,15 +8,13 @@ import numpy as np
 import torch
 
 from trainkit.config import to_yaml
+from trainkit.run_record import record_start
 from trainkit.runs import create_run
 from wavenet import checkpoint
 from wavenet.config import PRESETS
 from wavenet.corpus import load_corpus
-from wavenet.crops import Cropper
-from wavenet.features import features
 from wavenet.learning import Learner
-from wavenet.model import WaveNet
-from wavenet.train import settled
+from wavenet.train import croppers, new_model, settled
 
 
 def trained(preset: str, *settings: str) -> Path:
@@ -25,12 +23,11 @@ def trained(preset: str, *settings: str) -> Path:
     corpus = load_corpus(config.data)
     config = settled(config, corpus)
     run = create_run(config.runs_dir, config.name, to_yaml(config))
-    torch.manual_seed(config.seed)
-    model, t = WaveNet(config.model), config.training
+    record_start(run, PRESETS.trainer)
+    model, t, cropper_at = new_model(config, corpus), config.training, croppers(config, corpus)
     learner = Learner(model, model, t, 1, lambda value: torch.as_tensor(value, dtype=torch.float64))
-    cropper = Cropper(config.model, t.segment_samples, features(config, corpus.phones))
     for step in range(t.steps):
-        learner.update(cropper.random(corpus.train, t.batch, np.random.default_rng((config.seed, step))))
+        learner.update(cropper_at(step).random(corpus.train, t.batch, np.random.default_rng((config.seed, step))))
     folder: Path = run / "checkpoint_000000"
     folder.mkdir()
     checkpoint.save(folder, config, learner, corpus)

@@ -1,6 +1,7 @@
 """From files to crops: what is read, what is skipped and why, and that every sample counts once."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 from trainkit.errors import UserError
 from trainkit.mu_law import SILENCE, encode
 from trainkit.sound import read
-from trainkit.speech.aligned import speaker_names
+from trainkit.speech.aligned import held_out, normalised, speaker_names
 from wavenet.config import DataConfig, ModelConfig
 from wavenet.corpus import Recording, load_corpus, split
 from wavenet.crops import Cropper
@@ -114,6 +115,39 @@ def test_two_microphones_of_an_utterance_are_on_one_side():
     train, held = split([Recording(name, np.zeros(1, np.int16)) for name in names], 0.3)
     of_train, of_held = ({r.name[:13] for r in side} for side in (train, held))
     assert of_train and of_held and not of_train & of_held
+
+
+def test_recordings_of_one_text_are_on_one_side():
+    """Whoever reads it, however it is written: as trainkit's own corpus of speech has it."""
+    texts = [f"Sentence {chr(97 + i)}." for i in range(20)]
+    some = [
+        Recording(f"{voice}/{i}.wav", np.zeros(1, np.int16), text=text)
+        for voice in "pq"
+        for i, text in enumerate(texts)
+    ]
+    some[3] = replace(some[3], text="  SENTENCE, d")
+    train, held = split(some, 0.3)
+    of_train, of_held = ({normalised(r.text) for r in side} for side in (train, held))
+    assert of_train and not of_train & of_held and len(held) == 2 * len(of_held)
+    assert of_held == held_out(map(normalised, texts), 0.3)
+    _, held_of_fewer = split(some[:30], 0.3)
+    assert {r.name for r in held_of_fewer} <= {r.name for r in held}, "a file keeps its side"
+
+
+def test_texts_are_those_beside_the_recordings(tmp_path):
+    for i, facts in enumerate(['{"text": "One."}', '{"text": "one"}', "[3]", "no JSON", None, '{"text": "Two."}']):
+        soundfile.write(tmp_path / f"{i}.wav", tone(0.1, 16_000), 16_000)
+        if facts is not None:
+            (tmp_path / f"{i}.json").write_text(facts)
+    corpus = load_corpus(DataConfig(folder=str(tmp_path)))
+    both = {r.name: r.text for r in (*corpus.train, *corpus.validation)}
+    assert [both[f"{i}.wav"] for i in range(6)] == ["One.", "one", "", "", "", "Two."]
+    (tmp_path / "of_one").mkdir()
+    for i in range(2):
+        (tmp_path / f"{i}.wav").rename(tmp_path / "of_one" / f"{i}.wav")
+        (tmp_path / f"{i}.json").rename(tmp_path / "of_one" / f"{i}.json")
+    with pytest.raises(UserError, match="all files say one text"):
+        load_corpus(DataConfig(folder=str(tmp_path / "of_one")))
 
 
 def test_speakers_of_one_name_in_two_places_are_two(tmp_path):

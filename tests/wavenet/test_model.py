@@ -6,8 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
-from wavenet.config import ModelConfig
-from wavenet.model import WaveNet
+from wavenet.config import ModelConfig, TrainingConfig
+from wavenet.learning import Learner
+from wavenet.model import Upsampling, WaveNet
 
 configs = st.builds(
     ModelConfig,
@@ -105,3 +106,57 @@ def test_speakers_differ():
     codes = torch.randint(256, (1, 10)).expand(2, -1)
     one, two = model(codes, torch.tensor([0, 1]))
     assert not torch.allclose(one, two)
+
+
+def upsampling_of(upsampling, features=40, channels=24):
+    return Upsampling(ModelConfig(local_features=features, local_channels=channels, upsampling=upsampling))
+
+
+@pytest.mark.parametrize("strides", [(10, 16), (5, 3), (7,), (1, 4)])
+def test_at_the_start_frames_are_interpolated_linearly_and_projected_to_unit_variance(strides):
+    torch.manual_seed(0)
+    upsampling, mean, scale = upsampling_of(strides), torch.linspace(-9, 9, 40), torch.linspace(0.2, 5, 40)
+    upsampling.normalise(mean, scale)
+    frames = mean + scale * torch.randn(1, 60, 40)
+    with torch.no_grad():
+        found = upsampling(frames).transpose(1, 2)
+        wanted = functional.conv1d(((frames - mean) / scale).transpose(1, 2), upsampling.first.weight[:, :, 1:2])
+        assert 0.8 < wanted.std() < 1.2, "of frames whose features have variance 1"
+        for stride in strides:
+            wanted = functional.interpolate(wanted, scale_factor=stride, mode="linear")
+    frame = found.shape[2] // 60
+    inside = slice(2 * frame, -2 * frame)  # beyond the ends there is nothing to interpolate with
+    torch.testing.assert_close(found[:, :, inside], wanted[:, :, inside], atol=1e-4, rtol=1e-3)
+
+
+def test_one_stage_passes_through_the_frames_by_hand():
+    upsampling = upsampling_of((4,), features=1, channels=1)
+    upsampling.first.weight.data[0, 0, 1] = 1.0
+    found = upsampling(torch.tensor([0.0, 8.0, 0.0, -16.0, 0.0]).reshape(1, 5, 1))[0, :, 0]
+    # A frame's middle lies between its second and its third sample: 1/8 of the way, 3/8, ... to the next.
+    assert found[2:18].tolist() == [1, 3, 5, 7, 7, 5, 3, 1, -2, -6, -10, -14, -14, -10, -6, -2]
+
+
+def test_weights_from_before_frames_were_normalised_are_the_function_that_they_were():
+    torch.manual_seed(0)
+    config = ModelConfig(layers_per_cycle=2, cycles=1, residual=4, skip=4, head=4, local_features=3, local_channels=5,
+                         upsampling=(4, 3))  # fmt: skip
+    first, *stages = (torch.nn.Conv1d(3, 5, 3, padding=1), torch.nn.ConvTranspose1d(5, 5, 8, 4, 2),
+                      torch.nn.ConvTranspose1d(5, 5, 6, 3, 2, 1))  # fmt: skip
+    weights = WaveNet(config).state_dict()
+    for name in ("mean", "scale", "slope"):
+        del weights[f"conditions.upsampling.{name}"]
+    for name, layer in (("first", first), ("stages.0", stages[0]), ("stages.1", stages[1])):
+        weights |= {f"conditions.upsampling.{name}.{part}": p for part, p in layer.state_dict().items()}
+    frames = torch.randn(2, 6, 3)
+    x = first(frames.transpose(1, 2))
+    for stage in stages:
+        x = stage(functional.leaky_relu(x, 0.4))
+    model = WaveNet(config)
+    model.conditions.upsampling.normalise(torch.ones(3), torch.full((3,), 2.0))
+    model.load_state_dict(weights)
+    torch.testing.assert_close(model.conditions.upsampling(frames), x.transpose(1, 2))
+    learner = Learner(model, model, TrainingConfig(), 1, torch.as_tensor)
+    learner.load(weights, weights, {"optimizer": {}, "step": 3})
+    torch.testing.assert_close(learner.averaged().conditions.upsampling(frames), x.transpose(1, 2))
+    assert learner.average["conditions.upsampling.scale"].tolist() == [1, 1, 1], "what is saved is complete"

@@ -14,7 +14,7 @@ from wavenet.config import PRESETS, DataConfig, ModelConfig
 from wavenet.corpus import load_corpus
 from wavenet.evaluation import bits_by_file, mean_bits, of_others
 from wavenet.features import features
-from wavenet.generate import upsampled
+from wavenet.generate import framed, upsampled
 from wavenet.model import WaveNet
 from wavenet.notes import PITCHES, RINGING_S, note_frames, read_score, score
 from wavenet.piano import play
@@ -85,12 +85,16 @@ def test_a_broken_score_is_named_and_its_recording_left_out(tmp_path, monkeypatc
 
 def test_frames_brought_to_samples_in_pieces_are_those_of_the_whole():
     torch.manual_seed(0)
+    every = np.random.default_rng(0).normal(size=(38, 6)).astype(np.float32)  # the piece's 20, and 9 at each end
     model = WaveNet(ModelConfig(cycles=1, layers_per_cycle=2, local_features=6, local_channels=5, upsampling=(3, 2, 2)))
-    frames = np.random.default_rng(0).normal(size=(20, 6)).astype(np.float32)
-    whole = model.conditions.upsampling(torch.from_numpy(frames)[None]).detach()
-    for start, samples in ((0, 240), (0, 7), (5, 50), (100, 12), (230, 10)):
+    reach = model.config.reach_frames
+    frames = framed(model, lambda first, count: every[first + 9 : first + 9 + count], 240)
+    assert model.config.receptive_field == 5, "within a frame"
+    np.testing.assert_array_equal(frames, every[9 - reach - 1 : 29 + reach])
+    whole = model.conditions.upsampling(torch.from_numpy(every)[None]).detach()
+    for start, samples in ((0, 240), (0, 7), (-5, 5), (-1, 30), (5, 50), (100, 12), (230, 10)):
         part = upsampled(model, frames, start, samples)
-        torch.testing.assert_close(part, whole[:, start : start + samples], rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(part, whole[:, start + 12 * 9 :][:, :samples], rtol=1e-5, atol=1e-6)
 
 
 def test_from_a_score_to_its_sound(tmp_path, monkeypatch, capsys):
@@ -123,6 +127,6 @@ def test_from_a_score_to_its_sound(tmp_path, monkeypatch, capsys):
         ([], "--score FILE, that it plays"),
         (["--score", "none.mid"], "has no notes in none.mid"),
         (["--score", "0.wav"], "ends in .json or .mid or .midi"),
-        (["--score", "new.mid", "--like", "0.wav"], "no --like, which is for data.conditions=mel"),
+        (["--score", "new.mid", "--like", "0.wav"], "conditions=notes; expected no --like"),
     ):
         assert main(["generate", str(run), *words]) == 2 and told in capsys.readouterr().err

@@ -37,7 +37,7 @@ class AcousticModel(Protocol):
     def speak(
         self, text: str, language: str = "en", speaker: str | None = None, speed: float = 1.0, pitch: float = 1.0
     ) -> Iterator[Frames]:
-        """Frames of a text, sentence by sentence, each as soon as it is there.
+        """Frames of a text, with their phones, sentence by sentence, each as soon as it is there.
 
         `speed` 2 takes half the time, `pitch` 2 is an octave higher; `speaker` None: the first that has the language.
         UserError for a text in which there is nothing to say, and for a language or speaker that was not learned.

@@ -90,6 +90,8 @@ class Frames:
     mel: Floats  # [T, bands]
     log_f0: Floats  # [T], natural logarithm of Hz; between voiced parts a straight line
     voiced: npt.NDArray[np.bool_]  # [T]
+    # (start in seconds, name as eSpeak NG writes it), where a model said the frames; not in their file
+    phones: tuple[tuple[float, str], ...] = ()
 
     def __len__(self) -> int:
         return len(self.mel)
@@ -110,8 +112,8 @@ class Frames:
 
 def joined(parts: Sequence[Frames]) -> Frames:
     """One after the other; at least one, all of the same settings."""
-    arrays = (np.concatenate([getattr(part, key) for part in parts]) for key in ARRAYS)
-    return Frames(parts[0].settings, *arrays)
+    mel, log_f0, voiced = (np.concatenate([getattr(part, key) for part in parts]) for key in ARRAYS)
+    return Frames(parts[0].settings, mel, log_f0, voiced)
 
 
 def analyse(sound: npt.NDArray[np.floating], settings: FrameSettings) -> Frames:
