@@ -8,6 +8,15 @@ from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
+# The extra of apex-ray that brings a module which a plain install leaves out.
+EXTRAS = {
+    "librosa": "audio",
+    "pandas": "lstm",
+    "pyarrow": "store",
+    "soundfile": "audio",
+    "stable_retro": "retro",
+}
+
 
 class UserError(Exception):
     """A mistake in the configuration, the environment, a file or the machine's set-up.
@@ -36,12 +45,17 @@ def with_kind(error: BaseException) -> str:
     return kind if line == kind else f"{kind}: {line}"
 
 
-def optional(module: str, message: str) -> Any:
-    """A module that need not be installed. UserError with `message` where it is not."""
+def not_installed(module: str) -> UserError:
+    """The error for a module of `EXTRAS` that can't be imported."""
+    return UserError(f"{module} is not installed; expected pip install 'apex-ray[{EXTRAS[module]}]'")
+
+
+def optional(module: str, message: str | None = None) -> Any:
+    """A module that need not be installed. UserError where it is not: `message`, which one of `EXTRAS` needs not."""
     try:
         return import_module(module)
     except ImportError:
-        raise UserError(message) from None
+        raise (UserError(message) if message else not_installed(module)) from None
 
 
 @contextmanager

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from lstm.config import AddingConfig, AudioConfig, CopyConfig, ForecastConfig, LstmConfig
-from lstm.tasks.audio import Audio
 from lstm.tasks.base import Task
 from lstm.tasks.forecast import Forecast
 from lstm.tasks.memory_tests import Adding, Copy
@@ -20,6 +19,8 @@ def make_task(config: LstmConfig) -> Task:
     if isinstance(section, CopyConfig):
         return Copy(section, size, seed)
     if isinstance(section, AudioConfig):
+        from lstm.tasks.audio import Audio  # its libraries are an extra
+
         return Audio(section, size)
     if isinstance(section, ForecastConfig):
         return Forecast(section, size, seed)
