@@ -81,5 +81,5 @@ def test_every_extra_is_on_the_page_about_installing() -> None:
 
 def test_the_version_is_one() -> None:
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"]
-    newest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    newest = re.search(r"^## (\d\S*)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert newest and {apex_ray.__version__, cited, newest[1]} == {PROJECT["version"]}

@@ -138,10 +138,8 @@ def lines_of_make(*words):
 def test_training_installs_what_training_needs_and_tests_the_rest():
     """And what is downloaded is said before the first download."""
     train, test = lines_of_make("train"), lines_of_make("test")
-    installs = [line for line in train if "pip install" in line]
-    assert installs == [
-        "none/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[standard]'"
-    ]
+    (install,) = (line for line in train if "pip install" in line)
+    assert install == "none/bin/python -m pip install --disable-pip-version-check -c constraints.txt -e '.[standard]'"
     assert any("'.[dev]'" in line for line in test)
     for lines in (train, test):
         said = [at for at, line in enumerate(lines) if "to download" in line]
