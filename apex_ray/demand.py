@@ -14,13 +14,13 @@ from trainkit.errors import UserError
 
 MIN_OBJECT_STORE_BYTES = 256 * 2**20
 # Names of the bundles. The learner's holds the first replay shard too, so that batches do not cross the network.
-LEARNER, REPLAY, INFERENCE, ACTOR = "learner+replay-0", "replay", "inference", "actor"
+LEARNER, WORKER, REPLAY, INFERENCE, ACTOR = "learner+replay-0", "learner worker", "replay", "inference", "actor"
 _SPECS: dict[str, EnvSpec] = {}  # by an environment's settings
 
 
 def bundles(config: ApexConfig, sizes: Sizes, gpus: float) -> list[Bundle]:
     """The run's needs on a cluster with that many GPUs; the learner first, the actors, which scale, last."""
-    a, shards = config.actors, config.replay.shards
+    a, shards, workers = config.actors, config.replay.shards, config.learner.workers
     gpu = gpus > 0 and config.learner.device != "cpu"
     inference_gpu = gpu and a.inference == "central" and a.inference_device != "cpu"
     # Twice what is in flight: Ray frees late. Chunks lie at their actor and, on the way in, at their shard.
@@ -38,6 +38,16 @@ def bundles(config: ApexConfig, sizes: Sizes, gpus: float) -> list[Bundle]:
             labels=labels,
         )
     ]
+    if workers > 1:
+        share = Bundle(
+            WORKER,
+            cpus=sizes.learner_threads,
+            gpus=1.0 if gpu else 0.0,
+            object_store_bytes=batches // workers,
+            count=workers - 1,
+            labels=labels,
+        )
+        needed.append(share)
     if shards > 1:
         shard = Bundle(
             REPLAY,
@@ -48,8 +58,8 @@ def bundles(config: ApexConfig, sizes: Sizes, gpus: float) -> list[Bundle]:
         )
         needed.append(shard)
     if sizes.inference_cpus:
-        # Where there is one GPU, central inference shares the learner's.
-        own_gpu = inference_gpu and gpus >= 2
+        # Where the learner has all GPUs, central inference shares the first worker's.
+        own_gpu = inference_gpu and gpus > workers
         needed.append(Bundle(INFERENCE, cpus=sizes.inference_cpus, gpus=1.0 if own_gpu else 0.0, labels=labels))
     actor = Bundle(
         ACTOR,

@@ -24,7 +24,7 @@ class Sizes:
     actors: int  # processes, at most
     min_actors: int  # at least
     actor_cpus: int  # of one actor process
-    learner_threads: int
+    learner_threads: int  # of each of the learner's workers
     inference_cpus: int  # of central inference, 0 without
     stride: int  # the agent's: steps from one sample's first to the next's
     learned: int  # the agent's: transitions that a sample is learned from
@@ -72,14 +72,16 @@ def resolve_sizes(config: ApexConfig, spec: EnvSpec, cores: int | None = None) -
 
 
 def _share(config: ApexConfig, cores: int, chunk_transitions: int) -> tuple[tuple[int, int], int]:
-    """((fewest, most) actors, learner threads) on so many cores: a quarter to the learner, up to 8, the rest to act."""
-    count, wanted = config.actors.range, config.learner.threads
-    threads = min(max(cores // 4, 1), MAX_LEARNER_THREADS) if wanted == "auto" else wanted
+    """((fewest, most) actors, threads of a learner's worker) on so many cores: a quarter to the learner, up to 8 each,
+    the rest to act.
+    """
+    count, wanted, workers = config.actors.range, config.learner.threads, config.learner.workers
+    threads = min(max(cores // (4 * workers), 1), MAX_LEARNER_THREADS) if wanted == "auto" else wanted
     if count is None:
         room = config.replay.capacity_transitions // (2 * chunk_transitions * config.actors.groups)
-        return (1, max(min((cores - threads) // _actor_cpus(config), room), 1)), threads
+        return (1, max(min((cores - workers * threads) // _actor_cpus(config), room), 1)), threads
     if wanted == "auto":
-        threads = min(max(cores - count[1] * _actor_cpus(config), 1), MAX_LEARNER_THREADS)
+        threads = min(max((cores - count[1] * _actor_cpus(config)) // workers, 1), MAX_LEARNER_THREADS)
     return count, threads
 
 

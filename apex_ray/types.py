@@ -166,6 +166,7 @@ class Batch:
     weights: FloatArray  # [B] importance weights of beta = 1, largest of the batch is 1
     slots: IntArray  # [B] where in replay they are: shard * SHARD_STRIDE + slot
     overwrites: IntArray  # [B] how often that slot had been overwritten
+    rarest: float = 1.0  # the smallest probability with which one of them was drawn: `weights` are relative to it
 
 
 @dataclass

@@ -69,7 +69,7 @@ FREE = [
         replay="min_transitions beta beta_schedule samples_per_insert insert_tolerance_transitions frames max_bytes",
         learner="batch_size learning_rate learning_rate_schedule rmsprop_decay epsilon max_grad_norm huber_delta "
         "target_every_updates reset_every_updates reset_share publish_every_updates prefetch_batches device bf16 "
-        "compile cuda_graphs threads",
+        "compile cuda_graphs threads workers",
         evaluation="every_s episodes env_kwargs envs epsilon video final max_episode_frames max_s",
         stop="after_s after_frames after_updates evaluation_return",
         checkpoint="every_s keep replay",

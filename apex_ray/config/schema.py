@@ -305,13 +305,25 @@ class LearnerConfig(Section):
         False, description="with compile on CUDA: replay recorded launches (torch.compile's reduce-overhead)"
     )
     threads: PositiveInt | Literal["auto"] = Field(
-        "auto", description="CPU threads; auto: a quarter of the cores, 1 to 8"
+        "auto", description="CPU threads of a worker; auto: a quarter of the cores shared by the workers, 1 to 8 each"
+    )
+    workers: PositiveInt = Field(
+        1, description="processes that share each batch, with equal weights and a GPU each where there are some"
     )
 
     @model_validator(mode="after")
     def _graphs_need_compile(self) -> LearnerConfig:
         if self.cuda_graphs and self.compile is False:
             raise ValueError("cuda_graphs needs compile true or auto")
+        return self
+
+    @model_validator(mode="after")
+    def _equal_shares(self) -> LearnerConfig:
+        if self.batch_size % self.workers:
+            raise ValueError(
+                f"batch_size {self.batch_size} can't be shared out equally by workers {self.workers}; the nearest is "
+                f"{max(round(self.batch_size / self.workers), 1) * self.workers}"
+            )
         return self
 
 
@@ -423,7 +435,7 @@ class ApexConfig(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> ApexConfig:
-        r, b = self.replay, self.learner.batch_size
+        r, b, workers = self.replay, self.learner.batch_size, self.learner.workers
         if b > r.capacity_transitions:
             raise ValueError(
                 f"learner.batch_size {b} is larger than replay.capacity_transitions {r.capacity_transitions}"
@@ -436,5 +448,12 @@ class ApexConfig(Section):
             raise ValueError(
                 f"replay.min_transitions {r.min_transitions} must be at most half of "
                 f"replay.capacity_transitions {r.capacity_transitions}: learning might never start"
+            )
+        if workers > 1 and self.mode == "serial":
+            raise ValueError(f"learner.workers {workers}: mode serial is one process; expected 1, or mode ray")
+        if workers > 1 and r.frames == "learner":
+            raise ValueError(
+                f"learner.workers {workers}: replay.frames learner is for one worker; expected 1, or replay.frames "
+                "replay"
             )
         return self

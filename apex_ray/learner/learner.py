@@ -16,13 +16,14 @@ from apex_ray.fields import AGES
 from apex_ray.learner.hardware import page_lock, resolve_compile, resolve_device
 from apex_ray.learner.mirror import Mirror
 from apex_ray.learner.rmsprop import CentredRMSProp
+from apex_ray.learner.team import Team
 from apex_ray.replay.records import Fresh
 from apex_ray.replay.room import segments_of
 from apex_ray.types import AnyArray, Batch, Float64Array, Weights
 from trainkit.schedule import piecewise_linear
 from trainkit.tensor_files import NotFiniteError, load_optimizer_tensors, optimizer_tensors
 
-WEIGHTS = "weights"  # importance weights, beside a batch's fields
+WEIGHTS, RAREST = "weights", "rarest"  # of a batch, beside its fields: as `Batch` has them
 
 
 def build_optimizer(parameters: list[Tensor], config: LearnerConfig, device: torch.device) -> torch.optim.Optimizer:
@@ -53,6 +54,7 @@ class Learner:
             self._loss = torch.compile(agent.loss, mode="reduce-overhead" if self._graphs else None)
         self._draws = any(isinstance(module, Drawing) for module in self.online.modules())
         self._mirror: Mirror | None = None
+        self.team: Team | None = None  # with the learner's other workers; batches are then this worker's part of one
 
     def update(self, batch: Batch) -> tuple[Float64Array, dict[str, float]]:
         """One gradient step; returns |TD errors| float64 [B] (before the step) and metrics."""
@@ -65,6 +67,8 @@ class Learner:
             tensors = {name: self._transferred(array) for name, array in batch.fields.items()}
             if self._mirror is not None:
                 tensors |= self._mirror.gather(batch.slots, batch.fields[AGES])
+            if self.team is not None:
+                tensors[RAREST] = self._transferred(np.array(batch.rarest))
             return {**tensors, WEIGHTS: self._transferred(batch.weights)}
 
     def _transferred(self, array: AnyArray) -> Tensor:
@@ -93,7 +97,10 @@ class Learner:
             self._mirror.write(shard, fresh)
 
     def start_update(self, batch: dict[str, Tensor]) -> None:
-        """Launch one gradient step on what `to_device` gave. A GPU works on while the caller does something else."""
+        """Launch one gradient step on what `to_device` gave. A GPU works on while the caller does something else.
+
+        LostWorkerError, of a team: the step can be begun again when there is a new one.
+        """
         if self._copies is not None:
             current = torch.cuda.current_stream(self.device)
             current.wait_stream(self._copies)
@@ -105,9 +112,16 @@ class Learner:
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
             losses, priorities, metrics = self._loss(self.online, self.target, batch)
-        loss = (batch[WEIGHTS] ** self.beta * losses).mean()
+        weights = batch[WEIGHTS]
+        if self.team is not None:
+            weights = weights * (self.team.least(batch[RAREST]) / batch[RAREST])
+        loss = (weights**self.beta * losses).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
+        figures = {"loss": loss.detach(), "td_error": priorities.mean(), **metrics}
+        means = torch.stack(tuple(figures.values()))
+        if self.team is not None:
+            self.team.mean([*(p.grad for p in self.online.parameters() if p.grad is not None), means])
         grad_norm = torch.nn.utils.clip_grad_norm_(
             self.online.parameters(), self._config.max_grad_norm or float("inf"), foreach=True
         )
@@ -120,10 +134,9 @@ class Learner:
             self.target.load_state_dict(self.online.state_dict())
         if self._config.reset_every_updates and self.updates % self._config.reset_every_updates == 0:
             self._reset()
-        figures = {"loss": loss.detach(), "grad_norm": grad_norm, "td_error": priorities.mean(), **metrics}
-        self._names = tuple(figures)
+        self._names = *figures, "grad_norm"
         # One transfer for everything that goes back to the CPU.
-        self._results = torch.cat([torch.stack(tuple(figures.values())), priorities])
+        self._results = torch.cat([means, grad_norm[None], priorities])
 
     def _reset(self) -> None:
         """Begin anew with the heads, and the optimizer; bring the rest a part of the way to new parameters (Nikishin et

@@ -13,6 +13,7 @@ from ray import ObjectRef
 
 from apex_ray.config.schema import ApexConfig
 from apex_ray.fields import Fields
+from apex_ray.learner.team import ALONE, Share
 from apex_ray.nodes.batch_memory import BatchMemory, Layout
 from apex_ray.replay import shards as sharding
 from apex_ray.replay.records import Fresh, Sample
@@ -45,18 +46,24 @@ class BatchSource:
         learned: int,
         mirror: Callable[[int, Fresh], None] | None = None,
         pin: Callable[[AnyArray], None] = lambda memory: None,
+        share: Share = ALONE,
+        total: int | None = None,
     ) -> None:
         """`mirror` takes what is new to a shard of windowed fields, where batches come without (replay.frames =
-        learner); `pin` prepares the shared memory for a device's transfers.
+        learner); `pin` prepares the shared memory for a device's transfers. Each of a learner's workers has a source of
+        its own, of its `share` of each batch; they begin at the same `total` (None: where the shards are).
         """
-        self._shards, self._batch_size = shards, config.learner.batch_size
+        self._shards, self._worker = shards, share.worker
+        self._batch_size = config.learner.batch_size // share.workers
         self._ahead = config.learner.prefetch_batches
         self._mirror = mirror
-        self._rng = np.random.default_rng(config.seed)
+        self._rng = np.random.default_rng((config.seed, share.worker) if share.worker else config.seed)
         self._masses = [0.0] * len(shards)
-        self._learned = self._batch_size * learned
-        # Transitions of the samples asked for so far.
-        self._total = max(s.sampled for s in ray.get([s.stats.remote() for s in shards]))
+        # Of all workers together, who draw their parts of the same batches: what the shards count.
+        self._learned = config.learner.batch_size * learned
+        if total is None:
+            total = max(s.sampled for s in ray.get([s.stats.remote() for s in shards]))
+        self._total = total  # transitions of the samples asked for so far
         self._requests: deque[_Request] = deque()
         self._requested = 0
         self._slots = self._ahead + IN_USE
@@ -69,13 +76,18 @@ class BatchSource:
                 for array in self._memory.arrays.values():
                     pin(array)
 
+    @property
+    def total(self) -> int:
+        """Transitions of the samples of all batches before the next one."""
+        return self._total - self._learned * len(self._requests)
+
     def _share_memory(self, fields: Fields) -> BatchMemory | None:
         """Memory that at least one shard could map, or None."""
         try:
             memory = BatchMemory(Layout(fields, self._slots, self._batch_size))
         except OSError:
             return None
-        self._here = ray.get([s.attach.remote(memory.place) for s in self._shards])
+        self._here = ray.get([s.attach.remote(memory.place, self._worker) for s in self._shards])
         return memory if any(self._here) else None
 
     def _request(self) -> None:
@@ -88,7 +100,7 @@ class BatchSource:
             if self._mirror is not None:
                 calls.append(shard.sample_mirrored.remote(count, total))
             else:
-                calls.append(shard.sample.remote(count, total, (slot, row) if here else None))
+                calls.append(shard.sample.remote(count, total, (self._worker, slot, row) if here else None))
             row += count
         if row:
             self._total = total
@@ -141,6 +153,7 @@ class BatchSource:
             for name in found:
                 joined[name][row : row + count] = sample.fields[name]
             if found and self._here[shard]:  # it was restarted, and has not mapped the memory yet
-                self._here[shard] = ray.get(self._shards[shard].attach.remote(self._memory.place))
+                attached = self._shards[shard].attach.remote(self._memory.place, self._worker)
+                self._here[shard] = ray.get(attached)
             row += count
         return joined

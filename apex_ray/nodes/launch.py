@@ -23,6 +23,7 @@ from apex_ray.nodes.living import GROUP, RESTARTED_IN_PLACE
 from apex_ray.nodes.metrics_node import MetricsNode
 from apex_ray.nodes.replay_node import ReplayNode
 from apex_ray.nodes.weights_node import WeightsNode
+from apex_ray.nodes.worker_node import WorkerNode
 from apex_ray.run_files import RunPlace
 from apex_ray.site import Site
 from apex_ray.types import EnvSpec
@@ -64,6 +65,15 @@ class Launcher:
             LearnerNode, "learner", *given, num_cpus=cpus, num_gpus=self._gpu_share, concurrency_groups=groups
         )
 
+    def workers(self) -> list[Any]:
+        """The learner's, but for the first, which is the learner itself."""
+        given, started = (self._config, self._spec, self._site.sizes), list[Any]()
+        for i in range(self._config.learner.workers - 1):
+            bundle, place = self._site.bundles[demand.WORKER], self._placement.of(demand.WORKER, i)
+            options = {"num_cpus": bundle.cpus, "num_gpus": bundle.gpus, "scheduling_strategy": place}
+            started.append(self._start(WorkerNode, f"learner-{1 + i}", *given, **options))
+        return started
+
     def shards(self) -> list[Any]:
         """All of them; the first counts inserts and samples for all."""
         count, shards = self._config.replay.shards, list[Any]()
@@ -72,7 +82,9 @@ class Launcher:
             bundle = (demand.REPLAY, shard - 1) if shard else (demand.LEARNER, 0)
             counts, metrics = self._named("replay-0") if shards else None, self._named("metrics")
             given = self._config, fields, self._site.sizes, shard, counts, self._place, metrics
-            groups, place = replay_node.concurrency_groups(count), self._placement.of(*bundle)
+            workers, ahead = self._config.learner.workers, self._config.learner.prefetch_batches
+            groups = replay_node.concurrency_groups(count, 1 if workers == 1 else workers * ahead)
+            place = self._placement.of(*bundle)
             shards.append(
                 self._start(ReplayNode, f"replay-{shard}", *given, concurrency_groups=groups, scheduling_strategy=place)
             )

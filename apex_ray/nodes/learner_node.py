@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,13 +16,14 @@ from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.own_code import unpack
 from apex_ray.learner.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint, set_aside
 from apex_ray.learner.learner import Learner
-from apex_ray.nodes.batch_source import BatchSource
-from apex_ray.nodes.flow import ONCE, CallWindow, LatestCall
+from apex_ray.learner.team import LostWorkerError, Share
+from apex_ray.nodes.flow import ONCE, LatestCall
 from apex_ray.nodes.keeping import Keeping
-from apex_ray.nodes.living import GROUP, note_work, restarted
+from apex_ray.nodes.living import GROUP, restarted
 from apex_ray.nodes.stall import LEARNER
+from apex_ray.nodes.updates import Updates
+from apex_ray.nodes.worker_node import Workers
 from apex_ray.process import prepare_process
-from apex_ray.replay import shards as sharding
 from apex_ray.report.tally import LearnerReport, UpdateMeans
 from apex_ray.run_files import LEARNER as SHARE
 from apex_ray.run_files import RunPlace
@@ -33,7 +33,6 @@ from trainkit.errors import UserError
 from trainkit.run_layout import CONFIG_FILE
 
 REPORT_EVERY_S = 1.0
-LONG_WAIT_S = 30.0  # for a first batch: it is there, others are not
 
 
 class LearnerNode(Keeping):
@@ -81,55 +80,38 @@ class LearnerNode(Keeping):
         self._prepared.set()
         return counters
 
-    def run(self, shards: list[Any], weights: Any, metrics_node: Any) -> None:
-        """Learn until stopped. Raises whatever an update or a shard raised."""
+    def run(self, shards: list[Any], weights: Any, metrics_node: Any, workers: Sequence[Any] = ()) -> None:
+        """Learn until stopped, with the other `workers`. Raises whatever an update, a shard or a worker raised."""
         if self._learner is None:
-            updates = self.prepare(resume=has_checkpoint(self.folder())).updates
-            metrics_node.say.remote(f"{LEARNER} goes on from update {updates:,}")
+            reached = self.prepare(resume=has_checkpoint(self.folder())).updates
+            metrics_node.say.remote(f"{LEARNER} goes on from update {reached:,}")
         assert self._learner is not None
-        learner, config = self._learner, self._config.learner
+        learner, config = self._learner, self._config
         prepare_process(self._sizes.learner_threads)
-        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
-        batches = self._source(shards)
-        priorities = CallWindow(2 * len(shards))
+        updates = Updates(learner, config, shards, self._updating, Share(0, 1 + len(workers)))
         reporter = _Reporter(metrics_node)
         self._publish(weights)
         if restarted():  # shards may still work for the learner that was lost, which had the frames
             ray.get([shard.send_all_again.remote() for shard in shards])
-        batch, tensors = None, dict[str, Any]()
-        while True:
-            if batch is None:
-                batch = batches.poll()
-                if batch is None:
-                    reporter.maybe(learner.updates, batches.waited_s)
-                    if batches.waited_s > LONG_WAIT_S:
-                        note_work()
-                    continue
-                tensors = learner.to_device(batch)
-            with self._updating:
-                learner.start_update(tensors)
-                # A GPU is at work now: what is ready already goes to it meanwhile.
-                following = batches.poll(timeout_s=0.0)
-                if following is not None:
-                    tensors = learner.to_device(following)
-                errors, metrics = learner.finish_update()
-            note_work()
-            for shard, update in sharding.split(batch.slots, batch.overwrites, errors).items():
-                priorities.reserve()
-                priorities.add(shards[shard].update_priorities.remote(update))
-            if learner.updates % config.publish_every_updates == 0:
-                self._publish(weights)
-            reporter.means.add(metrics, samples=len(batch.slots))
-            reporter.maybe(learner.updates, batches.waited_s)
-            batch = following
 
-    def _source(self, shards: list[Any]) -> BatchSource:
-        learner = self._learner
-        assert learner is not None, "prepare() comes first"
-        fields, learned = learner.agent.fields, learner.agent.learned
-        if self._config.replay.frames == "replay":
-            return BatchSource(shards, self._config, fields, learned, pin=learner.prepare_memory)
-        return BatchSource(shards, self._config, fields, learned, learner.write_mirror)
+        def report() -> None:
+            reporter.maybe(learner.updates, updates.waited_s)
+
+        team = Workers(workers, config, learner, metrics_node.say.remote, report) if workers else None
+        if team is not None:
+            team.gather(_address(), shards, updates.total)
+        while True:
+            try:
+                done = updates.next()
+            except LostWorkerError:
+                assert team is not None, "there is none to lose"
+                team.gather(_address(), shards, updates.total)
+                continue
+            if done is not None:
+                reporter.means.add(done[0], samples=done[1] * (1 + len(workers)))
+                if learner.updates % config.learner.publish_every_updates == 0:
+                    self._publish(weights)
+            report()
 
     @ray.method(concurrency_group="control")
     def publish(self, weights: Any) -> None:

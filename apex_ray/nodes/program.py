@@ -88,6 +88,7 @@ class Program:
         shards = [
             keep(f"replay-{i}", shard, partial(self._shard_restored, i)) for i, shard in enumerate(launch.shards())
         ]
+        workers = [keep(f"learner worker {i}", node) for i, node in enumerate(launch.workers(), 1)]
         weights = keep("the weights node", launch.weights(), self._weights_restored)
         metrics = keep(METRICS, launch.metrics())
         evaluator = keep("the evaluator", launch.evaluator(), busy=lambda: self._evaluation.busy)
@@ -96,7 +97,7 @@ class Program:
             self._load_replay()
         central = self._config.actors.inference == "central"
         self._inference = keep("the inference node", launch.inference()) if central else None
-        self._supervisor.watch(learner.run.remote(shards, weights, metrics), Watched(LEARNER, None))
+        self._supervisor.watch(learner.run.remote(shards, weights, metrics, workers), Watched(LEARNER, None))
         for index in range(self._sizes.actors):
             gone = partial(self._fleet.gone, index)
             watched = Watched(f"actor {index}", partial(self._replace_actor, index), gone)

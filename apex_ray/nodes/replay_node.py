@@ -33,9 +33,14 @@ FRESH_BYTES = 32 * 2**20  # of what is new to the mirror in one answer, about
 RECENT = 256  # chunks of an actor that are known again: more than may be on their way
 
 
-def concurrency_groups(shards: int) -> dict[str, int]:
-    """Threads by group of methods. In `limit` an insert and a sample of every other shard may wait at once."""
-    return {"insert": 1, "sample": 1, "update": 1, "stats": 1, "save": 1, "limit": max(2 * (shards - 1), 1), **GROUP}
+def concurrency_groups(shards: int, samples: int = 1) -> dict[str, int]:
+    """Threads by group of methods. In `limit` an insert and so many `samples` of every other shard may wait at once.
+
+    One sample waits at a time, so that they go in order. Several workers' may not wait for each other's: a worker whose
+    next but one batch is not allowed yet would hold up the others' next one, and they all learn together.
+    """
+    limit = max((1 + samples) * (shards - 1), 1)
+    return {"insert": 1, "sample": samples, "update": 1, "stats": 1, "save": 1, "limit": limit, **GROUP}
 
 
 class ReplayNode(Keeping):
@@ -67,8 +72,8 @@ class ReplayNode(Keeping):
         self._own = self._limit if isinstance(self._limit, OwnLimit) else None
         self._lock = threading.Lock()
         self._received: dict[int, deque[int]] = defaultdict(partial(deque, maxlen=RECENT))  # by actor, chunks' numbers
-        self._waiting: dict[str, float] = {}  # what waits for the limit, since when
-        self._batches: dict[str, AnyArray] | None = None
+        self._waiting: dict[tuple[str, int], float] = {}  # what waits for the limit, in which thread, since when
+        self._batches: dict[int, dict[str, AnyArray] | None] = {}  # memory attached to, by the learner's worker
         self._fresh_limit = max(FRESH_BYTES // max(self._memory.segment_bytes, 1), 1)
         self._snapshots: Snapshots | None = None
         if place:
@@ -94,16 +99,16 @@ class ReplayNode(Keeping):
         return stored
 
     @ray.method(concurrency_group="sample")
-    def sample(self, count: int, total: int, place: tuple[int, int] | None = None) -> Sample:
+    def sample(self, count: int, total: int, place: tuple[int, int, int] | None = None) -> Sample:
         """`count` transitions, or none where nothing is stored, once the limit allows `total` samples in all.
 
-        With `place`, (slot, first row) of the memory attached to, their windowed fields are written there and are not
-        in the answer; where that memory went with a process that was lost, they are in it all the same.
+        With `place`, (worker, slot, first row) of the memory attached to, their windowed fields are written there and
+        are not in the answer; where that memory went with a process that was lost, they are in it all the same.
         """
         out = None
-        if place is not None and self._batches is not None:
-            slot, row = place
-            out = {name: array[slot, row : row + count] for name, array in self._batches.items()}
+        if place is not None and (memory := self._batches.get(place[0])) is not None:
+            _, slot, row = place
+            out = {name: array[slot, row : row + count] for name, array in memory.items()}
         with self._noted(SAMPLE):
             while not self._limit.may_sample(total):
                 pass
@@ -132,11 +137,12 @@ class ReplayNode(Keeping):
     @contextmanager
     def _noted(self, what: str) -> Iterator[None]:
         """Inside, `stats` tells that `what` waits."""
-        self._waiting[what] = time.monotonic()
+        waiting = what, threading.get_ident()
+        self._waiting[waiting] = time.monotonic()
         try:
             yield
         finally:
-            del self._waiting[what]
+            del self._waiting[waiting]
 
     @ray.method(concurrency_group="sample")
     def send_all_again(self) -> None:
@@ -168,14 +174,17 @@ class ReplayNode(Keeping):
             self._memory.update_priorities(update)
 
     @ray.method(concurrency_group="stats")
-    def attach(self, place: Place) -> bool:
-        """Map the learner's batch memory; False where this shard is on another machine."""
-        self._batches = place.attach()
-        return self._batches is not None
+    def attach(self, place: Place, worker: int = 0) -> bool:
+        """Map the batch memory of one of the learner's workers; False where this shard is on another machine."""
+        self._batches[worker] = place.attach()
+        return self._batches[worker] is not None
 
     @ray.method(concurrency_group="stats")
     def stats(self) -> ReplayStats:
         now, (inserted, sampled) = time.monotonic(), self._counts
+        waits_s = dict[str, float]()
+        for (what, _), since in self._waiting.copy().items():
+            waits_s[what] = max(now - since, waits_s.get(what, 0.0))
         with self._lock:
             memory = self._memory
             return ReplayStats(
@@ -184,7 +193,7 @@ class ReplayNode(Keeping):
                 inserted,
                 sampled,
                 memory.stale_updates,
-                {what: now - since for what, since in self._waiting.copy().items()},
+                waits_s,
             )
 
     @property

@@ -35,13 +35,14 @@ def merge(samples: Sequence[tuple[int, float, Sample]], joined: Mapping[str, Any
 
     """
     joined = joined or {}
-    probability = [share * s.masses / s.total_mass for _, share, s in samples]
+    probability = _join([share * s.masses / s.total_mass for _, share, s in samples])
     names = [name for name in samples[0][2].fields if name not in joined]
     return Batch(
         fields={**joined, **{name: _join([s.fields[name] for _, _, s in samples]) for name in names}},
-        weights=importance_weights(_join(probability)),
+        weights=importance_weights(probability),
         slots=_join([shard * SHARD_STRIDE + s.slots for shard, _, s in samples]),
         overwrites=_join([s.overwrites for _, _, s in samples]),
+        rarest=float(probability.min()),
     )
 
 

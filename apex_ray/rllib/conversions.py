@@ -84,7 +84,9 @@ def fragment(value: int | str, given: Given) -> int:
 
 
 def batch_size(given: Given) -> int:
-    size: int = given("_train_batch_size_per_learner") or given("train_batch_size")
+    """Of all learners together."""
+    of_one: int | None = given("_train_batch_size_per_learner")
+    size: int = of_one * workers(given("num_learners"), given) if of_one else given("train_batch_size")
     return size
 
 
@@ -323,10 +325,22 @@ def torso(key: str, value: Any) -> str | None:
 # Learner and evaluation
 
 
+def workers(value: int, given: Given) -> int:
+    return max(value, 1)
+
+
+def of_all_workers(value: int | None, given: Given) -> Any:
+    return SKIP if value is None else batch_size(given)
+
+
 def device(value: Any, given: Given) -> str:
     gpus = 0 if given("_fake_gpus") else max(given("num_gpus"), given("num_gpus_per_learner"))
     if gpus > 1:
-        raise wrong("num_gpus, num_gpus_per_learner", gpus, "one learner uses one GPU; expected at most 1")
+        raise wrong(
+            "num_gpus, num_gpus_per_learner",
+            gpus,
+            "a learner uses one GPU; expected at most 1, and num_learners for more",
+        )
     return "auto" if gpus else "cpu"
 
 

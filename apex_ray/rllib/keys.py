@@ -201,7 +201,13 @@ TRAINING = [
     _is("grad_clip", "learner.max_grad_norm", or_none(POSITIVE), "by the global norm"),
     _refused("grad_clip_by", "global_norm", "gradients are limited by their global norm"),
     _is("train_batch_size", "learner.batch_size", whole(1)),
-    _is("_train_batch_size_per_learner", "learner.batch_size", or_none(whole(1)), "there is one learner", to.if_set),
+    _is(
+        "_train_batch_size_per_learner",
+        "learner.batch_size",
+        or_none(whole(1)),
+        "times num_learners",
+        to.of_all_workers,
+    ),
     _is("n_step", "td.n_step", whole(1, 50), "an episode's last n - 1 steps are kept, with shorter returns"),
     _is("double_q", "td.double_q", flag),
     _is("dueling", "network.dueling", flag),
@@ -383,7 +389,7 @@ MODEL = [
 ]
 
 LEARNERS = [
-    _is("num_learners", "", whole(0, 1), "one learner; 0, in the main process, is a process of its own too"),
+    _is("num_learners", "learner.workers", whole(0), "0, in the main process, is a process of its own too", to.workers),
     _is(
         "num_gpus",
         "learner.device",

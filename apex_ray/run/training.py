@@ -120,6 +120,11 @@ def prepare(
     return Prepared(config, settings, spec, run, going_on, warm)
 
 
+def _learner_in_words(config: ApexConfig, sizes: Sizes) -> str:
+    threads, workers = plural(sizes.learner_threads, "thread"), config.learner.workers
+    return threads if workers == 1 else f"{workers} workers with {threads} each"
+
+
 def _uri_of_runs(config: ApexConfig) -> str | None:
     try:
         return uri_of_runs(config.runs_dir)
@@ -164,7 +169,7 @@ def running(
             few = "" if sizes.min_actors == sizes.actors else f"{sizes.min_actors} to "
             console.event(
                 f"{few}{plural(sizes.actors, 'actor')} x {plural(config.actors.envs_per_actor, 'environment')}, "
-                f"learner on {plural(sizes.learner_threads, 'thread')}, replay up to {size(sizes.replay_bytes)}"
+                f"learner on {_learner_in_words(config, sizes)}, replay up to {size(sizes.replay_bytes)}"
             )
             console.event(f"run folder {shown(folder)}")
             dashboard = f"; dashboard http://{site.dashboard}" if site.dashboard else ""

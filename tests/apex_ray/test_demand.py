@@ -55,6 +55,18 @@ def test_bytes_in_flight_grow_with_the_actors() -> None:
     assert grown == 8 * few["actor"].object_store_bytes, "every chunk in flight may lie at its shard too"
 
 
+def test_each_worker_of_the_learner_has_a_gpu_cores_and_its_part_of_the_batches() -> None:
+    one, four = needs("actors.count=8", gpus=4), needs("actors.count=8", "learner.workers=4", gpus=4)
+    worker = four["learner worker"]
+    assert list(four) == ["learner+replay-0", "learner worker", "actor"] and "learner worker" not in one
+    assert (worker.count, worker.gpus, worker.cpus, worker.memory_bytes) == (3, 1, four["learner+replay-0"].cpus, 0)
+    batches = one["learner+replay-0"].object_store_bytes - 8 * one["actor"].object_store_bytes
+    assert worker.object_store_bytes == batches // 4
+    central = ("actors.count=8", "learner.workers=2", "actors.inference=central")
+    assert needs(*central, gpus=2)["inference"].gpus == 0, "it shares the first worker's"
+    assert needs(*central, gpus=3)["inference"].gpus == 1
+
+
 def test_shards_share_the_bytes() -> None:
     one, four = needs("actors.count=8"), needs("actors.count=8", "replay.shards=4")
     assert four["replay"].count == 3 and four["replay"].cpus == 0

@@ -23,6 +23,9 @@ PONG = EnvSpec.of_frames("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
         (16, ["learner.threads=2"], 14, 2),
         (16, ["actors.threads=2"], 6, 4),
         (16, ["actors.groups=2"], 6, 4),
+        (16, ["learner.workers=2"], 12, 2),
+        (16, ["learner.workers=4", "actors.count=4"], 4, 3),
+        (2, ["learner.workers=2"], 1, 1),
     ],
 )
 def test_the_cores_are_shared_out(cores, overrides, actors, threads):

@@ -12,6 +12,7 @@ import torch
 from apex_ray.agent.build import build_agent
 from apex_ray.fields import Field
 from apex_ray.learner.mirror import Mirror
+from apex_ray.learner.team import Share
 from apex_ray.nodes import batch_memory, replay_node
 from apex_ray.nodes.batch_source import BatchSource
 from apex_ray.nodes.living import RESTARTED_IN_PLACE
@@ -33,7 +34,7 @@ NUMBERS = count()  # of chunks
 class Elsewhere(ReplayNode):
     """A shard on another machine."""
 
-    def attach(self, place):
+    def attach(self, place, worker=0):
         return False
 
 
@@ -122,6 +123,24 @@ def test_frames_through_shared_memory_and_through_answers(cluster, tmp_path, cla
         expected = frames_in(config, nodes, tmp_path, batch)
         np.testing.assert_array_equal(batch.fields["frames"], expected)
         before = batch
+
+
+def test_workers_draw_their_own_parts_of_batches_that_count_once(cluster, tmp_path):
+    config, rng, count = settings(2), np.random.default_rng(0), 5
+    nodes = start(config, [ReplayNode, ReplayNode], tmp_path)
+    ray.get([node.add.remote(chunk(rng)) for node in nodes for _ in range(8)])
+    sources = [BatchSource(nodes, config, fields_of(config), 1, share=Share(i, 2), total=0) for i in range(2)]
+    for _ in range(count):
+        batches = [next_batch(source) for source in sources]
+        assert [len(batch.slots) for batch in batches] == 2 * [config.learner.batch_size // 2]
+        assert batches[0].slots.tolist() != batches[1].slots.tolist()
+        for batch in batches:
+            expected = frames_in(config, nodes, tmp_path, batch)
+            np.testing.assert_array_equal(batch.fields["frames"], expected, err_msg="each has memory of its own")
+    (before,) = {source.total for source in sources}
+    assert before % config.learner.batch_size == 0 and before >= count * config.learner.batch_size
+    asked = before + config.learner.batch_size * config.learner.prefetch_batches
+    assert max(stats.sampled for stats in ray.get([node.stats.remote() for node in nodes])) <= asked
 
 
 @pytest.mark.parametrize("shards", [1, 2])

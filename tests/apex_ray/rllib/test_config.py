@@ -83,6 +83,13 @@ def test_nothing_but_an_environment_is_ray_2_8s_apex():
     assert changed(cartpole()) == {**RLLIB, "env.id": "CartPole-v1"}
 
 
+def test_learners_are_workers_and_each_brings_its_batch():
+    config = cartpole().learners(num_learners=4).training(train_batch_size_per_learner=128)
+    assert changed(config)["learner.workers"] == 4
+    assert config.to_settings().learner.batch_size == 512
+    assert cartpole().learners(num_learners=4).training(train_batch_size=256).to_settings().learner.batch_size == 256
+
+
 def test_tuned_cartpole(tmp_path):
     config, stop = loaded(CARTPOLE, tmp_path)
     assert stop == {"episode_reward_mean": 150.0, "num_env_steps_sampled_lifetime": 250_000}
