@@ -54,7 +54,7 @@ def run(
 
     `commands` are dataclasses by name, `nested` the names below some of them.
 
-    0; 2 for a mistake that the user can mend, a full disk among them, told in one line; 130 for Ctrl-C; 141 when who
+    0; 2 for a mistake that the user can correct, a full disk among them, told in one line; 130 for Ctrl-C; 141 when who
     read the output, such as `head`, has gone. What follows `--` is handed as it is to a command with `takes_trailing`,
     and is a mistake for the others.
     """

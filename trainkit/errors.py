@@ -1,4 +1,4 @@
-"""The one exception for mistakes that a user can mend, and the nearest-name helper its messages use."""
+"""The one exception for mistakes that a user can correct, and the nearest-name helper its messages use."""
 
 from __future__ import annotations
 
