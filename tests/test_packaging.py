@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -28,8 +29,8 @@ sys.exit(importlib.import_module(program).main(words))
 """
 
 
-def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-c", WITHOUT, ",".join(ABSENT), *words]
+def run(folder: Path, *words: str, absent: Sequence[str] = ABSENT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", WITHOUT, ",".join(absent), *words]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
@@ -64,6 +65,11 @@ def test_a_missing_extra_is_named_in_one_line(words: str, module: str, extra: st
     done = run(tmp_path, *words.split())
     assert done.returncode == 2, done.stderr
     assert done.stderr == f"error: {module} is not installed; expected pip install 'apex-ray[{extra}]'\n"
+
+
+def test_what_the_lstm_does_with_series_needs_no_sound(tmp_path: Path) -> None:
+    done = run(tmp_path, "lstm.cli", "find-rate", "co2", "--updates", "2", absent=("librosa", "soundfile"))
+    assert done.returncode == 0 and (tmp_path / "rates.png").exists(), done.stdout + done.stderr
 
 
 def test_an_extra_brings_what_it_is_named_for() -> None:

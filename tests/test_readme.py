@@ -26,7 +26,7 @@ MAKE_TARGETS = sorted({line.split()[1] for line in LINES if line.startswith("mak
 
 
 def test_there_are_commands_to_check():
-    assert len(COMMAND_LINES) >= 9 and len(CLUSTER_LINES) >= 8 and "train" in MAKE_TARGETS and "test" in MAKE_TARGETS
+    assert len(COMMAND_LINES) >= 9 and len(CLUSTER_LINES) >= 3 and "train" in MAKE_TARGETS and "test" in MAKE_TARGETS
 
 
 WANT_A_RUN = ("evaluate", "record", "plot", "doctor", "export", "generate", "speak", "forecast", "sample")

@@ -11,6 +11,7 @@ from typing import Any
 # The extra of apex-ray that brings a module which a plain install leaves out.
 EXTRAS = {
     "librosa": "audio",
+    "minatar": "minatar",
     "pandas": "lstm",
     "pyarrow": "store",
     "soundfile": "audio",
