@@ -52,7 +52,7 @@ def not_installed(module: str) -> UserError:
 
 
 def optional(module: str, message: str | None = None) -> Any:
-    """A module that need not be installed. UserError where it is not: `message`, which one of `EXTRAS` needs not."""
+    """A module that need not be installed. UserError where it is not: `message`; None: which of `EXTRAS` brings it."""
     try:
         return import_module(module)
     except ImportError:
