@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
+import zipfile
 from collections.abc import Sequence
 from importlib.metadata import packages_distributions
 from pathlib import Path
@@ -70,6 +72,21 @@ def test_a_missing_extra_is_named_in_one_line(words: str, module: str, extra: st
 def test_what_the_lstm_does_with_series_needs_no_sound(tmp_path: Path) -> None:
     done = run(tmp_path, "lstm.cli", "find-rate", "co2", "--updates", "2", absent=("librosa", "soundfile"))
     assert done.returncode == 0 and (tmp_path / "rates.png").exists(), done.stdout + done.stderr
+
+
+def test_a_wheel_has_every_file_of_the_packages(tmp_path: Path) -> None:
+    """But for Markdown. Built elsewhere: what pip leaves in a tree would be taken for sources the next time."""
+    tree, packages = tmp_path / "tree", ("apex_ray", "cluster", "lstm", "trainkit", "wavenet")
+    for package in packages:
+        shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__", "*.nbi", "*.nbc"))
+    for name in ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
+        shutil.copy(ROOT / name, tree)
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
+    there = {path.relative_to(tree).as_posix() for package in packages for path in (tree / package).rglob("*.*")}
+    subprocess.run([*build, str(tree)], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    missing = there - set(zipfile.ZipFile(wheel).namelist())
+    assert {name for name in missing if not name.endswith(".md")} == set()
 
 
 def test_an_extra_brings_what_it_is_named_for() -> None:
