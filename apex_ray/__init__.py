@@ -12,7 +12,7 @@ from trainkit.own_folders import settle
 
 settle()
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "ApexConfig": "apex_ray.config.schema",

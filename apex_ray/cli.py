@@ -291,7 +291,7 @@ def _split(words: Sequence[str]) -> tuple[str | None, Sequence[str]]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0, 2 for a mistake that the user can mend, 130 for Ctrl-C."""
+    """Run one command and return its exit code: 0, 2 for a mistake that the user can correct, 130 for Ctrl-C."""
     words = sys.argv[1:] if argv is None else list(argv)
     try:
         known = commands(words)

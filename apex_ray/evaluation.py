@@ -225,6 +225,9 @@ class BestKeeper:
                 return
             _name_films(result, video, movie)
 
+    def close(self) -> None:
+        self._evaluator.close()
+
 
 def evaluate_run(
     run: Path,

@@ -20,8 +20,8 @@ What programs may rely on. `import apex_ray` loads neither torch nor Ray; its na
 used. Letters in shapes: E environments stepped together, B samples of a batch, S frames of an observation, F a frame's
 shape, A actions, T steps of a chunk, n steps of the return.
 
-Mistakes that a user can mend are raised as `trainkit.errors.UserError`, with the message that the command line prints
-([errors](errors.md)).
+Mistakes that a user can correct are raised as `trainkit.errors.UserError`, with the message that the command line
+prints ([errors](errors.md)).
 """
 
 

@@ -21,7 +21,7 @@ INTRO = """\
 The four programs that come with the package, and every command and option that they have. `PROGRAM COMMAND --help` says
 the same, `PROGRAM --version` the version.
 
-Exit codes: 0; 2 for a mistake that you can mend, told in one line ([errors](errors.md)); 130 after Ctrl-C; 1 for
+Exit codes: 0; 2 for a mistake that you can correct, told in one line ([errors](errors.md)); 130 after Ctrl-C; 1 for
 `apex-cluster plan` of a run that does not fit. `apex-cluster submit` and `logs --follow` end with the job's own.
 
 Options may stand before or after other words. A flag is `--flag` or `--no-flag`. A RUN is a run's folder or URI, the

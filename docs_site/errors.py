@@ -11,9 +11,9 @@ from docs_site.pages import WRITTEN, cell, write
 
 CURES = Path(__file__).with_name("cures.txt")
 INTRO = """\
-A mistake that you can mend ends a command with one line, `error: ...`, and exit code 2. The line names the file or key,
-the value, what was expected, and the nearest name where there is one. Below is what to do about each; `…` stands for
-what differs. Search this page for the words of your message that are not yours.
+A mistake that you can correct ends a command with one line, `error: ...`, and exit code 2. The line names the file or
+key, the value, what was expected, and the nearest name where there is one. Below is what to do about each; `…` stands
+for what differs. Search this page for the words of your message that are not yours.
 
 What happened to a run is in its folder: `run.json` says how it ended, `error.txt` has the traceback of an error in
 code, `stalls/` the stacks of what hung.

@@ -1,7 +1,7 @@
 """Every message that a user can meet, read from the sources: what is said, with … for what differs.
 
-A mistake that a user can mend is a UserError wherever it is found, so its messages are the arguments of the calls that
-make one. Those of settings are ValueErrors in the schemas' validators.
+A mistake that a user can correct is a UserError wherever it is found, so its messages are the arguments of the calls
+that make one. Those of settings are ValueErrors in the schemas' validators.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import torch
 from lstm.checkpoint import facts as checkpoint_facts
 from lstm.checkpoint import load_config_of, load_network
 from lstm.network import Network
-from lstm.tasks import audio, text
+from lstm.tasks import text
 from trainkit.command_line import output_file
 from trainkit.errors import UserError
 from trainkit.mu_law import SILENCE
@@ -56,6 +56,8 @@ def sample_to(
         raise UserError(f"run {str(run)!r} learned neither text nor sound; expected a run of one of them")
     network = load_network(run)
     if config.audio is not None:
+        from lstm.tasks import audio  # its libraries are an extra
+
         if out is None or Path(out).suffix.lower() not in (".wav", ".flac"):
             raise UserError(f"--out {out!r}: expected a file that ends in .wav or .flac")
         sound = output_file("--out", out)

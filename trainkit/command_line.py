@@ -21,7 +21,7 @@ from typing import Annotated, Any, TextIO, Union, cast
 import tyro
 from tyro.conf import Positional, arg, subcommand
 
-from trainkit.errors import UserError, did_you_mean, os_errors
+from trainkit.errors import EXTRAS, UserError, did_you_mean, not_installed, os_errors
 from trainkit.run_record import installed
 from trainkit.training_log import ByTime
 
@@ -54,7 +54,7 @@ def run(
 
     `commands` are dataclasses by name, `nested` the names below some of them.
 
-    0; 2 for a mistake that the user can mend, a full disk among them, told in one line; 130 for Ctrl-C; 141 when who
+    0; 2 for a mistake that the user can correct, a full disk among them, told in one line; 130 for Ctrl-C; 141 when who
     read the output, such as `head`, has gone. What follows `--` is handed as it is to a command with `takes_trailing`,
     and is a mistake for the others.
     """
@@ -93,8 +93,11 @@ def run(
         sys.stdout.flush()
         return code
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return EXIT_MISTAKE
+        return _told(error)
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRAS:
+            raise
+        return _told(not_installed(error.name))
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     except BrokenPipeError:
@@ -108,8 +111,13 @@ def run(
     except OSError as error:
         if error.errno not in NO_ROOM:
             raise
-        print(f"error: {error.filename or 'a file'} can't be written: {error.strerror}", file=sys.stderr)
-        return EXIT_MISTAKE
+        return _told(f"{error.filename or 'a file'} can't be written: {error.strerror}")
+
+
+def _told(mistake: object) -> int:
+    """The exit code of a mistake, which the user is told."""
+    print(f"error: {mistake}", file=sys.stderr)
+    return EXIT_MISTAKE
 
 
 def say(text: str, stream: TextIO | None = None) -> None:

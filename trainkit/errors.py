@@ -1,4 +1,4 @@
-"""The one exception for mistakes that a user can mend, and the nearest-name helper its messages use."""
+"""The one exception for mistakes that a user can correct, and the nearest-name helper its messages use."""
 
 from __future__ import annotations
 
@@ -7,6 +7,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
+
+# The extra of apex-ray that brings a module which a plain install leaves out.
+EXTRAS = {
+    "librosa": "audio",
+    "minatar": "minatar",
+    "pandas": "lstm",
+    "pyarrow": "store",
+    "soundfile": "audio",
+    "stable_retro": "retro",
+}
 
 
 class UserError(Exception):
@@ -36,12 +46,17 @@ def with_kind(error: BaseException) -> str:
     return kind if line == kind else f"{kind}: {line}"
 
 
-def optional(module: str, message: str) -> Any:
-    """A module that need not be installed. UserError with `message` where it is not."""
+def not_installed(module: str) -> UserError:
+    """The error for a module of `EXTRAS` that can't be imported."""
+    return UserError(f"{module} is not installed; expected pip install 'apex-ray[{EXTRAS[module]}]'")
+
+
+def optional(module: str, message: str | None = None) -> Any:
+    """A module that need not be installed. UserError where it is not: `message`; None: which of `EXTRAS` brings it."""
     try:
         return import_module(module)
     except ImportError:
-        raise UserError(message) from None
+        raise (UserError(message) if message else not_installed(module)) from None
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from trainkit.errors import UserError, did_you_mean, first_line
+from trainkit.errors import UserError, did_you_mean, first_line, optional
 from trainkit.own_folders import can_write, own_temporary_folder
 
 T = TypeVar("T")
@@ -118,9 +118,11 @@ class Store:
         `on`: a filesystem of pyarrow's, on which `uri` is a path; None: that of the URI.
         """
         self.uri = uri
+        if on is None:
+            optional("pyarrow")
         try:
             self._fs, root = (on, uri) if on is not None else filesystem(uri)
-        except Exception as error:  # ValueError, TypeError, ImportError, pyarrow's own
+        except Exception as error:  # ValueError, TypeError, pyarrow's own
             raise UserError(f"{uri!r} can't be used: {reason(error)}") from None
         self._root = root.rstrip("/")
         self._replaces = uri.startswith(tuple(f"{scheme}://" for scheme in OBJECT_STORES))

@@ -21,7 +21,7 @@ from apex_ray.envs.gym import GymEnvs
 from apex_ray.envs.spaces import random_actions
 from apex_ray.envs.vector import ENVPOOL, GymVectorEnvs, vector_envs
 from apex_ray.types import EnvSpec
-from trainkit.errors import UserError, did_you_mean, first_line, with_kind
+from trainkit.errors import UserError, did_you_mean, first_line, optional, with_kind
 
 PROBED_STEPS = 4
 
@@ -72,6 +72,8 @@ def _check_registered(given: str, bare: str) -> None:
     own_code.register_installed(bare)
     spec = gymnasium.registry.get(bare)
     if spec is None:
+        if bare.startswith("MinAtar/"):
+            optional("minatar")
         raise UserError(
             f"env.id = {given!r} is not registered with Gymnasium; one of your own: env.id=module:{bare} imports the "
             f"module that registers it, from the current folder {os.getcwd()!r} or what is installed; plug-ins are "

@@ -218,7 +218,7 @@ class Supervisor:
     def _would_be_lost_again(self, name: str, how: str) -> UserError:
         return UserError(
             f"{name} lost its process twice in a row before it had done any work ({how}), so it would again; go on "
-            f"with apex-ray train --resume {shown(self._run)} when the reason is mended"
+            f"with apex-ray train --resume {shown(self._run)} when its cause is gone"
         )
 
     @staticmethod

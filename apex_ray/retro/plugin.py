@@ -11,6 +11,7 @@ from apex_ray.config.plugins import KWARGS, Plugin, TrainOptions
 from apex_ray.config.schema import EnvConfig
 from apex_ray.retro.cli import RetroOptions, Sonic
 from apex_ray.retro.settings import REPORTER, RetroSettings, settings_of
+from trainkit.errors import optional
 
 
 class Retro(Plugin):
@@ -26,6 +27,7 @@ class Retro(Plugin):
     train_options: type[TrainOptions] | None = RetroOptions
 
     def make(self, config: EnvConfig, num_envs: int, in_order: bool) -> Any:
+        optional("stable_retro")
         from apex_ray.retro.envs import RetroEnvs  # stable-retro is loaded where it is used
 
         return RetroEnvs(config, num_envs, in_order)

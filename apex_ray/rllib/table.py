@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from pathlib import Path
 
 from apex_ray.rllib.keys import KEYS, Key
@@ -10,6 +11,7 @@ from apex_ray.rllib.old_names import OLD_NAMES, OLD_PARTS
 from apex_ray.rllib.settings import shown
 
 BEGIN, END = "<!-- apex_ray/rllib/keys.py -->", "<!-- end of keys.py -->"
+WIDTH = 130
 DOCUMENT = Path(__file__).parents[2] / "docs" / "migration.md"
 
 
@@ -22,10 +24,14 @@ def as_markdown() -> str:
         if _without_effect(key):
             reasons.setdefault(key.differs.removeprefix("no effect: "), []).append(f"`{shown(key.name)}`")
     lines += ["", "Accepted, without effect:", ""]
-    lines += [f"- {', '.join(names)}: {why}" for why, names in reasons.items()]
+    lines += [_wrapped(f"- {', '.join(names)}: {why}", "  ") for why, names in reasons.items()]
     old = [f"`{name}`" for name in (*OLD_NAMES, *OLD_PARTS) if shown(_now(name)) != name]
-    lines += ["", f"Old names, taken everywhere for what is called otherwise since: {', '.join(old)}."]
+    lines += ["", _wrapped(f"Old names, taken everywhere for what is called otherwise since: {', '.join(old)}.")]
     return "\n".join(lines)
+
+
+def _wrapped(text: str, indent: str = "") -> str:
+    return textwrap.fill(text, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def _now(name: str) -> str:

@@ -67,7 +67,7 @@ def train(
             with env.kwargs, gives a gymnasium.Env), `agent`, `objective`, `torso` (agent/registry.py says what these
             are called with). They stand for the settings env.make, agent, td.objective and network.torso.
 
-    Raises UserError for everything a user can mend, after saving what can be saved. What can be found out before Ray
+    Raises UserError for everything a user can correct, after saving what can be saved. What can be found out before Ray
     starts is.
 
     """

@@ -51,6 +51,7 @@ class SerialProgram:
         self._result: EvaluationResult | None = None
         self._saved_update = 0
         self._stopped: list[ProcessState] = []
+        self._keeper: BestKeeper | None = None
 
     def start(self, resume: bool, warm: Mapping[str, AnyArray] | None = None) -> None:
         """Build the parts, from the newest checkpoint when resuming, else with the parameters `warm`.
@@ -220,6 +221,7 @@ class SerialProgram:
 
     def start_evaluation(self, counters: Counters, interrupted: Callable[[], bool]) -> None:
         """Evaluates at once: there is no other process to do it."""
+        assert self._keeper is not None  # since start()
         try:
             self._result = self._keeper.evaluate(self._learner.weights(), counters, self._say, interrupted)
         except Exception as error:  # the environment's
@@ -244,7 +246,9 @@ class SerialProgram:
             process.close()
 
     def let_go(self) -> None:
-        """There are no processes."""
+        """Close the environments of evaluations. There are no processes."""
+        if self._keeper is not None:
+            self._keeper.close()
 
     def save(self, counters: Counters) -> tuple[Path, int]:
         mine = replace(counters, updates=self._learner.updates)

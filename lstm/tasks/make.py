@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from lstm.config import AddingConfig, AudioConfig, CopyConfig, ForecastConfig, LstmConfig, SpeechConfig
-from lstm.tasks.audio import Audio
 from lstm.tasks.base import Task
 from lstm.tasks.forecast import Forecast
 from lstm.tasks.memory_tests import Adding, Copy
-from lstm.tasks.speech import Speech
 from lstm.tasks.text import Text
 from trainkit.words import Say, quiet
 
@@ -27,10 +25,14 @@ def make_task(config: LstmConfig, known: Mapping[str, Any] | None = None, say: S
     if isinstance(section, CopyConfig):
         return Copy(section, size, seed)
     if isinstance(section, AudioConfig):
+        from lstm.tasks.audio import Audio  # its libraries are an extra
+
         return Audio(section, size)
     if isinstance(section, ForecastConfig):
         return Forecast(section, size, seed)
     if isinstance(section, SpeechConfig):
+        from lstm.tasks.speech import Speech
+
         return Speech(section, size, seed, known, say)
     return Text(section, size)
 

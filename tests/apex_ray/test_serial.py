@@ -1,5 +1,6 @@
 """The serial run: bit-identical with a seed, and nothing lost or doubled on the way to the learner."""
 
+import gymnasium
 import numpy as np
 import pytest
 
@@ -208,3 +209,22 @@ def test_stop_limits_count_inside_long_rows_of_updates(tmp_path):
     )
     config = config.model_copy(update={"stop": config.stop.model_copy(update={"after_s": 2.0})})
     assert trained(config, tmp_path).counters.time_s < 30
+
+
+class Watched(gymnasium.Wrapper):
+    """CartPole that is counted until it is closed."""
+
+    open = 0
+
+    def __init__(self):
+        super().__init__(gymnasium.make("CartPole-v1"))
+        Watched.open += 1
+
+    def close(self):
+        Watched.open -= 1
+        super().close()
+
+
+def test_a_run_closes_all_environments_that_it_made(tmp_path):
+    train(cartpole(mode="serial", stop={"after_updates": 3}, runs_dir=str(tmp_path)), make_env=Watched)
+    assert Watched.open == 0

@@ -78,6 +78,11 @@ def pong_score(figures: Any) -> list[str]:
     return pong(figures)[:2]
 
 
+def pong_picture(rows: Any) -> list[str]:
+    best = max(rows, key=lambda row: float(row["mean"]))
+    return [n(float(best["mean"]), 1), n(float(best["wall_s"]) / 60), best["episodes"]]
+
+
 def pong_updates(figures: Any) -> list[str]:
     return [n(figures["updates"])]
 
@@ -94,6 +99,11 @@ def systems(figures: Any) -> list[str]:
     of = [figures["systems"][name] for name in order]
     updates = [n(of[0]["updates/s"], 1), *(n(system["updates/s"], 2) for system in of[1:])]
     return [*(n(system["env steps/s"]) for system in of), *updates]
+
+
+def systems_picture(figures: Any) -> list[str]:
+    ours, tuned, defaults, apex = systems(figures)[:4]
+    return [ours, apex, tuned, defaults, n(figures["ratios"]["RLlib's Ape-X, Ray 2.8"]["env steps/s"], 1)]
 
 
 def system_line(figures: Any) -> list[str]:
@@ -385,6 +395,17 @@ def actor_memory(figures: Any) -> list[str]:
         before, after = (figures[inference][when]["private"] for when in ("before", "after"))
         found += [n(before), n(after), n(after / before, 2)]
     return [*found, *(n(figures[i][when]["share"]) for when in ("after", "before") for i in ("local", "central"))]
+
+
+def installed(figures: Any) -> list[str]:
+    both = figures["before"], figures["after"]
+    sizes = [n(of[key]) for key in ("packages", "download_mb", "disk_mb") for of in both]
+    timed = ("import apex_ray, s", "apex-ray --help, s", "apex-ray --version, s")
+    return sizes + [n(of[key], 2) for key in timed for of in both]
+
+
+def extras(figures: Any) -> list[str]:
+    return [n(adds[key]) for adds in figures["extras"].values() for key in ("download_mb", "disk_mb")]
 
 
 def memory_tasks(rows: Any) -> list[str]:

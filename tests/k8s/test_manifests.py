@@ -223,7 +223,7 @@ def test_the_image_is_built_from_what_is_pinned() -> None:
     assert set(re.findall(r"apex-ray:(\S+?)-c", dockerfile)) == {VERSION}
     assert (
         "grep '^torch==' constraints.txt" in dockerfile
-        and "pip install --no-cache-dir -c constraints.txt" in dockerfile
+        and "pip install --no-cache-dir -c constraints.txt '.[standard]'" in dockerfile
     )
     python = re.search(r"ARG PYTHON=(\d+\.\d+)\.\d+-slim", dockerfile)
     requires = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"]

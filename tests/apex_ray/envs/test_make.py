@@ -1,12 +1,14 @@
 """The VectorEnv contract on every implementation, and the mistakes that making an environment finds."""
 
 import itertools
+import sys
 
 import gymnasium
 import numpy as np
 import pytest
 
 from apex_ray.config.schema import EnvConfig
+from apex_ray.envs import own_code
 from apex_ray.envs.atari import AtariEnvs
 from apex_ray.envs.gym import GymEnvs
 from apex_ray.envs.make import make_envs, probe
@@ -194,3 +196,10 @@ def test_probe_closes_its_environment_even_when_it_fails(monkeypatch):
     with pytest.raises(UserError):
         probe(fake("RaisesOnReset"))
     assert closed == ["RaisingOnResetEnv"]
+
+
+def test_minatar_that_is_not_installed_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setattr(own_code, "entry_points", lambda group: ())
+    monkeypatch.setitem(sys.modules, "minatar", None)
+    with pytest.raises(UserError, match=r"minatar is not installed; expected pip install 'apex-ray\[minatar\]'"):
+        make_envs(EnvConfig(id="MinAtar/Anything-v1"), 1)

@@ -1,0 +1,90 @@
+"""The picture on README's first screen, of what is in results/: python -m benchmarks.first_picture
+
+Left: the evaluations of results/pong by minutes of training. Right: results/bench/system.json beside RLlib. Text stays
+text in the SVG, so that tests compare its figures with results/.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from benchmarks.machine import ROOT
+
+PICTURE = ROOT / "docs" / "pictures" / "first_screen.svg"
+RESULTS = ROOT / "results"
+MOST = 21  # points in a game of Pong
+GREY = "#7a8696"  # as in docs/pictures/data_flow.svg: can be read on white and on black alike
+OURS, THEIRS = "#2f6fb3", "#9aa5b1"
+SYSTEMS = {
+    "apex-ray": "apex-ray",
+    "RLlib's Ape-X, Ray 2.8": "RLlib's own Ape-X (Ray 2.8)",
+    "RLlib DQN, tuned": "RLlib's DQN, tuned for this",
+    "RLlib DQN, defaults": "RLlib's DQN, defaults",
+}
+
+
+def headed(axes: Axes, claim: str, about: str, x: float = 0.0) -> None:
+    """A claim above what it is about; `x` in parts of the axes' width."""
+    axes.text(x, 1.17, claim, transform=axes.transAxes, color=OURS, size=15, weight="bold")
+    axes.text(x, 1.07, about, transform=axes.transAxes, size=11)
+
+
+def learned(axes: Axes, rows: list[dict[str, str]]) -> None:
+    """Mean, worst and best episode of each evaluation."""
+    columns = ("wall_s", "mean", "min", "max")
+    minutes, means, worst, best = ([float(row[name]) for row in rows] for name in columns)
+    minutes = [seconds / 60 for seconds in minutes]
+    axes.axhline(MOST, color=GREY, linewidth=1, linestyle=":")
+    axes.vlines(minutes, worst, best, color=OURS, alpha=0.4, linewidth=5)
+    axes.plot(minutes, means, color=OURS, marker="o", linewidth=2)
+    at = means.index(max(means))
+    axes.set(xlim=(0, None), ylim=(-22, 24), xlabel="minutes of training", ylabel="points")
+    claim = f"Pong: {means[at]:.1f} of {MOST} points in {minutes[at]:.0f} minutes"
+    headed(axes, claim, f"two cores, no GPU; mean, worst and best of {rows[at]['episodes']} games")
+
+
+def beside(axes: Axes, systems: dict[str, Any]) -> None:
+    """Environment steps a second."""
+    names = list(SYSTEMS)
+    rates = [systems[name]["env steps/s"] for name in names]
+    bars = axes.barh([SYSTEMS[n] for n in names], rates, color=[OURS, *[THEIRS] * (len(names) - 1)], height=0.62)
+    axes.bar_label(bars, [f"{rate:,.0f}" for rate in rates], padding=5, color=GREY, size=13)
+    axes.invert_yaxis()
+    axes.set_xlim(0, max(rates) * 1.16)
+    axes.set_xticks([])
+    axes.tick_params(axis="y", length=0, labelsize=12)
+    claim = f"{rates[0] / rates[1]:.1f} times the steps of RLlib's own Ape-X"
+    headed(axes, claim, "environment steps a second; two cores, no GPU, same network", x=-0.55)
+
+
+def drawn() -> Figure:
+    with (RESULTS / "pong" / "evaluations.csv").open(encoding="utf-8") as file:
+        evaluations = list(csv.DictReader(file))
+    systems = json.loads((RESULTS / "bench" / "system.json").read_text(encoding="utf-8"))["figures"]["systems"]
+    figure = Figure(figsize=(12, 3.9), layout="constrained")
+    curve, bars = figure.subplots(1, 2, width_ratios=[1.15, 1], gridspec_kw={"wspace": 0.08})
+    learned(curve, evaluations)
+    beside(bars, systems)
+    for axes in (curve, bars):
+        axes.spines[:].set_visible(False)
+    curve.grid(axis="y", color=GREY, alpha=0.25)
+    curve.tick_params(length=0)
+    return figure
+
+
+def main() -> None:
+    colours = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), GREY)
+    # Nothing in the file that differs from one drawing to the next.
+    fixed = {"svg.fonttype": "none", "svg.hashsalt": "first_screen"}
+    with matplotlib.rc_context({**colours, **fixed}):
+        drawn().savefig(PICTURE, transparent=True, metadata={"Date": None, "Creator": None})
+
+
+if __name__ == "__main__":
+    main()

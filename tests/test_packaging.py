@@ -1,0 +1,108 @@
+"""A plain install is enough for Ape-X, a command that needs more says what to install, and the version is one."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+import zipfile
+from collections.abc import Sequence
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+import yaml
+
+import apex_ray
+from trainkit.errors import EXTRAS
+
+ROOT = Path(__file__).parents[1]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+# What only extras bring. For Python it is not there when sys.modules has None for it.
+ABSENT = (*EXTRAS, "scipy", "sklearn", "tensorboardX", "tree")
+WITHOUT = """
+import importlib, sys
+absent, program, *words = sys.argv[1:]
+sys.modules.update(dict.fromkeys(absent.split(",")))
+sys.exit(importlib.import_module(program).main(words))
+"""
+
+
+def run(folder: Path, *words: str, absent: Sequence[str] = ABSENT) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", WITHOUT, ",".join(absent), *words]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def names(requirements: list[str]) -> set[str]:
+    """The packages that requirements name."""
+    return {re.split(r"[\[<>=]", requirement)[0].lower() for requirement in requirements}
+
+
+def test_a_plain_install_trains_evaluates_draws_and_records(tmp_path: Path) -> None:
+    short = ["mode=serial", "stop.after_updates=5", "evaluation.episodes=1", "learner.compile=false"]
+    for words in (["train", "cartpole", *short], ["evaluate", "latest", "--episodes", "1"], ["plot", "latest"]):
+        done = run(tmp_path, "apex_ray.cli", *words)
+        assert done.returncode == 0, done.stdout + done.stderr
+    (run_folder,) = (path for path in (tmp_path / "runs").iterdir() if not path.is_symlink())
+    assert (run_folder / "videos/best.mp4").stat().st_size and (run_folder / "learning_curve.png").stat().st_size
+    assert any((run_folder / "tensorboard").iterdir())
+
+
+@pytest.mark.parametrize(
+    ("words", "module", "extra"),
+    [
+        ("apex_ray.cli train airstriker", "stable_retro", "retro"),
+        ("apex_ray.cli sonic doctor", "stable_retro", "retro"),
+        ("apex_ray.cli train cartpole runs_dir=s3://bucket/runs", "pyarrow", "store"),
+        ("lstm.cli train co2", "pandas", "lstm"),
+        ("wavenet.cli train small data.folder=.", "librosa", "audio"),
+        ("wavenet.cli data speech --out made", "librosa", "audio"),
+    ],
+)
+def test_a_missing_extra_is_named_in_one_line(words: str, module: str, extra: str, tmp_path: Path) -> None:
+    done = run(tmp_path, *words.split())
+    assert done.returncode == 2, done.stderr
+    assert done.stderr == f"error: {module} is not installed; expected pip install 'apex-ray[{extra}]'\n"
+
+
+def test_what_the_lstm_does_with_series_needs_no_sound(tmp_path: Path) -> None:
+    done = run(tmp_path, "lstm.cli", "find-rate", "co2", "--updates", "2", absent=("librosa", "soundfile"))
+    assert done.returncode == 0 and (tmp_path / "rates.png").exists(), done.stdout + done.stderr
+
+
+def test_a_wheel_has_every_file_of_the_packages(tmp_path: Path) -> None:
+    """But for Markdown. Built elsewhere: what pip leaves in a tree would be taken for sources the next time."""
+    tree, packages = tmp_path / "tree", ("apex_ray", "cluster", "lstm", "trainkit", "wavenet")
+    for package in packages:
+        shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__", "*.nbi", "*.nbc"))
+    for name in ("pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
+        shutil.copy(ROOT / name, tree)
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", str(tmp_path)]
+    there = {path.relative_to(tree).as_posix() for package in packages for path in (tree / package).rglob("*.*")}
+    subprocess.run([*build, str(tree)], check=True)
+    (wheel,) = tmp_path.glob("*.whl")
+    missing = there - set(zipfile.ZipFile(wheel).namelist())
+    assert {name for name in missing if not name.endswith(".md")} == set()
+
+
+def test_an_extra_brings_what_it_is_named_for() -> None:
+    plain, extras = names(PROJECT["dependencies"]), PROJECT["optional-dependencies"]
+    for module, extra in EXTRAS.items():
+        brings = {name.lower() for name in packages_distributions()[module]}
+        assert brings & names(extras[extra]) and not brings & plain, module
+
+
+def test_every_extra_is_on_the_page_about_installing() -> None:
+    page = (ROOT / "docs/how_to/install.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE))
+    assert told == set(PROJECT["optional-dependencies"]) - {"benchmarks", "docs", "dev"}
+
+
+def test_the_version_is_one() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"]
+    newest = re.search(r"^## (\d\S*)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert newest and {apex_ray.__version__, cited, newest[1]} == {PROJECT["version"]}
