@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from benchmarks.recogniser import Recogniser, accuracy, recognised, words
 from trainkit.speech.cepstra import distance
-from trainkit.speech.frames import FrameSettings, analyse
+from trainkit.speech.frame_settings import FrameSettings
+from trainkit.speech.frames import analyse
 
 Sound = npt.NDArray[np.float32]
 FULL = 0.999  # of full scale: samples there are clipped

@@ -12,7 +12,7 @@ from cluster.workers_config import WorkersConfig
 from trainkit.config import Presets
 from trainkit.errors import did_you_mean
 from trainkit.section import Section
-from trainkit.speech.frames import FrameSettings
+from trainkit.speech.frame_settings import FrameSettings
 
 UNIX = ("unix_s", "unix_ms", "unix_us", "unix_ns")  # forecast.time_format of numbers since 1970
 

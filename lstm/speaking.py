@@ -22,7 +22,8 @@ from trainkit.sound import SUFFIXES, UnusableError, length
 from trainkit.speech import frames as frames_file
 from trainkit.speech.aligned import read_aligned, speaker_names
 from trainkit.speech.espeak import UnsayableError
-from trainkit.speech.frames import Frames, FrameSettings
+from trainkit.speech.frame_settings import FrameSettings
+from trainkit.speech.frames import Frames
 from trainkit.speech.griffin_lim import griffin_lim
 from trainkit.speech.reading import sentences
 from trainkit.speech.scale import Scale

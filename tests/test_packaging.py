@@ -72,6 +72,9 @@ def test_a_missing_extra_is_named_in_one_line(words: str, module: str, extra: st
 def test_what_the_lstm_does_with_series_needs_no_sound(tmp_path: Path) -> None:
     done = run(tmp_path, "lstm.cli", "find-rate", "co2", "--updates", "2", absent=("librosa", "soundfile"))
     assert done.returncode == 0 and (tmp_path / "rates.png").exists(), done.stdout + done.stderr
+    done = run(tmp_path, "lstm.cli", "train", "speech", "speech.folder=.", absent=("librosa", "soundfile"))
+    assert done.returncode == 2
+    assert done.stderr == "error: librosa is not installed; expected pip install 'apex-ray[audio]'\n"
 
 
 def test_a_wheel_has_every_file_of_the_packages(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from cluster.workers_config import WorkersConfig
 from trainkit.config import Presets
 from trainkit.mu_law import CLASSES
 from trainkit.section import Section
-from trainkit.speech.frames import FrameSettings
+from trainkit.speech.frame_settings import FrameSettings
 
 
 class ModelConfig(Section):

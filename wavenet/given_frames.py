@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trainkit.errors import UserError, first_line, os_errors
-from trainkit.speech.frames import ENDING, Floats, Frames, FrameSettings, analyse, load
+from trainkit.speech.frame_settings import FrameSettings
+from trainkit.speech.frames import ENDING, Floats, Frames, analyse, load
 from trainkit.speech.griffin_lim import griffin_lim
 
 MEL_ENDING = ".npy"

@@ -28,7 +28,7 @@ from tests.lstm.speech_runs import corpus, settings, trained
 from trainkit.errors import UserError
 from trainkit.runs import create_run
 from trainkit.speech import acoustic, frames
-from trainkit.speech.frames import FrameSettings
+from trainkit.speech.frame_settings import FrameSettings
 from trainkit.speech.spoken import Token, spoken
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,8 @@ import torch
 from tests.wavenet.runs import trained
 from trainkit.errors import UserError
 from trainkit.speech import frames as frames_file
-from trainkit.speech.frames import Frames, FrameSettings
+from trainkit.speech.frame_settings import FrameSettings
+from trainkit.speech.frames import Frames
 from trainkit.speech.griffin_lim import griffin_lim
 from trainkit.speech.phones import timeline
 from wavenet import checkpoint

@@ -16,7 +16,8 @@ from trainkit.errors import UserError
 from trainkit.sound import write as write_sound
 from trainkit.speech import acoustic
 from trainkit.speech.espeak import UnsayableError, synthesize
-from trainkit.speech.frames import Frames, FrameSettings
+from trainkit.speech.frame_settings import FrameSettings
+from trainkit.speech.frames import Frames
 from wavenet import checkpoint, speaking
 from wavenet.cli import main
 from wavenet.speaking import Manner, Speaker

@@ -14,7 +14,8 @@ from typing import Protocol
 from trainkit.errors import UserError
 from trainkit.run_layout import read_record
 from trainkit.runs import open_run
-from trainkit.speech.frames import Frames, FrameSettings
+from trainkit.speech.frame_settings import FrameSettings
+from trainkit.speech.frames import Frames
 
 ACOUSTIC_MODELS = "trainkit.acoustic_models"  # entry points: a trainer's console script -> Opens
 

@@ -22,7 +22,8 @@ import numpy.typing as npt
 
 from trainkit.errors import UserError
 from trainkit.sound import SUFFIXES, UnusableError
-from trainkit.speech.frames import Frames, FrameSettings, frames_of_file
+from trainkit.speech.frame_settings import FrameSettings
+from trainkit.speech.frames import Frames, frames_of_file
 from trainkit.speech.phones import PAUSE, bare, reading, times
 from trainkit.speech.spoken import LANGUAGES, Token, tokens
 from trainkit.words import Say, printable, quiet

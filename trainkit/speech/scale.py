@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trainkit.speech.frames import Floats, Frames, FrameSettings
+from trainkit.speech.frame_settings import FrameSettings
+from trainkit.speech.frames import Floats, Frames
 
 UNVOICED = 1e-12  # what log F0 weighs where it is not voiced: next to nothing, unless it is voiced nowhere
 NARROWEST = 1e-2  # spread of a band or of log F0: what hardly varies is not blown up

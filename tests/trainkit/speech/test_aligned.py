@@ -10,7 +10,7 @@ from trainkit.errors import UserError
 from trainkit.sound import UnusableError
 from trainkit.speech.aligned import held_out, normalised, read_aligned, read_corpus
 from trainkit.speech.espeak import Utterance
-from trainkit.speech.frames import FrameSettings
+from trainkit.speech.frame_settings import FrameSettings
 from trainkit.speech.phones import PAUSE
 from trainkit.speech.reading import LONGEST, sentences
 from trainkit.speech.spoken import spoken, tokens, words_of
