@@ -18,7 +18,7 @@ from apex_ray.envs.own_code import unpack
 from apex_ray.learner.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint, set_aside
 from apex_ray.learner.learner import Learner
 from apex_ray.nodes.batch_source import BatchSource
-from apex_ray.nodes.flow import ONCE, CallWindow, LatestCall
+from apex_ray.nodes.flow import CallWindow, LatestCall
 from apex_ray.nodes.keeping import Keeping
 from apex_ray.nodes.living import GROUP, note_work, restarted
 from apex_ray.nodes.stall import LEARNER
@@ -170,7 +170,7 @@ class _Reporter:
         if self._call.busy:
             return
         report = LearnerReport(updates, waited_s - self._waited_s, now - self._at, self.means)
-        self._call.start(self._metrics.learner.options(**ONCE).remote(report))
+        self._call.start(self._metrics.learner.remote(report))
         self._waited_s, self._at, self.means = waited_s, now, UpdateMeans()
 
 

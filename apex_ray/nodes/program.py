@@ -18,11 +18,13 @@ import ray
 from ray import ObjectRef
 
 from apex_ray.config.schema import ApexConfig
+from apex_ray.nodes.cluster_nodes import ClusterNodes
 from apex_ray.nodes.drain import Drain, notice
-from apex_ray.nodes.fleet import Fleet, address_of
+from apex_ray.nodes.fleet import Fleet
 from apex_ray.nodes.flow import LatestCall
 from apex_ray.nodes.launch import Launcher
-from apex_ray.nodes.processes import write_stacks
+from apex_ray.nodes.processes import Process, write_stacks
+from apex_ray.nodes.relays import Relay, Relays
 from apex_ray.nodes.replay_stats import ReplayStats, totals
 from apex_ray.nodes.stall import LEARNER, START_S, StallWatch
 from apex_ray.nodes.supervise import Supervisor, Watched, as_user_error, root_cause
@@ -55,10 +57,19 @@ class Nodes:
 class Program:
     """A running system. `start`, then `watch` and `row` until done, then `save` and leave."""
 
-    def __init__(self, config: ApexConfig, spec: EnvSpec, site: Site, place: RunPlace, say: Say) -> None:
+    def __init__(
+        self,
+        config: ApexConfig,
+        spec: EnvSpec,
+        site: Site,
+        place: RunPlace,
+        say: Say,
+        launcher: type[Launcher] = Launcher,
+    ) -> None:
         self._config, self._spec, self._site, self._place, self._run = config, spec, site, place, place.folder
         self._sizes = site.sizes
-        self._fleet = Fleet(site.sizes.min_actors, config.cluster.shortage_s, site.here, say)
+        self._launcher, self._cluster = launcher, ClusterNodes()
+        self._fleet = Fleet(site.sizes.min_actors, config.cluster.shortage_s, site.here, say, self._cluster)
         self._export = LatestCall()
         self._supervisor = Supervisor(place.folder, config.cluster.max_restarts, say)
         self._say = say
@@ -78,7 +89,10 @@ class Program:
         UserError when a node can't be built.
         """
         self._session = session()
-        self._launch = launch = Launcher(self._config, self._spec, self._site, self._place)
+        self._launch = launch = self._launcher(self._config, self._spec, self._site, self._place)
+        self._relays = Relays(
+            self._sizes.actors, lambda node: launch.actors_of(self._cluster.cpus(node)), lambda: launch.home()
+        )
         keep, learner = self._supervisor.keep, launch.learner()
         keep(LEARNER, learner)
         self.counters = self._reached = self._prepared(learner.prepare.remote(resume, warm))
@@ -98,8 +112,8 @@ class Program:
         self._inference = keep("the inference node", launch.inference()) if central else None
         self._supervisor.watch(learner.run.remote(shards, weights, metrics), Watched(LEARNER, None))
         for index in range(self._sizes.actors):
-            gone = partial(self._fleet.gone, index)
-            watched = Watched(f"actor {index}", partial(self._replace_actor, index), gone)
+            name, gone, follow = f"actor {index}", partial(self._fleet.gone, index), partial(self._act, index)
+            watched = Watched(name, partial(self._replace_actor, index), gone, follow)
             self._supervisor.watch(self._start_actor(index), watched)
 
     def _stacks(self) -> str:
@@ -127,15 +141,47 @@ class Program:
         self._say(f"{name} {has}; {others:,} are there in other shards")
 
     def _start_actor(self, index: int) -> ObjectRef[Any]:
-        nodes, handle = self._nodes, self._launch.actor(index, self.counters.generation)
-        placed = handle.process.remote()
-        begun = handle.begin.remote(nodes.shards, nodes.weights, nodes.metrics, self._inference)
-        self._fleet.add(index, handle, placed, begun)
+        """Ask for actor `index`: a call that ends when it has started."""
+        handle = self._launch.actor(index, self.counters.generation)
+        self._fleet.add(index, handle)
+        placed: ObjectRef[Process] = handle.process.remote()
+        return placed
+
+    def _act(self, index: int, process: Process | None) -> ObjectRef[Any] | None:
+        """Have actor `index`, which has started, act: a call that does not end. None where it was one that ended."""
+        if process is None:
+            return None
+        handle, nodes = self._fleet.placed(index, process), self._nodes
+        relay = self._relays.of(process.node, partial(self._start_relay, process.node))
+        weights, metrics = (relay, relay) if relay else (nodes.weights, nodes.metrics)
+        self._fleet.begins(index, handle.begin.remote(nodes.shards, weights, metrics, self._inference))
         call: ObjectRef[Any] = handle.run.remote()
         return call
 
+    def _start_relay(self, node: str, number: int) -> Relay:
+        name = f"relay {number} on {self._cluster.address(node)}"
+        handle = self._launch.relay(name, node)
+        forgotten = partial(self._nodes.metrics.forget.remote, name)
+        # Ray starts it anew on that node only: with it, it is gone for good, as are all that talked to it.
+        return Relay(name, self._supervisor.keep(name, handle, forgotten, gone=partial(self._lost_with, node)))
+
+    def _lost_with(self, node: str) -> bool:
+        """Whether that node is lost; its relay is forgotten then."""
+        if self._cluster.lost(node) is None:
+            return False
+        self._end_relay(node)
+        return True
+
+    def _end_relay(self, node: str) -> None:
+        if (relay := self._relays.pop(node)) is not None:
+            self._supervisor.drop(relay.name)
+            ray.kill(relay.handle)
+            self._nodes.metrics.forget.remote(relay.name)
+
     def _replace_actor(self, index: int) -> ObjectRef[Any]:
-        self._fleet.forget(index)
+        node = self._fleet.forget(index)
+        if node is not None and not self._fleet.on(node):
+            self._relays.left(node)
         self._nodes.metrics.forget.remote(f"actor {index}")
         return self._start_actor(index)
 
@@ -143,6 +189,8 @@ class Program:
         """Wait that long for something to go wrong. UserError when the run can't go on. The row tells of limits."""
         self._supervisor.check(timeout_s)
         self._fleet.check()
+        for node in self._relays.idle():
+            self._end_relay(node)
         self._look_at_snapshots()
         self._look_for_notices()
         self._pass_on_messages()
@@ -155,7 +203,7 @@ class Program:
         for node, left_s in self._drain.look().items():
             actors, others = self._fleet.on(node), node in self._launch.nodes()
             if actors or others:
-                self._say(notice(address_of(node), left_s, actors, others))
+                self._say(notice(self._cluster.address(node), left_s, actors, others))
             self._checkpoint_wanted |= others
         if leaving := self._fleet.dismiss(self._drain.nodes):
             self._nodes.metrics.dismiss.remote(leaving)  # again with each look: metrics may have been started anew
@@ -189,8 +237,10 @@ class Program:
             self._reached, frames=int(row["frames"]), episodes=int(row["episodes"]), time_s=row["time_s"]
         )
         if self._fleet.running:
-            silent_s = {name: math.inf for name in self._fleet.names} | silent_s
-            for part, why in self._stall.check(row, stats, silent_s).items():
+            known = {LEARNER, *self._relays.names, *self._fleet.names}  # others have gone since they reported
+            silent_s = {name: math.inf for name in self._fleet.names} | {p: silent_s[p] for p in silent_s if p in known}
+            hung = self._stall.check(row, stats, silent_s)
+            for part, why in self._relays.without_those_behind(hung, self._fleet.on).items():
                 if not self._supervisor.kill_hung(part, why) and part in self._fleet.names:
                     self._supervisor.say_hung(part, why, {part: self._fleet.processes[part]})
                     self._fleet.end(part)
