@@ -123,7 +123,7 @@ def _run(case: Case, config: ApexConfig, spec: EnvSpec, sizes: Sizes, others: li
         with MetricsWriter(folder, False) as writer:
             hooks = Hooks(rows.append, None, None)
             run = Run(config, spec, folder, folder, program, console, writer, loggers, hooks, lambda: False, False)
-            while program._fleet.running < case.actors or not rows or rows[-1]["frames"] == 0:
+            while program._crew.fleet.running < case.actors or not rows or rows[-1]["frames"] == 0:
                 run.turn()
             started_s = time.monotonic() - begun
             _turn_for(run, case.warm_s)

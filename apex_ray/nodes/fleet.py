@@ -60,7 +60,7 @@ class Fleet:
         """Actor `index` was asked of Ray, in place of an earlier one of that index."""
         self._members[index] = Member(handle)
 
-    def placed(self, index: int, process: Process) -> Any:
+    def started(self, index: int, process: Process) -> Any:
         """Actor `index` has started: its handle."""
         member = self._members[index]
         member.process = process

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -30,6 +31,18 @@ from apex_ray.site import Site
 from apex_ray.types import EnvSpec
 
 CALLS = 3  # of an actor to its relay, at once, at most: for weights, with a report, with a line for the user
+
+
+@dataclass
+class Nodes:
+    """Handles of everything but the actors and their relays, which come and go. A process behind one may be new."""
+
+    shards: list[Any]
+    weights: Any
+    metrics: Any
+    learner: Any
+    evaluator: Any
+    inference: Any  # None where actors infer themselves
 
 
 class Launcher:
@@ -123,11 +136,11 @@ class Launcher:
             return 0.0
         return 0.5 if shared and not self._site.bundles[demand.INFERENCE].gpus else 1.0
 
-    def relay(self, name: str, node: str) -> Any:
-        """On the node of that id, and nowhere else: where that is lost, it is."""
+    def relay(self, number: int, name: str, node: str) -> Any:
+        """The one of that number, on the node of that id and nowhere else; metrics are told its `name`."""
         return self._start(
             RelayNode,
-            name.replace(" ", "-"),
+            f"relay-{number}",
             name,
             self._named("weights"),
             self._named("metrics"),
