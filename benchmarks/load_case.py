@@ -86,7 +86,7 @@ def play(case: Case) -> dict[str, Any]:
     chunks = (config.actors.chunks_in_flight + 2) * sizes.chunk_bytes
     store = int(min(max(2 * each * chunks, GIB // 4), 4 * GIB))
     if not case.relays:
-        relays.FEW = 10**9
+        relays.FEW_ACTORS = 10**9
     arriving = int(min(max(case.actors * chunks, GIB // 2), 4 * GIB))
     head = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": arriving, "labels": LEARNER_NODE}
     cluster = Cluster(initialize_head=True, head_node_args=head)

@@ -22,9 +22,8 @@ from apex_ray.parts import build_actors, local_inference
 from apex_ray.process import prepare_process
 from apex_ray.report.tally import NUMBERS, ActorReport
 from apex_ray.sizes import Sizes
+from apex_ray.talk import REPORT_EVERY_S
 from apex_ray.types import EnvSpec
-
-REPORT_EVERY_S = 1.0
 
 
 class ActorNode:

@@ -28,11 +28,11 @@ from apex_ray.report.tally import LearnerReport, UpdateMeans
 from apex_ray.run_files import LEARNER as SHARE
 from apex_ray.run_files import RunPlace
 from apex_ray.sizes import Sizes
+from apex_ray.talk import REPORT_EVERY_S
 from apex_ray.types import AnyArray, Counters, EnvSpec
 from trainkit.errors import UserError
 from trainkit.run_layout import CONFIG_FILE
 
-REPORT_EVERY_S = 1.0
 LONG_WAIT_S = 30.0  # for a first batch: it is there, others are not
 
 

@@ -19,9 +19,7 @@ from ray.exceptions import RayActorError
 from apex_ray.nodes.living import LivingAsync, note_work
 from apex_ray.nodes.weights_node import fetch
 from apex_ray.report.tally import ActorReport
-
-ASK_EVERY_S = 0.25  # between two questions for newer weights
-GATHER_S = 0.5  # between two calls with reports
+from apex_ray.talk import ASK_EVERY_S, GATHER_S
 
 
 class RelayNode(LivingAsync):

@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-FEW = 4  # actors of a node that cost weights and metrics less than a process more is worth
+from apex_ray.talk import FEW_ACTORS
+
 LINGERS_S = 10.0  # after a node's last actor, whose reports it may have, and in whose place another may come there
 
 
@@ -35,11 +36,11 @@ class Relays:
         """The handle of that node's, for an actor that has come there; `make` is called with a number where there is to
         be one and is none yet.
         """
-        if self._actors <= FEW:
+        if self._actors <= FEW_ACTORS:
             return None
         if node not in self._relays:
             self._relays[node] = None
-            if min(self._actors, self._room(node)) > FEW and node != self._home():
+            if min(self._actors, self._room(node)) > FEW_ACTORS and node != self._home():
                 self._relays[node] = make(self._made)
                 self._made += 1
         if (relay := self._relays[node]) is None:

@@ -11,10 +11,11 @@ from ray.exceptions import RayActorError
 from apex_ray.nodes import relay_node
 from apex_ray.nodes.cluster_nodes import ClusterNodes
 from apex_ray.nodes.metrics_node import MetricsNode
-from apex_ray.nodes.relay_node import ASK_EVERY_S, GATHER_S, RelayNode
-from apex_ray.nodes.relays import FEW, LINGERS_S, Relay, Relays
+from apex_ray.nodes.relay_node import RelayNode
+from apex_ray.nodes.relays import LINGERS_S, Relay, Relays
 from apex_ray.nodes.supervise import Supervisor, Watched
 from apex_ray.report.tally import NUMBERS, ActorReport
+from apex_ray.talk import ASK_EVERY_S, FEW_ACTORS, GATHER_S
 from apex_ray.types import Counters, EpisodeEnd, Weights
 
 
@@ -194,9 +195,14 @@ def relays(actors=64, room=64, home="head"):
 
 @pytest.mark.parametrize(
     ("actors", "room", "node", "has"),
-    [(64, 64, "a", True), (64, FEW, "a", False), (FEW, 64, "a", False), (FEW + 1, FEW + 1, "a", True),
-     (64, 64, "head", False)],
-)  # fmt: skip
+    [
+        (64, 64, "a", True),
+        (64, FEW_ACTORS, "a", False),
+        (FEW_ACTORS, 64, "a", False),
+        (FEW_ACTORS + 1, FEW_ACTORS + 1, "a", True),
+        (64, 64, "head", False),
+    ],
+)
 def test_a_node_has_a_relay_where_it_may_hold_more_than_a_few_actors(actors, room, node, has):
     made = []
 
