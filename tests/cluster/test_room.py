@@ -155,7 +155,7 @@ def test_the_plan_of_wavenet() -> None:
         and re.search(r"x worker now, the rest as nodes join; the largest that fits is workers.count=\d+$", text)
     )
     with pytest.raises(UserError, match="no preset"):
-        plan(["workers.count=2"], None, 0)
+        plan.needs(["workers.count=2"], None, 0)
 
 
 def test_every_planner_can_be_had() -> None:
