@@ -131,4 +131,4 @@ def test_a_plan_ends_with_the_largest_count_that_fits(gib: float, words: list[st
     fits, text = _report(plan, words, [], 16, 0.0, [Node("a", "a", amounts, amounts)], "a cluster")
     _, _, told, _ = text.split("\n\n")
     assert re.fullmatch(verdict, told), told
-    assert fits == last.startswith("fits")
+    assert fits == told.startswith("fits")
