@@ -78,9 +78,12 @@ def settings(case: Case) -> list[str]:
     ]
 
 
+def spec_of(case: Case) -> EnvSpec:
+    return EnvSpec.of_frames(PONG.env_id, (case.side_pixels,) * 2, "uint8", 4, 6, 4)
+
+
 def play(case: Case) -> dict[str, Any]:
-    config = load("pong", settings(case)).config
-    spec = EnvSpec.of_frames(PONG.env_id, (case.side_pixels,) * 2, "uint8", 4, 6, 4)
+    config, spec = load("pong", settings(case)).config, spec_of(case)
     sizes = resolve_sizes(config, spec, cores=1)
     each = -(-case.actors // case.nodes)
     chunks = (config.actors.chunks_in_flight + 2) * sizes.chunk_bytes

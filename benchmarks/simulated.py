@@ -73,7 +73,7 @@ class Playing:
         self._chunk_ticks, self._tick_s = a.chunk_transitions // tick, tick / pace.steps_per_s
         self._ticks = random.randrange(self._chunk_ticks)  # actors are at different places of their chunks
         self._due = time.monotonic()
-        self._sequence, self._episodes = 0, 0.0
+        self._sequence, self._unended_steps = 0, 0
         self.steps, self.loaded = 0, 0
 
     @property
@@ -96,11 +96,10 @@ class Playing:
         self._due = max(self._due + self._tick_s, now - self._tick_s)  # what was waited for is not made up for
         time.sleep(max(self._due - now, 0.0))
         self.steps += self._tick * self._envs
-        self._episodes += self._tick * self._envs / EPISODE_STEPS
+        self._unended_steps += self._tick * self._envs
 
     def ended_episodes(self) -> list[EpisodeEnd]:
-        ended = int(self._episodes)
-        self._episodes -= ended
+        ended, self._unended_steps = divmod(self._unended_steps, EPISODE_STEPS)
         return [EpisodeEnd(0.0, EPISODE_STEPS, 0.1)] * ended
 
 
