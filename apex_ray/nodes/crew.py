@@ -21,6 +21,8 @@ from apex_ray.nodes.supervise import Supervisor, Watched
 from apex_ray.site import Site
 from trainkit.words import Say
 
+GIVEN_UP_S = 60.0  # that a relay may take to come back
+
 
 class Crew:
     def __init__(
@@ -74,26 +76,30 @@ class Crew:
         name = f"relay {number} on {self.cluster.address(node)}"
         handle = self._launch.relay(number, name, node)
         forgotten = partial(self._nodes.metrics.forget.remote, name)
-        return Relay(name, self._supervisor.keep(name, handle, forgotten, gone=partial(self._lost_with, node)))
+        return Relay(name, self._supervisor.keep(name, handle, forgotten, gone=partial(self._gone, node, name)))
 
-    def _lost_with(self, node: str) -> bool:
-        """Whether that node is lost. Its relay, which was to be nowhere else, is forgotten then; so are its actors."""
-        lost = self.cluster.lost(node) is not None
-        if lost:
-            self._end_relay(node)
-        return lost
+    def _gone(self, node: str, name: str, lost_s: float) -> bool:
+        """Whether the relay of that node, lost for so long, is not waited for: with its node it has gone for good.
 
-    def _end_relay(self, node: str) -> None:
-        if (relay := self._relays.pop(node)) is not None:
-            self._supervisor.drop(relay.name)
-            ray.kill(relay.handle)
-            self._nodes.metrics.forget.remote(relay.name)
+        One that Ray does not bring back is given up. The actors there, which talk to it, are started anew as those are
+        that were asked to leave, and have another one. That counts as the loss of a relay.
+        """
+        if self.cluster.lost(node) is None:
+            if lost_s < GIVEN_UP_S:
+                return False
+            self._supervisor.spend_restart(name, TimeoutError(f"it is not back after {lost_s:.0f} s"))
+            for actor in self.fleet.dismiss([node]):
+                self.fleet.end(actor)
+        self._relays.retire(node)
+        return True
 
     def check(self) -> None:
         """Say how many act, and end relays that nobody talks to. UserError when fewer than the minimum act for long."""
         self.fleet.check()
-        for node in self._relays.idle():
-            self._end_relay(node)
+        for relay in self._relays.to_end():  # not at once: an actor that is being ended would fail by its call to it
+            self._supervisor.drop(relay.name)
+            ray.kill(relay.handle)
+            self._nodes.metrics.forget.remote(relay.name)
 
     def leave(self, nodes: Collection[str]) -> None:
         """Have the actors on these nodes leave; others take their place where there is room."""

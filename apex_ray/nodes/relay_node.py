@@ -38,18 +38,17 @@ class RelayNode(LivingAsync):
         self._sending: asyncio.Task[None] | None = None
 
     async def latest(self, newer_than: int) -> tuple[int, list[ObjectRef[Any]]] | None:
-        """What `WeightsNode.latest` gives; the reference is to a copy on this node."""
+        """What `WeightsNode.latest` gives, asked for by all at once; the reference is to a copy on this node."""
         if self._version <= newer_than:
             if self._asking is None or self._asking.done():
-                if time.monotonic() - self._asked_at < ASK_EVERY_S:
-                    return None
-                self._asked_at = time.monotonic()
                 self._asking = asyncio.get_running_loop().create_task(self._ask())
             await asyncio.shield(self._asking)  # who stops waiting does not stop it for the others
         return (self._version, self._reference) if self._version > newer_than else None
 
     async def _ask(self) -> None:
         """Have what the holder has, as a copy: Ray asks whoever has made an object about each process that uses it."""
+        await asyncio.sleep(self._asked_at + ASK_EVERY_S - time.monotonic())
+        self._asked_at = time.monotonic()
         answer = await self._weights.latest.remote(self._version)
         newest = await asyncio.get_running_loop().run_in_executor(None, fetch, answer)
         if newest is not None:

@@ -30,6 +30,7 @@ class Relays:
         """
         self._actors, self._room, self._home = actors, room, home
         self._relays: dict[str, Relay | None] = {}  # by node; None: it needs none
+        self._retired = list[Relay]()
         self._made = 0
 
     def of(self, node: str, make: Callable[[int], Relay]) -> Any | None:
@@ -53,15 +54,21 @@ class Relays:
         if relay := self._relays.get(node):
             relay.alone_since = time.monotonic()
 
-    def idle(self) -> list[str]:
-        """The nodes that have had a relay and no actor for a while."""
-        now = time.monotonic()
-        relays = [(node, relay.alone_since) for node, relay in self._relays.items() if relay]
-        return [node for node, since in relays if since is not None and now - since > LINGERS_S]
+    def retire(self, node: str) -> None:
+        """Whoever talks to that node's is ended; who comes there next has another one."""
+        if relay := self._relays.pop(node, None):
+            relay.alone_since = time.monotonic()
+            self._retired.append(relay)
 
-    def pop(self, node: str) -> Relay | None:
-        """That node's, of which no more is known from now on."""
-        return self._relays.pop(node, None)
+    def to_end(self) -> list[Relay]:
+        """Those that nobody has talked to for a while, each once."""
+        for node, relay in list(self._relays.items()):
+            if relay and _lingered(relay):
+                self._retired.append(relay)
+                del self._relays[node]
+        ended = [relay for relay in self._retired if _lingered(relay)]
+        self._retired = [relay for relay in self._retired if relay not in ended]
+        return ended
 
     def without_those_behind(self, hung: Mapping[str, str], on: Callable[[str], Collection[str]]) -> dict[str, str]:
         """Of parts that have not reported, and why, those whose relay has; `on` gives the actors of a node by name."""
@@ -72,3 +79,7 @@ class Relays:
     @property
     def names(self) -> list[str]:
         return [relay.name for relay in self._relays.values() if relay]
+
+
+def _lingered(relay: Relay) -> bool:
+    return relay.alone_since is not None and time.monotonic() - relay.alone_since > LINGERS_S

@@ -55,7 +55,7 @@ class Kept:
     node: Any
     restored: Callable[[], None]
     busy: Callable[[], bool]  # whether there is work for it
-    gone: Callable[[], bool]  # whether it went with its node, and is not to come back
+    gone: Callable[[float], bool]  # given the seconds since it was lost: whether it is not to come back
     call: ObjectRef[Any]  # ends when the process does
     worked: ObjectRef[None]  # ends when it has done some work
     process: ObjectRef[Process]  # that these calls are to
@@ -107,12 +107,12 @@ class Supervisor:
         node: Any,
         restored: Callable[[], None] = lambda: None,
         busy: Callable[[], bool] = lambda: True,
-        gone: Callable[[], bool] = lambda: False,
+        gone: Callable[[float], bool] = lambda lost_s: False,
     ) -> Any:
         """Watch a process that Ray starts anew; `restored` is called when it has. Returns the handle.
 
-        One that is lost while it is not `busy` was not lost at its start, whatever it has done. One that is `gone`,
-        which is asked when it is lost, is watched no more.
+        One that is lost while it is not `busy` was not lost at its start, whatever it has done. `gone` is asked while
+        it is lost, with the seconds since then, whether it is to be watched no more.
         """
         self._names[actor_id(node)] = name
         who = node.process.options(**ONCE).remote()
@@ -172,10 +172,10 @@ class Supervisor:
         if (watched := self._watched.pop(call, None)) is None:
             return None
         try:
-            following = watched.follow(ray.get(call))
+            result = ray.get(call)
         except RayError as error:
             return watched, error
-        if following is None:
+        if (following := watched.follow(result)) is None:
             return watched, RuntimeError("its loop ended by itself")
         self.watch(following, watched)
         return None
@@ -212,7 +212,7 @@ class Supervisor:
         """A process has ended or is out of reach: which, shows when it answers again."""
         error = self._outcome(kept.call)
         if not isinstance(error, ActorUnavailableError):  # for good: Ray could not start it anew
-            if kept.gone():
+            if kept.gone(0.0):
                 self.drop(kept.name)
                 return
             raise self.lost(kept.name, error)
@@ -221,10 +221,10 @@ class Supervisor:
 
     def _look_for(self, kept: Kept) -> None:
         assert kept.ask is not None and kept.lost_at is not None and kept.error is not None
-        if kept.gone():
+        lost_s = time.monotonic() - kept.lost_at
+        if kept.gone(lost_s):
             self.drop(kept.name)
             return
-        lost_s = time.monotonic() - kept.lost_at
         if not ray.wait([kept.ask], timeout=0)[0]:
             if lost_s > VERDICT_S:
                 raise UserError(

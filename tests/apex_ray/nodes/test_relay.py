@@ -79,23 +79,21 @@ def test_actors_that_ask_at_once_cost_the_holder_one_question_and_the_node_one_c
     assert len(relay.latest.calls) == 1, "who has older ones gets what is here already"
 
 
-def test_an_actor_with_the_newest_weights_has_the_holder_asked_now_and_then(relay):
-    async def ask_at(seconds, answer):
-        relay.clock.now = 100.0 + seconds
-        asking = asyncio.create_task(relay.node.latest(7))
-        await settled()
-        if not asking.done():
-            await relay.latest.answer(answer)
-        return await asking
-
+def test_actors_with_the_newest_weights_have_the_holder_asked_now_and_then(relay):
     async def run():
-        first = await ask_at(0.0, (7, ["w7"]))
-        soon = await ask_at(0.9 * ASK_EVERY_S, (8, ["w8"]))
-        asked = len(relay.latest.calls)
-        return first, soon, asked, await ask_at(ASK_EVERY_S, (8, ["w8"]))
+        found = []
+        for version in (7, None, 8):
+            asking = [asyncio.create_task(relay.node.latest(7)) for _ in range(3)]
+            await settled()
+            asked_at = relay.clock.now
+            await relay.latest.answer(version and (version, [f"w{version}"]))
+            found.append((asked_at, await asyncio.gather(*asking)))
+        return found
 
-    assert asyncio.run(run()) == (None, None, 1, (8, ["copy of w8"]))
-    assert relay.latest.calls == [(-1,), (7,)]
+    none, newest = [None] * 3, [(8, ["copy of w8"])] * 3
+    every = ASK_EVERY_S
+    assert asyncio.run(run()) == [(100.0, none), (100.0 + every, none), (100.0 + 2 * every, newest)]
+    assert relay.latest.calls == [(-1,), (7,), (7,)]
 
 
 def test_weights_that_went_with_their_holder_leave_those_of_before(relay, monkeypatch):
@@ -104,7 +102,6 @@ def test_weights_that_went_with_their_holder_leave_those_of_before(relay, monkey
         await settled()
         await relay.latest.answer((7, ["w7"]))
         await asking
-        relay.clock.now += ASK_EVERY_S
         monkeypatch.setattr(relay_node, "fetch", lambda answer: None)
         asking = asyncio.create_task(relay.node.latest(7))
         await settled()
@@ -229,12 +226,24 @@ def test_a_relay_stays_for_a_while_after_its_last_actor_and_for_one_that_comes_m
         found.of(node, lambda number: Relay(f"relay {number}", number))
         found.left(node)
     now[0] = 0.5 * LINGERS_S
-    assert found.idle() == []
+    assert found.to_end() == []
     found.of("b", lambda number: pytest.fail("it is still there"))
     now[0] = 2 * LINGERS_S
-    assert found.idle() == ["a"]
-    assert found.pop("a").name == "relay 0" and found.pop("a") is None and found.names == ["relay 1"]
+    assert [relay.name for relay in found.to_end()] == ["relay 0"] and found.to_end() == []
+    assert found.names == ["relay 1"]
     assert found.of("a", lambda number: Relay(f"relay {number}", number)) == 2, "a new one, of another name"
+
+
+def test_a_relay_that_is_given_up_is_ended_when_its_actors_have_been(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("apex_ray.nodes.relays.time.monotonic", lambda: now[0])
+    found = relays()
+    found.of("a", lambda number: Relay(f"relay {number}", number))
+    found.retire("a")
+    found.retire("b")
+    assert found.of("a", lambda number: Relay(f"relay {number}", number)) == 1 and found.to_end() == []
+    now[0] = 2 * LINGERS_S
+    assert [relay.name for relay in found.to_end()] == ["relay 0"] and found.names == ["relay 1"]
 
 
 def test_where_a_relay_hangs_its_actors_are_left_alone():
