@@ -14,6 +14,7 @@ from apex_ray.demand import bundles, plan
 from apex_ray.nodes.connection import own_ray
 from apex_ray.sizes import resolve_sizes
 from apex_ray.types import EnvSpec
+from cluster.cli import main as cluster_main
 from cluster.plan import _report
 from cluster.resources import Bundle, Node, fit
 from trainkit.errors import UserError
@@ -132,3 +133,17 @@ def test_a_plan_ends_with_the_largest_count_that_fits(gib: float, words: list[st
     _, _, told, _ = text.split("\n\n")
     assert re.fullmatch(verdict, told), told
     assert fits == told.startswith("fits")
+
+
+def test_the_plan_command_takes_figures_for_what_it_expects(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demand, "_SPECS", {})
+    monkeypatch.setattr(demand, "probe", lambda env: PONG)
+    words = ["plan", "pong", "actors.count=1", "replay.samples_per_insert=null", "--address", "local"]
+    figures = ("actor_steps_per_s=1234", "dollars_per_gib_hour=0.5")
+    cluster_main([*words, *(word for figure in figures for word in ("--given", figure))])
+    told = capsys.readouterr().out
+    assert "expected: 1,234 env steps/s; the wall is " in told and " dollars an hour" in told
+    assert cluster_main([*words, "--given", "actor_step_per_s=1"]) == 2
+    assert "Did you mean 'actor_steps_per_s'?" in capsys.readouterr().err
