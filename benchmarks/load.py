@@ -1,6 +1,6 @@
 """Where a run stops growing: 16 to 2,048 simulated actors of 32 Pong games against the real other parts, doubled.
 
-    python -m benchmarks.load [--series NAME ...] [--most N] [--seconds S]
+    python -m benchmarks.load [--series NAME ...] [--most N] [--seconds S] [--out FILE]
 
 Real are replay shards and their limit, weights, metrics, relays and the driver's loop, on a Ray with several nodes of
 this machine; actors and learner make the calls of real ones and do no work (benchmarks/simulated.py). Each case is a
@@ -87,14 +87,20 @@ def measure(case: Case) -> dict[str, Any]:
     return figures | {"wall": wall(figures, psutil.cpu_count() or 1)}
 
 
+def ms(found: Mapping[str, float]) -> str:
+    """Percentiles of seconds."""
+    return ", ".join(f"{1e3 * value:.0f}" for value in found.values())
+
+
 def shown(name: str, cases: list[dict[str, Any]]) -> Table:
     heads = ("actors", "steps/s", "of wanted", "waiting", "lost, starved", "weights calls/s, core", "metrics")
-    table = Table(*heads, "shards, cores", "relays", "driver", "weights after, ms p50, p99", "wall", title=name)
+    more = ("shards, cores", "relays", "driver", "ms p50, p99: weights had", "metrics", "limit", "wall")
+    table = Table(*heads, *more, title=name)
     for case in cases:
         if "failed" in case:
             table.add_row(str(case["actors"]), case["failed"])
             continue
-        calls, cores, after = case["calls_per_s"], case["cores"], case["weights_s"]
+        calls, cores, answers = case["calls_per_s"], case["cores"], case["answers_s"]
         table.add_row(
             str(case["actors"]),
             f"{case['agent_steps_per_s']:,.0f}",
@@ -106,7 +112,8 @@ def shown(name: str, cases: list[dict[str, Any]]) -> Table:
             " ".join(f"{share:.2f}" for share in cores["shards"]),
             f"{sum(cores['relays']):.2f} of {len(cores['relays'])}",
             f"{cores['driver']:.3f}",
-            f"{1e3 * after['p50']:.0f}, {1e3 * after['p99']:.0f}",
+            ms(case["weights_s"]),
+            *(ms(answers.get(part, {})) for part in ("metrics", "limit")),
             case["wall"],
         )
     return table
@@ -117,6 +124,7 @@ def main() -> None:
     parser.add_argument("--series", nargs="+", choices=list(SERIES), default=list(SERIES))
     parser.add_argument("--most", type=int, help="actors; default: as many as each series says")
     parser.add_argument("--seconds", type=float, default=Case.seconds, help="that each case is measured for")
+    parser.add_argument("--out", type=Path, default=RESULT)
     words = parser.parse_args()
     measured: dict[str, list[dict[str, Any]]] = {}
     for name in words.series:
@@ -124,7 +132,7 @@ def main() -> None:
         actors = series["first"]
         while actors <= min(words.most or series["most"], series["most"]):
             measured[name].append(measure(case_of(series, actors, words.seconds)))
-            write(RESULT, measured)
+            write(words.out, measured)
             Console(width=200).print(shown(name, measured[name]))
             actors *= 2
 

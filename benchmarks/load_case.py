@@ -18,11 +18,13 @@ import numpy as np
 import psutil
 import ray
 from ray.cluster_utils import Cluster
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from apex_ray.config.load import load
 from apex_ray.config.schema import ApexConfig
 from apex_ray.demand import bundles
 from apex_ray.nodes import relays
+from apex_ray.nodes.flow import remote
 from apex_ray.nodes.program import Program
 from apex_ray.report.console import Console
 from apex_ray.report.loggers import Loggers
@@ -33,7 +35,7 @@ from apex_ray.run_files import RunPlace
 from apex_ray.site import Site
 from apex_ray.sizes import Sizes, resolve_sizes
 from apex_ray.types import EnvSpec
-from benchmarks.simulated import PONG, LoadLauncher, Pace
+from benchmarks.simulated import PONG, Asking, LoadLauncher, Pace
 from cluster.resources import Bundle
 from trainkit.config import to_yaml
 from trainkit.runs import create_run
@@ -159,12 +161,19 @@ def _turn_for(run: Run, seconds: float) -> list[float]:
     return took
 
 
+def percentiles(values: Sequence[float]) -> dict[str, float]:
+    return {f"p{p}": float(np.percentile(values, p)) for p in (50, 99)} if values else {}
+
+
 class Window:
     """Counts at its beginning, and what came of them when it ends."""
 
     def __init__(self, case: Case, program: Program, launcher: LoadLauncher) -> None:
         nodes = program._nodes
         self._case, self._program, self._hosts = case, program, list(launcher.hosts.values())
+        place = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        asking = remote(num_cpus=0, scheduling_strategy=place)(Asking)
+        self._asking = asking.remote(nodes.weights, nodes.metrics, nodes.shards[0])
         names = {"weights": nodes.weights, "metrics": nodes.metrics, "learner": nodes.learner}
         names |= {f"replay-{i}": shard for i, shard in enumerate(nodes.shards)}
         names |= {name: kept.node for name, kept in program._supervisor._kept.items() if name.startswith("relay ")}
@@ -176,7 +185,7 @@ class Window:
         for child in psutil.Process().children(recursive=True):
             if child.name() in ("gcs_server", "raylet"):
                 self._processes[f"{child.name()} {child.pid}"] = child
-        ray.get([host.figures.remote() for host in self._hosts])
+        ray.get([*(host.figures.remote() for host in self._hosts), self._asking.took_s.remote()])
         self._before = self._counts()
 
     def _counts(self) -> dict[str, Any]:
@@ -192,7 +201,8 @@ class Window:
             "weights": ray.get(nodes.weights.calls.remote()),
             "metrics": ray.get(nodes.metrics.calls.remote()),
             "actors": actors,
-            "asked_s": asked_s,
+            "weights_s": asked_s,
+            "took_s": ray.get(self._asking.took_s.remote()),
             "lo": psutil.net_io_counters(pernic=True)["lo"].bytes_sent,
             "machine": psutil.cpu_times(),
         }
@@ -204,7 +214,6 @@ class Window:
         done = {i: np.subtract(now["actors"][i], before["actors"].get(i, (0, 0, 0.0, 0))) for i in now["actors"]}
         steps, loads, waited_s, chunks = (np.array([d[k] for d in done.values()]) for k in range(4))
         wanted = case.steps_per_s * 32 * seconds
-        asked_s = now["asked_s"] or [float("nan")]
         busy = [getattr(now["machine"], k) - getattr(before["machine"], k) for k in ("user", "system", "nice")]
 
         def together(kind: str) -> list[float]:
@@ -223,7 +232,8 @@ class Window:
                 "chunks": float(chunks.sum()) / seconds,
             },
             "loopback_bytes_per_s": (now["lo"] - before["lo"]) / seconds,
-            "weights_s": {"p50": float(np.percentile(asked_s, 50)), "p99": float(np.percentile(asked_s, 99))},
+            "weights_s": percentiles(now["weights_s"]),
+            "answers_s": {name: percentiles(took_s) for name, took_s in now["took_s"].items()},
             "cores": {
                 **{name: cores[name] for name in ("weights", "metrics", "learner", "driver")},
                 "shards": together("replay-"),

@@ -8,6 +8,7 @@ lines of code. Many of them are in one process of a node (`Host`); each is one t
 from __future__ import annotations
 
 import random
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -156,6 +157,34 @@ class Host:
             for i, a in self._actors.items()
             if hasattr(a, "playing")
         }, asked_s
+
+
+class Asking:
+    """Asks the parts that everyone talks to for nothing much, now and then: how long an answer takes is their queue."""
+
+    def __init__(self, weights: Any, metrics: Any, shard: Any) -> None:
+        """`shard`: the one that keeps the limit."""
+        self._ask = {
+            "weights": lambda: weights.latest.remote(sys.maxsize),
+            "metrics": lambda: metrics.dismiss.remote([]),
+            "limit": lambda: shard.permit.remote(-1, 0.0),
+            "replay-0": lambda: shard.stats.remote(),  # for which it needs its lock
+        }
+        self._took_s = defaultdict[str, list[float]](list)
+        threading.Thread(target=self._go_on, daemon=True).start()
+
+    def _go_on(self) -> None:
+        while True:
+            for name, ask in self._ask.items():
+                time.sleep(PROBE_EVERY_S / 2 * random.random())
+                asked = time.perf_counter()
+                ray.get(ask())
+                self._took_s[name].append(time.perf_counter() - asked)
+
+    def took_s(self) -> dict[str, list[float]]:
+        """By part, the seconds that answers took since this was asked last."""
+        took_s, self._took_s = self._took_s, defaultdict[str, list[float]](list)
+        return dict(took_s)
 
 
 class _Call:
