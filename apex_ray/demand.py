@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from apex_ray.config.load import load
 from apex_ray.config.schema import ApexConfig, EnvConfig
 from apex_ray.envs.make import probe
+from apex_ray.estimate import Places, estimate, in_words
+from apex_ray.measured import measured
 from apex_ray.sizes import Sizes, resolve_sizes
 from apex_ray.types import EnvSpec
-from cluster.resources import Bundle
+from cluster.resources import Bundle, Fit, Planner
 from trainkit.errors import UserError
 
 MIN_OBJECT_STORE_BYTES = 256 * 2**20
@@ -79,12 +82,43 @@ def object_store_bytes(config: ApexConfig, sizes: Sizes) -> int:
     return max(2 * (chunks + batches), MIN_OBJECT_STORE_BYTES)
 
 
-def plan(words: Sequence[str], cores: int | None, gpus: float, count: int | None = None) -> list[Bundle]:
-    """Bundles of `apex-ray train WORDS`, as cluster.plan.Planner has it; `count` is of actors."""
+def _settings(words: Sequence[str], more: Sequence[str] = ()) -> ApexConfig:
+    """Of `apex-ray train WORDS`."""
     if not words or "=" in words[0]:
         raise UserError("command line: no preset; expected the words of apex-ray train, such as pong actors.count=64")
-    config = load(words[0], [*words[1:], *([f"actors.count={count}"] if count else [])]).config
+    return load(words[0], [*words[1:], *more]).config
+
+
+def _needs(words: Sequence[str], cores: int | None, gpus: float, count: int | None = None) -> list[Bundle]:
+    config = _settings(words, [f"actors.count={count}"] if count else [])
     return bundles(config, resolve_sizes(config, probed(config.env), cores), gpus)
+
+
+def _expects(words: Sequence[str], cores: int | None, gpus: float, found: Fit, given: Sequence[str]) -> str:
+    config, figures = _settings(words), measured(given)
+    spec = probed(config.env)
+    sizes, gpu = resolve_sizes(config, spec, cores), found.bundles[0].gpus > 0
+    stores = sum(bundle.object_store_bytes * bundle.count for bundle in found.bundles)
+    expected = estimate(config, spec, sizes, places(found, sizes), gpu, stores, figures)
+    return in_words(expected, config, figures)
+
+
+plan = Planner(_needs, _expects)
+
+
+def places(found: Fit, sizes: Sizes) -> Places:
+    """Where what was found a place for goes. What was not is on more nodes like the fullest but the learner's."""
+    names = Counter(node.name for node in found.nodes)
+    name = {node.id: node.name if names[node.name] == 1 else f"{node.name} {node.id}" for node in found.nodes}
+    learner = next((name[node] for node in found.placed[LEARNER]), "the learner's node")
+    shards = [learner, *(name[n] for n, count in found.placed.get(REPLAY, {}).items() for _ in range(count))]
+    wanted = 1 + next((bundle.count for bundle in found.bundles if bundle.name == REPLAY), 0)
+    shards += [learner] * (wanted - len(shards))
+    actors = {name[node]: count for node, count in found.placed[ACTOR].items()}
+    missing = sizes.actors - sum(actors.values())
+    each = max((count for node, count in actors.items() if node != learner), default=max(missing, 1))
+    more = -(-missing // each)
+    return Places(learner, shards, actors | {f"one more node {i}": min(each, missing - i * each) for i in range(more)})
 
 
 def probed(env: EnvConfig) -> EnvSpec:

@@ -10,7 +10,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from tyro.conf import Positional, arg
+from tyro.conf import Positional, UseAppendAction, arg
 
 from trainkit.command_line import EXIT_INTERRUPTED, at_least, run
 from trainkit.errors import UserError, did_you_mean
@@ -179,12 +179,15 @@ class Status:
 
 @dataclass(frozen=True)
 class Plan:
-    """Print what a run needs of each node, whether the cluster has it and the largest size that fits."""
+    """Print what a run needs of each node, whether the cluster has it, the largest that fits, and what to expect."""
 
     words: Words = ()
     """those of the trainer's own train command, such as pong actors.count=64"""
     address: Annotated[str, arg(metavar="auto|HOST:PORT|ray://HOST:PORT", help_behavior_hint="")] = ""
     """the cluster; default: RAY_ADDRESS, the head of `up`, else this machine's cores"""
+    given: Annotated[UseAppendAction[tuple[str, ...]], arg(metavar="KEY=VALUE", help_behavior_hint="")] = ()
+    """a figure of yours in place of the trainer's own, such as samples_per_s=150000, link_gbit_per_s=25 or
+    dollars_per_gib_hour=0.005; may be given several times"""
 
     def __call__(self) -> int:
         from cluster.plan import show_plan
@@ -197,7 +200,7 @@ class Plan:
             raise UserError(f"no trainer {trainer!r}; expected one of {known}.{did_you_mean(trainer, trainers)}")
         if words and words[0] == "train":
             words.pop(0)
-        fits, text = show_plan(trainers[trainer].load(), words, self.address)
+        fits, text = show_plan(trainers[trainer].load(), words, self.address, self.given)
         print(text)
         return 0 if fits else EXIT_DOES_NOT_FIT
 

@@ -14,19 +14,23 @@ from cluster.resources import Bundle, Fit, Node, Planner, bundle_table, emptied,
 from trainkit.errors import UserError
 
 
-def show_plan(planner: Planner, words: Sequence[str], address: str) -> tuple[bool, str]:
-    """(whether the run fits what is free, the plan) on the cluster at `address`; without one, on this machine."""
+def show_plan(planner: Planner, words: Sequence[str], address: str, given: Sequence[str] = ()) -> tuple[bool, str]:
+    """(whether the run fits what is free, the plan) on the cluster at `address`; without one, on this machine.
+
+    `given` are figures to expect the run's speed by, in place of the trainer's own.
+    """
+    if given and planner.expects is None:
+        raise UserError(f"command line: --given {given[0]}: no figures were measured for this trainer; leave it out")
     where = cluster_address(address or None, "--address")
     if where is None and not address and (head := running_head()) is not None:
         where = f"127.0.0.1:{head.ports.gcs}"
     if where is None:
-        nodes = [_this_machine()]
-        return _report(partial(planner, words, None, 0.0), nodes, "this machine (no cluster given)")
+        return _report(planner, words, given, None, 0.0, [_this_machine()], "this machine (no cluster given)")
     with connected(where, Embedded(0, 0), "--address"):
         nodes = snapshot()
         resources = ray.cluster_resources()  # type: ignore[no-untyped-call]
         cores, gpus = max(int(resources.get("CPU", 0)), 1), float(resources.get("GPU", 0))
-    return _report(partial(planner, words, cores, gpus), nodes, where)
+    return _report(planner, words, given, cores, gpus, nodes, where)
 
 
 def _this_machine() -> Node:
@@ -37,10 +41,22 @@ def _this_machine() -> Node:
     return Node("here", "this machine", amounts, amounts)
 
 
-def _report(plan: Callable[..., list[Bundle]], nodes: list[Node], where: str) -> tuple[bool, str]:
-    found = fit(plan(), nodes)
-    end = f"{_verdict(found)}; {_largest(plan, found)}"
-    return found.enough, f"{bundle_table(found.bundles)}\n\n{where}\n{node_table(found)}\n\n{end}"
+def _report(
+    planner: Planner,
+    words: Sequence[str],
+    given: Sequence[str],
+    cores: int | None,
+    gpus: float,
+    nodes: list[Node],
+    where: str,
+) -> tuple[bool, str]:
+    needs = partial(planner.needs, words, cores, gpus)
+    found = fit(needs(), nodes)
+    parts = [bundle_table(found.bundles), f"{where}\n{node_table(found)}"]
+    parts.append(f"{_verdict(found)}; {_largest(needs, found)}")
+    if planner.expects is not None:
+        parts.append(planner.expects(words, cores, gpus, found, given))
+    return found.enough, "\n\n".join(parts)
 
 
 def _verdict(found: Fit) -> str:

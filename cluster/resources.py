@@ -53,7 +53,7 @@ class Bundle:
         return self.count if self.at_least is None else self.at_least
 
 
-class Planner(Protocol):
+class Needs(Protocol):
     """The bundles of a trainer's command on so many cores (None: this machine's) and GPUs; the one that scales last.
 
     With `count`, those of the same command with that many of the last. UserError for a mistake in the words, and for a
@@ -63,6 +63,25 @@ class Planner(Protocol):
     def __call__(
         self, words: Sequence[str], cores: int | None, gpus: float, count: int | None = None
     ) -> list[Bundle]: ...
+
+
+class Expects(Protocol):
+    """What a command would do where its bundles are `found` to go, as text.
+
+    `given` are figures, KEY=VALUE, in place of its own. UserError for a mistake in these.
+    """
+
+    def __call__(
+        self, words: Sequence[str], cores: int | None, gpus: float, found: Fit, given: Sequence[str]
+    ) -> str: ...
+
+
+@dataclass(frozen=True)
+class Planner:
+    """What `apex-cluster plan` knows of a trainer's command."""
+
+    needs: Needs
+    expects: Expects | None = None  # None: nothing was measured that could tell
 
 
 @dataclass(frozen=True)

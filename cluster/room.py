@@ -39,7 +39,7 @@ def bundles(workers: WorkersConfig) -> list[Bundle]:
 def planner(presets: Presets[Any], example: str) -> Planner:
     """The planner of a data-parallel trainer, whose settings have WorkersConfig as `workers`."""
 
-    def plan(words: Sequence[str], cores: int | None, gpus: float, count: int | None = None) -> list[Bundle]:
+    def needs(words: Sequence[str], cores: int | None, gpus: float, count: int | None = None) -> list[Bundle]:
         if not words or "=" in words[0]:
             raise UserError(
                 f"command line: no preset; expected the words of {presets.trainer} train, such as {example}"
@@ -47,7 +47,7 @@ def planner(presets: Presets[Any], example: str) -> Planner:
         more = [f"workers.count={count}"] if count else []
         return bundles(presets.load(words[0], [*words[1:], *more]).config.workers)
 
-    return plan
+    return Planner(needs)
 
 
 def ask_autoscaler(needs: Sequence[Bundle]) -> None:

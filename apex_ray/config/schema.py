@@ -388,7 +388,9 @@ class ClusterConfig(Section):
         300.0,
         description="seconds without an answer until a process is replaced; in which nothing moves, until the run ends",
     )
-    max_restarts: int = Field(3, ge=0, description="lost processes replaced in a run, of each part; the actors are one")
+    max_restarts: int = Field(
+        3, ge=0, description="lost processes replaced in a run, of each part; all actors are one, all relays too"
+    )
     dashboard: bool = Field(False, description="start Ray's dashboard with an embedded Ray")
     object_store_bytes: PositiveInt | None = Field(
         None, description="embedded Ray's shared memory; null: what chunks and batches need"

@@ -14,17 +14,16 @@ from apex_ray.envs import watchdog
 from apex_ray.envs.own_code import unpack
 from apex_ray.experience.actor import Actor
 from apex_ray.nodes.central_inference import CentralInference
-from apex_ray.nodes.flow import ONCE, CallWindow, LatestCall
+from apex_ray.nodes.flow import CallWindow, LatestCall
 from apex_ray.nodes.lost import ending_with_its_processes
 from apex_ray.nodes.processes import Process, this_process
 from apex_ray.nodes.weights_node import RemoteSource
 from apex_ray.parts import build_actors, local_inference
 from apex_ray.process import keep_freed_memory, prepare_process
-from apex_ray.report.tally import ActorReport
+from apex_ray.report.tally import NUMBERS, ActorReport
 from apex_ray.sizes import Sizes
+from apex_ray.talk import REPORT_EVERY_S
 from apex_ray.types import EnvSpec
-
-REPORT_EVERY_S = 1.0
 
 
 class ActorNode:
@@ -42,13 +41,16 @@ class ActorNode:
         return this_process()
 
     def begin(self, shards: list[Any], weights: Any, metrics: Any, central: Any = None) -> None:
-        """Make the environments and act until a first chunk is on its way. What it raises, `run` raises again."""
+        """Make the environments and act until a first chunk is on its way. What it raises, `run` raises again.
+
+        The relay of this node may stand for both `weights` and `metrics`.
+        """
         self._shards, self._metrics = shards, metrics
         self._window = CallWindow(self._config.actors.chunks_in_flight * self._config.actors.groups)
         try:
             with ending_with_its_processes(self._say):
                 self._actors = self._build(weights, central)
-                self._reporter = _Reporter(self._index, metrics, self._window)
+                self._reporter = Reporter(self._index, metrics, self._window, self._restarts * NUMBERS)
                 for actor in self._actors:
                     self._start_step(actor)
                 while not self._window.calls:
@@ -109,11 +111,12 @@ class ActorNode:
             self._window.add(shard.add.remote(chunk))
 
 
-class _Reporter:
+class Reporter:
     """Reports about once a second, one report in flight, and hears from the answer whether the actor is to leave."""
 
-    def __init__(self, index: int, metrics: Any, window: CallWindow) -> None:
-        self._index, self._metrics, self._window = index, metrics, window
+    def __init__(self, index: int, metrics: Any, window: CallWindow, first: int) -> None:
+        """`first`: the number of the first report."""
+        self._index, self._metrics, self._window, self._number = index, metrics, window, first
         self._call = LatestCall(may_be_lost=True)
         self._at, self._steps, self._waited_s = time.monotonic(), 0, 0.0
         self.dismissed = False
@@ -136,7 +139,8 @@ class _Reporter:
             waited_s - self._waited_s,
             now - self._at,
             [episode for actor in actors for episode in actor.ended_episodes()],
+            self._number,
         )
-        self._at, self._steps, self._waited_s = now, steps, waited_s
-        call: ObjectRef[Any] = self._metrics.actor.options(**ONCE).remote(report)
+        self._at, self._steps, self._waited_s, self._number = now, steps, waited_s, self._number + 1
+        call: ObjectRef[Any] = self._metrics.actor.remote(report)
         return call

@@ -152,6 +152,11 @@ class Placement:
         table: dict[str, Any] = placement_group_table(self._group)
         return {node for node in table["bundles_to_node_id"].values() if node}
 
+    def node(self, name: str) -> str | None:
+        """The id of the node that the bundle of that name, or the first of them, is on now."""
+        table: dict[str, Any] = placement_group_table(self._group)
+        return table["bundles_to_node_id"].get(self._index(name, 0)) or None
+
     def of_actor(self, index: int) -> dict[str, Any]:
         """Ray's options that say where an actor goes."""
         if self._in_trial:
@@ -161,8 +166,10 @@ class Placement:
 
     def of(self, name: str, nth: int = 0) -> PlacementGroupSchedulingStrategy:
         """Where the nth bundle of that name is."""
-        index = [i for i, b in enumerate(self._needs) if b.name == name][nth]
-        return PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=self._first + index)
+        return PlacementGroupSchedulingStrategy(self._group, placement_group_bundle_index=self._index(name, nth))
+
+    def _index(self, name: str, nth: int) -> int:
+        return self._first + [i for i, b in enumerate(self._needs) if b.name == name][nth]
 
 
 def _gpus(config: ApexConfig, embedded: bool) -> float:

@@ -14,6 +14,7 @@ from typing import Any
 import ray
 from ray import ObjectRef
 
+from apex_ray.nodes.cluster_nodes import ClusterNodes
 from apex_ray.nodes.processes import Process
 from apex_ray.nodes.supervise import Gone, has_ended
 from trainkit.errors import UserError
@@ -27,9 +28,8 @@ class Member:
     """One actor process."""
 
     handle: Any
-    placed: ObjectRef[Process]  # known when it has started
-    begun: ObjectRef[Any]  # ends when it has done some work
-    process: Process | None = None
+    process: Process | None = None  # known when it has started
+    begun: ObjectRef[Any] | None = None  # ends when it has done some work
     dismissed: bool = False
 
     @property
@@ -41,24 +41,42 @@ class Member:
 class Fleet:
     """Knows where the actors are; counts only those that run. `has_room`: whether there is some for all of them."""
 
-    def __init__(self, minimum: int, shortage_s: float, has_room: bool, say: Callable[[str], None]) -> None:
-        self._minimum, self._shortage_s, self._say = minimum, shortage_s, say
+    def __init__(
+        self,
+        minimum: int,
+        shortage_s: float,
+        has_room: bool,
+        say: Callable[[str], None],
+        nodes: ClusterNodes,
+    ) -> None:
+        self._minimum, self._shortage_s, self._say, self._nodes = minimum, shortage_s, say, nodes
         self._pending = "starting" if has_room else "starting, or waiting for room"
         self._members: dict[int, Member] = {}
         self._enough_at = self._changed_at = time.monotonic()
-        self._running = 0
+        self._running = self._last_running = 0
         self._shown: int | None = None  # None: all, as everyone expects
 
-    def add(self, index: int, handle: Any, placed: ObjectRef[Process], begun: ObjectRef[Any]) -> None:
+    def add(self, index: int, handle: Any) -> None:
         """Actor `index` was asked of Ray, in place of an earlier one of that index."""
-        self._members[index] = Member(handle, placed, begun)
+        self._members[index] = Member(handle)
+
+    def started(self, index: int, process: Process) -> Any:
+        """Actor `index` has started: its handle."""
+        member = self._members[index]
+        member.process = process
+        self._running += 1
+        return member.handle
+
+    def begins(self, index: int, begun: ObjectRef[Any]) -> None:
+        """Actor `index` was told to act; that call ends when it has done some work."""
+        self._members[index].begun = begun
 
     def __contains__(self, index: int) -> bool:
         return index in self._members
 
     @property
     def running(self) -> int:
-        return sum(member.node is not None for member in self._members.values())
+        return self._running
 
     @property
     def names(self) -> list[str]:
@@ -73,7 +91,8 @@ class Fleet:
     def gone(self, index: int) -> Gone:
         """What is known of actor `index`, which has ended or is out of reach."""
         member = self._members[index]
-        return Gone(_lost(member.node), member.dismissed, not has_ended(member.begun))
+        worked = member.begun is not None and has_ended(member.begun)
+        return Gone(self._nodes.lost(member.node), member.dismissed, not worked)
 
     def on(self, node: str) -> list[str]:
         """The names of the actors on that node."""
@@ -86,28 +105,26 @@ class Fleet:
             member.dismissed = True
         return [f"actor {index}" for index in leaving]
 
-    def forget(self, index: int) -> None:
-        """Actor `index` is gone. Should it only be out of reach, it must not come back beside its successor."""
-        ray.kill(self._members[index].handle)
-        self._members[index].process = None
+    def forget(self, index: int) -> str | None:
+        """Actor `index` is gone: the id of the node that it was on, None where it had not started. Should it only be
+        out of reach, it must not come back beside its successor.
+        """
+        member = self._members[index]
+        node = member.node
+        ray.kill(member.handle)
+        self._running -= node is not None
+        member.process = None
+        return node
 
     def end(self, name: str) -> None:
         """End the process of the actor of that name; its loop's call fails, and that is answered."""
         ray.kill(self._members[int(name.removeprefix("actor "))].handle)
 
     def check(self) -> None:
-        """Look who has started. UserError when fewer than the minimum ran for too long."""
-        waiting = {member.placed: member for member in self._members.values() if member.node is None}
-        if waiting:
-            started, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=0)
-            for placed in started:
-                try:
-                    waiting[placed].process = ray.get(placed)
-                except ray.exceptions.RayError:
-                    continue  # its loop's call fails too, and that is answered
-        now, running, total = time.monotonic(), self.running, len(self._members)
-        if running != self._running:
-            self._running, self._changed_at = running, now
+        """Say how many run. UserError when fewer than the minimum ran for too long."""
+        now, running, total = time.monotonic(), self._running, len(self._members)
+        if running != self._last_running:
+            self._last_running, self._changed_at = running, now
         shown = total if self._shown is None else self._shown
         if running != shown and (running == total or now - self._changed_at > SETTLED_S):
             others = "" if running == total else f", {total - running} {self._pending}"
@@ -125,17 +142,3 @@ class Fleet:
         """End all of them."""
         for member in self._members.values():
             ray.kill(member.handle)
-
-
-def address_of(node: str) -> str:
-    """The address of the node with that id."""
-    known = {n["NodeID"]: str(n["NodeManagerAddress"]) for n in ray.nodes()}  # type: ignore[no-untyped-call]
-    return known.get(node, node)
-
-
-def _lost(node: str | None) -> str | None:
-    """The address of that node where it is gone."""
-    for known in ray.nodes():  # type: ignore[no-untyped-call]
-        if known["NodeID"] == node:
-            return None if known["Alive"] else str(known["NodeManagerAddress"])
-    return None

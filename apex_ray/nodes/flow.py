@@ -1,9 +1,10 @@
-"""Bounded windows of remote calls: every queue between the nodes is one of these."""
+"""Bounded windows of remote calls: every queue between the nodes is one of these. And how the driver hears of ends."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import ray
@@ -76,3 +77,24 @@ class LatestCall:
             if self._may_be_lost:
                 return None
             raise
+
+
+class Endings:
+    """Hears of calls that end. Ray tells of each when it does: waiting costs the same however many there are."""
+
+    def __init__(self) -> None:
+        self._ended = SimpleQueue[ObjectRef[Any]]()  # filled by Ray's own thread
+
+    def add(self, call: ObjectRef[Any]) -> None:
+        """Hear of this call once, too."""
+        call.future().add_done_callback(lambda _: self._ended.put(call))
+
+    def wait(self, timeout_s: float) -> list[ObjectRef[Any]]:
+        """The calls that have ended since it was asked last, waited for until there is one."""
+        ended = []
+        try:
+            ended.append(self._ended.get(timeout=max(timeout_s, 0.0)))
+            while True:
+                ended.append(self._ended.get_nowait())
+        except Empty:
+            return ended

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from apex_ray import demand
 from apex_ray.agent.build import build_agent
@@ -19,14 +21,29 @@ from apex_ray.nodes.evaluator_node import EvaluatorNode
 from apex_ray.nodes.flow import remote
 from apex_ray.nodes.inference_node import InferenceNode
 from apex_ray.nodes.learner_node import LearnerNode
-from apex_ray.nodes.living import GROUP, RESTARTED_IN_PLACE
+from apex_ray.nodes.living import GROUP, RESTARTED_IN_PLACE, LivingAsync
 from apex_ray.nodes.metrics_node import MetricsNode
+from apex_ray.nodes.relay_node import RelayNode
 from apex_ray.nodes.replay_node import ReplayNode
 from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.nodes.worker_node import WorkerNode
 from apex_ray.run_files import RunPlace
 from apex_ray.site import Site
 from apex_ray.types import EnvSpec
+
+CALLS = 3  # of an actor to its relay, at once, at most: for weights, with a report, with a line for the user
+
+
+@dataclass
+class Nodes:
+    """Handles of everything but the actors and their relays, which come and go. A process behind one may be new."""
+
+    shards: list[Any]
+    weights: Any
+    metrics: Any
+    learner: Any
+    evaluator: Any
+    inference: Any  # None where actors infer themselves
 
 
 class Launcher:
@@ -47,7 +64,7 @@ class Launcher:
             "num_cpus": 0,
             "scheduling_strategy": self._placement.of(demand.LEARNER),
             "namespace": self._site.namespace,
-            **({} if kind is InferenceNode else {"concurrency_groups": GROUP}),
+            **({} if issubclass(kind, LivingAsync) else {"concurrency_groups": GROUP}),
         }
         return remote(name=name, **{**defaults, **RESTARTED_IN_PLACE, **options})(kind).remote(*given)
 
@@ -57,6 +74,10 @@ class Launcher:
     def nodes(self) -> set[str]:
         """The ids of the nodes that everything but the actors is on."""
         return self._placement.nodes()
+
+    def home(self) -> str | None:
+        """The id of the node that learner, weights and metrics are on."""
+        return self._placement.node(demand.LEARNER)
 
     def learner(self) -> Any:
         given = self._config, self._spec, self._site.sizes, self._place, self._named("metrics")
@@ -126,6 +147,22 @@ class Launcher:
         if not self._site.bundles[demand.LEARNER].gpus:
             return 0.0
         return 0.5 if shared and not self._site.bundles[demand.INFERENCE].gpus else 1.0
+
+    def relay(self, number: int, name: str, node: str) -> Any:
+        """The one of that number, on the node of that id and nowhere else; metrics are told its `name`."""
+        return self._start(
+            RelayNode,
+            f"relay-{number}",
+            name,
+            self._named("weights"),
+            self._named("metrics"),
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+            max_concurrency=CALLS * self._site.sizes.actors + sum(GROUP.values()),
+        )
+
+    def actors_of(self, cpus: float) -> int:
+        """How many actors have room on a node with so many CPUs."""
+        return int(cpus // self._site.bundles[demand.ACTOR].cpus)
 
     def actor(self, index: int, generation: int) -> Any:
         """A new process for actor `index`, wherever there is room; Ray does not start it anew."""

@@ -17,7 +17,7 @@ from apex_ray.envs.own_code import unpack
 from apex_ray.learner.checkpoint import has_checkpoint, load_checkpoint, save_checkpoint, set_aside
 from apex_ray.learner.learner import Learner
 from apex_ray.learner.team import LostWorkerError, Share
-from apex_ray.nodes.flow import ONCE, LatestCall
+from apex_ray.nodes.flow import LatestCall
 from apex_ray.nodes.keeping import Keeping
 from apex_ray.nodes.living import GROUP, restarted
 from apex_ray.nodes.stall import LEARNER
@@ -28,11 +28,10 @@ from apex_ray.report.tally import LearnerReport, UpdateMeans
 from apex_ray.run_files import LEARNER as SHARE
 from apex_ray.run_files import RunPlace
 from apex_ray.sizes import Sizes
+from apex_ray.talk import REPORT_EVERY_S
 from apex_ray.types import AnyArray, Counters, EnvSpec
 from trainkit.errors import UserError
 from trainkit.run_layout import CONFIG_FILE
-
-REPORT_EVERY_S = 1.0
 
 
 class LearnerNode(Keeping):
@@ -152,7 +151,7 @@ class _Reporter:
         if self._call.busy:
             return
         report = LearnerReport(updates, waited_s - self._waited_s, now - self._at, self.means)
-        self._call.start(self._metrics.learner.options(**ONCE).remote(report))
+        self._call.start(self._metrics.learner.remote(report))
         self._waited_s, self._at, self.means = waited_s, now, UpdateMeans()
 
 

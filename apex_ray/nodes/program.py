@@ -5,11 +5,10 @@ Who waits for whom, and the bound of every queue: docs/DESIGN.md.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,10 +17,10 @@ import ray
 from ray import ObjectRef
 
 from apex_ray.config.schema import ApexConfig
+from apex_ray.nodes.crew import Crew
 from apex_ray.nodes.drain import Drain, notice
-from apex_ray.nodes.fleet import Fleet, address_of
 from apex_ray.nodes.flow import LatestCall
-from apex_ray.nodes.launch import Launcher
+from apex_ray.nodes.launch import Launcher, Nodes
 from apex_ray.nodes.processes import write_stacks
 from apex_ray.nodes.replay_stats import ReplayStats, totals
 from apex_ray.nodes.stall import LEARNER, START_S, StallWatch
@@ -41,24 +40,21 @@ TOLD_AFTER_S = 3.0  # of waiting for what is sent at the end
 METRICS = "metrics"
 
 
-@dataclass
-class Nodes:
-    """Handles of everything but the actors, which come and go. A process behind one may be started anew."""
-
-    shards: list[Any]
-    weights: Any
-    metrics: Any
-    learner: Any
-    evaluator: Any
-
-
 class Program:
     """A running system. `start`, then `watch` and `row` until done, then `save` and leave."""
 
-    def __init__(self, config: ApexConfig, spec: EnvSpec, site: Site, place: RunPlace, say: Say) -> None:
+    def __init__(
+        self,
+        config: ApexConfig,
+        spec: EnvSpec,
+        site: Site,
+        place: RunPlace,
+        say: Say,
+        launcher: Callable[..., Launcher] = Launcher,
+    ) -> None:
         self._config, self._spec, self._site, self._place, self._run = config, spec, site, place, place.folder
         self._sizes = site.sizes
-        self._fleet = Fleet(site.sizes.min_actors, config.cluster.shortage_s, site.here, say)
+        self._launcher = launcher
         self._export = LatestCall()
         self._supervisor = Supervisor(place.folder, config.cluster.max_restarts, say)
         self._say = say
@@ -78,7 +74,7 @@ class Program:
         UserError when a node can't be built.
         """
         self._session = session()
-        self._launch = launch = Launcher(self._config, self._spec, self._site, self._place)
+        self._launch = launch = self._launcher(self._config, self._spec, self._site, self._place)
         keep, learner = self._supervisor.keep, launch.learner()
         keep(LEARNER, learner)
         self.counters = self._reached = self._prepared(learner.prepare.remote(resume, warm))
@@ -92,19 +88,17 @@ class Program:
         weights = keep("the weights node", launch.weights(), self._weights_restored)
         metrics = keep(METRICS, launch.metrics())
         evaluator = keep("the evaluator", launch.evaluator(), busy=lambda: self._evaluation.busy)
-        self._nodes = Nodes(shards, weights, metrics, learner, evaluator)
+        self._nodes = nodes = Nodes(shards, weights, metrics, learner, evaluator, None)
         if resume:
             self._load_replay()
-        central = self._config.actors.inference == "central"
-        self._inference = keep("the inference node", launch.inference()) if central else None
+        if self._config.actors.inference == "central":
+            nodes.inference = keep("the inference node", launch.inference())
         self._supervisor.watch(learner.run.remote(shards, weights, metrics, workers), Watched(LEARNER, None))
-        for index in range(self._sizes.actors):
-            gone = partial(self._fleet.gone, index)
-            watched = Watched(f"actor {index}", partial(self._replace_actor, index), gone)
-            self._supervisor.watch(self._start_actor(index), watched)
+        generation = self.counters.generation
+        self._crew = Crew(self._config, self._site, launch, nodes, self._supervisor, generation, self._say)
 
     def _stacks(self) -> str:
-        return write_stacks(self._run, self._supervisor.processes | self._fleet.processes)
+        return write_stacks(self._run, self._supervisor.processes | self._crew.fleet.processes)
 
     def _prepared(self, call: ObjectRef[Any]) -> Any:
         """What the learner answers, which may take long. UserError when it fails, or is lost each time it tries."""
@@ -127,23 +121,10 @@ class Program:
         has = f"goes on with the {here:,} transitions of its snapshot" if here else "has lost its transitions"
         self._say(f"{name} {has}; {others:,} are there in other shards")
 
-    def _start_actor(self, index: int) -> ObjectRef[Any]:
-        nodes, handle = self._nodes, self._launch.actor(index, self.counters.generation)
-        placed = handle.process.remote()
-        begun = handle.begin.remote(nodes.shards, nodes.weights, nodes.metrics, self._inference)
-        self._fleet.add(index, handle, placed, begun)
-        call: ObjectRef[Any] = handle.run.remote()
-        return call
-
-    def _replace_actor(self, index: int) -> ObjectRef[Any]:
-        self._fleet.forget(index)
-        self._nodes.metrics.forget.remote(f"actor {index}")
-        return self._start_actor(index)
-
     def watch(self, timeout_s: float) -> bool:
         """Wait that long for something to go wrong. UserError when the run can't go on. The row tells of limits."""
         self._supervisor.check(timeout_s)
-        self._fleet.check()
+        self._crew.check()
         self._look_at_snapshots()
         self._look_for_notices()
         self._pass_on_messages()
@@ -154,12 +135,11 @@ class Program:
         if self._drain is None:
             return
         for node, left_s in self._drain.look().items():
-            actors, others = self._fleet.on(node), node in self._launch.nodes()
+            actors, others = self._crew.fleet.on(node), node in self._launch.nodes()
             if actors or others:
-                self._say(notice(address_of(node), left_s, actors, others))
+                self._say(notice(self._crew.cluster.address(node), left_s, actors, others))
             self._checkpoint_wanted |= others
-        if leaving := self._fleet.dismiss(self._drain.nodes):
-            self._nodes.metrics.dismiss.remote(leaving)  # again with each look: metrics may have been started anew
+        self._crew.leave(self._drain.nodes)  # again with each look: metrics may have been started anew
 
     def checkpoint_wanted(self) -> bool:
         """Whether one is to be written at once, asked once."""
@@ -189,15 +169,11 @@ class Program:
         self._reached = replace(
             self._reached, frames=int(row["frames"]), episodes=int(row["episodes"]), time_s=row["time_s"]
         )
-        if self._fleet.running:
-            silent_s = {name: math.inf for name in self._fleet.names} | silent_s
-            for part, why in self._stall.check(row, stats, silent_s).items():
-                if not self._supervisor.kill_hung(part, why) and part in self._fleet.names:
-                    self._supervisor.say_hung(part, why, {part: self._fleet.processes[part]})
-                    self._fleet.end(part)
+        if self._crew.fleet.running:
+            self._crew.end_hung(self._stall.check(row, stats, self._crew.silent_s(silent_s)))
         row |= totals(stats, self._config.replay.min_transitions) | {
             "replay_bytes": self._sizes.replay_bytes,
-            "actors_alive": self._fleet.running,
+            "actors_alive": self._crew.fleet.running,
             "restarts": self._supervisor.restarts,
         }
         return row
@@ -243,7 +219,7 @@ class Program:
 
     def stop_actors(self) -> None:
         """End the actors, so that what follows has the machine for itself."""
-        self._fleet.kill()
+        self._crew.fleet.kill()
 
     def let_go(self) -> None:
         """Before its processes are ended: what they have not answered is not asked for again."""

@@ -11,9 +11,9 @@ from typing import Any
 
 import ray
 from ray import ObjectRef
-from ray.exceptions import ActorUnavailableError, RayActorError, RayError, RayTaskError
+from ray.exceptions import ActorUnavailableError, ActorUnschedulableError, RayActorError, RayError, RayTaskError
 
-from apex_ray.nodes.flow import ONCE
+from apex_ray.nodes.flow import ONCE, Endings
 from apex_ray.nodes.processes import Process, write_stacks
 from apex_ray.report.failure import describe
 from cluster.ray_private import actor_id, restarts
@@ -23,6 +23,7 @@ from trainkit.storage import shown
 # Ray sees that a killed node is gone after 15 s, and after 65 s where packets vanish: 5 checks of 10 s, 3 s apart.
 VERDICT_S = 120.0
 LOOK_EVERY_S, FAILED_STARTS = 2.0, 2
+SEVERAL = ("actor ", "relay ")  # how the names of those begin that are one part together
 
 
 @dataclass(frozen=True)
@@ -36,11 +37,14 @@ class Gone:
 
 @dataclass
 class Watched:
-    """A node's endless call, how to start it anew (None: it can't be), and how to find out how it went."""
+    """A node's calls, of which the last is endless: how to start it anew (None: it can't be), and how to find out how
+    it went. `follow` is given what a call that ended gave: the call after it, None where there was to be no end.
+    """
 
     name: str
     restart: Callable[[], ObjectRef[Any]] | None
     gone: Callable[[], Gone] = Gone
+    follow: Callable[[Any], ObjectRef[Any] | None] = lambda result: None
 
 
 @dataclass
@@ -51,6 +55,7 @@ class Kept:
     node: Any
     restored: Callable[[], None]
     busy: Callable[[], bool]  # whether there is work for it
+    gone: Callable[[float], bool]  # given the seconds since it was lost: whether it is not to come back
     call: ObjectRef[Any]  # ends when the process does
     worked: ObjectRef[None]  # ends when it has done some work
     process: ObjectRef[Process]  # that these calls are to
@@ -75,14 +80,15 @@ def as_user_error(name: str, error: BaseException, run: Path) -> UserError:
 
 class Supervisor:
     """Watches all nodes. A mistake in configuration, environment or code ends the run at once; only a lost process is
-    replaced, no more than `max_restarts` times for each part of the run, the actors together being one. An actor that
-    went with its whole node is not counted: nodes come and go, crash loops don't take their node along. Nor is one that
-    was asked to leave. What is lost twice in a row before it has done any work would be lost so again: that ends the
-    run, however much of its budget is left.
+    replaced, no more than `max_restarts` times for each part of the run, the actors together being one, the relays too.
+    An actor that went with its whole node is not counted: nodes come and go, crash loops don't take their node along.
+    Nor is one that was asked to leave. What is lost twice in a row before it has done any work would be lost so again:
+    that ends the run, however much of its budget is left.
     """
 
     def __init__(self, run: Path, max_restarts: int, say: Callable[[str], None]) -> None:
         self._run, self._max_restarts, self._say = run, max_restarts, say
+        self._endings = Endings()
         self._watched: dict[ObjectRef[Any], Watched] = {}
         self._out_of_reach: list[tuple[Watched, BaseException, float]] = []  # and until when Ray may say why
         self._kept: dict[str, Kept] = {}
@@ -101,22 +107,30 @@ class Supervisor:
         node: Any,
         restored: Callable[[], None] = lambda: None,
         busy: Callable[[], bool] = lambda: True,
+        gone: Callable[[float], bool] = lambda lost_s: False,
     ) -> Any:
         """Watch a process that Ray starts anew; `restored` is called when it has. Returns the handle.
 
-        One that is lost while it is not `busy` was not lost at its start, whatever it has done.
+        One that is lost while it is not `busy` was not lost at its start, whatever it has done. `gone` is asked while
+        it is lost, with the seconds since then, whether it is to be watched no more.
         """
         self._names[actor_id(node)] = name
         who = node.process.options(**ONCE).remote()
-        self._kept[name] = Kept(name, node, restored, busy, *self._calls(node), who)
+        self._kept[name] = Kept(name, node, restored, busy, gone, *self._calls(node), who)
         return node
 
-    @staticmethod
-    def _calls(node: Any) -> tuple[ObjectRef[Any], ObjectRef[None]]:
-        return node.alive.options(**ONCE).remote(), node.worked.options(**ONCE).remote()
+    def drop(self, name: str) -> None:
+        """Watch the process of that name no more: it is to end."""
+        self._kept.pop(name, None)
+
+    def _calls(self, node: Any) -> tuple[ObjectRef[Any], ObjectRef[None]]:
+        alive = node.alive.options(**ONCE).remote()
+        self._endings.add(alive)
+        return alive, node.worked.options(**ONCE).remote()
 
     def watch(self, call: ObjectRef[Any], watched: Watched) -> None:
         self._watched[call] = watched
+        self._endings.add(call)
 
     def let_go(self) -> None:
         """The run ends: its endless calls, which Ray would repeat and say so, are not to be."""
@@ -124,12 +138,15 @@ class Supervisor:
             ray.cancel(call)
 
     def check(self, timeout_s: float) -> None:
-        """Wait up to `timeout_s` for a call to end; none should. UserError when the run can't go on."""
+        """Wait up to `timeout_s` for a call to end. UserError when the run can't go on.
+
+        What it costs does not depend on how many are watched while none of them ends.
+        """
+        ended = self._endings.wait(timeout_s)
         lives = {kept.call: kept for kept in self._kept.values() if kept.lost_at is None}
-        ended, _ = ray.wait([*self._watched, *lives], num_returns=1, timeout=timeout_s)
         for kept in [lives[call] for call in ended if call in lives]:
             self._note_loss(kept)
-        failures = [(self._watched.pop(call), self._outcome(call)) for call in ended if call in self._watched]
+        failures = [failure for call in ended if (failure := self._failure(call)) is not None]
         # A lost shard or learner makes everyone who talks to it fail too: name the one that can't be replaced.
         for watched, error in sorted(failures, key=lambda f: f[0].restart is not None):
             if watched.restart is not None and watched.gone().dismissed and not isinstance(error, RayTaskError):
@@ -143,12 +160,25 @@ class Supervisor:
             else:
                 self._replace(watched, error)
         self._judge()
-        for kept in self._kept.values():
+        for kept in list(self._kept.values()):
             if kept.lost_at is not None:
                 self._look_for(kept)
         if time.monotonic() - self._looked_at > LOOK_EVERY_S:
             self._looked_at = time.monotonic()
             self._look_for_failed_starts()
+
+    def _failure(self, call: ObjectRef[Any]) -> tuple[Watched, BaseException] | None:
+        """What a call that has ended came to; None where another follows it, or nobody asks any more."""
+        if (watched := self._watched.pop(call, None)) is None:
+            return None
+        try:
+            result = ray.get(call)
+        except RayError as error:
+            return watched, error
+        if (following := watched.follow(result)) is None:
+            return watched, RuntimeError("its loop ended by itself")
+        self.watch(following, watched)
+        return None
 
     def kill_hung(self, name: str, why: str) -> bool:
         """End a process that Ray starts anew, as one that was lost; False where `name` is none such, or is lost."""
@@ -182,6 +212,9 @@ class Supervisor:
         """A process has ended or is out of reach: which, shows when it answers again."""
         error = self._outcome(kept.call)
         if not isinstance(error, ActorUnavailableError):  # for good: Ray could not start it anew
+            if kept.gone(0.0):
+                self.drop(kept.name)
+                return
             raise self.lost(kept.name, error)
         kept.at_start = kept.busy() and not has_ended(kept.worked)
         kept.lost_at, kept.error, kept.ask = time.monotonic(), error, kept.node.process.remote()
@@ -189,6 +222,9 @@ class Supervisor:
     def _look_for(self, kept: Kept) -> None:
         assert kept.ask is not None and kept.lost_at is not None and kept.error is not None
         lost_s = time.monotonic() - kept.lost_at
+        if kept.gone(lost_s):
+            self.drop(kept.name)
+            return
         if not ray.wait([kept.ask], timeout=0)[0]:
             if lost_s > VERDICT_S:
                 raise UserError(
@@ -226,7 +262,7 @@ class Supervisor:
         """The process that answered; None where it was lost before it could."""
         try:
             return ray.get(call)
-        except RayActorError:
+        except (RayActorError, ActorUnschedulableError):
             return None
 
     def _judge(self) -> None:
@@ -275,7 +311,7 @@ class Supervisor:
         if at_start and name in self._failed_starts:
             raise self._would_be_lost_again(name, _short(error))
         (self._failed_starts.add if at_start else self._failed_starts.discard)(name)
-        part = "actor" if name.startswith("actor ") else name
+        part = name.split()[0] if name.startswith(SEVERAL) else name
         self._spent[part] += 1
         if self._spent[part] > self._max_restarts:
             raise UserError(

@@ -32,6 +32,9 @@ class UpdateMeans:
         return {name: value / self.updates for name, value in self.sums.items()}
 
 
+NUMBERS = 1 << 32  # of reports: those of an actor's first process are below, those of its second follow
+
+
 @dataclass
 class ActorReport:
     """What one actor did since its last report."""
@@ -42,6 +45,7 @@ class ActorReport:
     waited_s: float  # for replay to take a chunk
     elapsed_s: float
     episodes: list[EpisodeEnd] = field(default_factory=list)
+    number: int = 0  # where it travels: another one for each report of that actor
 
 
 @dataclass

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import partial
 
 import pytest
 from hypothesis import given
@@ -15,6 +14,7 @@ from apex_ray.demand import bundles, plan
 from apex_ray.nodes.connection import own_ray
 from apex_ray.sizes import resolve_sizes
 from apex_ray.types import EnvSpec
+from cluster.cli import main as cluster_main
 from cluster.plan import _report
 from cluster.resources import Bundle, Node, fit
 from trainkit.errors import UserError
@@ -42,9 +42,9 @@ def test_a_plan_makes_one_environment_for_all_counts_that_it_tries(monkeypatch: 
     monkeypatch.setattr(demand, "_SPECS", {})
     monkeypatch.setattr(demand, "probe", lambda env: made.append(env.id) or PONG)
     machine = Node("a", "a", *2 * [{"CPU": 100.0, "memory": 1e12, "object_store_memory": 1e12}])
-    enough, told = _report(partial(plan, ["pong", "actors.count=4"], None, 0.0), [machine], "here")
+    enough, told = _report(plan, ["pong", "actors.count=4"], [], None, 0.0, [machine], "here")
     assert enough and "the largest that fits is actors.count=" in told and len(made) == 1
-    plan(["cartpole"], None, 0.0)
+    plan.needs(["cartpole"], None, 0.0)
     assert len(made) == 2
 
 
@@ -114,9 +114,9 @@ def test_bundles_go_only_to_nodes_with_their_labels() -> None:
 
 
 def test_the_plan_of_a_command_line() -> None:
-    assert plan(["pong", "actors.count=64"], 8, 0.0)[-1].count == 64
+    assert plan.needs(["pong", "actors.count=64"], 8, 0.0)[-1].count == 64
     with pytest.raises(UserError, match="no preset"):
-        plan(["actors.count=64"], 8, 0.0)
+        plan.needs(["actors.count=64"], 8, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,21 @@ def test_the_plan_of_a_command_line() -> None:
 )
 def test_a_plan_ends_with_the_largest_count_that_fits(gib: float, words: list[str], verdict: str) -> None:
     amounts = {"CPU": 16.0, "memory": gib * 2**30, "object_store_memory": gib * 2**30}
-    fits, text = _report(partial(plan, words, 16, 0.0), [Node("a", "a", amounts, amounts)], "a cluster")
-    last = text.splitlines()[-1]
-    assert re.fullmatch(verdict, last), last
-    assert fits == last.startswith("fits")
+    fits, text = _report(plan, words, [], 16, 0.0, [Node("a", "a", amounts, amounts)], "a cluster")
+    _, _, told, _ = text.split("\n\n")
+    assert re.fullmatch(verdict, told), told
+    assert fits == told.startswith("fits")
+
+
+def test_the_plan_command_takes_figures_for_what_it_expects(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(demand, "_SPECS", {})
+    monkeypatch.setattr(demand, "probe", lambda env: PONG)
+    words = ["plan", "pong", "actors.count=1", "replay.samples_per_insert=null", "--address", "local"]
+    figures = ("actor_steps_per_s=1234", "dollars_per_gib_hour=0.5")
+    cluster_main([*words, *(word for figure in figures for word in ("--given", figure))])
+    told = capsys.readouterr().out
+    assert "expected: 1,234 env steps/s; the wall is " in told and " dollars an hour" in told
+    assert cluster_main([*words, "--given", "actor_step_per_s=1"]) == 2
+    assert "Did you mean 'actor_steps_per_s'?" in capsys.readouterr().err

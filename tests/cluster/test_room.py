@@ -14,7 +14,7 @@ import pytest
 from cluster import room
 from cluster.cli import PLANNERS
 from cluster.plan import show_plan
-from cluster.resources import Bundle, Node, fit
+from cluster.resources import Bundle, Node, Planner, fit
 from cluster.workers_config import WorkersConfig
 from trainkit.errors import UserError
 from wavenet.demand import plan
@@ -155,7 +155,9 @@ def test_the_plan_of_wavenet() -> None:
         and re.search(r"x worker now, the rest as nodes join; the largest that fits is workers.count=\d+$", text)
     )
     with pytest.raises(UserError, match="no preset"):
-        plan(["workers.count=2"], None, 0)
+        plan.needs(["workers.count=2"], None, 0)
+    with pytest.raises(UserError, match=r"--given x=1: no figures were measured for this trainer"):
+        show_plan(plan, words, "local", ["x=1"])
 
 
 def test_every_planner_can_be_had() -> None:
@@ -163,4 +165,4 @@ def test_every_planner_can_be_had() -> None:
     planners = project["entry-points"][PLANNERS]
     assert planners.keys() <= project["scripts"].keys() and {"apex-ray", "apex-wavenet"} <= planners.keys()
     for name, where in planners.items():
-        assert callable(EntryPoint(name, where, PLANNERS).load())
+        assert isinstance(EntryPoint(name, where, PLANNERS).load(), Planner)

@@ -71,6 +71,22 @@ def test_lost_processes_are_replaced_until_the_budget_is_used_up(tmp_path):
     assert len(nodes) == 2
 
 
+def test_a_call_that_ends_well_is_followed_by_the_next_and_that_is_watched(tmp_path):
+    supervisor, node, given = Supervisor(tmp_path, max_restarts=0, say=pytest.fail), Node.remote(), []
+
+    def follow(result):
+        given.append(result)
+        return node.run.remote()
+
+    supervisor.watch(node.end.remote(), Watched("actor 0", None, follow=follow))
+    while not given:
+        supervisor.check(timeout_s=1.0)
+    ray.kill(node)
+    with pytest.raises(UserError, match=r"actor 0 lost its process .*--resume"):
+        until_it_ends(supervisor)
+    assert given == [None]
+
+
 def test_a_lost_node_that_others_need_ends_the_run_and_is_named(tmp_path):
     supervisor = Supervisor(tmp_path, max_restarts=3, say=pytest.fail)
     shard = Node.remote()
@@ -117,6 +133,15 @@ def test_a_process_that_ray_starts_anew_is_restored_until_its_budget_is_used_up(
     os.kill(ray.get(kept.pid.remote()), signal.SIGKILL)
     with pytest.raises(UserError, match=r"^the weights node lost its process .*max_restarts = 2 are used up.*--resume"):
         until_it_ends(supervisor)
+
+
+def test_a_process_that_is_not_to_come_back_is_watched_no_more(tmp_path, kept):
+    supervisor, asked = Supervisor(tmp_path, max_restarts=0, say=pytest.fail), []
+    supervisor.keep("relay 0", kept, gone=lambda lost_s: asked.append(lost_s) or True)
+    os.kill(ray.get(kept.pid.remote()), signal.SIGKILL)
+    while not asked:
+        supervisor.check(timeout_s=0.2)
+    assert supervisor.processes == {} and supervisor.restarts == 0 and asked[0] < 30.0
 
 
 def test_a_process_that_hangs_is_ended_and_counts_as_lost(tmp_path, kept):

@@ -1,0 +1,120 @@
+"""A run's actors and their relays: asked of Ray, told whom to talk to, replaced where they are lost, sent away."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from functools import partial
+from typing import Any
+
+import ray
+from ray import ObjectRef
+
+from apex_ray.config.schema import ApexConfig
+from apex_ray.nodes.cluster_nodes import ClusterNodes
+from apex_ray.nodes.fleet import Fleet
+from apex_ray.nodes.launch import Launcher, Nodes
+from apex_ray.nodes.processes import Process
+from apex_ray.nodes.relays import Relay, Relays
+from apex_ray.nodes.stall import LEARNER
+from apex_ray.nodes.supervise import Supervisor, Watched
+from apex_ray.site import Site
+from trainkit.words import Say
+
+GIVEN_UP_S = 60.0  # that a relay may take to come back
+
+
+class Crew:
+    def __init__(
+        self,
+        config: ApexConfig,
+        site: Site,
+        launch: Launcher,
+        nodes: Nodes,
+        supervisor: Supervisor,
+        generation: int,
+        say: Say,
+    ) -> None:
+        """All of them are asked of Ray at once."""
+        self._launch, self._nodes, self._supervisor, self._generation = launch, nodes, supervisor, generation
+        self.cluster = ClusterNodes()
+        self.fleet = Fleet(site.sizes.min_actors, config.cluster.shortage_s, site.here, say, self.cluster)
+        self._relays = Relays(site.sizes.actors, self._room, launch.home)
+        for index in range(site.sizes.actors):
+            name, gone, follow = f"actor {index}", partial(self.fleet.gone, index), partial(self._act, index)
+            supervisor.watch(self._start(index), Watched(name, partial(self._replace, index), gone, follow))
+
+    def _room(self, node: str) -> int:
+        return self._launch.actors_of(self.cluster.cpus(node))
+
+    def _start(self, index: int) -> ObjectRef[Any]:
+        """Ask for actor `index`: a call that ends when it has started."""
+        handle = self._launch.actor(index, self._generation)
+        self.fleet.add(index, handle)
+        started: ObjectRef[Process] = handle.process.remote()
+        return started
+
+    def _act(self, index: int, process: Process | None) -> ObjectRef[Any] | None:
+        """Have actor `index`, which has started, act: a call that does not end. None: it was that one that ended."""
+        if process is None:
+            return None
+        handle, nodes = self.fleet.started(index, process), self._nodes
+        relay = self._relays.of(process.node, partial(self._start_relay, process.node))
+        weights, metrics = (relay, relay) if relay else (nodes.weights, nodes.metrics)
+        self.fleet.begins(index, handle.begin.remote(nodes.shards, weights, metrics, nodes.inference))
+        acting: ObjectRef[Any] = handle.run.remote()
+        return acting
+
+    def _replace(self, index: int) -> ObjectRef[Any]:
+        node = self.fleet.forget(index)
+        if node is not None and not self.fleet.on(node):
+            self._relays.left(node)
+        self._nodes.metrics.forget.remote(f"actor {index}")
+        return self._start(index)
+
+    def _start_relay(self, node: str, number: int) -> Relay:
+        name = f"relay {number} on {self.cluster.address(node)}"
+        handle = self._launch.relay(number, name, node)
+        forgotten = partial(self._nodes.metrics.forget.remote, name)
+        return Relay(name, self._supervisor.keep(name, handle, forgotten, gone=partial(self._gone, node, name)))
+
+    def _gone(self, node: str, name: str, lost_s: float) -> bool:
+        """Whether the relay of that node, lost for so long, is not waited for: with its node it has gone for good.
+
+        One that Ray does not bring back is given up. The actors there, which talk to it, are started anew as those are
+        that were asked to leave, and have another one. That counts as the loss of a relay.
+        """
+        if self.cluster.lost(node) is None:
+            if lost_s < GIVEN_UP_S:
+                return False
+            self._supervisor.spend_restart(name, TimeoutError(f"it is not back after {lost_s:.0f} s"))
+            for actor in self.fleet.dismiss([node]):
+                self.fleet.end(actor)
+        self._relays.retire(node)
+        return True
+
+    def check(self) -> None:
+        """Say how many act, and end relays that nobody talks to. UserError when fewer than the minimum act for long."""
+        self.fleet.check()
+        for relay in self._relays.to_end():  # not at once: an actor that is being ended would fail by its call to it
+            self._supervisor.drop(relay.name)
+            ray.kill(relay.handle)
+            self._nodes.metrics.forget.remote(relay.name)
+
+    def leave(self, nodes: Collection[str]) -> None:
+        """Have the actors on these nodes leave; others take their place where there is room."""
+        if leaving := self.fleet.dismiss(nodes):
+            self._nodes.metrics.dismiss.remote(leaving)
+
+    def silent_s(self, reported_s: Mapping[str, float]) -> dict[str, float]:
+        """By part that reports, the seconds since it has, of what metrics know: inf where it has not."""
+        names = self.fleet.names
+        known = {LEARNER, *self._relays.names, *names}  # others have gone since they reported
+        return {name: math.inf for name in names} | {p: s for p, s in reported_s.items() if p in known}
+
+    def end_hung(self, hung: Mapping[str, str]) -> None:
+        """End the processes that have not reported, by their names, and why each is ended."""
+        for part, why in self._relays.without_those_behind(hung, self.fleet.on).items():
+            if not self._supervisor.kill_hung(part, why) and part in self.fleet.names:
+                self._supervisor.say_hung(part, why, {part: self.fleet.processes[part]})
+                self.fleet.end(part)

@@ -1,0 +1,164 @@
+"""Who is told to talk to whom, and what becomes of it when a relay is lost; test_relay_runs.py has it on a real Ray."""
+
+import math
+from types import SimpleNamespace
+
+import pytest
+
+from apex_ray.nodes import crew as crew_module
+from apex_ray.nodes import fleet, relays
+from apex_ray.nodes.cluster_nodes import ClusterNodes
+from apex_ray.nodes.crew import GIVEN_UP_S, Crew
+from apex_ray.nodes.launch import Nodes
+from apex_ray.nodes.processes import Process
+from apex_ray.nodes.relays import LINGERS_S
+from apex_ray.nodes.stall import LEARNER
+from tests.apex_ray.runs import cartpole
+
+
+class Handle:
+    """Notes its calls, (method, arguments); what each gives is its number."""
+
+    def __init__(self, name):
+        self.name, self.calls = name, []
+
+    def __getattr__(self, method):
+        def call(*given):
+            self.calls.append((method, *given))
+            return f"{self.name}.{method} {len(self.calls)}"
+
+        return SimpleNamespace(remote=call)
+
+
+class Watching:
+    """Stands for the supervisor."""
+
+    def __init__(self):
+        self.watched, self.kept, self.spent, self.dropped = {}, {}, [], []
+
+    def watch(self, call, watched):
+        self.watched[watched.name] = watched
+
+    def keep(self, name, handle, restored, gone):
+        self.kept[name] = SimpleNamespace(handle=handle, restored=restored, gone=gone)
+        return handle
+
+    def drop(self, name):
+        self.dropped.append(name)
+
+    def spend_restart(self, name, error):
+        self.spent.append((name, str(error)))
+
+
+@pytest.fixture
+def made(monkeypatch):
+    """A crew of 12 actors on a cluster of three nodes with room for 8 each."""
+    there = {name: {"NodeID": name, "NodeManagerAddress": f"{name}.net", "Alive": True, "Resources": {"CPU": 8.0}}
+             for name in ("head", "a", "b")}  # fmt: skip
+    killed, now = [], SimpleNamespace(s=0.0)
+    monkeypatch.setattr(crew_module, "ClusterNodes", lambda: ClusterNodes(lambda: list(there.values())))
+    monkeypatch.setattr("apex_ray.nodes.cluster_nodes.LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(relays, "time", SimpleNamespace(monotonic=lambda: now.s))
+    for module in (crew_module, fleet):
+        monkeypatch.setattr(module, "ray", SimpleNamespace(kill=lambda handle: killed.append(handle.name)))
+    monkeypatch.setattr(fleet, "has_ended", lambda call: False)
+    actors = []
+
+    def actor(index, generation):
+        actors.append(Handle(f"actor {index}"))
+        return actors[-1]
+
+    launch = SimpleNamespace(
+        actor=actor,
+        relay=lambda number, name, node: Handle(f"{name} [{node}]"),
+        home=lambda: "head",
+        actors_of=lambda cpus: int(cpus),
+    )
+    nodes = Nodes(["shard"], "weights", Handle("metrics"), None, None, None)
+    supervisor, site = Watching(), SimpleNamespace(sizes=SimpleNamespace(actors=12, min_actors=1), here=False)
+    crew = Crew(cartpole(), site, launch, nodes, supervisor, 0, lambda line: None)
+
+    def start(index, node):
+        """Actor `index` has come up there: what it was told."""
+        process = Process(node, index, f"{index}")
+        assert supervisor.watched[f"actor {index}"].follow(process) == f"actor {index}.run 3"
+        _, begun, _ = actors[-1].calls if len(actors) > 12 else actors[index].calls
+        return begun
+
+    return SimpleNamespace(
+        crew=crew, supervisor=supervisor, metrics=nodes.metrics, there=there, killed=killed, now=now, start=start
+    )
+
+
+def named(handle):
+    return handle if isinstance(handle, str) else handle.name
+
+
+def told(begun):
+    """(who gives weights, who takes reports) as a call to begin has it."""
+    _, shards, weights, metrics, central = begun
+    assert shards == ["shard"] and central is None
+    return named(weights), named(metrics)
+
+
+def test_actors_talk_to_their_node_s_relay_and_at_home_to_weights_and_metrics_themselves(made):
+    assert told(made.start(0, "head")) == ("weights", "metrics")
+    assert told(made.start(1, "a")) == told(made.start(2, "a")) == ("relay 0 on a.net [a]",) * 2
+    assert told(made.start(3, "b")) == ("relay 1 on b.net [b]",) * 2
+    assert made.crew.fleet.running == 4 and sorted(made.supervisor.kept) == ["relay 0 on a.net", "relay 1 on b.net"]
+    assert made.supervisor.watched["actor 1"].follow(None) is None, "its loop has ended"
+
+
+def test_a_relay_that_ray_starts_anew_has_not_reported_yet(made):
+    made.start(1, "a")
+    made.supervisor.kept["relay 0 on a.net"].restored()
+    assert made.metrics.calls == [("forget", "relay 0 on a.net")]
+
+
+def test_a_relay_whose_node_is_lost_is_not_waited_for(made):
+    made.start(1, "a")
+    gone = made.supervisor.kept["relay 0 on a.net"].gone
+    assert not gone(1.0)
+    made.there["a"]["Alive"] = False
+    assert gone(2.0) and not made.supervisor.spent and made.killed == []
+
+
+def test_a_relay_that_does_not_come_back_is_given_up_and_its_actors_start_anew(made):
+    for index, node in enumerate(("a", "a", "b")):
+        made.start(index, node)
+    gone = made.supervisor.kept["relay 0 on a.net"].gone
+    assert not gone(0.9 * GIVEN_UP_S) and gone(GIVEN_UP_S)
+    assert made.supervisor.spent == [("relay 0 on a.net", f"it is not back after {GIVEN_UP_S:.0f} s")]
+    assert made.killed == ["actor 0", "actor 1"]
+    watched = made.supervisor.watched["actor 0"]
+    assert watched.gone().dismissed, "which costs the actors nothing"
+    watched.restart()
+    assert told(made.start(0, "a")) == ("relay 2 on a.net [a]",) * 2
+    made.crew.check()
+    assert "relay 0 on a.net" not in made.supervisor.dropped
+    made.now.s += 2 * LINGERS_S
+    made.crew.check()
+    assert made.supervisor.dropped == ["relay 0 on a.net"] and made.killed[-1] == "relay 0 on a.net [a]"
+
+
+def test_a_relay_ends_a_while_after_its_last_actor(made):
+    for index in (0, 1):
+        made.start(index, "a")
+    made.supervisor.watched["actor 0"].restart()
+    made.now.s += 2 * LINGERS_S
+    made.crew.check()
+    assert not made.supervisor.dropped, "one is still there"
+    made.supervisor.watched["actor 1"].restart()
+    made.now.s += 2 * LINGERS_S
+    made.crew.check()
+    assert made.supervisor.dropped == ["relay 0 on a.net"]
+    assert ("forget", "relay 0 on a.net") in made.metrics.calls
+
+
+def test_silence_is_that_of_parts_that_are_there(made):
+    made.start(0, "head")
+    made.start(1, "a")
+    reported_s = {LEARNER: 1.0, "actor 0": 2.0, "actor 7": 900.0, "relay 0 on a.net": 3.0, "relay 9 on z.net": 900.0}
+    assert made.crew.silent_s(reported_s) == {
+        LEARNER: 1.0, "actor 0": 2.0, "actor 1": math.inf, "relay 0 on a.net": 3.0
+    }  # fmt: skip
