@@ -69,7 +69,8 @@ def estimate(
     network, wanted = known_network(config, spec), sizes.actors * actor_rate(config, measured)
     samples, version_bytes = measured.samples_per_s, measured.weights_bytes
     if network is not None:
-        samples = samples or (None if gpu else getattr(measured, f"{network}_samples_per_s"))
+        of_one = None if gpu else getattr(measured, f"{network}_samples_per_s")
+        samples = samples or (of_one and of_one * config.learner.workers)
         version_bytes = version_bytes or getattr(measured, f"{network}_weights_bytes")
     work = _Work(config, sizes, places, samples, version_bytes, measured)
     steps = work.pace(wanted)

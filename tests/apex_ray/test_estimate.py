@@ -43,6 +43,12 @@ def test_actors_make_no_more_steps_than_the_learner_samples_by_the_ratio() -> No
     assert one.steps_per_s == 3_200 and part(one, "learner").share == 0.5
 
 
+def test_a_measured_learner_counts_once_for_each_worker() -> None:
+    one, two = (of("actors.count=4", f"learner.workers={n}", given=("samples_per_s=null",)) for n in (1, 2))
+    assert two.samples_per_s == 2 * one.samples_per_s > 0
+    assert of("actors.count=4", "learner.workers=2").samples_per_s == 12_800, "what is given is all of them"
+
+
 def test_without_a_ratio_nobody_waits_for_the_learner() -> None:
     found = of("actors.count=4", "replay.samples_per_insert=null")
     assert found.steps_per_s == found.wanted_steps_per_s == 12_800
