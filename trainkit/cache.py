@@ -31,8 +31,9 @@ def kept(room: str, path: Path, made_with: str, make: Callable[[], Kept], must: 
         found: Kept = np.load(file, allow_pickle=False)
         return found
     made = make()
-    failed = f"{file.parent} can't be written, where {room} are kept"
-    with os_errors(failed, f"; expected room there, or another folder as {CACHE}") if must else suppress(OSError):
+    rest = f"; expected room there, or another folder as {CACHE}"
+    told = os_errors(f"{file.parent} can't be written, where {room} are kept", rest)
+    with told if must else suppress(OSError):
         file.parent.mkdir(parents=True, exist_ok=True)
         partial = file.with_suffix(f".{os.getpid()}.npy")
         np.save(partial, made)
