@@ -130,8 +130,8 @@ def upsampled(model: WaveNet, frames: Floats, start: int, samples: int) -> Tenso
     """
     c = model.config
     first, last = start // c.frame_samples, -(-(start + samples) // c.frame_samples)
-    begin = c.context_frames + first  # in `frames`, of frame `first` less its reach
-    some = torch.from_numpy(frames[begin : begin + last - first + 2 * c.reach_frames])
+    row = c.context_frames + first  # in `frames`, of frame `first` less its reach
+    some = torch.from_numpy(frames[row : row + last - first + 2 * c.reach_frames])
     channels: Tensor = model.conditions.upsampling(some[None])
     return channels[:, start - (first - c.reach_frames) * c.frame_samples :][:, :samples]
 
