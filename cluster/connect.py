@@ -156,8 +156,9 @@ def _token_to_start_with() -> Iterator[None]:
 
 
 def _start(embedded: Embedded) -> Any:
-    # Ray's head would keep the last 100,000 calls: it came to 0.37 GB in an hour of Pong.
+    # Ray's head would keep the last 100,000 calls, 0.37 GB in an hour of Pong, and the names of a million before them.
     os.environ.setdefault("RAY_task_events_max_num_task_in_gcs", "10000")
+    os.environ.setdefault("RAY_task_events_max_dropped_task_attempts_tracked_per_job_in_gcs", "10000")
     try:
         with deaf_children():
             return ray.init(

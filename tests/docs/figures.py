@@ -265,12 +265,12 @@ def power_cuts(figures: Any) -> list[str]:
 
 
 def soak(figures: Any) -> list[str]:
-    return [n(100 * figures[name]["share_an_hour"], digits) for name, digits in (("memory_bytes", 1), ("gcs_bytes", 0))]
+    return [n(100 * figures["memory_bytes"]["share_an_hour"], 1)]
 
 
 def soak_memory(rows: Any) -> list[str]:
-    """GB without Ray's head: the least and most of the quarters of an hour from the second to the seventh, the last,
-    by medians; the head's most in the first hour.
+    """GB without Ray's head, the least and most of the second hour's quarters by medians; the head's most MB in either
+    hour.
     """
     samples = [{name: float(value) for name, value in row.items()} for row in rows]
 
@@ -278,10 +278,10 @@ def soak_memory(rows: Any) -> list[str]:
         return [sample for sample in samples if begin <= sample["time_s"] < end]
 
     quarters = [
-        median([s["memory_bytes"] - s["gcs_bytes"] for s in of(900 * i, 900 * i + 900)]) / 1e9 for i in range(8)
+        median([s["memory_bytes"] - s["gcs_bytes"] for s in of(900 * i, 900 * i + 900)]) / 1e9 for i in range(4, 8)
     ]
-    head = max(s["gcs_bytes"] for s in of(0, 3600)) / 1e9
-    return [n(value, 2) for value in (min(quarters[1:7]), max(quarters[1:7]), quarters[7], head)]
+    heads = [max(s["gcs_bytes"] for s in of(begin, begin + 3600)) / 1e6 for begin in (0, 3600)]
+    return [n(min(quarters), 2), n(max(quarters), 2), *(n(head) for head in heads)]
 
 
 # The other trainers
