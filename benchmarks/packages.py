@@ -42,8 +42,8 @@ EXTRAS = (
 )
 # What `import` is called for each of the earlier commit's dependencies that takes notice of time or room.
 MODULES = (
-    "ale_py", "av", "librosa.feature", "matplotlib.figure", "numba", "pandas", "pyarrow.fs", "ray", "ray.rllib.algorithms",
-    "ray.tune", "stable_retro", "torch", "torch.utils.tensorboard",
+    "ale_py", "av", "librosa.feature", "matplotlib.figure", "numba", "pandas", "pyarrow.fs", "ray",
+    "ray.rllib.algorithms", "ray.tune", "stable_retro", "torch", "torch.utils.tensorboard",
 )  # fmt: skip
 # Run by the environment that is looked at, whose pip reads requirements: packages by who brings them. Words: extras.
 LOOK = """
