@@ -30,7 +30,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "error: apex-ray needs Python 3.11 or newer; set PYTHON=/path/to/python3.11"; exit 2; }
 	@echo "Setting up $(VENV) for training; some minutes, by the speed of the network and the disk:"
-	@echo "  Ray, Atari and the rest   0.5 GB to download, 1.6 GB on disk"
+	@echo "  Ray, Atari and the rest   0.5 GB to download, 1.7 GB on disk"
 ifneq ($(TORCH_INDEX),)
 	@echo "  $(TORCH)             from $(TORCH_INDEX); built for CPUs 0.2 GB to download, 0.7 GB on disk"
 else ifneq ($(shell nvidia-smi -L 2>/dev/null),)

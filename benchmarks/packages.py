@@ -40,6 +40,12 @@ EXTRAS = (
     "loggers",
     "export",
 )
+COMMANDS = {
+    "python alone, s": ("python", "-c", "pass"),
+    "import apex_ray, s": ("python", "-c", "import apex_ray"),
+    "apex-ray --help, s": ("apex-ray", "--help"),
+    "apex-ray --version, s": ("apex-ray", "--version"),
+}
 # What `import` is called for each of the earlier commit's dependencies that takes notice of time or room.
 MODULES = (
     "ale_py", "av", "librosa.feature", "matplotlib.figure", "numba", "pandas", "pyarrow.fs", "ray",
@@ -117,36 +123,31 @@ class Environment:
         ).stdout
 
     def seconds(self, program: str, *words: str) -> float:
-        """From the command to its end, the least of some: what else the machine does only adds to it."""
-        taken = []
-        for _ in range(ROUNDS):
-            began = time.perf_counter()
-            subprocess.run([self._bin / program, *words], check=True, stdout=subprocess.DEVNULL, cwd="/")
-            taken.append(time.perf_counter() - began)
-        return min(taken)
+        """From the command to its end."""
+        began = time.perf_counter()
+        subprocess.run([self._bin / program, *words], check=True, stdout=subprocess.DEVNULL, cwd="/")
+        return time.perf_counter() - began
 
     def plain(self) -> dict[str, float]:
         """Of what is installed without extras."""
         names = self.found["plain"]
-        return {
-            "packages": len(names),
-            "download_mb": megabytes(self.downloads, names),
-            "disk_mb": megabytes(self.found["sizes"], names),
-            "python alone, s": self.seconds("python", "-c", "pass"),
-            "import apex_ray, s": self.seconds("python", "-c", "import apex_ray"),
-            "apex-ray --help, s": self.seconds("apex-ray", "--help"),
-            "apex-ray --version, s": self.seconds("apex-ray", "--version"),
-        }
+        sizes = {"download_mb": self.downloads, "disk_mb": self.found["sizes"]}
+        return {"packages": len(names), **{name: megabytes(of, names) for name, of in sizes.items()}}
 
     def imports(self) -> dict[str, float]:
         """Seconds that importing each of `MODULES` takes a Python that has imported nothing else."""
-        alone = self.seconds("python", "-c", "pass")
-        return {name: self.seconds("python", "-c", f"import {name}") - alone for name in MODULES}
+        return {name: least([self], "python", "-c", f"import {name}")[0] for name in MODULES}
 
     def extras(self) -> dict[str, dict[str, int]]:
         """What each adds to a plain install."""
         sizes = (("download_mb", self.downloads), ("disk_mb", self.found["sizes"]))
         return {e: {k: megabytes(of, names) for k, of in sizes} for e, names in self.found["extras"].items()}
+
+
+def least(environments: list[Environment], program: str, *words: str) -> list[float]:
+    """Seconds of a command in each, in turns: the least of some, as what else the machine does only adds to it."""
+    rounds = [[environment.seconds(program, *words) for environment in environments] for _ in range(ROUNDS)]
+    return [min(taken) for taken in zip(*rounds, strict=True)]
 
 
 def version_of(tree: Path) -> str:
@@ -159,13 +160,15 @@ def main() -> None:
     words = parser.parse_args()
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder, tree_of(words.commit) as old:
-        before = Environment(old, Path(folder) / "before")
-        sizes = before.found["sizes"]
+        before, after = Environment(old, Path(folder) / "before"), Environment(ROOT, Path(folder) / "after")
         figures["before"] = {"commit": words.commit, "version": version_of(old), **before.plain()}
+        figures["after"] = {"version": version_of(ROOT), **after.plain()}
+        for name, command in COMMANDS.items():
+            figures["before"][name], figures["after"][name] = least([before, after], *command)
         # What would go if one of the earlier commit's dependencies did: which of them are worth an extra.
+        sizes = before.found["sizes"]
         figures["only it brings, disk_mb"] = {r: megabytes(sizes, names) for r, names in before.found["only"].items()}
         figures["import_s"] = before.imports()
-        figures["after"] = {"version": version_of(ROOT), **Environment(ROOT, Path(folder) / "after").plain()}
         figures["extras"] = Environment(ROOT, Path(folder) / "extras", EXTRAS).extras()
     table = Table("", "before", "after")
     for key in figures["after"]:
