@@ -377,4 +377,5 @@ def test_a_method_that_is_not_to_be_called_again(here: str) -> None:
     made = ray.remote(num_cpus=0, max_restarts=1, max_task_retries=-1)(Counts)
     retries = made.__ray_metadata__.method_meta.max_task_retries
     assert retries == {"report": 0}
-    assert ray.get(made.remote().report.remote()) == 1
+    actor = made.remote()
+    assert ray.get(actor.report.remote()) == 1
