@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-import librosa
 import numpy as np
 import numpy.typing as npt
+
+from trainkit.compiled_sound import librosa
 
 Floats = npt.NDArray[np.float32]
 LOWEST_HZ, HIGHEST_HZ = 110.0, 2_000.0

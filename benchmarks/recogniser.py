@@ -9,9 +9,9 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-import librosa
 import numpy as np
 
+from trainkit.compiled_sound import librosa
 from trainkit.speech.alignment import CMU, VOICE
 from trainkit.speech.espeak import synthesize
 from trainkit.speech.phones import PAUSE, bare

@@ -18,7 +18,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import librosa
 import numpy as np
 import numpy.typing as npt
 import soundfile
@@ -35,6 +34,7 @@ from lstm.speech_scores import Says, simpler, speech_scores
 from lstm.tasks.make import make_task
 from lstm.tasks.speech import Speech
 from lstm.train import train_here
+from trainkit.compiled_sound import librosa
 from trainkit.config import to_yaml
 from trainkit.run_record import record_start
 from trainkit.runs import create_run, open_run

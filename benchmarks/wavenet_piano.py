@@ -17,7 +17,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import librosa
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -25,6 +24,7 @@ from matplotlib.figure import Figure
 
 from benchmarks.machine import write
 from benchmarks.notes_heard import Note, in_one_key, notes_heard, precision_and_recall
+from trainkit.compiled_sound import librosa
 from trainkit.runs import open_run
 from trainkit.sound import write as write_sound
 from wavenet import checkpoint

@@ -17,7 +17,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import librosa
 import numpy as np
 import soundfile
 
@@ -25,6 +24,7 @@ from benchmarks.hearing import Judge, Sound
 from benchmarks.machine import write
 from benchmarks.recogniser import words
 from benchmarks.sentences import NEW, UNSEEN
+from trainkit.compiled_sound import librosa
 from trainkit.errors import UserError
 from trainkit.runs import open_run
 from trainkit.speech.acoustic import AcousticModel, open_acoustic

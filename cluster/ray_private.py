@@ -111,6 +111,13 @@ def actor_id(handle: Any) -> str:
     return str(handle._actor_id.hex())
 
 
+def once(method: Any) -> Any:
+    """A method of an actor that Ray is not to call again: what ray.method(max_task_retries=0) says, which Ray's client,
+    where a program has one, does not know.
+    """
+    return ray.method.__wrapped__(max_task_retries=0)(method)  # type: ignore[attr-defined]
+
+
 def read_environment_again() -> None:
     """Have Ray look at its RAY_ variables, which it reads once, as it is imported."""
     from ray._raylet import Config  # type: ignore[attr-defined]

@@ -109,7 +109,7 @@ class Speak(_Drawn):
     language: str = "en"
     """en or ja"""
     voice: str = "f1"
-    """eSpeak NG's, whose times are taken where there is no --acoustic"""
+    """eSpeak NG's, whose times are taken without --acoustic"""
     speaker: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None
     """who speaks, where several were learned"""
     speed: float = 1.0

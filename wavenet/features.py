@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-import librosa
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from trainkit.compiled_sound import librosa
 from trainkit.speech.frames import Frames
 from trainkit.speech.phones import PhoneFeatures, Timeline
 from wavenet.config import WaveNetConfig

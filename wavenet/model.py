@@ -106,20 +106,20 @@ class Upsampling(nn.Module):
         # Of what is negative between two stages. Checkpoints from before frames were normalised had a leaky ReLU there.
         self.register_buffer("slope", torch.ones(1))
         self.first = nn.Conv1d(config.local_features, c, kernel_size=3, padding=1)
+        strides = [s for s in config.upsampling if s > 1]
         # Each output sample is a mix of its own frame and the neighbour it is nearer to.
         self.stages = nn.ModuleList(
-            nn.ConvTranspose1d(c, c, 2 * s, stride=s, padding=(s + 1) // 2, output_padding=s % 2)
-            for s in config.upsampling
+            nn.ConvTranspose1d(c, c, 2 * s, stride=s, padding=(s + 1) // 2, output_padding=s % 2) for s in strides
         )
-        self._interpolate(config)
+        self._interpolate(config, strides)
         self.register_load_state_dict_pre_hook(_complete)  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
-    def _interpolate(self, config: ModelConfig) -> None:
+    def _interpolate(self, config: ModelConfig, strides: Sequence[int]) -> None:
         nn.init.zeros_(self.first.weight)
         nn.init.normal_(self.first.weight[:, :, 1], std=config.local_features**-0.5)
         nn.init.zeros_(cast(Tensor, self.first.bias))
-        for stride, stage in zip(config.upsampling, cast(Sequence[nn.ConvTranspose1d], self.stages), strict=True):
+        for stride, stage in zip(strides, cast(Sequence[nn.ConvTranspose1d], self.stages), strict=True):
             middle = stride - 0.5 * (1 - stride % 2)  # of the kernel: where an input's own place is
             hat = (1 - (torch.arange(2 * stride) - middle).abs() / stride).clamp(min=0)
             stage.weight.copy_(torch.eye(config.local_channels)[:, :, None] * hat)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import librosa
 import numpy as np
 from matplotlib.figure import Figure
+
+from trainkit.compiled_sound import librosa
 
 
 def spectrogram(sound: np.ndarray[Any, np.dtype[np.float32]], rate: int) -> Figure:

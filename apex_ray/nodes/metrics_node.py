@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-import ray
-
 from apex_ray.nodes.living import Living, note_work
 from apex_ray.nodes.stall import LEARNER
 from apex_ray.report.episodes import reporter_named
@@ -17,6 +15,7 @@ from apex_ray.report.metrics import EXPORTED, METRICS
 from apex_ray.report.tally import NUMBERS, ActorReport, LearnerReport, Tally
 from apex_ray.types import Counters, FloatArray
 from cluster.metrics import Exporter
+from cluster.ray_private import once
 
 MOST_MESSAGES = 100  # lines kept between two calls of the driver
 RECENT = 16  # reports of an actor that are known again: more than may be on their way
@@ -37,12 +36,12 @@ class MetricsNode(Living):
         self._dismissed: set[str] = set()  # actors that are to leave
         self._messages: deque[str] = deque(maxlen=MOST_MESSAGES)
 
-    @ray.method(max_task_retries=0)
+    @once
     def actor(self, report: ActorReport) -> bool:
         """Whether that actor is to leave."""
         return self._take(report)
 
-    @ray.method(max_task_retries=0)
+    @once
     def relayed(self, relay: str, reports: list[ActorReport]) -> list[bool]:
         """The same of many actors: of the node of the relay of that name."""
         self._reported_at[relay] = time.monotonic()
@@ -58,7 +57,7 @@ class MetricsNode(Living):
         note_work()
         return name in self._dismissed
 
-    @ray.method(max_task_retries=0)
+    @once
     def learner(self, report: LearnerReport) -> None:
         self._reported_at[LEARNER] = time.monotonic()
         self._tally.learner(report)

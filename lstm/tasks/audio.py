@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import librosa
 import numpy as np
 import soundfile
 
 from lstm.config import AudioConfig
 from lstm.tasks.codes import Codes, NextCode
+from trainkit.compiled_sound import librosa
 from trainkit.errors import UserError, first_line
 from trainkit.mu_law import CLASSES, decode, encode
 

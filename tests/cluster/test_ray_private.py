@@ -364,3 +364,17 @@ def test_a_ray_is_started_with_a_script_for_its_workers_and_without_what_only_cl
         assert not parameter.RayParams().no_monitor and Node.start_api_server is serves
     assert parameter.RayParams is before and Node.start_api_server is serves
     assert "not self._ray_params.no_monitor" in start and "if self._ray_params.include_log_monitor" in start
+
+
+def test_a_method_that_is_not_to_be_called_again(here: str) -> None:
+    class Counts:
+        def plain(self) -> None: ...
+
+        @ray_private.once
+        def report(self) -> int:
+            return 1
+
+    made = ray.remote(num_cpus=0, max_restarts=1, max_task_retries=-1)(Counts)
+    retries = made.__ray_metadata__.method_meta.max_task_retries
+    assert retries == {"report": 0}
+    assert ray.get(made.remote().report.remote()) == 1

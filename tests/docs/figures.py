@@ -166,6 +166,15 @@ def scaling(figures: Any) -> list[str]:
     return [n(two, 2), n(four, 1), n(eight, 1)]
 
 
+def compression(figures: Any) -> list[str]:
+    found = []
+    for name in ("lz4", "zstd 1", "zstd 3"):
+        by = figures["by"][name]
+        found += [n(by["ratio"]), *(n(by[f"{way}_bytes_per_s"] / 1e9, 1) for way in ("there", "back"))]
+        found.append(n(8 * by["pays_below_bytes_per_s"] / 1e9))
+    return found
+
+
 def percent(part: float, whole: float) -> str:
     return n(100 * part / whole)
 

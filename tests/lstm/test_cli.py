@@ -334,7 +334,7 @@ def test_a_wrong_command_line_exits_2_with_one_line(capsys, words, told):
 
 def test_presets_load_and_are_listed(capsys):
     needs = {"text": ["text.path=x"], "audio": ["audio.folder=x"], "forecast": ["forecast.path=x"],
-             "prices": ["forecast.path=x"]}  # fmt: skip
+             "prices": ["forecast.path=x"], "speech": ["speech.folder=x"]}  # fmt: skip
     for preset in PRESETS.names():
         assert main(["config", preset, *needs.get(preset, [])]) == 0
     assert "model.hidden" in capsys.readouterr().out and {"train", "forecast", "memory"} <= set(COMMANDS)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import librosa
 import numpy as np
 import numpy.typing as npt
+
+from trainkit.compiled_sound import librosa
 
 Floats = npt.NDArray[np.floating]
 BANDS, ORDER = 40, 13  # of the mel spectrum; cepstral coefficients that are compared, the loudness (0) not among them

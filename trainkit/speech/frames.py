@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import librosa
 import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
 from trainkit.cache import kept
+from trainkit.compiled_sound import librosa
 from trainkit.errors import UserError, first_line, os_errors
 from trainkit.sound import read
 from trainkit.speech.frame_settings import FrameSettings

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import librosa
 import numpy as np
 
+from trainkit.compiled_sound import librosa
 from trainkit.speech.frames import Floats, Frames, mel_bands
 
 ITERATIONS = 60

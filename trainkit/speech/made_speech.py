@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 
-import librosa
 import numpy as np
 
+from trainkit.compiled_sound import librosa
 from trainkit.errors import UserError, did_you_mean
 from trainkit.sound import write_with_facts
 from trainkit.speech.espeak import UnsayableError, choose, synthesize
