@@ -293,6 +293,11 @@ def soak_memory(rows: Any) -> list[str]:
     return [n(min(quarters), 2), n(max(quarters), 2), *(n(head) for head in heads)]
 
 
+def head_memory(figures: Any) -> list[str]:
+    thousands, held = figures["thousands of calls"], figures["head_mb"]["ours"]
+    return [n(held[0]), n(thousands / len(held)), n(held[-1]), n(thousands)]
+
+
 # The other trainers
 
 
