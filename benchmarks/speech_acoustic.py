@@ -48,6 +48,7 @@ from trainkit.speech.spoken import LANGUAGES
 Sound = npt.NDArray[np.float32]
 FEWEST_WORDS = 4  # of a held-out text: less is no sentence
 MOST_FILES = 60
+HELD_OUT = 0.2  # of the texts: most are a word or two, and too few would be left that can be understood
 
 
 def main() -> None:
@@ -57,11 +58,12 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=8.0, help="of training, on one core")
     parser.add_argument("--run", help="that was trained before, instead")
     parser.add_argument("settings", nargs="*", help="KEY=VALUE, of training")
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     torch.set_num_threads(1)
     folder: Path = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
-    given = [f"speech.folder={arguments.recordings.absolute()}", *arguments.settings]
+    held = f"speech.validation_fraction={HELD_OUT}"
+    given = [f"speech.folder={arguments.recordings.absolute()}", held, *arguments.settings]
     run = open_run(arguments.run) if arguments.run else _trained(given, arguments.minutes)
     config, model = checkpoint.load_config_of(run), Acoustic(run)
     task = make_task(config, checkpoint.facts(run))
@@ -72,9 +74,8 @@ def main() -> None:
         "updates": json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])["step"],
     }
     linear = simpler(task)["linear map"]
-    held = [r for r in task.corpus.validation if _can_be_heard(r)][:MOST_FILES]
-    if held:
-        found |= _words_of_recordings(model, task, linear, held)
+    if heard := [r for r in task.corpus.validation if _can_be_heard(r)][:MOST_FILES]:
+        found |= _words_of_recordings(model, task, linear, heard)
     for language in model.languages:
         found |= _words_of_new(model) if language == "en" else {}
         found[f"{len(UNSEEN[language])} new sentences, {language}"] = _distances(model, language)
