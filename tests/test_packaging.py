@@ -37,6 +37,12 @@ def run(folder: Path, *words: str, absent: Sequence[str] = ABSENT) -> subprocess
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
 
+def not_installed(extra: str) -> set[str]:
+    """What may be said: which of an extra's modules is looked for first is of no interest."""
+    modules = {module for module, its in EXTRAS.items() if its == extra}
+    return {f"error: {module} is not installed; expected pip install 'apex-ray[{extra}]'\n" for module in modules}
+
+
 def names(requirements: list[str]) -> set[str]:
     """The packages that requirements name."""
     return {re.split(r"[\[<>=]", requirement)[0].lower() for requirement in requirements}
@@ -53,28 +59,26 @@ def test_a_plain_install_trains_evaluates_draws_and_records(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
-    ("words", "module", "extra"),
+    ("words", "extra"),
     [
-        ("apex_ray.cli train airstriker", "stable_retro", "retro"),
-        ("apex_ray.cli sonic doctor", "stable_retro", "retro"),
-        ("apex_ray.cli train cartpole runs_dir=s3://bucket/runs", "pyarrow", "store"),
-        ("lstm.cli train co2", "pandas", "lstm"),
-        ("wavenet.cli train small data.folder=.", "librosa", "audio"),
-        ("wavenet.cli data speech --out made", "librosa", "audio"),
+        ("apex_ray.cli train airstriker", "retro"),
+        ("apex_ray.cli sonic doctor", "retro"),
+        ("apex_ray.cli train cartpole runs_dir=s3://bucket/runs", "store"),
+        ("lstm.cli train co2", "lstm"),
+        ("wavenet.cli train small data.folder=.", "audio"),
+        ("wavenet.cli data speech --out made", "audio"),
     ],
 )
-def test_a_missing_extra_is_named_in_one_line(words: str, module: str, extra: str, tmp_path: Path) -> None:
+def test_a_missing_extra_is_named_in_one_line(words: str, extra: str, tmp_path: Path) -> None:
     done = run(tmp_path, *words.split())
-    assert done.returncode == 2, done.stderr
-    assert done.stderr == f"error: {module} is not installed; expected pip install 'apex-ray[{extra}]'\n"
+    assert done.returncode == 2 and done.stderr in not_installed(extra), done.stderr
 
 
 def test_what_the_lstm_does_with_series_needs_no_sound(tmp_path: Path) -> None:
     done = run(tmp_path, "lstm.cli", "find-rate", "co2", "--updates", "2", absent=("librosa", "soundfile"))
     assert done.returncode == 0 and (tmp_path / "rates.png").exists(), done.stdout + done.stderr
     done = run(tmp_path, "lstm.cli", "train", "speech", "speech.folder=.", absent=("librosa", "soundfile"))
-    assert done.returncode == 2
-    assert done.stderr == "error: librosa is not installed; expected pip install 'apex-ray[audio]'\n"
+    assert done.returncode == 2 and done.stderr in not_installed("audio"), done.stderr
 
 
 def test_a_wheel_has_every_file_of_the_packages(tmp_path: Path) -> None:
