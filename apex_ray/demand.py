@@ -60,7 +60,7 @@ def bundles(config: ApexConfig, sizes: Sizes, gpus: float) -> list[Bundle]:
             labels=labels,
         )
         needed.append(shard)
-    if sizes.inference_cpus:
+    if a.inference == "central":
         # Where the learner has all GPUs, central inference shares the first worker's.
         own_gpu = inference_gpu and gpus > workers
         needed.append(Bundle(INFERENCE, cpus=sizes.inference_cpus, gpus=1.0 if own_gpu else 0.0, labels=labels))
@@ -118,7 +118,9 @@ def places(found: Fit, sizes: Sizes) -> Places:
     missing = sizes.actors - sum(actors.values())
     each = max((count for node, count in actors.items() if node != learner), default=max(missing, 1))
     more = -(-missing // each)
-    return Places(learner, shards, actors | {f"one more node {i}": min(each, missing - i * each) for i in range(more)})
+    gpus = {name[node.id] for node in found.nodes if node.total.get("GPU", 0.0)}
+    actors |= {f"one more node {i}": min(each, missing - i * each) for i in range(more)}
+    return Places(learner, shards, actors, gpus)
 
 
 def probed(env: EnvConfig) -> EnvSpec:

@@ -6,7 +6,7 @@ that they wait for can take. The part with the largest share of its most is the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from apex_ray.config.load import load
@@ -15,7 +15,7 @@ from apex_ray.measured import Measured
 from apex_ray.sizes import Sizes
 from apex_ray.talk import ASK_EVERY_S, FEW_ACTORS, GATHER_S, REPORT_EVERY_S
 from apex_ray.types import EnvSpec
-from trainkit.words import size, table
+from trainkit.words import plural, size, table
 
 GIB = 2**30
 HALVINGS = 40  # of the pace that is looked for
@@ -28,6 +28,7 @@ class Places:
     learner: str
     shards: Sequence[str]  # of each; the first is with the learner
     actors: Mapping[str, int]
+    gpus: Collection[str] = ()  # nodes that have one
 
 
 @dataclass(frozen=True)
@@ -72,19 +73,27 @@ def estimate(
         of_one = None if gpu else getattr(measured, f"{network}_samples_per_s")
         samples = samples or (of_one and of_one * config.learner.workers)
         version_bytes = version_bytes or getattr(measured, f"{network}_weights_bytes")
-    work = _Work(config, sizes, places, samples, version_bytes, measured)
+    work = _Work(config, sizes, places, gpu, samples, version_bytes, measured)
     steps = work.pace(wanted)
-    actor_bytes = measured.central_actor_bytes if config.actors.inference == "central" else measured.actor_bytes
+    actor_bytes = measured.actor_bytes if config.actors.inference == "local" else measured.central_actor_bytes
     memory_bytes = sizes.replay_bytes + store_bytes + sizes.actors * actor_bytes
+    memory_bytes += inferring(config, places) * measured.actor_bytes
     return Estimate(steps, wanted, work.parts(steps), memory_bytes, samples)
 
 
 def actor_rate(config: ApexConfig, measured: Measured) -> float:
     """Agent steps/s of one actor that waits for nobody; taken to grow with its threads."""
-    if config.actors.inference == "central":
+    if config.actors.inference != "local":
         return measured.emulator_steps_per_s * config.actors.threads
     two = config.actors.groups > 1
     return (measured.actor_two_groups_steps_per_s if two else measured.actor_steps_per_s) * config.actors.threads
+
+
+def inferring(config: ApexConfig, places: Places) -> int:
+    """How many processes there are that infer for actors."""
+    if config.actors.inference == "node":
+        return sum(count > 0 for count in places.actors.values())
+    return int(config.actors.inference == "central")
 
 
 def known_network(config: ApexConfig, spec: EnvSpec) -> str | None:
@@ -101,6 +110,7 @@ class _Work:
     config: ApexConfig
     sizes: Sizes
     places: Places
+    gpu: bool  # whether the learner has one
     samples_per_s: float | None  # of the learner, at most
     version_bytes: float | None  # of its weights
     measured: Measured
@@ -134,9 +144,23 @@ class _Work:
         found.append(Part("a shard's inserts and samples", busy, 1.0, "of its time", True))
         found.append(Part("bytes into a shard", chunk_bytes / shards, m.shard_bytes_per_s, "bytes/s", True))
         found.append(self._into_a_node(chunk_bytes, drawn))
+        if inferring(self.config, self.places):
+            found.append(self._inference(steps_per_s))
         if self.version_bytes is not None and self.samples_per_s is not None:
             found.append(self._weights_out(drawn, self.version_bytes))
         return [*found, *self._talk(rounds)]
+
+    def _inference(self, steps_per_s: float) -> Part:
+        """Of the process for all actors, or the busiest node's: of those on CPUs, where there are some."""
+        a, actors, count = self.config.actors, self.places.actors, inferring(self.config, self.places)
+        most = self.measured.inference_steps_per_s * self.sizes.inference_cpus
+        if a.inference == "central":
+            on_gpu = self.gpu and a.inference_device != "cpu"
+            return Part("inference", steps_per_s, None if on_gpu else most, "steps/s", True)
+        on_cpus = {n: c for n, c in actors.items() if c and (a.inference_device == "cpu" or n not in self.places.gpus)}
+        work = steps_per_s * max((on_cpus or actors).values()) / self.sizes.actors
+        name = f"the busiest of {plural(count, 'inference process', 'inference processes')}"
+        return Part(name, work, most if on_cpus else None, "steps/s", True)
 
     def _drawn(self, steps_per_s: float) -> float:
         """Samples/s: what the ratio to inserts asks for, without one what the learner takes and the shards give."""
@@ -178,7 +202,8 @@ class _Work:
         relayed = [count for node, count in actors.items() if node != home and count > FEW_ACTORS]
         alone = sum(actors.values()) - sum(relayed)
         asks = rounds_per_s / a.weights_every_steps if a.inference == "local" else 0.0  # a second, of one actor
-        questions = alone * asks + sum(min(count * asks, 1 / ASK_EVERY_S) for count in relayed)
+        questions = inferring(self.config, self.places) / ASK_EVERY_S
+        questions += alone * asks + sum(min(count * asks, 1 / ASK_EVERY_S) for count in relayed)
         found = [Part("the weights holder", questions, m.weights_core_s and 1 / m.weights_core_s, "questions/s", False)]
         if m.report_core_s is None or m.relayed_report_core_s is None:
             calls = alone / REPORT_EVERY_S + sum(min(count / REPORT_EVERY_S, 1 / GATHER_S) for count in relayed)

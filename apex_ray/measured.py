@@ -17,6 +17,9 @@ class Measured(Section):
     actor_steps_per_s: PositiveFloat = Field(description="agent steps/s of one actor on one core")
     actor_two_groups_steps_per_s: PositiveFloat = Field(description="the same with actors.groups=2, on two")
     emulator_steps_per_s: PositiveFloat = Field(description="agent steps/s of an actor that infers centrally, at most")
+    inference_steps_per_s: PositiveFloat = Field(
+        description="agent steps/s that one core of a process that infers for actors serves"
+    )
     actor_bytes: PositiveFloat = Field(description="memory of an actor")
     central_actor_bytes: PositiveFloat = Field(description="memory of one that infers centrally")
     insert_transitions_per_s: PositiveFloat = Field(description="that one shard stores, at most")

@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 def build_inference(config: ApexConfig, agent: Agent) -> Inference:
-    """The network that acts: in each actor on its own cores, or central on its device."""
+    """The network that acts: in each actor on its own cores, or for many of them on its device."""
     from apex_ray.agent.network import Inference  # with torch, which actors that infer centrally do without
     from apex_ray.learner.hardware import resolve_device
 
     a, device = config.actors, None
-    if a.inference == "central":
+    if a.inference != "local":
         device = resolve_device(a.inference_device, "actors.inference_device")
     return Inference(agent, a.bf16, device, seed=config.seed)
 

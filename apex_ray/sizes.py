@@ -25,7 +25,7 @@ class Sizes:
     min_actors: int  # at least
     actor_cpus: int  # of one actor process
     learner_threads: int  # of each of the learner's workers
-    inference_cpus: int  # of central inference, 0 without
+    inference_cpus: int  # of a process that infers for actors, 0 without
     stride: int  # the agent's: steps from one sample's first to the next's
     learned: int  # the agent's: transitions that a sample is learned from
     chunk_transitions: int  # of one chunk, all streams together
@@ -40,7 +40,7 @@ def resolve_sizes(config: ApexConfig, spec: EnvSpec, cores: int | None = None) -
     horizon, n = config.actors.chunk_transitions, config.td.n_step
     envs = config.actors.envs_per_actor // config.actors.groups
     chunk = horizon * envs
-    inference_cpus = config.actors.threads if config.actors.inference == "central" else 0
+    inference_cpus = config.actors.threads if config.actors.inference != "local" else 0
     (min_actors, actors), threads = _share(config, max(cores - inference_cpus, 1), chunk * spec.streams)
     if n > horizon:
         raise UserError(f"td.n_step = {n} is larger than actors.chunk_transitions = {horizon}; expected at most that")

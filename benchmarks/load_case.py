@@ -23,7 +23,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from apex_ray.config.load import load
 from apex_ray.config.schema import ApexConfig
 from apex_ray.demand import bundles
-from apex_ray.nodes import relays
+from apex_ray.nodes import crew
 from apex_ray.nodes.flow import remote
 from apex_ray.nodes.program import Program
 from apex_ray.report.console import Console
@@ -91,7 +91,7 @@ def play(case: Case) -> dict[str, Any]:
     chunks = (config.actors.chunks_in_flight + 2) * sizes.chunk_bytes
     store = int(min(max(2 * each * chunks, GIB // 4), 4 * GIB))
     if not case.relays:
-        relays.FEW_ACTORS = 10**9
+        crew.FEW_ACTORS = 10**9
     arriving = int(min(max(case.actors * chunks, GIB // 2), 4 * GIB))
     head = {"num_cpus": 1, "include_dashboard": False, "object_store_memory": arriving, "labels": LEARNER_NODE}
     cluster = Cluster(initialize_head=True, head_node_args=head)

@@ -216,10 +216,12 @@ class ActorsConfig(Section):
         False, description="choose actions in bfloat16; auto: where the CPU multiplies it in hardware"
     )
 
-    inference: Literal["local", "central"] = Field(
-        "local", description="central: one process acts for all actors, for where a GPU has time for it"
+    inference: Literal["local", "central", "node"] = Field(
+        "local",
+        description="where actions' values are computed: in each actor; central: in one process for all actors, for "
+        "where a GPU has time for it; node: in one on each node, for the actors there",
     )
-    inference_device: str = Field("auto", description="of central inference: auto, cpu or cuda[:N]")
+    inference_device: str = Field("auto", description="of central and node inference: auto, cpu or cuda[:N]")
 
     @property
     def range(self) -> CountRange | None:
@@ -389,7 +391,10 @@ class ClusterConfig(Section):
         description="seconds without an answer until a process is replaced; in which nothing moves, until the run ends",
     )
     max_restarts: int = Field(
-        3, ge=0, description="lost processes replaced in a run, of each part; all actors are one, all relays too"
+        3,
+        ge=0,
+        description="lost processes replaced in a run, of each part; all actors are one, all relays too, as are those "
+        "that infer for a node",
     )
     dashboard: bool = Field(False, description="start Ray's dashboard with an embedded Ray")
     object_store_bytes: PositiveInt | None = Field(

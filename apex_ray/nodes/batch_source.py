@@ -12,9 +12,9 @@ import ray
 from ray import ObjectRef
 
 from apex_ray.config.schema import ApexConfig
-from apex_ray.fields import Fields
+from apex_ray.fields import Fields, windowed
 from apex_ray.learner.team import ALONE, Share
-from apex_ray.nodes.batch_memory import BatchMemory, Layout
+from apex_ray.nodes.shared_memory import SharedMemory
 from apex_ray.replay import shards as sharding
 from apex_ray.replay.records import Fresh, Sample
 from apex_ray.types import AnyArray, Batch
@@ -81,10 +81,11 @@ class BatchSource:
         """Transitions of the samples of all batches before the next one."""
         return self._total - self._learned * len(self._requests)
 
-    def _share_memory(self, fields: Fields) -> BatchMemory | None:
+    def _share_memory(self, fields: Fields) -> SharedMemory | None:
         """Memory that at least one shard could map, or None."""
+        batches = self._slots, self._batch_size
         try:
-            memory = BatchMemory(Layout(fields, self._slots, self._batch_size))
+            memory = SharedMemory({n: (f.dtype, (*batches, *f.sample_shape)) for n, f in windowed(fields).items()})
         except OSError:
             return None
         self._here = ray.get([s.attach.remote(memory.place, self._worker) for s in self._shards])

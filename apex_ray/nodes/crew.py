@@ -1,9 +1,9 @@
-"""A run's actors and their relays: asked of Ray, told whom to talk to, replaced where they are lost, sent away."""
+"""A run's actors and what their nodes have for them: asked of Ray, told whom to talk to, replaced, sent away."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,14 +14,15 @@ from apex_ray.config.schema import ApexConfig
 from apex_ray.nodes.cluster_nodes import ClusterNodes
 from apex_ray.nodes.fleet import Fleet
 from apex_ray.nodes.launch import Launcher, Nodes
+from apex_ray.nodes.per_node import Helper, PerNode
 from apex_ray.nodes.processes import Process
-from apex_ray.nodes.relays import Relay, Relays
 from apex_ray.nodes.stall import LEARNER
 from apex_ray.nodes.supervise import Supervisor, Watched
 from apex_ray.site import Site
+from apex_ray.talk import FEW_ACTORS
 from trainkit.words import Say
 
-GIVEN_UP_S = 60.0  # that a relay may take to come back
+GIVEN_UP_S = 60.0  # that a node's relay or inference may take to come back
 
 
 class Crew:
@@ -39,13 +40,19 @@ class Crew:
         self._launch, self._nodes, self._supervisor, self._generation = launch, nodes, supervisor, generation
         self.cluster = ClusterNodes()
         self.fleet = Fleet(site.sizes.min_actors, config.cluster.shortage_s, site.here, say, self.cluster)
-        self._relays = Relays(site.sizes.actors, self._room, launch.home)
+        self._actors = site.sizes.actors
+        self._relays = PerNode(self._wants_relay)
+        self._inference = PerNode(lambda node: config.actors.inference == "node")
         for index in range(site.sizes.actors):
             name, gone, follow = f"actor {index}", partial(self.fleet.gone, index), partial(self._act, index)
             supervisor.watch(self._start(index), Watched(name, partial(self._replace, index), gone, follow))
 
-    def _room(self, node: str) -> int:
-        return self._launch.actors_of(self.cluster.cpus(node))
+    def _wants_relay(self, node: str) -> bool:
+        """Whether it may hold more than a few of the run's actors, and weights and metrics are elsewhere."""
+        if self._actors <= FEW_ACTORS:
+            return False
+        room = self._launch.actors_of(self.cluster.cpus(node))
+        return min(self._actors, room) > FEW_ACTORS and node != self._launch.home()
 
     def _start(self, index: int) -> ObjectRef[Any]:
         """Ask for actor `index`: a call that ends when it has started."""
@@ -58,31 +65,33 @@ class Crew:
         """Have actor `index`, which has started, act: a call that does not end. None: it was that one that ended."""
         if process is None:
             return None
-        handle, nodes = self.fleet.started(index, process), self._nodes
-        relay = self._relays.of(process.node, partial(self._start_relay, process.node))
+        handle, nodes, node = self.fleet.started(index, process), self._nodes, process.node
+        relay = self._relays.of(node, partial(self._start_helper, "relay", self._launch.relay, node))
+        own = self._inference.of(node, partial(self._start_helper, "inference", self._launch.inference_of, node))
         weights, metrics = (relay, relay) if relay else (nodes.weights, nodes.metrics)
-        self.fleet.begins(index, handle.begin.remote(nodes.shards, weights, metrics, nodes.inference))
+        self.fleet.begins(index, handle.begin.remote(nodes.shards, weights, metrics, own or nodes.inference))
         acting: ObjectRef[Any] = handle.run.remote()
         return acting
 
     def _replace(self, index: int) -> ObjectRef[Any]:
         node = self.fleet.forget(index)
         if node is not None and not self.fleet.on(node):
-            self._relays.left(node)
+            for helpers in (self._relays, self._inference):
+                helpers.left(node)
         self._nodes.metrics.forget.remote(f"actor {index}")
         return self._start(index)
 
-    def _start_relay(self, node: str, number: int) -> Relay:
-        name = f"relay {number} on {self.cluster.address(node)}"
-        handle = self._launch.relay(number, name, node)
+    def _start_helper(self, kind: str, launch: Callable[[int, str, str], Any], node: str, number: int) -> Helper:
+        name = f"{kind} {number} on {self.cluster.address(node)}"
+        handle = launch(number, name, node)
         forgotten = partial(self._nodes.metrics.forget.remote, name)
-        return Relay(name, self._supervisor.keep(name, handle, forgotten, gone=partial(self._gone, node, name)))
+        return Helper(name, self._supervisor.keep(name, handle, forgotten, gone=partial(self._gone, node, name)))
 
     def _gone(self, node: str, name: str, lost_s: float) -> bool:
-        """Whether the relay of that node, lost for so long, is not waited for: with its node it has gone for good.
+        """Whether the helper of that node, lost for so long, is not waited for: with its node it has gone for good.
 
         One that Ray does not bring back is given up. The actors there, which talk to it, are started anew as those are
-        that were asked to leave, and have another one. That counts as the loss of a relay.
+        that were asked to leave, and have another one. That counts as a loss of its kind.
         """
         if self.cluster.lost(node) is None:
             if lost_s < GIVEN_UP_S:
@@ -90,16 +99,17 @@ class Crew:
             self._supervisor.spend_restart(name, TimeoutError(f"it is not back after {lost_s:.0f} s"))
             for actor in self.fleet.dismiss([node]):
                 self.fleet.end(actor)
-        self._relays.retire(node)
+        (self._relays if name in self._relays.names else self._inference).retire(node)
         return True
 
     def check(self) -> None:
-        """Say how many act, and end relays that nobody talks to. UserError when fewer than the minimum act for long."""
+        """Say how many act; end helpers that nobody talks to. UserError when fewer than the minimum act for long."""
         self.fleet.check()
-        for relay in self._relays.to_end():  # not at once: an actor that is being ended would fail by its call to it
-            self._supervisor.drop(relay.name)
-            ray.kill(relay.handle)
-            self._nodes.metrics.forget.remote(relay.name)
+        # Not at once: an actor that is being ended would fail by its call to it.
+        for helper in (*self._relays.to_end(), *self._inference.to_end()):
+            self._supervisor.drop(helper.name)
+            ray.kill(helper.handle)
+            self._nodes.metrics.forget.remote(helper.name)
 
     def leave(self, nodes: Collection[str]) -> None:
         """Have the actors on these nodes leave; others take their place where there is room."""

@@ -1,7 +1,8 @@
 """Central inference: one network acts for the environments of many actor processes, and batches what arrives together.
 
-It pays where a GPU has time to spare for it: the actors' cores then only emulate. With `actors.groups=2` an actor's
-other group emulates while this one's answer is on its way.
+Of the whole run there is one process, or one of each node with actors (`actors.inference`). It pays where a GPU has
+time to spare for it: the actors' cores then only emulate. With `actors.groups=2` an actor's other group emulates while
+this one's answer is on its way.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -18,12 +20,16 @@ from apex_ray.agent.contract import State
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.own_code import unpack
 from apex_ray.experience.variables import VariableClient
-from apex_ray.nodes.central_inference import Answer
+from apex_ray.nodes.central_inference import AFTER, BEFORE, OBSERVED, Answer, part
 from apex_ray.nodes.living import LivingAsync, note_work
+from apex_ray.nodes.shared_memory import Place
 from apex_ray.nodes.weights_node import RemoteSource
 from apex_ray.parts import build_inference
 from apex_ray.process import prepare_process
+from apex_ray.talk import ASK_EVERY_S
 from apex_ray.types import AnyArray, EnvSpec, Observations
+
+MOST_MEMORIES = 256  # of actors that stay mapped: what one that has gone leaves is bounded, too
 
 
 class InferenceNode(LivingAsync):
@@ -35,8 +41,9 @@ class InferenceNode(LivingAsync):
         unpack(spec.env_id, spec.own_code)
         self._network = build_inference(config, build_agent(config, spec))
         self._variables = VariableClient(
-            RemoteSource(weights()), 1, lambda w: self._network.load(w.params, (config.seed, w.version))
+            RemoteSource(weights(), ASK_EVERY_S), 1, lambda w: self._network.load(w.params, (config.seed, w.version))
         )
+        self._attached = lru_cache(MOST_MEMORIES)(Place.attach)
         self._waiting: list[tuple[Observations, State, asyncio.Future[Answer]]] = []
         self._serving: asyncio.Task[None] | None = None
 
@@ -48,6 +55,17 @@ class InferenceNode(LivingAsync):
         if self._serving is None or self._serving.done():
             self._serving = loop.create_task(self._serve())
         return await answer
+
+    async def infer_at(self, place: Place) -> Answer | None:
+        """The same for an actor that has put them into memory of this machine, where the state after goes too; None
+        where this is another one.
+        """
+        if (memory := self._attached(place)) is None:
+            return None
+        outputs, after, version = await self.infer(part(OBSERVED, memory), part(BEFORE, memory))
+        for name, array in part(AFTER, memory).items():
+            array[:] = after[name]
+        return outputs, {}, version
 
     async def _serve(self) -> None:
         """Answer until nobody waits."""

@@ -30,20 +30,22 @@ from apex_ray.nodes.worker_node import WorkerNode
 from apex_ray.run_files import RunPlace
 from apex_ray.site import Site
 from apex_ray.types import EnvSpec
+from cluster.resources import snapshot
 
 CALLS = 3  # of an actor to its relay, at once, at most: for weights, with a report, with a line for the user
+GPU_SHARED = 0.5  # of the learner's GPU that inference has where there is no other one
 
 
 @dataclass
 class Nodes:
-    """Handles of everything but the actors and their relays, which come and go. A process behind one may be new."""
+    """Handles of all but actors and their nodes' helpers, which come and go. A process behind one may be new."""
 
     shards: list[Any]
     weights: Any
     metrics: Any
     learner: Any
     evaluator: Any
-    inference: Any  # None where actors infer themselves
+    inference: Any  # None where there is no such process for all actors
 
 
 class Launcher:
@@ -125,28 +127,51 @@ class Launcher:
         return self._start(EvaluatorNode, "evaluator", *given)
 
     def inference(self) -> Any:
-        # On the learner's GPU it takes the other half of that bundle, and its CPUs wherever there are some.
-        half, bundle, sizes = self._gpu_share == 0.5, self._site.bundles[demand.INFERENCE], self._site.sizes
-        return self._start(
-            InferenceNode,
-            "inference",
-            self._config,
-            self._spec,
-            self._named("weights"),
-            sizes.inference_cpus,
-            num_cpus=0 if half else bundle.cpus,
-            num_gpus=0.5 if half else bundle.gpus,
-            scheduling_strategy=self._placement.of(demand.LEARNER if half else demand.INFERENCE),
-            max_concurrency=2 * sizes.actors * self._config.actors.groups + sum(GROUP.values()),
-        )
+        """For all actors."""
+        if self._shares_gpu:
+            return self._infers("inference", **self._beside_learner)
+        bundle, place = self._site.bundles[demand.INFERENCE], self._placement.of(demand.INFERENCE)
+        return self._infers("inference", num_cpus=bundle.cpus, num_gpus=bundle.gpus, scheduling_strategy=place)
+
+    def inference_of(self, number: int, name: str, node: str) -> Any:
+        """The one of that number, for the actors on the node of that id. It has the node's GPU where one is free, and
+        takes no CPU, which Ray might have given to actors already: these wait while it works.
+        """
+        if self._shares_gpu and node == self.home():
+            return self._infers(f"inference-{number}", **self._beside_learner)
+        place = NodeAffinitySchedulingStrategy(node, soft=False)
+        return self._infers(f"inference-{number}", num_gpus=self._free_gpu(node), scheduling_strategy=place)
+
+    def _infers(self, name: str, **options: Any) -> Any:
+        given, sizes = (self._config, self._spec, self._named("weights")), self._site.sizes
+        calls = 2 * sizes.actors * self._config.actors.groups + sum(GROUP.values())
+        return self._start(InferenceNode, name, *given, sizes.inference_cpus, max_concurrency=calls, **options)
+
+    def _free_gpu(self, node: str) -> float:
+        """1 where inference is to have a GPU and that node has one that nobody holds. A trial keeps to its own."""
+        if self._config.actors.inference_device == "cpu" or self._site.group is not None:
+            return 0.0
+        return float(any(found.id == node and found.free.get("GPU", 0.0) >= 1 for found in snapshot()))
+
+    @property
+    def _beside_learner(self) -> dict[str, Any]:
+        """On the learner's GPU inference takes the other half of that bundle, and its CPUs wherever there are some."""
+        return {"num_gpus": GPU_SHARED, "scheduling_strategy": self._placement.of(demand.LEARNER)}
+
+    @property
+    def _shares_gpu(self) -> bool:
+        """Whether inference on the learner's node has a part of its GPU."""
+        a, bundles = self._config.actors, self._site.bundles
+        own = demand.INFERENCE in bundles and bundles[demand.INFERENCE].gpus
+        asked = a.inference != "local" and a.inference_device != "cpu"
+        return bool(asked and bundles[demand.LEARNER].gpus and not own)
 
     @property
     def _gpu_share(self) -> float:
-        """The learner's part of a GPU: central inference has the other half where there is only one."""
-        shared = self._config.actors.inference == "central" and self._config.actors.inference_device != "cpu"
+        """The learner's part of its GPU."""
         if not self._site.bundles[demand.LEARNER].gpus:
             return 0.0
-        return 0.5 if shared and not self._site.bundles[demand.INFERENCE].gpus else 1.0
+        return 1.0 - GPU_SHARED if self._shares_gpu else 1.0
 
     def relay(self, number: int, name: str, node: str) -> Any:
         """The one of that number, on the node of that id and nowhere else; metrics are told its `name`."""

@@ -15,11 +15,11 @@ import ray
 
 from apex_ray.config.schema import ApexConfig
 from apex_ray.fields import Fields
-from apex_ray.nodes.batch_memory import Place
 from apex_ray.nodes.keeping import Keeping
 from apex_ray.nodes.limit import Limit, LimitElsewhere, OwnLimit
 from apex_ray.nodes.living import GROUP, note_work, restarted
 from apex_ray.nodes.replay_stats import INSERT, SAMPLE, ReplayStats
+from apex_ray.nodes.shared_memory import Place
 from apex_ray.replay.build import build_limiter, build_replay
 from apex_ray.replay.records import Sample
 from apex_ray.replay.snapshots import Snapshots, shard_folder

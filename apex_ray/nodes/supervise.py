@@ -23,7 +23,7 @@ from trainkit.storage import shown
 # Ray sees that a killed node is gone after 15 s, and after 65 s where packets vanish: 5 checks of 10 s, 3 s apart.
 VERDICT_S = 120.0
 LOOK_EVERY_S, FAILED_STARTS = 2.0, 2
-SEVERAL = ("actor ", "relay ")  # how the names of those begin that are one part together
+SEVERAL = ("actor ", "relay ", "inference ")  # how the names of those begin that are one part together
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,10 @@ def as_user_error(name: str, error: BaseException, run: Path) -> UserError:
 
 class Supervisor:
     """Watches all nodes. A mistake in configuration, environment or code ends the run at once; only a lost process is
-    replaced, no more than `max_restarts` times for each part of the run, the actors together being one, the relays too.
-    An actor that went with its whole node is not counted: nodes come and go, crash loops don't take their node along.
-    Nor is one that was asked to leave. What is lost twice in a row before it has done any work would be lost so again:
-    that ends the run, however much of its budget is left.
+    replaced, no more than `max_restarts` times for each part of the run: the actors together are one, and so are the
+    nodes' helpers of a kind. An actor that went with its whole node is not counted: nodes come and go, crash loops
+    don't take their node along. Nor is one that was asked to leave. What is lost twice in a row before it has done any
+    work would be lost so again: that ends the run, however much of its budget is left.
     """
 
     def __init__(self, run: Path, max_restarts: int, say: Callable[[str], None]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -46,13 +47,15 @@ class RemoteSource:
     that its network begins with. The learner publishes before it learns.
     """
 
-    def __init__(self, node: Any) -> None:
-        self._node = node
+    def __init__(self, node: Any, every_s: float = 0.0) -> None:
+        """`every_s`: between two requests, at least; those that come sooner are not made."""
+        self._node, self._every_s, self._asked_at = node, every_s, -math.inf
         self._call = LatestCall()
         self._first = True
 
     def request(self, newer_than: int) -> None:
-        if not self._call.busy:
+        if not self._call.busy and (now := time.monotonic()) >= self._asked_at + self._every_s:
+            self._asked_at = now
             self._call.start(self._node.latest.remote(newer_than))
 
     def poll(self) -> Weights | None:

@@ -10,10 +10,9 @@ import ray
 import torch
 
 from apex_ray.agent.build import build_agent
-from apex_ray.fields import Field
 from apex_ray.learner.mirror import Mirror
 from apex_ray.learner.team import Share
-from apex_ray.nodes import batch_memory, replay_node
+from apex_ray.nodes import replay_node, shared_memory
 from apex_ray.nodes.batch_source import BatchSource
 from apex_ray.nodes.living import RESTARTED_IN_PLACE
 from apex_ray.nodes.replay_node import ReplayNode
@@ -197,16 +196,17 @@ def test_a_chunk_that_comes_twice_is_stored_once(cluster, tmp_path):
 
 
 def test_shared_memory_that_is_not_there(monkeypatch):
-    layout = batch_memory.Layout({"frames": Field("uint8", (3,), after=1)}, slots=2, batch_size=4)
-    memory = batch_memory.BatchMemory(layout)
-    memory.arrays["frames"][1, 2] = 7
-    assert (memory.place.attach()["frames"] == memory.arrays["frames"]).all(), "the same memory"
+    shapes = {"frames": ("uint8", (2, 4, 3)), "numbers": ("float32", (5,))}
+    memory = shared_memory.SharedMemory(shapes)
+    memory.arrays["frames"][1, 2], memory.arrays["numbers"][:] = 7, 0.5
+    for name, array in memory.place.attach().items():
+        assert array.any() and (array == memory.arrays[name]).all(), "the same memory"
     other = replace(memory.place, name="apex-ray-of-another-machine")
     gone = replace(memory.place, path=Path("/proc/self/fd/9999"))
     assert other.attach() is None and gone.attach() is None
-    monkeypatch.setattr(batch_memory.sys, "platform", "darwin")
+    monkeypatch.setattr(shared_memory.sys, "platform", "darwin")
     with pytest.raises(OSError):
-        batch_memory.BatchMemory(layout)
+        shared_memory.SharedMemory(shapes)
 
 
 def test_a_shard_that_was_restarted_gives_whole_batches_and_maps_the_memory_again(cluster, tmp_path):

@@ -1,18 +1,22 @@
-"""Who is told to talk to whom, and what becomes of it when a relay is lost; test_relay_runs.py has it on a real Ray."""
+"""Who is told to talk to whom, and what becomes of it when a node's helper is lost; test_relay_runs.py has it on a real
+Ray.
+"""
 
 import math
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
 
 from apex_ray.nodes import crew as crew_module
-from apex_ray.nodes import fleet, relays
+from apex_ray.nodes import fleet, per_node
 from apex_ray.nodes.cluster_nodes import ClusterNodes
 from apex_ray.nodes.crew import GIVEN_UP_S, Crew
 from apex_ray.nodes.launch import Nodes
+from apex_ray.nodes.per_node import LINGERS_S
 from apex_ray.nodes.processes import Process
-from apex_ray.nodes.relays import LINGERS_S
 from apex_ray.nodes.stall import LEARNER
+from apex_ray.talk import FEW_ACTORS
 from tests.apex_ray.runs import cartpole
 
 
@@ -51,14 +55,23 @@ class Watching:
 
 
 @pytest.fixture
-def made(monkeypatch):
+def made(crew_of):
     """A crew of 12 actors on a cluster of three nodes with room for 8 each."""
-    there = {name: {"NodeID": name, "NodeManagerAddress": f"{name}.net", "Alive": True, "Resources": {"CPU": 8.0}}
-             for name in ("head", "a", "b")}  # fmt: skip
+    return crew_of()
+
+
+@pytest.fixture
+def crew_of(monkeypatch):
+    return partial(make_crew, monkeypatch)
+
+
+def make_crew(monkeypatch, count=12, room=8, inference="local"):
+    has = {"Alive": True, "Resources": {"CPU": float(room)}}
+    there = {name: {"NodeID": name, "NodeManagerAddress": f"{name}.net", **has} for name in ("head", "a", "b")}
     killed, now = [], SimpleNamespace(s=0.0)
     monkeypatch.setattr(crew_module, "ClusterNodes", lambda: ClusterNodes(lambda: list(there.values())))
     monkeypatch.setattr("apex_ray.nodes.cluster_nodes.LOOK_EVERY_S", 0.0)
-    monkeypatch.setattr(relays, "time", SimpleNamespace(monotonic=lambda: now.s))
+    monkeypatch.setattr(per_node, "time", SimpleNamespace(monotonic=lambda: now.s))
     for module in (crew_module, fleet):
         monkeypatch.setattr(module, "ray", SimpleNamespace(kill=lambda handle: killed.append(handle.name)))
     monkeypatch.setattr(fleet, "has_ended", lambda call: False)
@@ -71,18 +84,19 @@ def made(monkeypatch):
     launch = SimpleNamespace(
         actor=actor,
         relay=lambda number, name, node: Handle(f"{name} [{node}]"),
+        inference_of=lambda number, name, node: Handle(f"{name} [{node}]"),
         home=lambda: "head",
         actors_of=lambda cpus: int(cpus),
     )
     nodes = Nodes(["shard"], "weights", Handle("metrics"), None, None, None)
-    supervisor, site = Watching(), SimpleNamespace(sizes=SimpleNamespace(actors=12, min_actors=1), here=False)
-    crew = Crew(cartpole(), site, launch, nodes, supervisor, 0, lambda line: None)
+    supervisor, site = Watching(), SimpleNamespace(sizes=SimpleNamespace(actors=count, min_actors=1), here=False)
+    crew = Crew(cartpole(actors={"inference": inference}), site, launch, nodes, supervisor, 0, lambda line: None)
 
     def start(index, node):
         """Actor `index` has come up there: what it was told."""
         process = Process(node, index, f"{index}")
         assert supervisor.watched[f"actor {index}"].follow(process) == f"actor {index}.run 3"
-        _, begun, _ = actors[-1].calls if len(actors) > 12 else actors[index].calls
+        _, begun, _ = actors[-1].calls if len(actors) > count else actors[index].calls
         return begun
 
     return SimpleNamespace(
@@ -99,6 +113,53 @@ def told(begun):
     _, shards, weights, metrics, central = begun
     assert shards == ["shard"] and central is None
     return named(weights), named(metrics)
+
+
+@pytest.mark.parametrize(
+    ("count", "room", "node", "has"),
+    [
+        (64, 64, "a", True),
+        (64, FEW_ACTORS, "a", False),
+        (FEW_ACTORS, 64, "a", False),
+        (FEW_ACTORS + 1, FEW_ACTORS + 1, "a", True),
+        (64, 64, "head", False),
+    ],
+)
+def test_a_node_has_a_relay_where_it_may_hold_more_than_a_few_actors(crew_of, count, room, node, has):
+    made = crew_of(count, room)
+    assert told(made.start(0, node))[0] == (f"relay 0 on {node}.net [{node}]" if has else "weights")
+
+
+def test_each_node_with_actors_has_its_own_inference_where_it_is_asked_for(crew_of):
+    made = crew_of(3, inference="node")
+    asked = [made.start(index, node)[-1].name for index, node in enumerate(("a", "head", "a"))]
+    assert asked == ["inference 0 on a.net [a]", "inference 1 on head.net [head]", "inference 0 on a.net [a]"]
+    assert sorted(made.supervisor.kept) == ["inference 0 on a.net", "inference 1 on head.net"]
+
+
+def test_inference_that_does_not_come_back_is_given_up_and_the_relay_beside_it_stays(crew_of):
+    made = crew_of(inference="node")
+    made.start(0, "a")
+    lost = "inference 0 on a.net"
+    assert made.supervisor.kept[lost].gone(GIVEN_UP_S) and made.supervisor.spent[0][0] == lost
+    assert made.killed == ["actor 0"]
+    made.supervisor.watched["actor 0"].restart()
+    begun = made.start(0, "a")
+    assert [named(handle) for handle in begun[2:]] == [
+        "relay 0 on a.net [a]", "relay 0 on a.net [a]", "inference 1 on a.net [a]"
+    ]  # fmt: skip
+    made.now.s += 2 * LINGERS_S
+    made.crew.check()
+    assert made.supervisor.dropped == [lost] and made.killed[-1] == f"{lost} [a]"
+
+
+def test_a_node_s_helpers_end_a_while_after_its_last_actor(crew_of):
+    made = crew_of(inference="node")
+    made.start(0, "a")
+    made.supervisor.watched["actor 0"].restart()
+    made.now.s += 2 * LINGERS_S
+    made.crew.check()
+    assert made.supervisor.dropped == ["relay 0 on a.net", "inference 0 on a.net"]
 
 
 def test_actors_talk_to_their_node_s_relay_and_at_home_to_weights_and_metrics_themselves(made):

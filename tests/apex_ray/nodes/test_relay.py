@@ -1,4 +1,4 @@
-"""A node's relay, who has one, and what metrics make of what comes by it; test_relay_lost.py has it on a real Ray."""
+"""A node's relay, and what metrics make of what comes by it; test_relay_lost.py has it on a real Ray."""
 
 import asyncio
 from concurrent.futures import Future
@@ -12,10 +12,9 @@ from apex_ray.nodes import relay_node
 from apex_ray.nodes.cluster_nodes import ClusterNodes
 from apex_ray.nodes.metrics_node import MetricsNode
 from apex_ray.nodes.relay_node import RelayNode
-from apex_ray.nodes.relays import LINGERS_S, Relay, Relays
 from apex_ray.nodes.supervise import Supervisor, Watched
 from apex_ray.report.tally import NUMBERS, ActorReport
-from apex_ray.talk import ASK_EVERY_S, FEW_ACTORS, GATHER_S
+from apex_ray.talk import ASK_EVERY_S, GATHER_S
 from apex_ray.types import Counters, EpisodeEnd, Weights
 
 
@@ -184,75 +183,6 @@ def test_a_report_that_comes_after_its_actor_was_lost_counts_and_is_no_word_of_t
     assert row["frames"] == 4 * 20 and "actor 0" not in silent_s
     metrics.actor(report(0, NUMBERS))
     assert "actor 0" in metrics.row(Counters())[1]
-
-
-def relays(actors=64, room=64, home="head"):
-    return Relays(actors, lambda node: room, lambda: home)
-
-
-@pytest.mark.parametrize(
-    ("actors", "room", "node", "has"),
-    [
-        (64, 64, "a", True),
-        (64, FEW_ACTORS, "a", False),
-        (FEW_ACTORS, 64, "a", False),
-        (FEW_ACTORS + 1, FEW_ACTORS + 1, "a", True),
-        (64, 64, "head", False),
-    ],
-)
-def test_a_node_has_a_relay_where_it_may_hold_more_than_a_few_actors(actors, room, node, has):
-    made = []
-
-    def make(number):
-        made.append(number)
-        return Relay(f"relay {number}", f"handle {number}")
-
-    found = relays(actors, room)
-    assert [found.of(node, make) for _ in range(3)] == [("handle 0" if has else None)] * 3
-    assert made == ([0] if has else [])
-    assert found.names == (["relay 0"] if has else [])
-
-
-def test_two_actors_ask_nothing_of_the_cluster_for_a_relay():
-    found = Relays(2, lambda node: pytest.fail("asked for room"), lambda: pytest.fail("asked for the home"))
-    assert found.of("a", lambda number: pytest.fail("made one")) is None
-
-
-def test_a_relay_stays_for_a_while_after_its_last_actor_and_for_one_that_comes_meanwhile(monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr("apex_ray.nodes.relays.time.monotonic", lambda: now[0])
-    found = relays()
-    for node in ("a", "b"):
-        found.of(node, lambda number: Relay(f"relay {number}", number))
-        found.left(node)
-    now[0] = 0.5 * LINGERS_S
-    assert found.to_end() == []
-    found.of("b", lambda number: pytest.fail("it is still there"))
-    now[0] = 2 * LINGERS_S
-    assert [relay.name for relay in found.to_end()] == ["relay 0"] and found.to_end() == []
-    assert found.names == ["relay 1"]
-    assert found.of("a", lambda number: Relay(f"relay {number}", number)) == 2, "a new one, of another name"
-
-
-def test_a_relay_that_is_given_up_is_ended_when_its_actors_have_been(monkeypatch):
-    now = [0.0]
-    monkeypatch.setattr("apex_ray.nodes.relays.time.monotonic", lambda: now[0])
-    found = relays()
-    found.of("a", lambda number: Relay(f"relay {number}", number))
-    found.retire("a")
-    found.retire("b")
-    assert found.of("a", lambda number: Relay(f"relay {number}", number)) == 1 and found.to_end() == []
-    now[0] = 2 * LINGERS_S
-    assert [relay.name for relay in found.to_end()] == ["relay 0"] and found.names == ["relay 1"]
-
-
-def test_where_a_relay_hangs_its_actors_are_left_alone():
-    found = relays()
-    for node in ("a", "b"):
-        found.of(node, lambda number: Relay(f"relay {number}", number))
-    on = {"a": ["actor 0", "actor 1"], "b": ["actor 2"]}
-    hung = {"relay 0": "w", "actor 0": "x", "actor 2": "y", "the learner": "z"}
-    assert found.without_those_behind(hung, on.get) == {"relay 0": "w", "actor 2": "y", "the learner": "z"}
 
 
 def test_the_cluster_is_looked_at_once_for_all_that_a_lost_node_took_along(monkeypatch):

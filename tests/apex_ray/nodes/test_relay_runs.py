@@ -1,13 +1,14 @@
-"""A run whose actors talk through relays, on a real cluster: a relay's process is lost, then its whole node."""
+"""A run whose nodes have relays and inference, on a real cluster: a process of each is lost, then a whole node."""
 
 import contextlib
+import re
 
 import psutil
 import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from apex_ray.nodes import relays
+from apex_ray.nodes import crew
 from apex_ray.run.training import train
 from tests.apex_ray.runs import cartpole, new_run
 
@@ -24,40 +25,47 @@ def nodes():
     made.shutdown()
 
 
-def relay_processes():
+def processes(kind):
     found = []
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.NoSuchProcess):
-            if any("RelayNode" in part for part in process.cmdline()[:1]):
+            if any(kind in part for part in process.cmdline()[:1]):
                 found.append(process)
     return found
 
 
 @pytest.mark.timeout(400)
-def test_a_run_goes_on_without_a_relay_and_without_its_node(tmp_path, nodes, capfd, monkeypatch):
-    monkeypatch.setattr(relays, "FEW_ACTORS", 1)
+def test_a_run_goes_on_without_a_node_s_helpers_and_without_the_node(tmp_path, nodes, capfd, monkeypatch):
+    monkeypatch.setattr(crew, "FEW_ACTORS", 1)
     second = nodes.add_node(num_cpus=2)
     config = cartpole(
         env=SLOW,
-        actors={"count": 3},
-        cluster={"max_restarts": 1, "address": nodes.address},
+        actors={"count": 3, "inference": "node"},
+        cluster={"max_restarts": 2, "address": nodes.address},
         report={"every_s": 0.5},
         evaluation={"final": False},
         stop={"after_updates": None, "after_s": 300.0},
     )
-    told, rows, stages = [], [], ["whole", "relay lost", "node lost", "whole again"]
+    told, rows, lost_at, stages = [], [], [], ["whole", "relay lost", "inference lost", "node lost", "whole again"]
 
     def next_stage(row):
         rows.append(row)
         told.append(capfd.readouterr().out)
-        said, whole = "".join(told), row["actors_alive"] == 3 and row["updates"] > 0 and len(relay_processes()) == 1
+        restarted = row["restarts"]
+        relays, inferring = processes("RelayNode"), processes("InferenceNode")
+        whole = row["actors_alive"] == 3 and row["updates"] > 0 and (len(relays), len(inferring)) == (1, 2)
         if stages[0] == "whole" and whole:
-            relay_processes()[0].kill()
+            relays[0].kill()
             stages.pop(0)
-        elif stages[0] == "relay lost" and "lost its process, restart 1 of 1" in said and whole:
+        elif stages[0] == "relay lost" and restarted == 1 and whole:
+            for process in inferring:
+                process.kill()
+            lost_at.append(row["frames"])
+            stages.pop(0)
+        elif stages[0] == "inference lost" and restarted == 3 and whole and row["frames"] > lost_at[0] + 1_000:
             nodes.remove_node(second, allow_graceful=False)
             stages.pop(0)
-        elif stages[0] == "node lost" and row["actors_alive"] == 1 and not relay_processes():
+        elif stages[0] == "node lost" and row["actors_alive"] == 1 and (len(relays), len(inferring)) == (0, 1):
             nodes.add_node(num_cpus=2)
             stages.pop(0)
         elif stages == ["whole again"] and whole:
@@ -67,7 +75,9 @@ def test_a_run_goes_on_without_a_relay_and_without_its_node(tmp_path, nodes, cap
     outcome = train(config, new_run(tmp_path, config), on_row=next_stage)
     said = "".join(told)
     assert outcome.reason == "on_row asked to", said
-    assert "relay 0 on" in said and said.count("was lost with its node") == 2
-    assert rows[-1]["restarts"] == 1, "what went with its node is not counted"
+    assert re.search(r"relay \d on \S+ lost its process, restart 1 of 2", said)
+    assert len(re.findall(r"inference \d on \S+ lost its process, restart \d of 2", said)) == 2
+    assert said.count("was lost with its node") == 2
+    assert rows[-1]["restarts"] == 3, "what went with its node is not counted"
     frames = [row["frames"] for row in rows]
     assert frames == sorted(frames)
