@@ -108,6 +108,11 @@ def test_central_inference_has_its_own_gpu_where_there_are_two(
     assert (found["learner+replay-0"].gpus, found["inference"].gpus) == (learner, inference)
 
 
+def test_inference_of_each_node_takes_nothing_that_ray_hands_out() -> None:
+    with_it, without = (needs("actors.count=8", f"actors.inference={where}", gpus=1) for where in ("node", "local"))
+    assert with_it == without
+
+
 def test_bundles_go_only_to_nodes_with_their_labels() -> None:
     found = needs("actors.count=8", "cluster.actor_labels={pool: spot}", "cluster.learner_labels={pool: '!spot'}")
     assert found["actor"].labels == {"pool": "spot"} and found["learner+replay-0"].labels == {"pool": "!spot"}

@@ -149,7 +149,36 @@ def test_two_groups_and_central_inference_have_rates_of_their_own() -> None:
     assert of("actors.count=2", "actors.groups=2", given=figures).wanted_steps_per_s == 10_000
     central = of("actors.count=2", "actors.inference=central", "actors.threads=2", given=figures)
     assert central.wanted_steps_per_s == 16_000
-    assert part(central, "the weights holder").work == 0.0, "the inference node asks for them"
+    assert part(central, "the weights holder").work == pytest.approx(1 / ASK_EVERY_S), "one asks, for all of them"
+
+
+def test_what_infers_for_actors_may_be_the_wall_and_counts_as_memory() -> None:
+    free = ("actors.count=10", "replay.samples_per_insert=null", "actors.inference_device=cpu")
+    figures = ("emulator_steps_per_s=4000", "inference_steps_per_s=8000", "actor_bytes=100", "central_actor_bytes=10")
+    at = Places("a", ["a"], {"a": 2, "b": 5, "c": 3, "d": 0})
+    local, central, node = (
+        of(*free, f"actors.inference={where}", at=at, given=figures) for where in ("local", "central", "node")
+    )
+    assert central.steps_per_s == pytest.approx(8_000) and part(central, "inference").share == pytest.approx(1.0)
+    busiest = part(node, "the busiest of 3 inference processes")
+    assert node.steps_per_s == pytest.approx(8_000 * 10 / 5) and busiest.share == pytest.approx(1.0)
+    assert part(node, "the weights holder").work == pytest.approx(3 / ASK_EVERY_S)
+    stored = local.memory_bytes - 10 * 100
+    assert (central.memory_bytes - stored, node.memory_bytes - stored) == (10 * 10 + 100, 10 * 10 + 3 * 100)
+
+
+def test_inference_on_gpus_is_not_known_and_that_of_nodes_without_one_is() -> None:
+    given = ("inference_steps_per_s=8000",)
+    at = Places("a", ["a"], {"a": 6, "b": 3}, gpus=["a"])
+    words = ("actors.count=9", "replay.samples_per_insert=null", "actors.inference=node")
+    both = of(*words, at=at, given=given)
+    assert part(both, "the busiest").most == 8_000
+    assert part(both, "the busiest").work == pytest.approx(both.steps_per_s * 3 / 9), "of those on CPUs"
+    everywhere = of(*words, at=replace(at, gpus=["a", "b"]), given=given)
+    assert part(everywhere, "the busiest").most is None
+    assert part(of(*words, "actors.inference_device=cpu", at=at, given=given), "the busiest").share == pytest.approx(
+        1.0
+    )
 
 
 def test_places_are_those_of_a_plan_and_what_finds_none_is_on_more_such_nodes() -> None:

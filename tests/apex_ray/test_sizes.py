@@ -26,6 +26,8 @@ PONG = EnvSpec.of_frames("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
         (16, ["learner.workers=2"], 12, 2),
         (16, ["learner.workers=4", "actors.count=4"], 4, 3),
         (2, ["learner.workers=2"], 1, 1),
+        (16, ["actors.inference=central"], 12, 3),
+        (16, ["actors.inference=node"], 12, 3),
     ],
 )
 def test_the_cores_are_shared_out(cores, overrides, actors, threads):

@@ -188,12 +188,15 @@ def test_compile_needs_a_compiler(monkeypatch):
     assert "no /no/such/folder/Python.h" in missing_for_compile(cpu)
 
 
-@pytest.mark.parametrize("amx", [True, False])
-def test_bf16_auto_asks_the_device(monkeypatch, amx):
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": amx})
-    assert multiplies_bf16(torch.device("cpu")) is amx
+@pytest.mark.parametrize(
+    ("able", "multiplies"),
+    [({}, False), ({"avx512_bf16": False, "amx_bf16": True}, True), ({"avx512_bf16": True, "amx_bf16": False}, True)],
+)
+def test_bf16_auto_asks_the_device(monkeypatch, able, multiplies):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    assert multiplies_bf16(torch.device("cpu")) is multiplies
     batch = make_batch(np.random.default_rng(6))
-    expected = make_learner(bf16=amx).update(batch)[0]
+    expected = make_learner(bf16=multiplies).update(batch)[0]
     np.testing.assert_array_equal(make_learner(bf16="auto").update(batch)[0], expected)
 
 

@@ -68,6 +68,19 @@ def test_a_mistake_reaches_those_who_asked_and_nobody_else(node):
     assert outputs["q_values"].shape == (2, 2)
 
 
+@pytest.mark.parametrize("inference", ["central", "node"])
+def test_it_computes_in_bfloat16_where_it_is_asked_to(inference):
+    config = cartpole(actors={**CENTRAL, "inference": inference, "bf16": True})
+    node = InferenceNode(config, probe(config.env), lambda: None, 1)
+    kinds = {str(parameter.dtype) for parameter in node._network.network.parameters()}
+    assert kinds == {"torch.bfloat16", "torch.float32"}, "the last layers stay in float32"
+    plain = build_inference(cartpole(actors=CENTRAL), build_agent(config, probe(config.env)))
+    given = {"frames": np.ones((2, 1, 4), np.float32)}
+    found, expected = (asked(given, {})[0]["q_values"] for asked in (node._network, plain))
+    assert found.dtype == np.float32 and not np.array_equal(found, expected)
+    np.testing.assert_allclose(found, expected, atol=0.05)
+
+
 def test_the_answers_change_with_the_weights():
     config = cartpole(actors=CENTRAL)
     spec = probe(config.env)
