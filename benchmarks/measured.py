@@ -19,6 +19,7 @@ from benchmarks.load_case import Case, settings, spec_of
 from benchmarks.machine import ROOT
 
 FIGURES, PAGE = ROOT / "apex_ray" / "measured.yaml", ROOT / "docs" / "scaling.md"
+NOW = "the same, weights asked for seldom"  # of benchmarks/inference_speed.py: a call as it is
 BEGIN, END = "<!-- model beside measurement: written by python -m benchmarks.measured -->", "<!-- end -->"
 MIB = 2**20
 COLUMNS = (
@@ -74,6 +75,14 @@ SOURCES: dict[str, Callable[[Results], float | None]] = {
         "actor, two groups overlapped on two cores"
     ],
     "emulator_steps_per_s": lambda r: r["actor"]["agent_steps_per_s"]["emulator alone"],
+    # A core computes, and answers calls of 32 games each.
+    "inference_steps_per_s": lambda r: (
+        1e6
+        / (
+            r["inference"]["arithmetic"]["atari"]["32 environments"]["bfloat16"]
+            + 1e3 * r["inference"]["calls"][NOW]["inference's core, ms"] / 32
+        )
+    ),
     # On a cluster that was there before a run, processes import for themselves, as all did before they were forks.
     "actor_bytes": lambda r: r["actor_memory"]["local"]["before"]["private"] * MIB,
     "central_actor_bytes": lambda r: r["actor_memory"]["central"]["before"]["private"] * MIB,

@@ -139,6 +139,31 @@ def inference(figures: Any) -> list[str]:
     return [n(ours["inference alone, as the preset has it"] / ours["inference alone, float32"], 1)]
 
 
+def bfloat16(figures: Any) -> list[str]:
+    costs = [figures["arithmetic"][preset]["32 environments"] for preset in ("pong", "atari")]
+    return [n(cost["float32"] / cost["bfloat16"], 1) for cost in costs]
+
+
+def roads(figures: Any) -> list[str]:
+    ways = (
+        "stacks, through Ray",
+        "newest frames, through Ray",
+        "the same, weights asked for seldom",
+        "a byte, through Ray",
+    )
+    return [n(value, 1) for way in ways for value in figures["calls"][way].values()]
+
+
+def arithmetic(figures: Any) -> list[str]:
+    costs = [figures["arithmetic"][preset]["32 environments"] for preset in ("pong", "atari")]
+    return [n(value) for cost in costs for value in cost.values()]
+
+
+def waits(figures: Any) -> list[str]:
+    cases = [case for network in figures["waiting"].values() for case in network.values()]
+    return [n(case[wait]["steps/s"]) for case in cases for wait in ("0 ms", "1 ms", "4 ms")]
+
+
 def replay(figures: Any) -> list[str]:
     ours, peers = figures["transitions_per_s"], figures["peers_transitions_per_s"]
     return [
