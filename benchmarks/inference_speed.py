@@ -38,10 +38,10 @@ from apex_ray.types import EnvSpec, Observations
 from benchmarks.machine import ROOT, write
 
 SPEC = EnvSpec.of_frames("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
-ENVS, ROUNDS = 32, 5
-CALLS = 60  # of a round
+ENVS, ROUNDS = 32, 7
+CALLS = 200  # of a round
 EMULATION_S, SPREAD = 0.0082, 0.25  # of 32 games on one core (results/bench/actor.json), and how much it differs
-ACTORS, WAITS_MS, WAITED_S = (2, 8, 32), (0.0, 1.0, 2.0, 4.0), 1.5
+ACTORS, WAITS_MS, WAITED_S = (2, 8, 32), (0.0, 1.0, 2.0, 4.0), 1.0
 PASS_S, ROW_S = 0.001, 2e-6  # of a device whose passes take the same for any batch, nearly
 Figures = dict[str, dict[str, float]]
 
@@ -180,7 +180,7 @@ def waiting() -> dict[str, dict[str, Figures]]:
     networks = {"pong on this CPU": on_cpu(), "a device of 1 ms a pass": on_device}
     cases = [(name, actors, wait) for name in networks for actors in ACTORS for wait in WAITS_MS]
     seen: dict[tuple[str, int, float], list[tuple[float, float, float]]] = {case: [] for case in cases}
-    for _ in range(3):
+    for _ in range(ROUNDS):
         for name, actors, wait in cases:
             Console().print(f"{name}, {actors} actors, {wait:g} ms", end="\r")
             server = Gathering(networks[name], wait / 1e3, actors)
@@ -210,7 +210,7 @@ def arithmetic() -> dict[str, Figures]:
         )
         for envs in (8, ENVS, 4 * ENVS):
             given, seen = frames(envs), {name: list[float]() for name in networks}
-            for turn in range(2 * ROUNDS + 1):
+            for turn in range(ROUNDS + 1):
                 for name, network in networks.items():
                     cost = _core_s(lambda network=network, given=given: network(given, {})) / envs
                     seen[name] += [1e6 * cost] if turn else []
