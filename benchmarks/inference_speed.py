@@ -38,10 +38,10 @@ from apex_ray.types import EnvSpec, Observations
 from benchmarks.machine import ROOT, write
 
 SPEC = EnvSpec.of_frames("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
-ENVS, ROUNDS = 32, 7
+ENVS, ROUNDS = 32, 5
 CALLS = 200  # of a round
 EMULATION_S, SPREAD = 0.0082, 0.25  # of 32 games on one core (results/bench/actor.json), and how much it differs
-ACTORS, WAITS_MS, WAITED_S = (2, 8, 32), (0.0, 1.0, 2.0, 4.0), 1.0
+ACTORS, WAITS_MS, WAITED_S = (2, 8, 32), (0.0, 1.0, 4.0), 2.0
 PASS_S, ROW_S = 0.001, 2e-6  # of a device whose passes take the same for any batch, nearly
 Figures = dict[str, dict[str, float]]
 
@@ -182,7 +182,6 @@ def waiting() -> dict[str, dict[str, Figures]]:
     seen: dict[tuple[str, int, float], list[tuple[float, float, float]]] = {case: [] for case in cases}
     for _ in range(ROUNDS):
         for name, actors, wait in cases:
-            Console().print(f"{name}, {actors} actors, {wait:g} ms", end="\r")
             server = Gathering(networks[name], wait / 1e3, actors)
             asyncio.run(acting(server, actors, WAITED_S))
             latency_ms = 1e3 * median(server.latencies_s)
