@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import Any
@@ -16,12 +17,13 @@ from apex_ray.nodes.fleet import Fleet
 from apex_ray.nodes.launch import Launcher, Nodes
 from apex_ray.nodes.per_node import Helper, PerNode
 from apex_ray.nodes.processes import Process
-from apex_ray.nodes.stall import LEARNER
+from apex_ray.nodes.stall import INFERENCE, LEARNER
 from apex_ray.nodes.supervise import Supervisor, Watched
 from apex_ray.site import Site
-from apex_ray.talk import FEW_ACTORS
+from apex_ray.talk import FEW_ACTORS, REPORT_EVERY_S
 from trainkit.words import Say
 
+LATER_S = 2 * REPORT_EVERY_S  # that silence counts of who is silent while another part hangs: that one comes first
 GIVEN_UP_S = 60.0  # that a node's relay or inference may take to come back
 
 
@@ -99,7 +101,7 @@ class Crew:
             self._supervisor.spend_restart(name, TimeoutError(f"it is not back after {lost_s:.0f} s"))
             for actor in self.fleet.dismiss([node]):
                 self.fleet.end(actor)
-        (self._relays if name in self._relays.names else self._inference).retire(node)
+        (self._relays if self._relays.names.get(node) == name else self._inference).retire(node)
         return True
 
     def check(self) -> None:
@@ -118,13 +120,26 @@ class Crew:
 
     def silent_s(self, reported_s: Mapping[str, float]) -> dict[str, float]:
         """By part that reports, the seconds since it has, of what metrics know: inf where it has not."""
-        names = self.fleet.names
-        known = {LEARNER, *self._relays.names, *names}  # others have gone since they reported
-        return {name: math.inf for name in names} | {p: s for p, s in reported_s.items() if p in known}
+        names, behind = self.fleet.names, self._behind()
+        known = {LEARNER, *behind, *names}  # others have gone since they reported
+        later_s = Counter(part for parts in behind.values() for part in parts)
+        heard_s = {part: max(s - LATER_S * later_s[part], 0.0) for part, s in reported_s.items() if part in known}
+        return {name: math.inf for name in names} | heard_s
+
+    def _behind(self) -> dict[str, list[str]]:
+        """By part that others wait for, these, as far as they report: they are silent while it hangs."""
+        actors = {node: self.fleet.on(node) for node in (*self._relays.names, *self._inference.names)}
+        found = {relay: actors[node] for node, relay in self._relays.names.items()}
+        for node, name in self._inference.names.items():
+            found[name] = [*actors[node], *filter(None, [self._relays.names.get(node)])]
+        if self._nodes.inference is not None:
+            found[INFERENCE] = [*self.fleet.names, *self._relays.names.values()]
+        return found
 
     def end_hung(self, hung: Mapping[str, str]) -> None:
-        """End the processes that have not reported, by their names, and why each is ended."""
-        for part, why in self._relays.without_those_behind(hung, self.fleet.on).items():
-            if not self._supervisor.kill_hung(part, why) and part in self.fleet.names:
+        """End the processes that have not reported, by name, and why each is; but not who waits for another of them."""
+        behind = {part for cause, parts in self._behind().items() if cause in hung for part in parts}
+        for part, why in hung.items():
+            if part not in behind and not self._supervisor.kill_hung(part, why) and part in self.fleet.names:
                 self._supervisor.say_hung(part, why, {part: self.fleet.processes[part]})
                 self.fleet.end(part)

@@ -26,7 +26,7 @@ from apex_ray.nodes.shared_memory import Place
 from apex_ray.nodes.weights_node import RemoteSource
 from apex_ray.parts import build_inference
 from apex_ray.process import prepare_process
-from apex_ray.talk import ASK_EVERY_S
+from apex_ray.talk import ASK_EVERY_S, REPORT_EVERY_S
 from apex_ray.types import AnyArray, EnvSpec, Observations
 
 MOST_MEMORIES = 256  # of actors that stay mapped: what one that has gone leaves is bounded, too
@@ -35,8 +35,19 @@ MOST_MEMORIES = 256  # of actors that stay mapped: what one that has gone leaves
 class InferenceNode(LivingAsync):
     """An asyncio actor. While the network works on one batch, requests gather for the next: no waiting time to tune."""
 
-    def __init__(self, config: ApexConfig, spec: EnvSpec, weights: Callable[[], Any], threads: int) -> None:
-        """`weights` gives their holder."""
+    def __init__(
+        self,
+        config: ApexConfig,
+        spec: EnvSpec,
+        weights: Callable[[], Any],
+        threads: int,
+        name: str = "",
+        metrics: Callable[[], Any] | None = None,
+    ) -> None:
+        """`weights` gives their holder; `metrics` gives whom it is told that it does not hang, by its `name`."""
+        self._name, self._passes = name, 0
+        self._metrics: Any = metrics and metrics()
+        self._telling: asyncio.Task[None] | None = None
         self._thread = ThreadPoolExecutor(1, initializer=prepare_process, initargs=(threads,))
         unpack(spec.env_id, spec.own_code)
         self._network = build_inference(config, build_agent(config, spec))
@@ -54,7 +65,18 @@ class InferenceNode(LivingAsync):
         self._waiting.append((observations, state, answer))
         if self._serving is None or self._serving.done():
             self._serving = loop.create_task(self._serve())
+        if self._telling is None and self._metrics is not None:
+            self._telling = loop.create_task(self._tell())
         return await answer
+
+    async def _tell(self) -> None:
+        """Tell metrics now and then, but not while a pass does not end."""
+        told = -1
+        while True:
+            if told != self._passes or self._serving is None or self._serving.done():
+                self._metrics.works.remote(self._name)
+            told = self._passes
+            await asyncio.sleep(REPORT_EVERY_S)
 
     async def infer_at(self, place: Place) -> Answer | None:
         """The same for an actor that has put them into memory of this machine, where the state after goes too; None
@@ -84,6 +106,7 @@ class InferenceNode(LivingAsync):
                 rows = slice(first, first + len(next(iter(observations.values()))))
                 answer.set_result((_rows(outputs, rows), _rows(after, rows), self._variables.version))
                 first = rows.stop
+            self._passes += 1
             note_work()
 
     def _infer(self, observations: list[Observations], states: list[State]) -> tuple[dict[str, AnyArray], State]:

@@ -25,6 +25,7 @@ from apex_ray.nodes.living import GROUP, RESTARTED_IN_PLACE, LivingAsync
 from apex_ray.nodes.metrics_node import MetricsNode
 from apex_ray.nodes.relay_node import RelayNode
 from apex_ray.nodes.replay_node import ReplayNode
+from apex_ray.nodes.stall import INFERENCE
 from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.nodes.worker_node import WorkerNode
 from apex_ray.run_files import RunPlace
@@ -129,23 +130,26 @@ class Launcher:
     def inference(self) -> Any:
         """For all actors."""
         if self._shares_gpu:
-            return self._infers("inference", **self._beside_learner)
+            return self._infers("inference", INFERENCE, **self._beside_learner)
         bundle, place = self._site.bundles[demand.INFERENCE], self._placement.of(demand.INFERENCE)
-        return self._infers("inference", num_cpus=bundle.cpus, num_gpus=bundle.gpus, scheduling_strategy=place)
+        options = {"num_cpus": bundle.cpus, "num_gpus": bundle.gpus, "scheduling_strategy": place}
+        return self._infers("inference", INFERENCE, **options)
 
     def inference_of(self, number: int, name: str, node: str) -> Any:
         """The one of that number, for the actors on the node of that id. It has the node's GPU where one is free, and
-        takes no CPU, which Ray might have given to actors already: these wait while it works.
+        takes no CPU, which Ray might have given to actors already: these wait while it works. `name`: as of a relay.
         """
         if self._shares_gpu and node == self.home():
-            return self._infers(f"inference-{number}", **self._beside_learner)
+            return self._infers(f"inference-{number}", name, **self._beside_learner)
         place = NodeAffinitySchedulingStrategy(node, soft=False)
-        return self._infers(f"inference-{number}", num_gpus=self._free_gpu(node), scheduling_strategy=place)
+        return self._infers(f"inference-{number}", name, num_gpus=self._free_gpu(node), scheduling_strategy=place)
 
-    def _infers(self, name: str, **options: Any) -> Any:
-        given, sizes = (self._config, self._spec, self._named("weights")), self._site.sizes
+    def _infers(self, called: str, name: str, **options: Any) -> Any:
+        """Ray knows it as `called`, metrics are told its `name`."""
+        sizes, weights, metrics = self._site.sizes, self._named("weights"), self._named("metrics")
+        given = self._config, self._spec, weights, sizes.inference_cpus, name, metrics
         calls = 2 * sizes.actors * self._config.actors.groups + sum(GROUP.values())
-        return self._start(InferenceNode, name, *given, sizes.inference_cpus, max_concurrency=calls, **options)
+        return self._start(InferenceNode, called, *given, max_concurrency=calls, **options)
 
     def _free_gpu(self, node: str) -> float:
         """1 where inference is to have a GPU and that node has one that nobody holds. A trial keeps to its own."""

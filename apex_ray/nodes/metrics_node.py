@@ -63,12 +63,16 @@ class MetricsNode(Living):
         self._tally.learner(report)
         note_work()
 
+    def works(self, part: str) -> None:
+        """That part, which has nothing else to report, does not hang."""
+        self._reported_at[part] = time.monotonic()
+
     def dismiss(self, names: list[str]) -> None:
         """These actors are told to leave when they report."""
         self._dismissed.update(names)
 
     def forget(self, name: str) -> None:
-        """That actor, or relay, is gone; what comes in its place has not reported yet, and is not to leave."""
+        """That actor, or helper, is gone; what comes in its place has not reported yet, and is not to leave."""
         self._dismissed.discard(name)
         self._reported_at.pop(name, None)
         self._first[name] = (max(self._received[name], default=0) // NUMBERS + 1) * NUMBERS

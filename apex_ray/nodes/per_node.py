@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,15 +66,10 @@ class PerNode:
         self._retired = [helper for helper in self._retired if helper not in ended]
         return ended
 
-    def without_those_behind(self, hung: Mapping[str, str], on: Callable[[str], Collection[str]]) -> dict[str, str]:
-        """Of parts that have not reported, and why, those whose helper has; `on` gives the actors of a node by name."""
-        helpers = [(node, helper.name) for node, helper in self._helpers.items() if helper]
-        behind = {part for node, name in helpers if name in hung for part in on(node)}
-        return {part: why for part, why in hung.items() if part not in behind}
-
     @property
-    def names(self) -> list[str]:
-        return [helper.name for helper in self._helpers.values() if helper]
+    def names(self) -> dict[str, str]:
+        """By node."""
+        return {node: helper.name for node, helper in self._helpers.items() if helper}
 
 
 def _lingered(helper: Helper) -> bool:

@@ -23,7 +23,7 @@ from apex_ray.nodes.flow import LatestCall
 from apex_ray.nodes.launch import Launcher, Nodes
 from apex_ray.nodes.processes import write_stacks
 from apex_ray.nodes.replay_stats import ReplayStats, totals
-from apex_ray.nodes.stall import LEARNER, START_S, StallWatch
+from apex_ray.nodes.stall import INFERENCE, LEARNER, START_S, StallWatch
 from apex_ray.nodes.supervise import Supervisor, Watched, as_user_error, root_cause
 from apex_ray.nodes.weights_node import fetch
 from apex_ray.replay.snapshots import saved_shards, shard_folder
@@ -92,7 +92,8 @@ class Program:
         if resume:
             self._load_replay()
         if self._config.actors.inference == "central":
-            nodes.inference = keep("the inference node", launch.inference())
+            forgotten = partial(metrics.forget.remote, INFERENCE)
+            nodes.inference = keep(INFERENCE, launch.inference(), forgotten)
         self._supervisor.watch(learner.run.remote(shards, weights, metrics, workers), Watched(LEARNER, None))
         generation = self.counters.generation
         self._crew = Crew(self._config, self._site, launch, nodes, self._supervisor, generation, self._say)

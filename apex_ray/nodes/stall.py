@@ -13,7 +13,7 @@ from trainkit.storage import shown
 
 LONGEST_LOOK_S = 30.0  # between two looks: what is more was the driver's own absence (Ctrl-Z), and counts for nothing
 START_S = 300.0  # that a process started anew may take until it first reports, environments made and all
-LEARNER = "the learner"
+LEARNER, INFERENCE = "the learner", "the inference node"  # the one for all actors
 
 
 class StallWatch:

@@ -11,11 +11,11 @@ import pytest
 from apex_ray.nodes import crew as crew_module
 from apex_ray.nodes import fleet, per_node
 from apex_ray.nodes.cluster_nodes import ClusterNodes
-from apex_ray.nodes.crew import GIVEN_UP_S, Crew
+from apex_ray.nodes.crew import GIVEN_UP_S, LATER_S, Crew
 from apex_ray.nodes.launch import Nodes
 from apex_ray.nodes.per_node import LINGERS_S
 from apex_ray.nodes.processes import Process
-from apex_ray.nodes.stall import LEARNER
+from apex_ray.nodes.stall import INFERENCE, LEARNER
 from apex_ray.talk import FEW_ACTORS
 from tests.apex_ray.runs import cartpole
 
@@ -38,7 +38,7 @@ class Watching:
     """Stands for the supervisor."""
 
     def __init__(self):
-        self.watched, self.kept, self.spent, self.dropped = {}, {}, [], []
+        self.watched, self.kept, self.spent, self.dropped, self.ended = {}, {}, [], [], []
 
     def watch(self, call, watched):
         self.watched[watched.name] = watched
@@ -49,6 +49,13 @@ class Watching:
 
     def drop(self, name):
         self.dropped.append(name)
+
+    def kill_hung(self, name, why):
+        self.ended.append(name)
+        return name in self.kept
+
+    def say_hung(self, name, why, processes):
+        pass
 
     def spend_restart(self, name, error):
         self.spent.append((name, str(error)))
@@ -65,7 +72,7 @@ def crew_of(monkeypatch):
     return partial(make_crew, monkeypatch)
 
 
-def make_crew(monkeypatch, count=12, room=8, inference="local"):
+def make_crew(monkeypatch, count=12, room=8, inference="local", central=None):
     has = {"Alive": True, "Resources": {"CPU": float(room)}}
     there = {name: {"NodeID": name, "NodeManagerAddress": f"{name}.net", **has} for name in ("head", "a", "b")}
     killed, now = [], SimpleNamespace(s=0.0)
@@ -88,7 +95,7 @@ def make_crew(monkeypatch, count=12, room=8, inference="local"):
         home=lambda: "head",
         actors_of=lambda cpus: int(cpus),
     )
-    nodes = Nodes(["shard"], "weights", Handle("metrics"), None, None, None)
+    nodes = Nodes(["shard"], "weights", Handle("metrics"), None, None, central)
     supervisor, site = Watching(), SimpleNamespace(sizes=SimpleNamespace(actors=count, min_actors=1), here=False)
     crew = Crew(cartpole(actors={"inference": inference}), site, launch, nodes, supervisor, 0, lambda line: None)
 
@@ -223,3 +230,36 @@ def test_silence_is_that_of_parts_that_are_there(made):
     assert made.crew.silent_s(reported_s) == {
         LEARNER: 1.0, "actor 0": 2.0, "actor 1": math.inf, "relay 0 on a.net": 3.0
     }  # fmt: skip
+
+
+def test_where_a_relay_hangs_its_actors_are_left_alone(made):
+    for index, node in enumerate(("a", "a", "b")):
+        made.start(index, node)
+    made.crew.end_hung(dict.fromkeys(("relay 0 on a.net", "actor 0", "actor 2", LEARNER), "silent"))
+    assert made.supervisor.ended == ["relay 0 on a.net", "actor 2", LEARNER] and made.killed == ["actor 2"]
+
+
+def test_where_what_infers_on_a_node_hangs_its_relay_and_its_actors_are_left_alone(crew_of):
+    made = crew_of(inference="node")
+    for index, node in enumerate(("a", "a", "b")):
+        made.start(index, node)
+    hung = ("inference 0 on a.net", "relay 0 on a.net", "actor 0", "actor 1", "actor 2")
+    made.crew.end_hung(dict.fromkeys(hung, "silent"))
+    assert made.supervisor.ended == ["inference 0 on a.net", "actor 2"]
+
+
+def test_where_what_infers_for_all_hangs_nobody_else_is_ended(crew_of):
+    made = crew_of(inference="central", central="central")
+    made.start(0, "head")
+    made.start(1, "a")
+    made.crew.end_hung(dict.fromkeys(("actor 0", "actor 1", "relay 0 on a.net", INFERENCE), "silent"))
+    assert made.supervisor.ended == [INFERENCE]
+
+
+def test_who_waits_for_another_part_is_found_silent_after_it(crew_of):
+    made = crew_of(inference="node")
+    made.start(0, "head")
+    made.start(1, "a")
+    parts = (LEARNER, "actor 0", "actor 1", "relay 0 on a.net", "inference 1 on a.net")
+    found = made.crew.silent_s(dict.fromkeys(parts, 10.0))
+    assert [found[part] for part in parts] == [10.0, 10.0 - LATER_S, 10.0 - 2 * LATER_S, 10.0 - LATER_S, 10.0]

@@ -3,7 +3,9 @@
 import asyncio
 import subprocess
 import sys
+import threading
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import ray
 from apex_ray.agent.build import build_agent
 from apex_ray.agent.network import to_arrays
 from apex_ray.envs.make import probe
+from apex_ray.nodes import inference_node
 from apex_ray.nodes.inference_node import InferenceNode
 from apex_ray.nodes.living import GROUP
 from apex_ray.nodes.weights_node import WeightsNode
@@ -54,6 +57,38 @@ def test_requests_that_come_together_are_one_batch(node):
         np.testing.assert_allclose(outputs["q_values"], expected["q_values"], rtol=1e-5, atol=1e-6)
         assert state == {} and version == -1
     assert sum(passes) == 14 and len(passes) == 1, "all five were waiting when the network was free"
+
+
+def test_metrics_hear_of_it_while_it_works_or_rests_and_not_while_a_pass_does_not_end(monkeypatch):
+    config, told, over = cartpole(actors=CENTRAL), [], threading.Event()
+    metrics = SimpleNamespace(works=SimpleNamespace(remote=told.append))
+    node = InferenceNode(config, probe(config.env), lambda: None, 1, "inference 0", lambda: metrics)
+    monkeypatch.setattr(node._variables, "step", lambda: None)
+    monkeypatch.setattr(inference_node, "REPORT_EVERY_S", 0.01)
+    given = {"frames": np.zeros((1, 1, 4), np.float32)}
+
+    async def hear(more):
+        """So many times more."""
+        enough = len(told) + more
+        while len(told) < enough:
+            await asyncio.sleep(0.01)
+
+    async def ask():
+        await node.infer(given, {})
+        await hear(3)
+        network = node._network
+        node._network = lambda observations, state: over.wait() and network(observations, state)
+        asked = asyncio.create_task(node.infer(given, {}))
+        await asyncio.sleep(0.1)
+        while_stuck = len(told)
+        await asyncio.sleep(0.2)
+        assert len(told) == while_stuck and not asked.done()
+        over.set()
+        await asked
+        await hear(3)
+
+    asyncio.run(ask())
+    assert set(told) == {"inference 0"}
 
 
 def test_a_mistake_reaches_those_who_asked_and_nobody_else(node):

@@ -33,7 +33,7 @@ def test_a_node_that_is_to_have_one_has_one_for_all_its_actors_and_is_asked_once
     assert [found.of(node, make_one) for node in ("a", "head", "b", "a", "head")] == [
         "handle 0", None, "handle 1", "handle 0", None
     ]  # fmt: skip
-    assert asked == ["a", "head", "b"] and made == [0, 1] and found.names == ["relay 0", "relay 1"]
+    assert asked == ["a", "head", "b"] and made == [0, 1] and found.names == {"a": "relay 0", "b": "relay 1"}
 
 
 def test_it_stays_for_a_while_after_the_last_actor_and_for_one_that_comes_meanwhile(now):
@@ -46,7 +46,7 @@ def test_it_stays_for_a_while_after_the_last_actor_and_for_one_that_comes_meanwh
     found.of("b", lambda number: pytest.fail("it is still there"))
     now[0] = 2 * LINGERS_S
     assert [helper.name for helper in found.to_end()] == ["relay 0"] and found.to_end() == []
-    assert found.names == ["relay 1"]
+    assert found.names == {"b": "relay 1"}
     assert found.of("a", make) == "handle 2", "a new one, of another name"
 
 
@@ -57,13 +57,4 @@ def test_one_that_is_given_up_is_ended_when_its_actors_have_been(now):
     found.retire("b")
     assert found.of("a", make) == "handle 1" and found.to_end() == []
     now[0] = 2 * LINGERS_S
-    assert [helper.name for helper in found.to_end()] == ["relay 0"] and found.names == ["relay 1"]
-
-
-def test_where_it_hangs_its_actors_are_left_alone():
-    found = PerNode(lambda node: True)
-    for node in ("a", "b"):
-        found.of(node, make)
-    on = {"a": ["actor 0", "actor 1"], "b": ["actor 2"]}
-    hung = {"relay 0": "w", "actor 0": "x", "actor 2": "y", "the learner": "z"}
-    assert found.without_those_behind(hung, on.get) == {"relay 0": "w", "actor 2": "y", "the learner": "z"}
+    assert [helper.name for helper in found.to_end()] == ["relay 0"] and found.names == {"a": "relay 1"}

@@ -168,6 +168,13 @@ def test_a_report_that_a_relay_sends_again_counts_once_in_whatever_order_they_co
     assert set(silent_s) == {"actor 0", "actor 1", "relay 0"}
 
 
+def test_what_has_nothing_to_report_says_that_it_works_until_it_is_forgotten(metrics):
+    metrics.works("inference 0")
+    assert set(metrics.row(Counters())[1]) == {"inference 0"}
+    metrics.forget("inference 0")
+    assert not metrics.row(Counters())[1]
+
+
 def test_each_actor_is_told_whether_it_is_to_leave(metrics):
     metrics.dismiss(["actor 1", "actor 2"])
     assert metrics.relayed("relay 0", [report(i, 0) for i in (2, 0, 1)]) == [True, False, True]
