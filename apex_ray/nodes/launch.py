@@ -139,10 +139,11 @@ class Launcher:
         """The one of that number, for the actors on the node of that id. It has the node's GPU where one is free, and
         takes no CPU, which Ray might have given to actors already: these wait while it works. `name`: as of a relay.
         """
-        if self._shares_gpu and node == self.home():
+        gpus = self._free_gpu(node)
+        if not gpus and self._shares_gpu and node == self.home():
             return self._infers(f"inference-{number}", name, **self._beside_learner)
         place = NodeAffinitySchedulingStrategy(node, soft=False)
-        return self._infers(f"inference-{number}", name, num_gpus=self._free_gpu(node), scheduling_strategy=place)
+        return self._infers(f"inference-{number}", name, num_gpus=gpus, scheduling_strategy=place)
 
     def _infers(self, called: str, name: str, **options: Any) -> Any:
         """Ray knows it as `called`, metrics are told its `name`."""

@@ -62,6 +62,10 @@ def test_inference_of_a_node_has_its_free_gpu_and_at_home_half_of_the_learner_s(
     }
 
 
+def test_inference_of_the_learner_s_node_has_another_gpu_where_one_is_free(started):
+    assert started("node", {"head": 1.0}, "head")["inference-0"] == (WHOLE, 0, "head")
+
+
 @pytest.mark.parametrize("asked", [{"device": "cpu"}, {"group": "a trial's"}])
 def test_inference_of_a_node_leaves_gpus_alone_where_they_are_not_its_own(started, asked):
     found = started("node", {"a": 4.0}, "a", **asked)
