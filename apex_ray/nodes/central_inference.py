@@ -1,8 +1,8 @@
 """An actor's side of central inference. It needs no torch, whose import is most of such an actor's memory.
 
-On the same machine a call goes through the actor's own shared memory, and Ray carries only where that is: through
-Ray's object store the stacks of 32 games took it 2 ms longer, and both processes another 0.8 ms of work each
-(docs/decisions/0024). Through Ray they go where the memory is out of the other one's reach.
+On the same machine a call goes through the actor's own shared memory, and Ray carries only where that is: by Ray's
+object store it takes more than twice as long (docs/decisions/0024). Through Ray go those to a process that can't reach
+the memory.
 """
 
 from __future__ import annotations

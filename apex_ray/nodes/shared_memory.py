@@ -1,6 +1,6 @@
 """Arrays in memory that other processes of the same machine can map: what they are given there is not copied again.
 
-Ray's object store copies twice what is in arrays that its giver goes on using, and costs milliseconds a call besides.
+Ray's object store copies twice what is in arrays that its giver goes on using, and costs a call more than the bytes do.
 Batches travel so (nodes/batch_source.py), and what actors ask about (nodes/central_inference.py).
 """
 
