@@ -1,4 +1,4 @@
-"""An update in float32 beside one in bfloat16, by the time of one core, in turns: whether `learner.bf16=auto` pays here.
+"""An update in float32 beside one in bfloat16, by the time of a core, in turns: does `learner.bf16=auto` pay here?
 
 python -m benchmarks.learner_bf16
 """

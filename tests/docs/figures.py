@@ -154,6 +154,10 @@ def arithmetic(figures: Any) -> list[str]:
     return [n(value) for cost in costs for value in cost.values()]
 
 
+def shorter(figures: Any) -> list[str]:
+    return [n(cost["bfloat16"] / cost["float32"], 2) for cost in figures.values()]
+
+
 def waits(figures: Any) -> list[str]:
     cases = [case for network in figures["waiting"].values() for case in network.values()]
     return [n(case[wait]["steps/s"]) for case in cases for wait in ("0 ms", "1 ms", "4 ms")]
