@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ray.tune import PlacementGroupFactory, Trainable
+from trainkit.errors import needed
+
+with needed("ray.tune"):
+    from ray.tune import PlacementGroupFactory, Trainable
 
 from apex_ray.config.load import load
 from apex_ray.config.schema import ApexConfig

@@ -38,7 +38,6 @@ PUT_TOGETHER = {
     "… = …: is a file; expected the folder that it lies in",
     "…: no checkpoint can be used to go on from: …",
     "… can't be reached (…); expected auto, host:port, ray://host:port, or local for a Ray of this run's own",
-    "reading kanji needs pykakasi; *",
 }
 
 
