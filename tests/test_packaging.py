@@ -17,7 +17,8 @@ import pytest
 import yaml
 
 import apex_ray
-from trainkit.errors import EXTRAS, not_installed as not_installed_error
+from trainkit.errors import EXTRAS
+from trainkit.errors import not_installed as not_installed_error
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
