@@ -29,7 +29,7 @@ paper (Horgan et al. 2018) has a number, it is the default; [presets](../learnin
 `_frames` are an emulator's, `_steps` an agent's, `_s` seconds.
 
 **On `--resume`:** *free* settings may change when a run is resumed. *Fixed* ones may not. *Stored* ones may, unless the
-run folder holds a saved replay ([why](../DESIGN.md#going-on-with-a-run)).
+run folder holds a saved replay ([why](../DESIGN.md#resuming-a-run)).
 
 Lists are written `[1, 2]`, mappings `{key: value}`. `null` means none. A schedule is a list of points
 `[[0, 1.0], [1000, 0.1]]`, updates first, with straight lines between.
