@@ -103,13 +103,13 @@ def _table(section: str, model: type[BaseModel], resumed: Mapping[str, str] | No
     rows = []
     for name, field in leaves(model).items():
         key = f"{section}.{name}" if section else name
-        cells = [f"`{key}`", in_words(field.annotation, field.metadata), default(field), field.description or ""]
+        cells = [f"`{key}`", field.description or "", default(field), in_words(field.annotation, field.metadata)]
         if resumed is not None:
             cells.append("fixed" if key in FIXED else "stored" if key in STORED else "free")
         rows.append("| " + " | ".join(map(cell, cells)) + " |")
     if not rows:
         return ""
-    names = ["setting", "type", "default", "meaning", *(["on `--resume`"] if resumed is not None else [])]
+    names = ["setting", "meaning", "default", "type", *(["on `--resume`"] if resumed is not None else [])]
     return "\n".join([f"| {' | '.join(names)} |", "|" + "---|" * len(names), *rows])
 
 

@@ -122,3 +122,8 @@ def test_markdown_is_brought_to_the_generators_form() -> None:
 
 def test_tables_stand_apart() -> None:
     assert converted("text\n| a |\n|---|\n| b |\nmore\n") == "text\n\n| a |\n|---|\n| b |\n\nmore\n"
+
+
+def test_bars_in_the_code_of_a_cell_have_no_backslash() -> None:
+    page = "| `a\\|b` | ``c\\|`d`` | e\\|f |\n|---|---|---|\n"
+    assert converted(page) == "| `a|b` | ``c|`d`` | e\\|f |\n|---|---|---|\n"
