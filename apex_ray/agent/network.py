@@ -36,13 +36,14 @@ def from_arrays(network: nn.Module, params: Mapping[str, AnyArray]) -> None:
 
 
 def multiplies_bf16(device: torch.device) -> bool:
-    """Whether the device has units that multiply bfloat16 matrices: tensor cores, or a CPU's AMX tiles.
+    """Whether the device multiplies bfloat16 itself: tensor cores, or a CPU's AMX tiles or AVX-512 BF16.
 
     Without them bfloat16 saves memory traffic at best; on a CPU it is slower than float32.
     """
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+    able = torch.cpu.get_capabilities() if device.type == "cpu" else {}
+    return bool(able.get("amx_bf16") or able.get("avx512_bf16"))
 
 
 class Inference:
