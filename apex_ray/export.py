@@ -21,7 +21,7 @@ from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.spaces import random_actions
 from apex_ray.policy import Policy, load_policy
 from apex_ray.types import AnyArray, EnvSpec, FloatArray
-from trainkit.errors import UserError
+from trainkit.errors import UserError, optional
 from trainkit.tensor_files import write
 
 Format = Literal["onnx", "torchscript", "safetensors"]
@@ -59,11 +59,8 @@ def export_run(run: Path, checkpoint: str, kind: Format, out: Path) -> list[str]
     samples = real_observations(policy, CHECKED)
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:  # on the same disk: moved at once, or not at all
         made = Path(folder) / out.name
-        try:
-            model = _WRITERS[kind](policy, samples, made)
-            difference = _difference(policy, model, samples)
-        except ImportError as error:
-            raise UserError(f"export to {kind} needs a library: {error}; pip install 'apex-ray[export]'") from None
+        model = _WRITERS[kind](policy, samples, made)
+        difference = _difference(policy, model, samples)
         if not difference <= TOLERANCE:
             raise UserError(f"{out}: values differ by {difference:.1e} of the largest from the run's; nothing is kept")
         made.replace(out)
@@ -128,8 +125,9 @@ def _tensors(samples: list[AnyArray], count: int | None = None) -> tuple[Tensor,
 
 
 def _onnx(policy: Policy, samples: list[AnyArray], out: Path) -> Model:
-    import onnxruntime
-
+    for used_by_torch in ("onnx", "onnxscript"):
+        optional(used_by_torch)
+    onnxruntime = optional("onnxruntime")
     names = list(policy.spec.observation)
     torch.onnx.export(
         QFunction(policy).eval(),

@@ -25,7 +25,8 @@ MEMORY = Suite(
         "tmaze": ("tmaze",),
         "tmaze_100": (
             "tmaze", "env.kwargs={length: 100}", "sequences.length_steps=160", "sequences.period_steps=80",
-            "actors.chunk_transitions=160", "td.discount=0.995",
+            "actors.chunk_transitions=160", "td.discount=0.995", "td.n_step=10", "learner.batch_size=8",
+            "learner.target_every_updates=50",
         ),
         "repeat_previous": (
             "cartpole_masked", "env.id=popgym-RepeatPreviousEasy-v0", "env.make=null", "env.import_modules=[popgym]",
@@ -35,7 +36,7 @@ MEMORY = Suite(
     settings={
         "none": ("network.memory=none",), "lstm": ("network.memory=lstm",), "wavenet": ("network.memory=wavenet",),
     },
-    minutes=8.0,
+    minutes=5.0,
     scale={
         "cartpole_masked": (0.0, 500.0), "tmaze": (0.0, 4.0), "tmaze_100": (0.0, 4.0), "repeat_previous": (-0.5, 1.0),
     },

@@ -16,12 +16,12 @@ from docs_site.docstrings import as_markdown
 from docs_site.pages import ROOT, WRITTEN, cell, write
 
 INTRO = """\
-What programs may rely on. `import apex_ray` loads neither torch nor Ray; its names are imported when they are first
-used. Letters in shapes: E environments stepped together, B samples of a batch, S frames of an observation, F a frame's
-shape, A actions, T steps of a chunk, n steps of the return.
+This page lists the names that programs may rely on. `import apex_ray` loads neither torch nor Ray; a name is imported
+when it is first used. Letters in shapes mean: E environments stepped together, B samples of a batch, S stacked frames,
+F the shape of a frame, A actions, T steps of a chunk, n steps of a return.
 
-Mistakes that a user can correct are raised as `trainkit.errors.UserError`, with the message that the command line
-prints ([errors](errors.md)).
+A mistake that a user can correct raises `trainkit.errors.UserError`, with the message that the command line prints
+([errors](errors.md)).
 """
 
 

@@ -16,6 +16,7 @@ from docs_site.python_markdown import converted
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = ROOT / "build" / "site_source"
+STYLE = Path(__file__).with_name("site.css")
 # Pages that do not lie in docs/, or are called something else on the site.
 PAGES = {
     "README.md": "readme.md",
@@ -45,6 +46,7 @@ class Site:
         pages = {ROOT / source: place for source, place in PAGES.items()}
         for page in sorted((ROOT / "docs").rglob("*.md")):
             pages.setdefault(page, page.relative_to(ROOT / "docs").as_posix())
+        self._copy(STYLE, STYLE.name)
         self._places.update(pages)
         self._places[ROOT / "docs" / "decisions"] = "decisions/index.md"
         self._places[ROOT / "k8s"] = "kubernetes.md"

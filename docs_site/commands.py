@@ -18,17 +18,19 @@ import wavenet.data_cli
 from docs_site.pages import WRITTEN, cell, escaped, write
 
 INTRO = """\
-The four programs that come with the package, and every command and option that they have. `PROGRAM COMMAND --help` says
-the same, `PROGRAM --version` the version.
+This page lists every command and option of the four programs in the package. `PROGRAM COMMAND --help` prints the same,
+and `PROGRAM --version` the version.
 
-Exit codes: 0; 2 for a mistake that you can correct, told in one line ([errors](errors.md)); 130 after Ctrl-C; 1 for
-`apex-cluster plan` of a run that does not fit. `apex-cluster submit` and `logs --follow` end with the job's own.
+The exit code is 0 on success, 2 after a mistake that you can correct, which one line explains
+([errors](errors.md)), and 130 after Ctrl-C. `apex-cluster plan` ends with 1 if the run does not fit.
+`apex-cluster submit` and `logs --follow` end with the exit code of the job.
 
-Options may stand before or after other words. A flag is `--flag` or `--no-flag`. A RUN is a run's folder or URI, the
-beginning of its name, or `latest`. PRESET is a preset's name or a `.yaml` file; KEY=VALUE is a [setting](settings.md).
+Options may come before or after other words. A flag is `--flag` or `--no-flag`. RUN is the folder or URI of a run, the
+beginning of its name, or `latest`. PRESET is the name of a preset or a `.yaml` file; KEY=VALUE is a
+[setting](settings.md).
 
-A shell completes commands and options after `source <(apex-ray --tyro-print-completion bash)`; the other programs have
-this too, and `zsh` or `tcsh` may stand in place of `bash`.
+After `source <(apex-ray --tyro-print-completion bash)` the shell completes commands and options. The other programs can
+do this too, and so can `zsh` and `tcsh`.
 """
 ABOUT = {
     "apex-ray": "Training with Ape-X DQN, and everything about runs. Settings: [settings](settings.md).",

@@ -11,12 +11,13 @@ from docs_site.pages import WRITTEN, cell, write
 
 CURES = Path(__file__).with_name("cures.txt")
 INTRO = """\
-A mistake that you can correct ends a command with one line, `error: ...`, and exit code 2. The line names the file or
-key, the value, what was expected, and the nearest name where there is one. Below is what to do about each; `…` stands
-for what differs. Search this page for the words of your message that are not yours.
+A mistake that you can correct ends a command with exit code 2 and one line, `error: ...`. The line names the file or
+key, the value, what was expected, and the nearest valid name if there is one. The tables below say what to do about
+each message; `…` stands for the part that differs. To find your message, search this page for those of its words that
+do not come from you.
 
-What happened to a run is in its folder: `run.json` says how it ended, `error.txt` has the traceback of an error in
-code, `stalls/` the stacks of what hung.
+The folder of a run tells what happened to it: `run.json` says how it ended, `error.txt` has the traceback of an error
+in code, and `stalls/` has the stacks of processes that hung.
 """
 
 

@@ -19,10 +19,10 @@ GAP = "…"
 # Who makes an error of its arguments, and which of them are its message.
 MAKERS = {
     "UserError": (0,),
+    "NotInstalledError": (0,),
     "NotWrittenError": (0,),
     "ProcessLostError": (0,),
     "os_errors": (0,),
-    "optional": (1,),
     "unreachable": (0,),
 }
 # Whose ValueErrors reach the user as they are.

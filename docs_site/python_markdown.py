@@ -1,6 +1,7 @@
 """CommonMark, as code hosts read it, to what Python-Markdown reads.
 
-That wants an empty line before a list or a table that follows a line of text, and four spaces for what is in an item.
+That wants an empty line before a list or a table that follows a line of text, four spaces for what is in an item, and
+no backslash before a | in the code of a table's cell.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from docs_site.links import HEADING, lines
 
 _ITEM = re.compile(r"^( *)([-*+]|\d+[.)])( +)\S")
 _ROW = re.compile(r"^ *\|")
+_CODE = re.compile(r"(?<!`)(`+)(?!`).+?(?<!`)\1(?!`)")
 
 
 def converted(page: str) -> str:
@@ -51,9 +53,13 @@ def converted(page: str) -> str:
         else:
             if _ROW.match(line.text) and not line.code and _needs_space(out, item=False):
                 out.append("")
-            out.append(line.text)
+            out.append(_with_plain_bars(line.text) if _ROW.match(line.text) and not line.code else line.text)
         before_was_code = line.code
     return "\n".join(_with_tables_apart(out)) + "\n"
+
+
+def _with_plain_bars(row: str) -> str:
+    return _CODE.sub(lambda code: code[0].replace(r"\|", "|"), row)
 
 
 def _needs_space(out: list[str], item: bool) -> bool:

@@ -23,21 +23,23 @@ from docs_site.pages import WRITTEN, cell, write
 from docs_site.types_in_words import in_words
 
 APEX_INTRO = """\
-Every setting of a run of `apex-ray`. On the command line a setting is `KEY=VALUE`, such as `actors.count=8`; in a YAML
-file its section is indented. `apex-ray config PRESET` prints the value of each and where it comes from. Where the
-paper (Horgan et al. 2018) has a number, it is the default; [presets](../learning.md) change it. Units are in the names:
-`_frames` are an emulator's, `_steps` an agent's, `_s` seconds.
+This page lists every setting of a run of `apex-ray`. On the command line you write a setting as `KEY=VALUE`, such as
+`actors.count=8`. In a YAML file the settings of a section are indented below its name. `apex-ray config PRESET` prints
+the value of each setting and where it comes from. Defaults are those of the paper (Horgan et al. 2018) where it gives a
+number; [presets](../learning.md) change them. Names contain units: `_frames` (of the emulator), `_steps` (of the
+agent), `_s` (seconds).
 
-**On `--resume`:** *free* settings may change when a run is resumed. *Fixed* ones may not. *Stored* ones may, unless the
-run folder holds a saved replay ([why](../DESIGN.md#going-on-with-a-run)).
+**On `--resume`:** *free* settings may change when a run is resumed, *fixed* ones may not. *Stored* ones may change
+unless the run folder holds a saved replay ([why](../DESIGN.md#resuming-a-run)).
 
-Lists are written `[1, 2]`, mappings `{key: value}`. `null` means none. A schedule is a list of points
-`[[0, 1.0], [1000, 0.1]]`, updates first, with straight lines between.
+Lists are written `[1, 2]`, mappings `{key: value}`; `null` means none. A schedule is a list of points, each an update
+and a value, such as `[[0, 1.0], [1000, 0.1]]`; between points the value changes linearly.
 """
 TRAINER_INTRO = """\
-Every setting of a run of `{program}`. On the command line a setting is `KEY=VALUE`, such as `{example}`; in a YAML file
-its section is indented. `{program} config PRESET` prints the value of each and where it comes from. When a run is
-resumed, settings of `training` and `workers` may change{but}.
+This page lists every setting of a run of `{program}`. On the command line you write a setting as `KEY=VALUE`, such as
+`{example}`. In a YAML file the settings of a section are indented below its name. `{program} config PRESET` prints the
+value of each setting and where it comes from. When a run is resumed, settings of `training` and `workers` may
+change{but}.
 
 {more}
 """
@@ -62,7 +64,7 @@ def page(title: str, intro: str, model: type[BaseModel], resumed: Mapping[str, s
     for section, of in sections(model):
         if table := _table(section, of, resumed):
             about = inspect.cleandoc(of.__doc__ or "") if of.__doc__ != BaseModel.__doc__ else ""
-            heading = f"## {section}" if section else "## Of the whole run"
+            heading = f"## {section}" if section else "## The whole run"
             parts += [heading, *([_text(about)] if about and section else []), table]
     return "\n\n".join([*parts, more.strip()] if more else parts) + "\n"
 
@@ -73,13 +75,14 @@ def apex() -> str:
 
 def of_lstm() -> str:
     but = " (but not `training.batch`)"
-    more = "Exactly one of the tasks `adding`, `copying`, `text`, `audio` and `forecast` is set ([LSTM](../lstm.md))."
+    tasks = ", ".join(f"`{name}`" for name in lstm.config.TASKS)
+    more = f"Set exactly one of the tasks {tasks} ([LSTM](../lstm.md))."
     intro = TRAINER_INTRO.format(program="apex-lstm", example="model.hidden=256", but=but, more=more)
     return page("Settings of apex-lstm", intro, lstm.config.LstmConfig, None)
 
 
 def of_wavenet() -> str:
-    more = "What they mean is in [WaveNet](../wavenet.md)."
+    more = "[WaveNet](../wavenet.md) explains them."
     intro = TRAINER_INTRO.format(program="apex-wavenet", example="model.residual=64", but="", more=more)
     return page("Settings of apex-wavenet", intro, wavenet.config.WaveNetConfig, None)
 
@@ -92,7 +95,7 @@ def _of_plugins() -> str:
     parts = []
     for name, plugin in plugins().items():
         table = _table("env.kwargs", plugin.settings, None)
-        parts.append(f"## env.kwargs of {name}/...\n\nOnly where `env.id` begins with `{name}/`.\n\n{table}")
+        parts.append(f"## env.kwargs of {name}/...\n\nThese apply only if `env.id` begins with `{name}/`.\n\n{table}")
     return "\n\n".join(parts)
 
 
@@ -100,13 +103,13 @@ def _table(section: str, model: type[BaseModel], resumed: Mapping[str, str] | No
     rows = []
     for name, field in leaves(model).items():
         key = f"{section}.{name}" if section else name
-        cells = [f"`{key}`", in_words(field.annotation, field.metadata), default(field), field.description or ""]
+        cells = [f"`{key}`", field.description or "", default(field), in_words(field.annotation, field.metadata)]
         if resumed is not None:
             cells.append("fixed" if key in FIXED else "stored" if key in STORED else "free")
         rows.append("| " + " | ".join(map(cell, cells)) + " |")
     if not rows:
         return ""
-    names = ["setting", "type", "default", "meaning", *(["on `--resume`"] if resumed is not None else [])]
+    names = ["setting", "meaning", "default", "type", *(["on `--resume`"] if resumed is not None else [])]
     return "\n".join([f"| {' | '.join(names)} |", "|" + "---|" * len(names), *rows])
 
 

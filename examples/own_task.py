@@ -1,7 +1,7 @@
 """An environment and a network of your own, in one script: python examples/own_task.py [KEY=VALUE ...]
 
-The environment is a corridor: the goal lies 10 steps to the right, and the agent sees where it stands. The network is a
-torso (features of an observation) of your own; the dueling head, the loss and everything else are apex-ray's.
+The environment is a corridor: the goal is 10 steps to the right, and the agent sees its position. The script has its
+own torso, the part of the network that turns an observation into features. Head, loss and all else are apex-ray's.
 """
 
 from __future__ import annotations

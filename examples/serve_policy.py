@@ -1,9 +1,9 @@
-"""Answer over HTTP what a run's policy does, with Ray Serve: python examples/serve_policy.py RUN [--port 8000]
+"""Serve a run's policy over HTTP with Ray Serve: python examples/serve_policy.py RUN [--port 8000]
 
     curl -s localhost:8000 -d '{"observations": [[0.1, 0, 0, 0]]}'    ->    {"actions": [1]}
 
-One observation or a batch; a dict where the environment has one, "action_mask" beside it where actions can be illegal.
-Requests that come together are answered by one pass of the network. pip install 'ray[serve]'
+"observations" is one observation or a batch, or a dict of them where the environment has one. Add "action_mask" where
+actions can be illegal. Requests that arrive together are computed as one batch. Needs: pip install 'ray[serve]'
 """
 
 from __future__ import annotations

@@ -20,21 +20,21 @@ UNIX = ("unix_s", "unix_ms", "unix_us", "unix_ns")  # forecast.time_format of nu
 class ModelConfig(Section):
     """The network: layers of cells between the task's inputs and a linear readout."""
 
-    cell: Literal["lstm", "rnn"] = Field("lstm", description="rnn: the plain one, to compare with")
+    cell: Literal["lstm", "rnn"] = Field("lstm", description="lstm, or rnn: a plain recurrent cell, to compare with")
     hidden: PositiveInt = Field(128, description="units of a layer")
-    layers: PositiveInt = Field(1, description="of cells, one on the other")
-    dropout: float = Field(0.0, ge=0, lt=1, description="part of what goes from layer to layer, and to the readout")
-    projection: int = Field(0, ge=0, description="size that an LSTM's output is projected to; 0: it is not")
+    layers: PositiveInt = Field(1, description="layers of cells")
+    dropout: float = Field(0.0, ge=0, lt=1, description="probability of dropout between layers and before the readout")
+    projection: int = Field(0, ge=0, description="size to which an LSTM's output is projected; 0: no projection")
     embedding: PositiveInt = Field(64, description="size of a character's or sample's learned vector")
-    forget_bias: float = Field(1.0, description="the forget gate's bias at the beginning")
+    forget_bias: float = Field(1.0, description="initial bias of the forget gate")
     chrono_steps: int = Field(
         0, ge=0, description="memories begin with lengths up to this many steps (chrono initialisation); 0: forget_bias"
     )
     layer_norm: bool = Field(False, description="normalise before the gates; runs step by step")
     peepholes: bool = Field(False, description="gates see the memory; runs step by step")
-    nonlinearity: Literal["tanh", "relu"] = Field("tanh", description="of the plain network")
+    nonlinearity: Literal["tanh", "relu"] = Field("tanh", description="nonlinearity of the plain cell")
     implementation: Literal["auto", "fused", "written"] = Field(
-        "auto", description="fused: torch's kernels; written: the equations, step by step; auto: fused where it can be"
+        "auto", description="fused: torch's kernels; written: our cells, step by step; auto: fused where possible"
     )
 
     @property
@@ -58,17 +58,19 @@ class ModelConfig(Section):
 class AddingConfig(Section):
     """Two numbers of a long row are marked: what is their sum? (Hochreiter & Schmidhuber 1997, experiment 4.)"""
 
-    steps: int = Field(100, ge=4, description="length of the rows, at the least")
-    spread: float = Field(0.0, ge=0, description="rows are up to this part longer, each its own length; packed")
+    steps: int = Field(100, ge=4, description="least length of a row")
+    spread: float = Field(
+        0.0, ge=0, description="rows are longer by up to this part of the length, each by its own; they are packed"
+    )
     validation_rows: PositiveInt = Field(512, description="rows that are held out, to choose the weights by")
 
 
 class CopyConfig(Section):
     """Symbols, a long wait, a signal: say the symbols again (Arjovsky et al. 2016, section 4.1)."""
 
-    steps: PositiveInt = Field(100, description="to wait")
-    symbols: PositiveInt = Field(10, description="to remember")
-    alphabet: int = Field(8, ge=2, description="different symbols")
+    steps: PositiveInt = Field(100, description="steps to wait")
+    symbols: PositiveInt = Field(10, description="symbols to remember")
+    alphabet: int = Field(8, ge=2, description="number of different symbols")
     validation_rows: PositiveInt = Field(256, description="rows that are held out, to choose the weights by")
 
 
@@ -77,13 +79,13 @@ class TextConfig(Section):
 
     path: str = Field(description="a text file, or a folder of .txt files")
     level: Literal["characters", "bytes"] = Field(
-        "characters", description="what a step is; bytes need no vocabulary and no encoding"
+        "characters", description="whether a step is a character or a byte; bytes need no vocabulary and no encoding"
     )
-    encoding: str = Field("utf-8", description="of the files, where characters are read")
+    encoding: str = Field("utf-8", description="encoding of the files, for characters")
     chunk: PositiveInt = Field(
         64, description="steps that gradients go back; the state is carried on to the next chunk"
     )
-    validation_fraction: float = Field(0.1, gt=0, lt=1, description="of the text, at its end")
+    validation_fraction: float = Field(0.1, gt=0, lt=1, description="part of the text, at its end, that is held out")
 
 
 class AudioConfig(Section):
@@ -92,23 +94,21 @@ class AudioConfig(Section):
     folder: str = Field(description="recordings: anything that soundfile reads, in any depth of folders")
     sample_rate: PositiveInt = Field(8_000, description="Hz; recordings are resampled to it")
     chunk: PositiveInt = Field(256, description="samples that gradients go back; the state is carried on")
-    validation_fraction: float = Field(0.1, gt=0, lt=1, description="of the sound, at its end")
+    validation_fraction: float = Field(0.1, gt=0, lt=1, description="part of the sound, at its end, that is held out")
 
 
 class ForecastConfig(Section):
     """The next steps of series, as quantiles."""
 
     path: str = Field(
-        description=".csv or .parquet: a row a time, a column a series; or a column that names the series"
+        description=".csv or .parquet: a row for each time, and a column for each series or one that names the series"
     )
     time: str = Field("date", description="the column of times")
     targets: tuple[str, ...] = Field((), description="columns to forecast; none: all numbers that are not covariates")
     series: str | None = Field(None, description="a column that names the series a row belongs to (long format)")
     past_covariates: tuple[str, ...] = Field((), description="columns that are known up to now only")
     future_covariates: tuple[str, ...] = Field((), description="columns that are known for the horizon too")
-    calendar: bool = Field(
-        True, description="month, weekday and hour as inputs, those that the steps are fine enough for"
-    )
+    calendar: bool = Field(True, description="month, weekday and hour as inputs, if the steps are fine enough")
     steps: Literal["calendar", "rows"] = Field(
         "calendar", description="calendar: times are regular, a missing row is a gap; rows: each row is a step (prices)"
     )
@@ -119,23 +119,26 @@ class ForecastConfig(Section):
     )
     time_zone: str | None = Field(
         None,
-        description="such as Europe/Berlin: of times without one; those with another are brought to it",
+        description="zone of times without one, such as Europe/Berlin; times with another zone are converted",
     )
     transform: Literal["none", "log"] = Field("none", description="log: changes count relative to the level")
-    encoding: str = Field("utf-8", description="of a CSV")
+    encoding: str = Field("utf-8", description="encoding of a CSV")
     horizon: PositiveInt = Field(12, description="steps to forecast")
-    context: int = Field(48, ge=2, description="steps that are seen before")
+    context: int = Field(48, ge=2, description="steps before the horizon that the network sees")
     season: PositiveInt | None = Field(
-        None, description="steps until the pattern comes again; null: from the frequency"
+        None, description="steps after which the pattern repeats; null: from the frequency"
     )
     start: Literal["auto", "last", "season", "drift", "theta", "ar"] = Field(
-        "season", description="simple forecast whose errors are learned; auto: the one that errs least on validation"
+        "season",
+        description="simple forecast whose errors are learned; auto: the one with the smallest error on validation",
     )
-    seasons: PositiveInt = Field(1, description="of the start season, the mean of so many; 1: the last one")
-    quantiles: tuple[float, ...] = Field((0.1, 0.5, 0.9), description="of the forecast's distribution; 0.5 among them")
+    seasons: PositiveInt = Field(1, description="seasons of which the start `season` is the mean; 1: the last one")
+    quantiles: tuple[float, ...] = Field(
+        (0.1, 0.5, 0.9), description="quantiles of the forecast; 0.5 must be among them"
+    )
     validation: PositiveInt = Field(24, description="steps of each series before the test, to choose the weights by")
     test: int = Field(24, ge=0, description="steps at each series' end that only the backtest sees")
-    windows: PositiveInt = Field(64, description="windows in a validation, at the most of each series")
+    windows: PositiveInt = Field(64, description="most windows of each series in a validation")
 
     @model_validator(mode="after")
     def _known_times(self) -> ForecastConfig:
@@ -172,13 +175,15 @@ class SpeechConfig(Section):
     speakers: Literal["folder", "none"] = Field(
         "folder", description="folder: each folder of recordings is a speaker; none: they are not told apart"
     )
-    validation_fraction: float = Field(0.1, gt=0, lt=1, description="of the texts: all recordings of one are held out")
+    validation_fraction: float = Field(
+        0.1, gt=0, lt=1, description="part of the texts, all of whose recordings are held out"
+    )
     longest_s: PositiveFloat = Field(30.0, description="recordings that last longer are left out")
     variance: float = Field(
         1.0,
         ge=0,
         le=1,
-        description="how much of the spread that frames lose by being means is given back when speaking",
+        description="how far frames are scaled to the corpus's variance when speaking; 0: not at all",
     )
 
 
@@ -191,9 +196,11 @@ class TrainingConfig(Section):
     )
     batch: PositiveInt = Field(32, description="sequences in an update, of all workers together")
     learning_rate: PositiveFloat = Field(2.0e-3, description="Adam's, after the warm-up")
-    warmup_steps: int = Field(50, ge=0, description="over which the learning rate rises from 0")
-    final_learning_rate: float = Field(0.05, ge=0, le=1, description="at the end, as part of the whole: half a cosine")
-    weight_decay: float = Field(0.0, ge=0, description="AdamW's")
+    warmup_steps: int = Field(50, ge=0, description="steps over which the learning rate rises from 0")
+    final_learning_rate: float = Field(
+        0.05, ge=0, le=1, description="last learning rate, as a part of the first; it falls along half a cosine"
+    )
+    weight_decay: float = Field(0.0, ge=0, description="weight decay of AdamW")
     grad_clip: PositiveFloat = Field(1.0, description="largest norm of the gradient")
     bf16: bool = Field(False, description="multiply in bfloat16 (GPUs; on CPUs measured slower)")
     validate_every_steps: PositiveInt = Field(200, description="steps between validations, each with a checkpoint")
@@ -210,9 +217,9 @@ TaskConfig = AddingConfig | CopyConfig | TextConfig | AudioConfig | ForecastConf
 class LstmConfig(Section):
     """A whole run: exactly one of the tasks is set."""
 
-    name: str = Field("lstm", description="of the run: its folder's name begins with it")
-    seed: int = Field(1, ge=0, description="of weights, batches and draws")
-    runs_dir: str = Field("runs", description="folder that run folders are made in")
+    name: str = Field("lstm", description="name of the run, with which its folder's name begins")
+    seed: int = Field(1, ge=0, description="seed of weights, batches and draws")
+    runs_dir: str = Field("runs", description="folder for run folders")
     model: ModelConfig = ModelConfig()
     adding: AddingConfig | None = None
     copying: CopyConfig | None = None

@@ -125,7 +125,7 @@ def _own(model: Acoustic, example: tuple[Tensor, Tensor]) -> tuple[tuple[Tensor,
 
 @torch.no_grad()
 def _write(model: Acoustic, example: tuple[Tensor, Tensor], folder: Path) -> None:
-    _library("onnx")
+    optional("onnx")
     _, given, _ = _own(model, example)
     files: tuple[tuple[str, nn.Module, tuple[Tensor, ...], dict[str, str], dict[str, str]], ...] = (
         (PHONES, _Phones(model.network), example[:1], {"inputs": "K"}, {"log_durations": "K", "known": "K"}),
@@ -143,7 +143,7 @@ def _write(model: Acoustic, example: tuple[Tensor, Tensor], folder: Path) -> Non
 @torch.no_grad()
 def _difference(model: Acoustic, examples: list[tuple[Tensor, Tensor]], folder: Path) -> float:
     """The largest from the run's own numbers, over all of the files' outputs."""
-    library = _library("onnxruntime")
+    library = optional("onnxruntime")
     phones, frames = (
         library.InferenceSession(str(folder / name), providers=["CPUExecutionProvider"]) for name in (PHONES, FRAMES)
     )
@@ -155,7 +155,3 @@ def _difference(model: Acoustic, examples: list[tuple[Tensor, Tensor]], folder: 
         for found, own in zip((*first, *second), (*tokens, *wanted), strict=True):
             largest = max(largest, float(np.abs(found - own.numpy()).max()))
     return largest
-
-
-def _library(name: str) -> Any:
-    return optional(name, f"export needs {name}; expected pip install 'apex-ray[export]'")

@@ -10,13 +10,28 @@ from typing import Any
 
 # The extra of apex-ray that brings a module which a plain install leaves out.
 EXTRAS = {
+    "espeakng_loader": "speech",
     "librosa": "audio",
     "minatar": "minatar",
+    "mlflow": "loggers",
+    "music21": "piano",
+    "onnx": "export",
+    "onnxruntime": "export",
+    "onnxscript": "export",
     "pandas": "lstm",
+    "pocketsphinx": "speech",
+    "pretty_midi": "piano",
     "pyarrow": "store",
+    "pykakasi": "speech",
+    "ray.rllib": "rllib",
+    "ray.tune": "tune",
     "soundfile": "audio",
+    "sqlalchemy": "loggers",
     "stable_retro": "retro",
+    "wandb": "loggers",
 }
+# What pip is told where no extra can bring a module: what that depends on would have to be compiled.
+APART = {"tinysoundfont": "--no-deps tinysoundfont"}
 
 
 class UserError(Exception):
@@ -25,6 +40,10 @@ class UserError(Exception):
     Command lines print its message without a traceback and exit with code 2. The message names the file or key, the
     value, what was expected and, where there is one, the nearest valid name.
     """
+
+
+class NotInstalledError(UserError, ImportError):
+    """A library that is needed here can't be imported. Python takes it for the ImportError that it is."""
 
 
 class NotWrittenError(UserError):
@@ -46,17 +65,27 @@ def with_kind(error: BaseException) -> str:
     return kind if line == kind else f"{kind}: {line}"
 
 
-def not_installed(module: str) -> UserError:
-    """The error for a module of `EXTRAS` that can't be imported."""
-    return UserError(f"{module} is not installed; expected pip install 'apex-ray[{EXTRAS[module]}]'")
+def not_installed(module: str, otherwise: str = "") -> NotInstalledError:
+    """The error for a module of `EXTRAS` or `APART` that can't be imported; `otherwise`: what does without it."""
+    wanted = APART.get(module) or f"'apex-ray[{EXTRAS[module]}]'"
+    return NotInstalledError(
+        f"{module} is not installed; expected pip install {wanted}{', or ' if otherwise else ''}{otherwise}"
+    )
 
 
-def optional(module: str, message: str | None = None) -> Any:
-    """A module that need not be installed. UserError where it is not: `message`; None: which of `EXTRAS` brings it."""
-    try:
+def optional(module: str, otherwise: str = "") -> Any:
+    """A module that need not be installed. NotInstalledError where it is not."""
+    with needed(module, otherwise):
         return import_module(module)
-    except ImportError:
-        raise (UserError(message) if message else not_installed(module)) from None
+
+
+@contextmanager
+def needed(module: str, otherwise: str = "") -> Iterator[None]:
+    """An ImportError of the block as what installs `module`."""
+    try:
+        yield
+    except ImportError as error:
+        raise not_installed(module, otherwise) from error
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from trainkit.speech.frame_settings import FrameSettings
 class ModelConfig(Section):
     """The network. The paper's own sizes are not published; these are the ones in common use."""
 
-    cycles: PositiveInt = Field(3, description="times that the dilations run from 1 to their largest")
+    cycles: PositiveInt = Field(3, description="how often the dilations run from 1 to the largest")
     layers_per_cycle: PositiveInt = Field(10, description="dilations 1, 2, 4, ...: 10 end at 512")
     kernel: int = Field(2, ge=2, description="taps of each dilated convolution")
     input_kernel: PositiveInt = Field(2, description="taps of the causal convolution before the first block")
@@ -80,9 +80,11 @@ class DataConfig(Section):
     folder: str = Field(description="where the recordings are")
     sample_rate: PositiveInt = Field(16_000, description="Hz; recordings are resampled to it")
     trim_db: PositiveFloat | None = Field(
-        40.0, description="silence at both ends this far below the loudest is cut off; null: none is"
+        40.0, description="silence at both ends, this far below the loudest, is cut off; null: nothing is"
     )
-    validation_fraction: float = Field(0.1, gt=0, lt=1, description="of the files, chosen by their names")
+    validation_fraction: float = Field(
+        0.1, gt=0, lt=1, description="part that is held out: of the texts, or of the files if recordings have no text"
+    )
     speakers: Literal["none", "folder"] = Field(
         "none", description="folder: the folder that a file lies in is its speaker, as in VCTK"
     )
@@ -108,15 +110,19 @@ class TrainingConfig(Section):
     steps: PositiveInt = Field(20_000, description="updates of the weights")
     batch: PositiveInt = Field(8, description="crops in an update, of all workers together")
     segment_samples: PositiveInt = Field(8_192, description="samples of a crop that are predicted, after its context")
-    accumulate: PositiveInt = Field(1, description="parts that a worker's crops are computed in, for less memory")
+    accumulate: PositiveInt = Field(1, description="parts in which a worker's crops are computed, to save memory")
     init_from: str | None = Field(None, description="the run whose weights it begins with, as train --from sets it")
     learning_rate: PositiveFloat = Field(1.0e-3, description="Adam's, after the warm-up")
-    warmup_steps: int = Field(200, ge=0, description="over which the learning rate rises from 0")
-    final_learning_rate: float = Field(0.05, ge=0, le=1, description="at the end, as part of the whole: half a cosine")
+    warmup_steps: int = Field(200, ge=0, description="steps over which the learning rate rises from 0")
+    final_learning_rate: float = Field(
+        0.05, ge=0, le=1, description="last learning rate, as a part of the first; it falls along half a cosine"
+    )
     grad_clip: PositiveFloat = Field(1.0, description="largest norm of the gradient")
-    ema: float = Field(0.999, ge=0, lt=1, description="decay of the averaged weights, which are the ones that are used")
+    ema: float = Field(
+        0.999, ge=0, lt=1, description="decay of the moving average of the weights, which evaluation and generation use"
+    )
     said_frames_after: float = Field(
-        0.8, ge=0, le=1, description="part of the updates after which data.said_frames are learned from, and judged by"
+        0.8, ge=0, le=1, description="part of the updates after which training and validation use data.said_frames"
     )
     bf16: bool = Field(False, description="multiply in bfloat16 (GPUs; on CPUs measured slower)")
     validate_every_steps: PositiveInt = Field(1_000, description="steps between validations, each with a checkpoint")
@@ -127,9 +133,9 @@ class TrainingConfig(Section):
 class WaveNetConfig(Section):
     """A whole run."""
 
-    name: str = Field("wavenet", description="of the run: its folder's name begins with it")
-    seed: int = Field(1, ge=0, description="of weights, batches and draws")
-    runs_dir: str = Field("runs", description="folder that run folders are made in")
+    name: str = Field("wavenet", description="name of the run, with which its folder's name begins")
+    seed: int = Field(1, ge=0, description="seed of weights, batches and draws")
+    runs_dir: str = Field("runs", description="folder for run folders")
     model: ModelConfig = ModelConfig()
     data: DataConfig
     training: TrainingConfig = TrainingConfig()

@@ -57,8 +57,7 @@ def read_score(path: Path) -> Score:
         if path.suffix == ".json":
             held: Any = json.loads(path.read_text())
             return score([(float(s), float(e), int(p), int(v)) for s, e, p, v in held["notes"]], float(held["seconds"]))
-        pretty_midi = optional("pretty_midi", "MIDI files need pretty_midi; expected pip install 'apex-ray[piano]'")
-        midi = pretty_midi.PrettyMIDI(str(path))
+        midi = optional("pretty_midi").PrettyMIDI(str(path))
         notes = [(n.start, n.end, n.pitch, n.velocity) for i in midi.instruments if not i.is_drum for n in i.notes]
         return score(notes, midi.get_end_time() + RINGING_S)
     except UserError:

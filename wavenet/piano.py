@@ -58,7 +58,9 @@ def make(folder: Path, music: Music, minutes: float, rate: int, soundfont: Path 
 
 
 def _scores(music: Music) -> Iterable[tuple[str, Any]]:
-    corpus = optional("music21.corpus", "music21 is not installed; expected pip install 'apex-ray[piano]'")
+    optional("music21")
+    from music21 import corpus
+
     if music == "pieces":
         for name in PIECES:
             yield name, corpus.parse(name)
@@ -104,11 +106,9 @@ def play(notes: Iterable[Note], rate: int, soundfont: Path | None = None) -> npt
 
 
 def _synth(rate: int, soundfont: Path | None) -> Any:
-    player = optional("tinysoundfont", "tinysoundfont is not installed; expected pip install --no-deps tinysoundfont")
+    player = optional("tinysoundfont")
     if soundfont is None:
-        message = "no soundfont: expected pip install 'apex-ray[piano]', or --soundfont FILE.sf2"
-        pretty_midi = optional("pretty_midi", message)
-        soundfont = Path(pretty_midi.__file__).parent / "TimGM6mb.sf2"
+        soundfont = Path(optional("pretty_midi", "--soundfont FILE.sf2").__file__).parent / "TimGM6mb.sf2"
     if not soundfont.is_file():
         raise UserError(f"--soundfont {str(soundfont)!r} does not exist; expected a .sf2 file")
     synth = player.Synth(samplerate=rate)

@@ -36,7 +36,7 @@ def from_arrays(network: nn.Module, params: Mapping[str, AnyArray]) -> None:
 
 
 def multiplies_bf16(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16: with tensor cores, or a CPU's AMX tiles or AVX-512 instructions for it.
+    """Whether the device multiplies bfloat16 itself: tensor cores, or a CPU's AMX tiles or AVX-512 BF16.
 
     Without them bfloat16 saves memory traffic at best; on a CPU it is slower than float32.
     """

@@ -128,6 +128,8 @@ class QLearning:
         return loss
 
     def _transitions(self, batch: Mapping[str, Tensor]) -> Transitions:
+        from apex_ray.agent.split_states import split_states  # actors need no torch
+
         both = {
             name: split_states(batch[name], batch["steps"], leaf.stack) for name, leaf in self._spec.observation.items()
         }
@@ -141,22 +143,3 @@ def masked(q_values: Tensor, legal: Tensor | None) -> Tensor:
     if legal is None:
         return q_values
     return q_values.masked_fill(~legal & legal.any(dim=1, keepdim=True), float("-inf"))
-
-
-def split_states(frames: Tensor, steps: Tensor, stack: int) -> tuple[Tensor, Tensor]:
-    """The two observations in each sample's frames.
-
-    Args:
-        frames: [B, S + n, *F].
-        steps: [B], m: how many frames later the bootstrap state ends.
-        stack: S.
-
-    Returns:
-        states frames[:, :S] and bootstrap states frames[b, m : m + S], both [B, S, *F].
-
-    """
-    import torch
-
-    positions = steps.long()[:, None] + torch.arange(stack, device=frames.device)
-    rows = torch.arange(len(frames), device=frames.device)[:, None]
-    return frames[:, :stack], frames[rows, positions]

@@ -48,13 +48,15 @@ class EnvConfig(Section):
         "id is then only a name",
     )
     frame_skip: PositiveInt = Field(
-        4, description="games: emulator frames per agent step; of Atari's the last two are max-pooled"
+        4, description="games: emulator frames per agent step; Atari: the last two are max-pooled"
     )
     frame_stack: PositiveInt = Field(
-        4, le=255, description="frames of an observation; set 1 for vectors (beside images, these are never stacked)"
+        4,
+        le=255,
+        description="frames stacked into an observation; set 1 for vectors (beside images, vectors are never stacked)",
     )
     image_size: PositiveInt = Field(84, description="side of the square gray frame, pixels")
-    noop_max: int = Field(30, ge=0, description="games: frames of no-ops after a reset, 1 to this many")
+    noop_max: int = Field(30, ge=0, description="games: after a reset, 1 to this many frames of no-ops")
     sticky_actions: float = Field(0.0, ge=0, le=1, description="games: probability of repeating the last action")
     fire_reset: bool = Field(True, description="Atari: press FIRE after a reset where the game waits for it")
     terminal_on_life_loss: bool = Field(
@@ -63,15 +65,17 @@ class EnvConfig(Section):
     max_episode_frames: PositiveInt = Field(108_000, description="time limit (truncation), 30 minutes of play")
     step_limit_s: PositiveFloat = Field(
         120.0,
-        description="seconds in a reset() or step() after which the environment is named; without processes it is "
-        "waited for",
+        description="seconds in a reset() or step() after which the environment is named; it is ended only with "
+        "processes",
     )
     full_action_space: bool = Field(False, description="Atari: all 18 actions instead of the game's own")
     import_modules: tuple[str, ...] = Field(
         (), description="modules to import first, which register environments; also found in the current folder"
     )
     vector: bool = Field(
-        False, description="your own make, or Gymnasium's entry point of the id, gives a VectorEnv: all of an actor's"
+        False,
+        description="your own make, or Gymnasium's entry point of the id, gives a VectorEnv of all environments of an "
+        "actor",
     )
     processes: bool = Field(
         False,
@@ -109,15 +113,20 @@ class TdConfig(Section):
         description="what is learned: dqn, categorical (C51), quantile (QR-DQN), implicit (IQN), or your own as "
         "package.module:name",
     )
-    objective_kwargs: dict[str, Any] = Field(default_factory=dict, description="of objectives that take some")
-    n_step: PositiveInt = Field(3, le=50, description="steps of the return (Horgan: 3)")
+    objective_kwargs: dict[str, Any] = Field(
+        default_factory=dict, description="settings of the objective, if it has any"
+    )
+    n_step: PositiveInt = Field(3, le=50, description="rewards in an n-step return (Horgan: 3)")
     discount: float = Field(0.99, gt=0, le=1, description="gamma per agent step (Horgan: 0.99)")
     reward_clip: PositiveFloat | None = Field(1.0, description="rewards clipped to [-x, x]; null for none")
     value_rescaling: PositiveFloat | None = Field(
         None,
-        description="epsilon of h, in whose scale the network says values (R2D2: 1e-3, rewards unclipped); null: no h",
+        description="epsilon of the function h by which values are rescaled (R2D2: 1e-3, rewards unclipped); null: no "
+        "rescaling",
     )
-    double_q: bool = Field(True, description="the online network chooses, the target network values (van Hasselt 2016)")
+    double_q: bool = Field(
+        True, description="the online network chooses the action, the target network gives its value (van Hasselt 2016)"
+    )
     munchausen: float | None = Field(
         None,
         ge=0,
@@ -125,8 +134,8 @@ class TdConfig(Section):
         description="scale of the log-policy that is added to the reward; the next action's policy is soft instead of "
         "greedy (Vieillard 2020: 0.9); null: neither",
     )
-    munchausen_temperature: PositiveFloat = Field(0.03, description="of that policy (Vieillard: 0.03)")
-    munchausen_clip: float = Field(-1.0, le=0, description="the least that is added to the reward (Vieillard: -1)")
+    munchausen_temperature: PositiveFloat = Field(0.03, description="temperature of that policy (Vieillard: 0.03)")
+    munchausen_clip: float = Field(-1.0, le=0, description="lower limit of what is added to the reward (Vieillard: -1)")
 
     @model_validator(mode="after")
     def _one_scale(self) -> TdConfig:
@@ -141,7 +150,7 @@ class NetworkConfig(Section):
         description="auto (conv for images, small_conv for small ones, mlp for vectors), one of these by name, impala, "
         "or your own as package.module:name",
     )
-    torso_kwargs: dict[str, Any] = Field(default_factory=dict, description="of torsos that take some")
+    torso_kwargs: dict[str, Any] = Field(default_factory=dict, description="settings of the torso, if it has any")
     conv_channels: tuple[PositiveInt, ...] = Field((32, 64, 64), description="of conv: channels of each convolution")
     conv_kernels: tuple[PositiveInt, ...] = Field((8, 4, 3), description="of conv: side of each kernel, pixels")
     conv_strides: tuple[PositiveInt, ...] = Field((4, 2, 1), description="of conv: stride of each convolution, pixels")
@@ -169,7 +178,7 @@ class NetworkConfig(Section):
         description="between torso and heads, with the last action and reward as inputs too: none, lstm, wavenet, or "
         "your own as package.module:name",
     )
-    memory_kwargs: dict[str, Any] = Field(default_factory=dict, description="of the memory")
+    memory_kwargs: dict[str, Any] = Field(default_factory=dict, description="settings of the memory")
 
     @model_validator(mode="after")
     def _same_length(self) -> NetworkConfig:
@@ -202,8 +211,8 @@ class ActorsConfig(Section):
     epsilon_alpha: float = Field(7.0, ge=0, description="spread of the ladder (Horgan: 7)")
     epsilon_schedule: Annotated[tuple[tuple[NonNegativeInt, Probability], ...], Rising] = Field(
         (),
-        description="least epsilon of all environments, as [[update, epsilon], ...] with straight lines between: "
-        "exploration that falls while learning goes on",
+        description="lower limit of all environments' epsilons, as [[update, epsilon], ...] with straight lines "
+        "between: exploration that falls during training",
     )
     chunk_transitions: PositiveInt = Field(50, description="steps of each environment sent at a time (Horgan: 50)")
     weights_every_steps: PositiveInt = Field(100, description="steps of an environment between fetches (400 frames)")
@@ -213,13 +222,13 @@ class ActorsConfig(Section):
     )
     threads: PositiveInt = Field(1, description="threads an actor uses for emulation, and for inference")
     bf16: bool | Literal["auto"] = Field(
-        False, description="choose actions in bfloat16; auto: where the CPU multiplies it in hardware"
+        False, description="choose actions in bfloat16; auto: if the CPU multiplies it in hardware"
     )
 
     inference: Literal["local", "central", "node"] = Field(
         "local",
-        description="where actions' values are computed: in each actor; central: in one process for all actors, for "
-        "where a GPU has time for it; node: in one on each node, for the actors there",
+        description="where the network computes actions: local: in each actor; central: in one process for all "
+        "actors; node: in one process on each node; the last two on a GPU if there is one",
     )
     inference_device: str = Field("auto", description="of central and node inference: auto, cpu or cuda[:N]")
 
@@ -239,9 +248,11 @@ class ActorsConfig(Section):
 
 class ReplayConfig(Section):
     capacity_transitions: PositiveInt = Field(
-        2_000_000, description="that all shards hold together; the oldest leave first (Horgan: soft limit 2M)"
+        2_000_000, description="transitions in all shards together; the oldest are overwritten (Horgan: soft limit 2M)"
     )
-    min_transitions: PositiveInt = Field(50_000, description="learning starts when replay holds these (Horgan: 50k)")
+    min_transitions: PositiveInt = Field(
+        50_000, description="learning starts when replay holds this many (Horgan: 50k)"
+    )
     alpha: float = Field(0.6, ge=0, description="sampling probability ~ priority^alpha (Horgan: 0.6)")
     beta: float = Field(0.4, ge=0, le=1, description="importance weights ~ (1/(N p))^beta (Horgan: 0.4)")
     beta_schedule: Annotated[tuple[tuple[NonNegativeInt, Probability], ...], Rising] = Field(
@@ -251,7 +262,8 @@ class ReplayConfig(Section):
         1e-6, description="added to every |TD error|: with a priority of 0 a transition would never be sampled again"
     )
     samples_per_insert: PositiveFloat | None = Field(
-        None, description="how often a transition is sampled on average; null: learner and actors run free"
+        None,
+        description="how often a transition is sampled on average; null: learner and actors do not wait for each other",
     )
     insert_tolerance_transitions: PositiveInt | None = Field(
         None,
@@ -262,7 +274,9 @@ class ReplayConfig(Section):
         "replay", description="learner: a copy of all frames on the learner's device, so that batches are only indices"
     )
     shards: PositiveInt = Field(1, description="replay processes that share the transitions, sampled as one")
-    max_bytes: PositiveInt | None = Field(None, description="refuse to start above; null: 80% of available memory")
+    max_bytes: PositiveInt | None = Field(
+        None, description="a run whose replay needs more is refused; null: 80% of available memory"
+    )
 
 
 class LearnerConfig(Section):
@@ -275,24 +289,26 @@ class LearnerConfig(Section):
         512, description="transitions of an update, or with a memory sequences (Horgan: 512)"
     )
     optimizer: Literal["rmsprop", "adam"] = Field("rmsprop", description="centred RMSProp (Horgan), or Adam")
-    learning_rate: PositiveFloat = Field(6.25e-5, description="the optimizer's (Horgan: 0.00025 / 4)")
+    learning_rate: PositiveFloat = Field(6.25e-5, description="learning rate of the optimizer (Horgan: 0.00025 / 4)")
     learning_rate_schedule: Annotated[tuple[tuple[NonNegativeInt, NonNegativeFloat], ...], Rising] = Field(
         (), description="instead of learning_rate, [[update, rate], ...] with straight lines between"
     )
-    rmsprop_decay: float = Field(0.95, gt=0, lt=1, description="of RMSProp's running means")
+    rmsprop_decay: float = Field(0.95, gt=0, lt=1, description="decay of RMSProp's running means")
     epsilon: PositiveFloat = Field(
-        1.5e-7, description="in the optimizer's denominator; RMSProp: inside its root (Horgan: 1.5e-7)"
+        1.5e-7, description="epsilon in the optimizer's denominator; RMSProp: inside the root (Horgan: 1.5e-7)"
     )
     max_grad_norm: PositiveFloat | None = Field(40.0, description="global gradient norm limit (Horgan: 40)")
     huber_delta: PositiveFloat | None = Field(1.0, description="Huber loss threshold; null: half squared error")
-    target_every_updates: PositiveInt = Field(2_500, description="target network copy (Horgan: 2,500)")
+    target_every_updates: PositiveInt = Field(
+        2_500, description="updates between copies of the network to the target network (Horgan: 2,500)"
+    )
     reset_every_updates: PositiveInt | None = Field(
         None,
-        description="updates after which the heads and the optimizer begin anew, for many updates a step (Nikishin "
-        "2022); null: never",
+        description="updates after which heads and optimizer are reset, for many updates a step (Nikishin 2022); null: "
+        "never",
     )
     reset_share: float = Field(
-        0.5, ge=0, le=1, description="how far the rest is brought to new parameters then (D'Oro 2023: 0.5)"
+        0.5, ge=0, le=1, description="how far the other parameters then move to new random ones (D'Oro 2023: 0.5)"
     )
     publish_every_updates: PositiveInt = Field(50, description="updates between new weights for the actors")
     prefetch_batches: PositiveInt = Field(3, description="batches asked of replay ahead of use")
@@ -310,7 +326,7 @@ class LearnerConfig(Section):
         "auto", description="CPU threads of a worker; auto: a quarter of the cores shared by the workers, 1 to 8 each"
     )
     workers: PositiveInt = Field(
-        1, description="processes that share each batch, with equal weights and a GPU each where there are some"
+        1, description="processes that share each batch, with equal weights; each has a GPU, if there are GPUs"
     )
 
     @model_validator(mode="after")
@@ -335,27 +351,29 @@ class EvaluationConfig(Section):
         20, description="whole episodes; with several starts, the n-th has the n-th of them in turn"
     )
     env_kwargs: dict[str, Any] = Field(
-        default_factory=dict, description="of env.kwargs, those that differ while evaluating"
+        default_factory=dict, description="values of env.kwargs that differ in evaluations"
     )
     envs: PositiveInt = Field(8, description="environments stepped together")
-    epsilon: float = Field(0.001, ge=0, le=1, description="random actions while evaluating; 0 is greedy")
+    epsilon: float = Field(0.001, ge=0, le=1, description="probability of a random action in evaluations; 0 is greedy")
     max_episode_frames: PositiveInt | None = Field(
         None, description="time limit of its episodes, emulator frames; null: env.max_episode_frames"
     )
     max_s: PositiveFloat | None = Field(
         600.0, description="seconds after which an evaluation ends with the episodes it has; null: no limit"
     )
-    video: bool = Field(True, description="keep a video of the best episode, where the environment draws pictures")
+    video: bool = Field(True, description="keep a video of the best episode, if the environment can draw pictures")
     final: bool = Field(True, description="evaluate the final weights once more when training ends")
 
 
 class StopConfig(Section):
     """Training ends at whichever comes first; all null: never."""
 
-    after_s: PositiveFloat | None = Field(None, description="seconds of training, of all starts of the run together")
-    after_frames: PositiveInt | None = Field(None, description="frames acted in")
-    after_updates: PositiveInt | None = Field(None, description="gradient updates")
-    evaluation_return: float | None = Field(None, description="stop when an evaluation's mean reaches this")
+    after_s: PositiveFloat | None = Field(
+        None, description="end after this many seconds of training, all starts of the run together"
+    )
+    after_frames: PositiveInt | None = Field(None, description="end after this many frames")
+    after_updates: PositiveInt | None = Field(None, description="end after this many gradient updates")
+    evaluation_return: float | None = Field(None, description="end when the mean of an evaluation reaches this")
 
 
 class CheckpointConfig(Section):
@@ -388,13 +406,14 @@ class ClusterConfig(Section):
     )
     stall_s: PositiveFloat = Field(
         300.0,
-        description="seconds without an answer until a process is replaced; in which nothing moves, until the run ends",
+        description="seconds without an answer until a process is replaced, and without any progress until the run "
+        "ends",
     )
     max_restarts: int = Field(
         3,
         ge=0,
-        description="lost processes replaced in a run, of each part; all actors are one, all relays too, as are those "
-        "that infer for a node",
+        description="how many lost processes of each part a run replaces; all actors count as one part, and so do all "
+        "relays, and all processes that infer for a node",
     )
     dashboard: bool = Field(False, description="start Ray's dashboard with an embedded Ray")
     object_store_bytes: PositiveInt | None = Field(
@@ -413,15 +432,19 @@ class ReportConfig(Section):
 class ApexConfig(Section):
     """A whole run."""
 
-    name: str = Field("apex", description="of the run: its folder's name begins with it")
-    seed: int = Field(1, ge=0, description="of all random numbers; a serial run is bit for bit that of its seed")
+    name: str = Field("apex", description="name of the run, with which its folder's name begins")
+    seed: int = Field(
+        1, ge=0, description="seed of all random numbers; serial runs with the same seed are the same bit for bit"
+    )
     agent: str = Field(
         "q_learning",
-        description="how to act and to learn: q_learning (several branches of actions: branching), or your own as "
+        description="how to act and to learn: q_learning, branching (for actions of several parts), or your own as "
         "package.module:name",
     )
-    mode: Literal["ray", "serial"] = Field("ray", description="serial: one process, deterministic, for debugging")
-    runs_dir: str = Field("runs", description="folder that run folders are made in, or a URI such as s3://BUCKET/runs")
+    mode: Literal["ray", "serial"] = Field(
+        "ray", description="serial: all parts in one process, deterministic, for debugging"
+    )
+    runs_dir: str = Field("runs", description="folder for run folders, or a URI such as s3://BUCKET/runs")
     env: EnvConfig
     td: TdConfig = TdConfig()
     network: NetworkConfig = NetworkConfig()

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from apex_ray.agent.registry import named
 from apex_ray.config.schema import ApexConfig
 from apex_ray.types import EvaluationResult
-from trainkit.errors import UserError, with_kind
+from trainkit.errors import NotInstalledError, UserError, with_kind
 
 MAX_WAITING = 1000  # events that a logger has not taken yet
 CLOSE_S = 60.0  # of waiting for loggers when the run ends
@@ -123,8 +123,8 @@ class _Feed:
 def _started(name: str, kind: Any, run: Path, config: ApexConfig, resume: bool) -> Logger:
     try:
         logger: Logger = kind(run, config.model_dump(mode="json"), resume)
-    except ImportError as error:
-        raise _missing(name, error) from None
+    except NotInstalledError:
+        raise
     except Exception as error:  # whatever its library raises: no account, another version, no room
         raise UserError(f"report.loggers = {name}: can't begin: {with_kind(error)}") from error
     return logger
@@ -132,18 +132,11 @@ def _started(name: str, kind: Any, run: Path, config: ApexConfig, resume: bool) 
 
 def check_loggers(config: ApexConfig) -> None:
     """UserError for a logger that is not there, or whose library is missing."""
-    for name, kind in _kinds(config).items():
+    for kind in _kinds(config).values():
         needs = getattr(kind, "check", None)
-        try:
-            if needs is not None:
-                needs()
-        except ImportError as error:
-            raise _missing(name, error) from None
+        if needs is not None:
+            needs()
 
 
 def _kinds(config: ApexConfig) -> dict[str, Any]:
     return {name: named(LOGGERS, name, "report.loggers") for name in config.report.loggers}
-
-
-def _missing(name: str, error: ImportError) -> UserError:
-    return UserError(f"report.loggers = {name}: {error}; install it: pip install 'apex-ray[loggers]'")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from apex_ray.types import EvaluationResult
+from trainkit.errors import optional
 from trainkit.files import atomic_write
 from trainkit.rows import flat
 
@@ -23,8 +24,8 @@ LONGEST_VALUE = 6000  # characters, of a parameter's
 class MlflowLogger:
     @staticmethod
     def check() -> None:
-        import mlflow  # noqa: F401 - ImportError is what is asked for
-        import sqlalchemy  # noqa: F401 - what its local store needs
+        optional("mlflow")
+        optional("sqlalchemy")  # what its local store needs
 
     def __init__(self, run: Path, settings: Mapping[str, Any], resume: bool) -> None:
         from mlflow import MlflowClient

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from apex_ray.types import EvaluationResult
+from trainkit.errors import optional
 from trainkit.files import atomic_write
 
 ID_FILE = "wandb_id"  # in the run folder, so that a resumed run goes on in the same place
@@ -21,7 +22,7 @@ ID_FILE = "wandb_id"  # in the run folder, so that a resumed run goes on in the 
 class WandbLogger:
     @staticmethod
     def check() -> None:
-        import wandb  # noqa: F401 - ImportError is what is asked for
+        optional("wandb")
 
     def __init__(self, run: Path, settings: Mapping[str, Any], resume: bool) -> None:
         import wandb

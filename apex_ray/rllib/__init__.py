@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from ray.tune import register_trainable
+from trainkit.errors import needed
+
+with needed("ray.rllib"):  # Ray's own messages name its packages, one after the other
+    from ray import rllib  # noqa: F401 - whether it is there
+    from ray.tune import register_trainable
 
 from apex_ray.rllib.algorithm import ApexDQN
 from apex_ray.rllib.config import ApexDQNConfig

@@ -149,7 +149,7 @@ class ApexDQN(Algorithm):  # type: ignore[misc]
     # What acts
 
     def get_module(self, module_id: str = DEFAULT_MODULE_ID) -> ApexModule | None:
-        """The policy with the newest weights, on this machine's CPU; None for a module that there is not."""
+        """The policy with the newest weights, on this machine's CPU; None for an unknown module."""
         if module_id != DEFAULT_MODULE_ID:
             return None
         return module_of(self._trial.config, self._trial.spec, self._trial.params())

@@ -195,7 +195,7 @@ class ApexDQNConfig(AlgorithmConfig):  # type: ignore[misc]
 
     @classmethod
     def overrides(cls, **given: Any) -> dict[str, Any]:
-        """These keys by today's names, as for `evaluation_config`. UserError for one that there is not."""
+        """These keys by today's names, as for `evaluation_config`. UserError for an unknown key."""
         for key in given:
             if present_name(key).partition(".")[0] not in _defaults():
                 raise no_key(key, (*_defaults(), *OLD_NAMES))

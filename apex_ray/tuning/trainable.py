@@ -7,7 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ray.tune import PlacementGroupFactory, Trainable
+from trainkit.errors import needed
+
+with needed("ray.tune"):
+    from ray.tune import PlacementGroupFactory, Trainable
 
 from apex_ray.config.load import load
 from apex_ray.config.schema import ApexConfig
@@ -38,7 +41,7 @@ class ApexTrainable(Trainable):
 
     @classmethod
     def settings(cls, drawn: Mapping[str, Any]) -> ApexConfig:
-        """All settings of a trial. UserError for one that there is not, with the nearest name."""
+        """All settings of a trial. UserError for an unknown one, with the nearest name."""
         return load(cls.preset, [*cls.fixed, *words(drawn)]).config
 
     @classmethod
@@ -77,7 +80,7 @@ def trainable(preset: str, *fixed: str, replay: bool = False) -> type[ApexTraina
         fixed: settings that are not drawn, as on the command line: "actors.count=4".
         replay: whether checkpoints hold the replay, which a trial that goes on then need not fill again.
 
-    UserError for settings that there are not.
+    UserError for an unknown setting.
 
     """
     known: Sequence[str] = fixed

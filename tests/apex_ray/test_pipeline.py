@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from apex_ray.agent.build import build_agent
-from apex_ray.agent.q_learning import split_states
+from apex_ray.agent.split_states import split_states
 from apex_ray.config.schema import ApexConfig, EnvConfig, TdConfig
 from apex_ray.experience.actor import Actor
 from apex_ray.experience.variables import VariableClient

@@ -1,5 +1,6 @@
 """No link of the documentation is dead: every file is there, and every page has the heading that is pointed to."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -43,3 +44,10 @@ def test_no_page_has_a_path_of_a_machine() -> None:
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         assert "/work/" not in text and "/home/" not in text and "/root/" not in text, page
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_a_link_stands_on_one_line(page: Path) -> None:
+    """Lines are what docs_site/links.py reads."""
+    split = re.compile(r"\[[^\]\[\n`]*\n[^\]\[`]*\]\([^)]*\)")
+    assert split.findall(page.read_text(encoding="utf-8")) == []

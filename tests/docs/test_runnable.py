@@ -12,17 +12,20 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from apex_ray.config.schema import ApexConfig
+from apex_ray.measured import Measured
 from docs_site.commands import options, programs
 from lstm.config import LstmConfig
 from tests.docs.blocks import MARK, PAGES, ROOT, Block, blocks
 from trainkit.config_schema import Schema
 from wavenet.config import WaveNetConfig
 
+KEY_VALUE = re.compile(r"[a-z_.]+=")
 ALL = list(blocks())
 RUNNABLE = [block for block in ALL if block.runnable]
 MODULES = {
@@ -106,8 +109,10 @@ def test_a_command_of_the_docs_is_one_that_there_is(program: str, words: list[st
     given = {word.partition("=")[0] for word in words if word.startswith("--")}
     assert given <= flags
     schema = SCHEMAS.get(next((word for word in words if word in SCHEMAS), "apex-ray") if name == "plan" else program)
-    keys = [word.partition("=")[0] for word in words if re.match(r"[a-z_]+[.=]", word) and "=" in word]
+    pairs = [(before, word.partition("=")[0]) for before, word in pairwise(["", *words]) if KEY_VALUE.match(word)]
+    keys = [key for before, key in pairs if before != "--given"]
     assert schema is None or [key for key in keys if schema.leaf_above(key) is None] == []
+    assert {key for before, key in pairs if before == "--given"} <= set(Measured.model_fields)
 
 
 def test_there_are_commands_to_check() -> None:

@@ -105,6 +105,13 @@ def test_every_page_is_in_the_navigation() -> None:
     assert len(listed) == len(set(listed))
 
 
+def test_a_tab_leads_to_the_first_page_of_its_part(built: Path) -> None:
+    entries = yaml.safe_load(re.sub(r"!!python\S+", "", CONFIG))["nav"]
+    index = (built / "index.html").read_text(encoding="utf-8")
+    tabs = re.findall(r'<a href="(?:\./)?([^"]*)\.html" class="md-tabs__link">', index)
+    assert tabs == [nav(entry)[0].removesuffix(".md") for entry in entries]
+
+
 def pages_of_docs() -> list[str]:
     return [path.relative_to(ROOT / "docs").as_posix() for path in (ROOT / "docs").rglob("*.md")]
 
@@ -122,3 +129,8 @@ def test_markdown_is_brought_to_the_generators_form() -> None:
 
 def test_tables_stand_apart() -> None:
     assert converted("text\n| a |\n|---|\n| b |\nmore\n") == "text\n\n| a |\n|---|\n| b |\n\nmore\n"
+
+
+def test_bars_in_the_code_of_a_cell_have_no_backslash() -> None:
+    page = "| `a\\|b` | ``c\\|`d`` | e\\|f |\n|---|---|---|\n"
+    assert converted(page) == "| `a|b` | ``c|`d`` | e\\|f |\n|---|---|---|\n"

@@ -108,7 +108,7 @@ class Aligner:
     """PocketSphinx with its English model."""
 
     def __init__(self) -> None:
-        sphinx = optional("pocketsphinx", "PocketSphinx is not installed; expected pip install 'apex-ray[speech]'")
+        sphinx = optional("pocketsphinx")
         # Where the first one's beams lose the path, as happens with voices unlike the model's, the second one tries.
         self._decoders: list[Any] = [
             sphinx.Decoder(lm=None, loglevel="FATAL"),

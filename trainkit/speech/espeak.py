@@ -62,7 +62,7 @@ class Utterance:
 
 
 def _loader() -> Any:
-    return optional("espeakng_loader", "eSpeak NG is not installed; expected pip install 'apex-ray[speech]'")
+    return optional("espeakng_loader")
 
 
 @cache

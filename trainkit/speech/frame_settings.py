@@ -14,12 +14,12 @@ class FrameSettings(Section):
     """What a frame is. Two models understand each other where all of this is equal."""
 
     sample_rate: PositiveInt = Field(16_000, description="Hz; recordings are resampled to it")
-    hop_samples: PositiveInt = Field(160, description="from one frame to the next: 10 ms at 16 kHz")
-    window_samples: PositiveInt = Field(800, description="that a frame's spectrum is of, under a Hann window")
-    bands: PositiveInt = Field(80, description="of the mel spectrum (Slaney's scale, triangles of equal area)")
+    hop_samples: PositiveInt = Field(160, description="samples from one frame to the next: 10 ms at 16 kHz")
+    window_samples: PositiveInt = Field(800, description="samples of a frame's spectrum, under a Hann window")
+    bands: PositiveInt = Field(80, description="bands of the mel spectrum (Slaney's scale, triangles of equal area)")
     lowest_hz: float = Field(0.0, ge=0, description="where the lowest band begins")
     highest_hz: PositiveFloat = Field(8_000.0, description="where the highest band ends")
-    log_base: Literal["e", "10"] = Field("e", description="of the logarithm of a band's magnitude")
+    log_base: Literal["e", "10"] = Field("e", description="base of the logarithm of a band's magnitude")
     floor: PositiveFloat = Field(1e-4, description="least magnitude of a band: all that is below is silence")
     lowest_f0_hz: PositiveFloat = Field(65.0, description="of a voice")
     highest_f0_hz: PositiveFloat = Field(500.0, description="of a voice")

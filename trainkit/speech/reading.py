@@ -55,5 +55,4 @@ def sentences(text: str, language: str) -> Iterator[str]:
 
 @cache
 def _kakasi() -> Any:
-    message = "reading kanji needs pykakasi; expected pip install 'apex-ray[speech]', or text in kana"
-    return optional("pykakasi", message).kakasi()
+    return optional("pykakasi", "text in kana").kakasi()

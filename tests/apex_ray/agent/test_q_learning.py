@@ -1,21 +1,12 @@
 """What the Q-learning agent makes of windows and batches, by hand."""
 
 import numpy as np
-import torch
 
 from apex_ray.agent.build import build_agent
-from apex_ray.agent.q_learning import split_states
 from apex_ray.config.schema import ApexConfig, EnvConfig
 from apex_ray.types import EnvSpec
 
 AGENT = build_agent(ApexConfig(env=EnvConfig(id="fake")), EnvSpec.of_frames("fake", (3,), "float32", 2, 2, 1))
-
-
-def test_states_are_cut_out_of_the_frames():
-    frames = torch.arange(2 * 7).reshape(2, 7)  # S = 4, n = 3
-    states, bootstrap = split_states(frames, torch.tensor([3, 1]), 4)
-    assert states.tolist() == [[0, 1, 2, 3], [7, 8, 9, 10]]
-    assert bootstrap.tolist() == [[3, 4, 5, 6], [8, 9, 10, 11]]
 
 
 def test_first_priorities_are_td_errors_by_the_actors_own_values():
