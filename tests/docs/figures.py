@@ -446,14 +446,22 @@ def extras(figures: Any) -> list[str]:
     return [n(adds[key]) for adds in figures["extras"].values() for key in ("download_mb", "disk_mb")]
 
 
+MEMORY_GOALS = {"cartpole_masked": 450.0, "tmaze": 3.9, "tmaze_100": 3.9, "repeat_previous": 0.9}
+
+
 def memory_tasks(rows: Any) -> list[str]:
-    """The T-maze's: seconds and updates of those that solved it, the fastest first; updates of the one that did not."""
+    """By game and memory: after how many seconds each run that did had an evaluation of the goal, the best of others."""
     found = list[str]()
-    for setting in ("wavenet", "lstm"):
-        mine = [row for row in rows if (row["game"], row["setting"]) == ("tmaze", setting)]
-        solved = sorted((row for row in mine if float(row["best"]) >= 3.9), key=lambda row: float(row["hours"]))
-        found += [n(3600 * float(row["hours"])) for row in solved] + [n(int(row["updates"])) for row in solved]
-        found += [n(int(row["updates"])) for row in mine if row not in solved]
+    for game, goal in MEMORY_GOALS.items():
+        for memory in ("none", "lstm", "wavenet"):
+            runs: dict[str, list[Any]] = {}
+            for row in rows:
+                if (row["game"], row["setting"]) == (game, memory):
+                    runs.setdefault(row["seed"], []).append(row)
+            reached = {seed: [row for row in run if float(row["mean"]) >= goal] for seed, run in runs.items()}
+            found += [n(s) for s in sorted(3600 * float(run[0]["hours"]) for run in reached.values() if run)]
+            best = sorted(max(float(row["mean"]) for row in run) for seed, run in runs.items() if not reached[seed])
+            found += [n(value, 0 if goal > 100 else 2) for value in best]
     return found
 
 
