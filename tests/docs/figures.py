@@ -450,7 +450,7 @@ MEMORY_GOALS = {"cartpole_masked": 450.0, "tmaze": 3.9, "tmaze_100": 3.9, "repea
 
 
 def memory_tasks(rows: Any) -> list[str]:
-    """By game and memory: after how many seconds each run that did had an evaluation of the goal, the best of others."""
+    """By game and memory: the seconds until each run had an evaluation of the goal; the best of those that had none."""
     found = list[str]()
     for game, goal in MEMORY_GOALS.items():
         for memory in ("none", "lstm", "wavenet"):
@@ -461,7 +461,7 @@ def memory_tasks(rows: Any) -> list[str]:
             reached = {seed: [row for row in run if float(row["mean"]) >= goal] for seed, run in runs.items()}
             found += [n(s) for s in sorted(3600 * float(run[0]["hours"]) for run in reached.values() if run)]
             best = sorted(max(float(row["mean"]) for row in run) for seed, run in runs.items() if not reached[seed])
-            found += [n(value, 0 if goal > 100 else 2) for value in best]
+            found += [n(abs(value), 0 if goal > 100 else 2) for value in best]
     return found
 
 
