@@ -43,7 +43,8 @@ def made(field_shape: tuple[int, ...], dtype: str, rng: np.random.Generator) -> 
 
 def learner(spec: EnvSpec, memory: str, device: str) -> tuple[Learner, Batch]:
     words = ["env.frame_stack=1", f"network.memory={memory}", f"learner.device={device}", *MEMORIES[memory]]
-    config = load("pong", [*words, "learner.compile=false"]).config
+    torso = "conv" if spec.leaf.kind == "image" else "mlp"
+    config = load("pong", [*words, f"network.torso={torso}", "learner.compile=false"]).config
     agent, rng, size = build_agent(config, spec), np.random.default_rng(0), config.learner.batch_size
     fields = {name: made((size, *field.sample_shape), field.dtype, rng) for name, field in stored(agent.fields).items()}
     fields["steps"][:] = config.td.n_step
