@@ -1,7 +1,7 @@
 """The two observations in a sample's frames, as one operation that torch.compile takes whole.
 
-Were it free to join the selection with what follows, the layout of the first convolution and its wider numbers, its
-code for CPUs would look the frame up for every pixel: a third of an update of `pong`.
+Otherwise it joins the selection with what follows, the layout and the wider numbers of the first convolution, and its
+code for CPUs looks the frame up again for every pixel.
 """
 
 from __future__ import annotations

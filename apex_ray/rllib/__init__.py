@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 from trainkit.errors import needed
 
 with needed("ray.rllib"):  # Ray's own messages name its packages, one after the other
-    from ray import rllib  # noqa: F401 - whether it is there
+    import_module("ray.rllib")
     from ray.tune import register_trainable
 
 from apex_ray.rllib.algorithm import ApexDQN
