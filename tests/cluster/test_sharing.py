@@ -23,7 +23,7 @@ APEX = (
 WAVENET = (
     "apex-wavenet", "train", "small", "data.folder=sound", "model.cycles=1", "model.layers_per_cycle=4",
     "model.residual=16", "model.skip=16", "model.head=16", "training.batch=2", "training.segment_samples=400",
-    "training.steps=400", "training.report_every_steps=5", "training.validate_every_steps=200", "training.excerpt_s=0",
+    "training.steps=1200", "training.report_every_steps=5", "training.validate_every_steps=600", "training.excerpt_s=0",
 )  # fmt: skip
 
 
@@ -90,7 +90,7 @@ def test_apex_and_wavenet_share_three_cores_and_both_finish(head: Head, sound: P
             code, rest = finish(waiting)
             assert code == 130 and "Traceback" not in rest, rest
             code, rest = finish(wavenet)
-            assert code == 0 and "of 400  validation" in rest, rest
+            assert code == 0 and "of 1,200  validation" in rest, rest
         apex.send_signal(signal.SIGINT)
         code, rest = finish(apex)
         assert code == 130 and "final checkpoint" in rest, rest
