@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import statistics
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -229,15 +230,19 @@ def updates(figures: Any) -> list[str]:
     return [figure for pair in pairs for figure in pair] + [pong_[4], pong_[5], atari[4], atari[5]]
 
 
-def beside(figures: Any) -> list[str]:
+def beside(figures: Any, rows: Mapping[str, int] | None = None) -> list[str]:
     """Rows of a table of two commits: before, after, the ratio, and its lowest and highest round."""
     found = []
-    for name, digits in BESIDE.items():
+    for name, digits in (rows or BESIDE).items():
         row = figures["figures"][name]
         found += [n(row[side], digits) for side in ("before", "after")]
         ends = [] if name == "replay: transitions a MB of memory" else ["lowest", "highest"]
         found += [n(row[key], 2) for key in ("ratio", *ends)]
     return found
+
+
+def learner_beside(figures: Any) -> list[str]:
+    return beside(figures, {"learner: pong": 1, "learner: atari": 2})
 
 
 BESIDE = {
