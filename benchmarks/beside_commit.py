@@ -26,7 +26,8 @@ PARTS = {
     "__import__('benchmarks.replay_speed', fromlist=['x']).into_the_learner(1)}",
     "actor": "(lambda b, t: t.rates({'actor, one core': b.actor_loop(1), 'actor, two groups': b.actor_loop(2)}))"
     "(__import__('benchmarks.actor_speed', fromlist=['x']), __import__('benchmarks.table', fromlist=['x']))",
-    "learner": "{p: __import__('benchmarks.learner_speed', fromlist=['x']).measure(p, [])[0] for p in ('pong', 'atari')}",
+    "learner": "{p: __import__('benchmarks.learner_speed', fromlist=['x']).measure(p, [])[0] "
+    "for p in ('pong', 'atari')}",
     "system": "(lambda b: {k: v for k, v in b.apex_ray_system(b.SETTINGS, 50).items() if k.endswith('/s')})"
     "(__import__('benchmarks.system_speed', fromlist=['x']))",
 }
