@@ -241,6 +241,13 @@ def beside(figures: Any, rows: Mapping[str, int] | None = None) -> list[str]:
     return found
 
 
+def shards(figures: Any) -> list[str]:
+    """By what is done: with one, with two, the ratio; and once more the ratio of memcpy."""
+    rates = figures["transitions_per_s"]
+    found = [text for row in rates.values() for text in (n(row["1"]), n(row["2"]), n(row["ratio"], 2))]
+    return [*found, n(rates["memcpy"]["ratio"], 2)]
+
+
 def learner_beside(figures: Any) -> list[str]:
     return beside(figures, {"learner: pong": 1, "learner: atari": 2})
 
