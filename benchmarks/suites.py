@@ -71,15 +71,18 @@ MINATAR = Suite(
 MINATAR_ABLATIONS = Suite(MINATAR.games, ABLATIONS, 10.0)
 
 SMALL = ("env.image_size=42", "network.conv_kernels=[6,4,3]", "network.conv_strides=[3,2,1]")
+QUICK = (*SMALL, "td.n_step=5", "learner.learning_rate=5.0e-4", "learner.target_every_updates=250")
 PONG = Suite(  # what two cores learn most from in a quarter of an hour
-    games={"Pong": ("pong", "stop.evaluation_return=18", "evaluation.every_s=60", "evaluation.episodes=8")},
+    games={
+        "Pong": (
+            "pong", "stop.evaluation_return=18", "evaluation.every_s=60", "evaluation.episodes=8",
+            "evaluation.max_episode_frames=30000",
+        ),
+    },
     settings={
-        "as it is": (),
-        "n = 5": ("td.n_step=5",),
+        "42 pixels, n = 5, twice the learning rate": QUICK,
         "42 pixels": SMALL,
-        "42 pixels, n = 5": (*SMALL, "td.n_step=5"),
-        "42 pixels, n = 10": (*SMALL, "td.n_step=10"),
-        "42 pixels, quantiles": (*SMALL, "td.n_step=5", "td.objective=quantile", "td.objective_kwargs={quantiles: 32}"),
+        "as it is": (),
     },
     minutes=15.0,
     scale={"Pong": (-21.0, 21.0)},
