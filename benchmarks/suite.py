@@ -1,12 +1,14 @@
 """Many runs, one after the other over as many days as it takes: games, settings, seeds; their curves and tables.
 
     python -m benchmarks.suite NAME results/FOLDER [--games ...] [--settings ...] [--seeds 1 2 3] [--minutes M]
+                               [--core C]
     python -m benchmarks.suite NAME results/FOLDER --draw
 
 NAME is one of benchmarks/suites.py. A run is a row of runs.csv, its evaluations are rows of evaluations.csv; what is
-there already is not run again, so that the same command goes on after whatever stopped it. Drawn are curves by frames
-and by hours, and of settings over all games the interquartile mean with bootstrap intervals and how likely each is
-better than the first (Agarwal et al. 2021; `pip install rliable`).
+there already is not run again, so that the same command goes on after whatever stopped it. Where a run has one core to
+itself, a command for each core with seeds of its own plays them side by side into the same folder. Drawn are curves by
+frames and by hours, and of settings over all games the interquartile mean with bootstrap intervals and how likely each
+is better than the first (Agarwal et al. 2021; `pip install rliable`).
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -201,10 +204,13 @@ def main() -> None:
     parser.add_argument("--settings", nargs="+")
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
     parser.add_argument("--minutes", type=float)
+    parser.add_argument("--core", type=int, default=0, help="where each run has one: which")
     parser.add_argument("--draw", action="store_true", help="what is there, and run nothing")
     words = parser.parse_args()
     suite, runs = SUITES[words.name], words.folder / "runs.csv"
     words.folder.mkdir(parents=True, exist_ok=True)
+    if suite.one_core:
+        os.sched_setaffinity(0, {words.core})  # of the processes that this one starts, too
     for seed in () if words.draw else words.seeds:
         for game in words.games or suite.games:
             for setting in words.settings or suite.settings:

@@ -15,6 +15,7 @@ class Suite:
     # By game, the returns that count as 0 and as 1; where it is not here, 0 and the mean of the first setting.
     scale: dict[str, tuple[float, float]] = field(default_factory=dict)
     extra: dict[tuple[str, str], Words] = field(default_factory=dict)  # of a game with one of the settings
+    one_core: bool = False  # each run has one core to itself, so that two run at a time on two
     # Settings that are another program's: by their names scripts of benchmarks/peers, called with game, seed, seconds.
     peers: dict[str, str] = field(default_factory=dict)
 
@@ -65,10 +66,13 @@ ABLATIONS: dict[str, Words] = {
 MINATAR = Suite(
     games={game: ("minatar", f"env.id=MinAtar/{game}-v1", "stop.evaluation_return=null") for game in GAMES},
     settings={"minatar": (), "RLlib DQN": (), "DQN in one file": ()},
-    minutes=20.0,
+    minutes=10.0,
+    one_core=True,
     peers={"RLlib DQN": "minatar_rllib.py", "DQN in one file": "minatar_dqn.py"},
 )
-MINATAR_ABLATIONS = Suite(MINATAR.games, ABLATIONS, 10.0)
+MINATAR_ABLATIONS = Suite(
+    {game: MINATAR.games[game] for game in ("Breakout", "SpaceInvaders")}, ABLATIONS, minutes=10.0, one_core=True
+)
 
 SMALL = ("env.image_size=42", "network.conv_kernels=[6,4,3]", "network.conv_strides=[3,2,1]")
 QUICK = (*SMALL, "td.n_step=5", "learner.learning_rate=5.0e-4", "learner.target_every_updates=250")

@@ -4,6 +4,7 @@ One environment, a uniform replay, an update of 32 every 4 steps, a target netwo
 tenth: the shape and the settings of CleanRL's dqn_atari.py, with MinAtar's network. Written anew.
 """
 
+import os
 import sys
 
 import numpy as np
@@ -16,7 +17,7 @@ CAPACITY, BATCH, START, EVERY, TARGET_EVERY = 100_000, 32, 5_000, 4, 1_000
 EXPLORES_S, GAMMA = SECONDS / 10, 0.99
 
 torch.manual_seed(SEED)
-torch.set_num_threads(2)
+torch.set_num_threads(len(os.sched_getaffinity(0)))
 rng, env = np.random.default_rng(SEED), make(GAME)
 actions, shape = int(env.action_space.n), env.observation_space.shape
 
