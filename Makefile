@@ -61,7 +61,7 @@ setup: $(VENV)/.ready
 setup-dev: $(VENV)/.ready-dev
 
 train: $(VENV)/.ready
-	$(BIN)/apex-ray train pong $(ARGS)
+	$(BIN)/apex-ray train atari_cpu stop.evaluation_return=18 $(ARGS)
 
 # Two files of tests at a time.
 test: $(VENV)/.ready-dev

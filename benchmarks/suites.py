@@ -92,4 +92,11 @@ PONG = Suite(  # what two cores learn most from in a quarter of an hour
     scale={"Pong": (-21.0, 21.0)},
 )  # fmt: skip
 
-SUITES = {"pong": PONG, "memory": MEMORY, "minatar": MINATAR, "ablations": MINATAR_ABLATIONS}
+AIRSTRIKER = Suite(  # in half the time of results/airstriker, whose agent had 3.3 times a uniform player's points
+    games={"Airstriker": ("airstriker", "evaluation.every_s=225", "evaluation.episodes=20")},
+    settings={"as it is": (), "n = 5, 8 samples": ("td.n_step=5", "replay.samples_per_insert=8")},
+    minutes=15.0,
+    scale={"Airstriker": (188.0, 621.0)},
+)
+
+SUITES = {"pong": PONG, "airstriker": AIRSTRIKER, "memory": MEMORY, "minatar": MINATAR, "ablations": MINATAR_ABLATIONS}

@@ -125,6 +125,7 @@ def test_the_presets_are_these() -> None:
     assert presets() == [
         "airstriker",
         "atari",
+        "atari_cpu",
         "atari_impala",
         "atari_paper",
         "atari_r2d2",

@@ -75,13 +75,31 @@ def pong(figures: Any) -> list[str]:
     return [n(best["mean"], 1), n(best["wall_s"] / 60), n(figures["frames"] / 1e6 - 0.05, 1)]
 
 
-def pong_score(figures: Any) -> list[str]:
-    return pong(figures)[:2]
+def pong_seeds(rows: Any) -> list[Any]:
+    """Of results/pong_suite, those of `atari_cpu`, which come first."""
+    return [row for row in rows if row["setting"] == rows[0]["setting"]]
+
+
+def pong_minutes(rows: Any) -> list[str]:
+    return [n(60 * float(row["hours"]), 1) for row in pong_seeds(rows)]
+
+
+def pong_runs(rows: Any) -> list[str]:
+    return [
+        figure
+        for row in pong_seeds(rows)
+        for figure in (
+            n(60 * float(row["hours"]), 1), n(float(row["frames"]) / 1e6, 1), n(float(row["updates"])),
+            n(float(row["last"]), 1),
+        )
+    ]  # fmt: skip
 
 
 def pong_picture(rows: Any) -> list[str]:
-    best = max(rows, key=lambda row: float(row["mean"]))
-    return [n(float(best["mean"]), 1), n(float(best["wall_s"]) / 60), best["episodes"]]
+    """The run of the median time."""
+    runs = sorted(pong_seeds(rows), key=lambda row: float(row["hours"]))
+    middle = runs[len(runs) // 2]
+    return [n(float(middle["last"]), 1), n(60 * float(middle["hours"])), n(len(runs))]
 
 
 def pong_updates(figures: Any) -> list[str]:
