@@ -495,6 +495,10 @@ def memory_tasks(rows: Any) -> list[str]:
     return found
 
 
+def memory_speed(figures: Any) -> list[str]:
+    return [n(rate) for rates in figures["transitions_per_s"].values() for rate in rates.values()]
+
+
 def memory_lag(figures: Any) -> list[str]:
     lags = ("1", "10", "20", "50", "64", "100")
     return [
