@@ -52,7 +52,7 @@ def in_process() -> tuple[dict[str, float], float]:
     for i in range(CAPACITY // (HORIZON * STREAMS) + 1):
         memory.add(chunks[i % 4])
     resident = (psutil.Process().memory_info().rss - before) / memory.size
-    source = memory._windows["frames"].all.reshape(-1)
+    source = memory._windows["frames"].by_segment.reshape(-1)
     size = BATCH * (SPEC.leaf.stack + N) * math.prod(SPEC.leaf.shape)
     turn = iter(range(10**9))
 

@@ -501,8 +501,9 @@ def memory_speed(figures: Any) -> list[str]:
 
 def memory_lag(figures: Any) -> list[str]:
     lags = ("1", "10", "20", "50", "64", "100")
-    return [
-        f"{float(f'{figures[kind][lag]:.1e}'):.10f}".rstrip("0")
-        for kind in ("lstm", "wavenet, 7 layers")
-        for lag in lags
-    ]
+    return [f"{float(f'{of[lag]:.1e}'):.10f}".rstrip("0") for of in figures.values() for lag in lags]
+
+
+def memory_states(figures: Any) -> list[str]:
+    of = figures["discrepancy_by_step"].values()
+    return [n(figures["updates"]), *(n(curve[step], 3) for curve in of for step in (0, 5, 10, 16, 30))]
