@@ -2,7 +2,8 @@
 
     python -m benchmarks.learner_workers [--rounds 3]
 
-Beside them one worker with both cores. Rounds are in turns: one, two, both cores, one, ...
+Beside them one worker with both cores, and as the most that two can do, two that share nothing and wait for nobody,
+each with half of the batch. Rounds are in turns: one, two, two that share nothing, both cores, one, ...
 """
 
 from __future__ import annotations
@@ -26,18 +27,25 @@ from benchmarks.machine import ROOT, write
 from benchmarks.table import show
 
 PRESETS = {"pong": [], "pong, batch 512": ["learner.batch_size=512"]}
-WAYS = {"one worker": (1, 1), "two workers": (2, 1), "one worker, two threads": (1, 2)}  # workers, threads of each
+WAYS = {  # workers, threads of each, whether they share a learner
+    "one worker": (1, 1, False),
+    "two workers": (2, 1, True),
+    "two that share nothing": (2, 1, False),
+    "one worker, two threads": (1, 2, False),
+}
 WARM_UP, SECONDS, LIMIT_S = 3, 20.0, 60.0
 
 
-def updates_of(overrides: list[str], threads: int, share: Share, meeting: Meeting | None, answers: Any) -> None:
-    """In a process of its own; puts (share, updates, seconds)."""
+def updates_of(
+    overrides: list[str], threads: int, share: Share, together: bool, meeting: Meeting | None, answers: Any
+) -> None:
+    """In a process of its own; puts the samples a second that it has taken, were its share the whole batch."""
     torch.set_num_threads(threads)
     keep_freed_memory()
     config = load("pong", [*overrides, "learner.device=cpu", "learner.compile=false"]).config
     learner = Learner(build_agent(config, SPEC), config)
     batch = replace(fixed_batch(config.learner.batch_size // share.workers), rarest=1.0)
-    if share.workers > 1:
+    if together:
         if meeting is None:
             meeting, store = open_meeting("127.0.0.1", share.workers, LIMIT_S)
             answers.put(meeting)
@@ -57,20 +65,20 @@ def updates_of(overrides: list[str], threads: int, share: Share, meeting: Meetin
     Team.leave()
 
 
-def measure(overrides: list[str], workers: int, threads: int) -> float:
-    """Samples a second of all workers together."""
+def measure(overrides: list[str], workers: int, threads: int, together: bool) -> float:
+    """Samples a second of all workers."""
     context = multiprocessing.get_context("spawn")
     answers, meeting, processes = context.Queue(), None, []
     for worker in range(workers):
-        given = overrides, threads, Share(worker, workers), meeting, answers
+        given = overrides, threads, Share(worker, workers), together, meeting, answers
         processes.append(context.Process(target=updates_of, args=given))
         processes[-1].start()
-        if worker == 0 and workers > 1:
+        if worker == 0 and together:
             meeting = answers.get()
     rates = [answers.get() for _ in processes]
     for process in processes:
         process.join()
-    return float(rates[0])
+    return sum(rates) / workers
 
 
 def main() -> None:
@@ -80,12 +88,11 @@ def main() -> None:
     for name, overrides in PRESETS.items():
         found: dict[str, list[float]] = {way: [] for way in WAYS}
         for _ in range(rounds):
-            for way, (workers, threads) in WAYS.items():
-                found[way].append(measure(list(overrides), workers, threads))
+            for way, setting in WAYS.items():
+                found[way].append(measure(list(overrides), *setting))
         rates = {way: median(values) for way, values in found.items()}
         show(f"learner, {name}", "samples/s", rates, "one worker")
-        ratio = rates["two workers"] / rates["one worker"]
-        figures[name] = {"samples_per_s": rates, "rounds": found, "two_to_one": ratio}
+        figures[name] = {"samples_per_s": rates, "rounds": found}
     write(ROOT / "results" / "bench" / "learner_workers.json", figures)
 
 
