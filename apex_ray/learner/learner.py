@@ -110,11 +110,12 @@ class Learner:
             torch.manual_seed(self._settings.seed + self.updates)
         if self._graphs:
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        rarest_of_all = self.team.least(batch[RAREST]) if self.team is not None else None  # on its way during the loss
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
             losses, priorities, metrics = self._loss(self.online, self.target, batch)
         weights = batch[WEIGHTS]
-        if self.team is not None:
-            weights = weights * (self.team.least(batch[RAREST]) / batch[RAREST])
+        if rarest_of_all is not None:
+            weights = weights * (rarest_of_all() / batch[RAREST])
         loss = (weights**self.beta * losses).mean()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

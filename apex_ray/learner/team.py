@@ -6,7 +6,7 @@ are relative to the largest of all (Schaul et al. 2016, section 3.4).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import NamedTuple
 
@@ -73,24 +73,38 @@ class Team:
     def mean(self, tensors: Sequence[Tensor]) -> None:
         """Each becomes its mean over the workers, in place. All of them travel at once."""
         joined = torch.cat([tensor.reshape(-1) for tensor in tensors])
-        self._reduce(joined, dist.ReduceOp.SUM)
+        self._reduce(joined, dist.ReduceOp.SUM)()
         joined /= self._share.workers
         parts = torch.split(joined, [tensor.numel() for tensor in tensors])
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.copy_(part.view_as(tensor))
 
-    def least(self, value: Tensor) -> Tensor:
-        """The smallest of the workers' values."""
+    def least(self, value: Tensor) -> Callable[[], Tensor]:
+        """Begins to ask for the smallest of the workers' values; the call that it returns waits for it."""
         found = value.clone()
-        self._reduce(found, dist.ReduceOp.MIN)
-        return found
+        wait = self._reduce(found, dist.ReduceOp.MIN)
+
+        def least() -> Tensor:
+            wait()
+            return found
+
+        return least
 
     @staticmethod
-    def _reduce(tensor: Tensor, how: dist.ReduceOp.RedOpType) -> None:
+    def _reduce(tensor: Tensor, how: dist.ReduceOp.RedOpType) -> Callable[[], None]:
+        """Begins; the call that it returns waits until the tensor is that of all workers."""
+
+        def wait() -> None:
+            try:
+                work.wait()
+            except RuntimeError as error:
+                raise LostWorkerError(str(error)) from None
+
         try:
-            dist.all_reduce(tensor, how)
+            work = dist.all_reduce(tensor, how, async_op=True)
         except RuntimeError as error:
             raise LostWorkerError(str(error)) from None
+        return wait
 
     @staticmethod
     def leave() -> None:
