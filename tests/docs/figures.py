@@ -259,6 +259,11 @@ def beside(figures: Any, rows: Mapping[str, int] | None = None) -> list[str]:
     return found
 
 
+def learner_workers(figures: Any) -> list[str]:
+    rates = [of["samples_per_s"] for of in figures.values()]
+    return [text for way in rates[0] for of in rates for text in (n(of[way]), n(of[way] / of["one worker"], 2))]
+
+
 def shards(figures: Any) -> list[str]:
     """By what is done: with one, with two, the ratio; and once more the ratio of memcpy."""
     rates = figures["transitions_per_s"]
