@@ -33,13 +33,17 @@ SLOW_CARTPOLE = (
 )  # fmt: skip
 
 
+GIVEN = set[int]()  # ports, each to one who has not yet listened on it
+
+
 def free_port() -> int:
-    """A port outside 10002 to 19999, which Ray keeps for workers."""
+    """A port outside 10002 to 19999, which Ray keeps for workers, and never the same twice."""
     while True:
         with socket.socket() as listener:
             listener.bind(("127.0.0.1", 0))
             port: int = listener.getsockname()[1]
-        if not 10_000 <= port < 20_000:
+        if not 10_000 <= port < 20_000 and port not in GIVEN:
+            GIVEN.add(port)
             return port
 
 

@@ -173,6 +173,8 @@ def test_frames_that_were_lost_on_their_way_are_sent_again(cluster, tmp_path):
     next_batch(source)
     for _ in range(config.learner.prefetch_batches):
         next_batch(source)
+    # Batches are asked for ahead: those calls are answered before these, or they would take what is added next.
+    ray.get([node.sample_mirrored.remote(0, 0) for node in nodes])
     ray.get([node.add.remote(chunk(rng)) for node in nodes for _ in range(2)])
     lost = ray.get(nodes[1].sample_mirrored.remote(0, 0)).fresh
     assert len(lost.segments) and lost.first > 0
