@@ -19,6 +19,7 @@ def stepper(kind: str, game: str) -> Callable[[np.ndarray], np.ndarray]:
     if kind == "env":
 
         def whole(mask: np.ndarray) -> np.ndarray:
+            screen: np.ndarray
             for _ in range(4):
                 screen, _, done, _, _ = env.step(mask)
                 if done:
@@ -31,7 +32,8 @@ def stepper(kind: str, game: str) -> Callable[[np.ndarray], np.ndarray]:
         env.em.set_button_mask(mask, 0)
         for _ in range(4):
             env.em.step()
-        return env.em.get_screen()
+        screen: np.ndarray = env.em.get_screen()
+        return screen
 
     return core
 

@@ -13,6 +13,7 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.typing import RcKeyType
 
 from benchmarks.machine import ROOT
 
@@ -82,10 +83,10 @@ def drawn() -> Figure:
 
 
 def main() -> None:
-    colours = dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), GREY)
+    texts: tuple[RcKeyType, ...] = ("text.color", "axes.labelcolor", "xtick.color", "ytick.color")
     # Nothing in the file that differs from one drawing to the next.
-    fixed = {"svg.fonttype": "none", "svg.hashsalt": "first_screen"}
-    with matplotlib.rc_context({**colours, **fixed}):
+    fixed: dict[RcKeyType, str] = {"svg.fonttype": "none", "svg.hashsalt": "first_screen"}
+    with matplotlib.rc_context(dict.fromkeys(texts, GREY) | fixed):
         drawn().savefig(PICTURE, transparent=True, metadata={"Date": None, "Creator": None})
 
 

@@ -16,6 +16,7 @@ import time
 import psutil
 import ray
 
+from apex_ray.nodes.flow import remote
 from benchmarks.machine import ROOT, write
 from cluster.connect import Embedded, connected
 
@@ -29,7 +30,7 @@ class Called:
 
 def heads(thousands: int) -> list[float]:
     """MB of the head of this process's Ray after each of LOOKS equal parts of the calls."""
-    called = ray.remote(num_cpus=0)(Called).remote()
+    called = remote(num_cpus=0)(Called).remote()
     (head,) = [p for p in psutil.Process().children(recursive=True) if p.name() == "gcs_server"]
     found = []
     for _ in range(LOOKS):

@@ -14,6 +14,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from statistics import median
 from typing import Any
 
@@ -211,7 +212,7 @@ def arithmetic() -> dict[str, Figures]:
             given, seen = frames(envs), {name: list[float]() for name in networks}
             for turn in range(ROUNDS + 1):
                 for name, network in networks.items():
-                    cost = _core_s(lambda network=network, given=given: network(given, {})) / envs
+                    cost = _core_s(partial(network, given, {})) / envs
                     seen[name] += [1e6 * cost] if turn else []
             found.setdefault(preset, {})[f"{envs} environments"] = {n: median(costs) for n, costs in seen.items()}
     return found

@@ -15,7 +15,7 @@ from apex_ray.agent.build import build_agent
 from apex_ray.config.load import load
 from apex_ray.learner.learner import Learner
 from apex_ray.process import keep_freed_memory
-from apex_ray.types import Batch, EnvSpec
+from apex_ray.types import AnyArray, Batch, EnvSpec
 from benchmarks.machine import ROOT, write
 from benchmarks.table import show
 
@@ -25,7 +25,7 @@ PLAIN = "as glibc does"
 
 def fixed_batch(size: int) -> Batch:
     rng = np.random.default_rng(0)
-    fields = {
+    fields: dict[str, AnyArray] = {
         "frames": rng.integers(0, 255, (size, 7, 84, 84), dtype=np.uint8),
         "actions": rng.integers(0, 6, size, dtype=np.int32),
         "returns": rng.random(size, np.float32),

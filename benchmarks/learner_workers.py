@@ -76,7 +76,7 @@ def measure(overrides: list[str], workers: int, threads: int, together: bool) ->
         processes[-1].start()
         if worker == 0 and together:
             meeting = answers.get()
-    rates = [answers.get() for _ in processes]
+    rates: list[float] = [answers.get() for _ in processes]
     for process in processes:
         process.join()
     return sum(rates) / workers

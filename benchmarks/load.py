@@ -78,8 +78,9 @@ def measure(case: Case) -> dict[str, Any]:
         try:
             said = run.communicate(timeout=CASE_S)[1].strip().splitlines()
         except subprocess.TimeoutExpired:
-            for process in (*psutil.Process(run.pid).children(recursive=True), run):  # its Ray, too
-                process.kill()
+            for child in psutil.Process(run.pid).children(recursive=True):  # its Ray, too
+                child.kill()
+            run.kill()
             said = [f"not done after {CASE_S:g} s"]
         if not result.exists():
             return {**asdict(case), "failed": said[-1] if said else "it said nothing"}

@@ -75,7 +75,7 @@ def split(task: Forecast, restored: Callable[[np.ndarray], np.ndarray] = np.asar
 
 def _interpolated(values: np.ndarray) -> np.ndarray:
     known = np.isfinite(values)
-    return np.interp(np.arange(len(values)), np.flatnonzero(known), values[known])
+    return np.asarray(np.interp(np.arange(len(values)), np.flatnonzero(known), values[known]))
 
 
 def splits_of(preset: str, task: Forecast) -> dict[str, dict[str, Any]]:
@@ -133,7 +133,7 @@ def main() -> None:
         given = [splits_of(preset, task_of(PRESETS.load(preset).config)) for preset in NAMES]
         peers({name: some for splits in given for name, some in splits.items()}, args.peers)
         return
-    tasks, figures, splits = {}, dict[str, Any](), {}
+    tasks, figures, splits = {}, dict[str, Any](), dict[str, dict[str, Any]]()
     for preset in NAMES:
         task, forecaster, seconds = ours(preset)
         scores = backtest(forecaster, task)

@@ -39,7 +39,8 @@ DRAWS = (1, 2, 3)
 def weekly(draw: int, steps: int = 150) -> np.ndarray:
     rng, t = np.random.default_rng(draw), np.arange(steps)
     season = 30 * np.sin(2 * np.pi * t / 52 + draw) + 10 * np.cos(4 * np.pi * t / 52)
-    return 200 + 0.15 * t + season + rng.normal(0, 6, steps)
+    values: np.ndarray = 200 + 0.15 * t + season + rng.normal(0, 6, steps)
+    return values
 
 
 def ar2(draw: int, steps: int = 300) -> np.ndarray:
@@ -47,7 +48,8 @@ def ar2(draw: int, steps: int = 300) -> np.ndarray:
     x = rng.normal(0, 1, steps + 100)
     for t in range(2, len(x)):
         x[t] += 1.3 * x[t - 1] - 0.5 * x[t - 2]
-    return 50 + x[100:] + rng.normal(0, 2, 12)[np.arange(steps) % 12]
+    values: np.ndarray = 50 + x[100:] + rng.normal(0, 2, 12)[np.arange(steps) % 12]
+    return values
 
 
 def constant(draw: int, steps: int = 150) -> np.ndarray:

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 import torch.multiprocessing as mp
 from torch import nn
+from torch.multiprocessing.spawn import spawn
 from torch.nn import functional
 
 from benchmarks.machine import ROOT, write
@@ -43,7 +44,7 @@ def task(size: int = BATCH) -> NextCode:
 def ours(hidden: int, implementation: str, learner: Learner | None = None) -> Callable[[], int]:
     data = task()
     if learner is None:
-        network = build(ModelConfig(hidden=hidden, embedding=EMBEDDING, implementation=implementation), data.shape, 0)  # type: ignore[arg-type]
+        network = build(ModelConfig(hidden=hidden, embedding=EMBEDDING, implementation=implementation), data.shape, 0)
         learner = Learner(network, network, data, TrainingConfig(steps=10**6), 1, one_worker)
     carried: State | None = None
 
@@ -115,7 +116,8 @@ def workers(count: int, hidden: int, together: bool = True) -> float:
     context = mp.get_context("spawn")
     answers = context.Queue()
     with tempfile.TemporaryDirectory() as folder:
-        mp.spawn(one_of, (count, together, str(Path(folder) / "meet"), hidden, answers), nprocs=count, join=True)
+        given = count, together, str(Path(folder) / "meet"), hidden, answers
+        spawn(one_of, given, nprocs=count, join=True)  # type: ignore[no-untyped-call]
     return float(answers.get())
 
 

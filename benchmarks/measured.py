@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -110,11 +111,15 @@ def value(found: Results, name: str) -> str:
     return f"{rounded:.0f}" if rounded >= 100 else f"{rounded:.3g}"
 
 
+def _line(number: str, there: re.Match[str]) -> str:
+    return f"{there[1]} {number:<{len(there[2])}}"
+
+
 def figures_text(text: str, found: Results) -> str:
     """measured.yaml with the results' numbers in it."""
     for name in SOURCES:
         pattern = re.compile(rf"^({name}:) (\S+ *)(?=#)", re.MULTILINE)
-        text, count = pattern.subn(lambda m, name=name: f"{m[1]} {value(found, name):<{len(m[2])}}", text)
+        text, count = pattern.subn(partial(_line, value(found, name)), text)
         assert count == 1, name
     return text
 

@@ -21,10 +21,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from apex_ray import load_config, train
+from apex_ray import train
 from apex_ray.agent.build import build_agent
 from apex_ray.agent.network import from_arrays, new_network
 from apex_ray.agent.recurrent import Recurrent
+from apex_ray.config.load import load
 from apex_ray.config.schema import ApexConfig
 from apex_ray.envs.make import probe
 from apex_ray.envs.memory_tasks import TMaze
@@ -39,7 +40,7 @@ LAGS = (1, 5, 10, 20, 50, 64, 100)
 
 def config_of(memory: str, *more: str) -> ApexConfig:
     words = [*MEMORY.games[GAME], *MEMORY.settings[memory], *MEMORY.extra.get((GAME, memory), ()), *more]
-    return load_config(words[0], words[1:]).config
+    return load(words[0], words[1:]).config
 
 
 def walks(length: int) -> AnyArray:
@@ -75,7 +76,8 @@ def norms(config: ApexConfig, network: nn.Module) -> AnyArray:
 def new(memory: str) -> AnyArray:
     config = config_of(memory)
     agent = build_agent(config, probe(config.env))
-    return np.mean([norms(config, new_network(agent, seed=seed)) for seed in range(SEEDS)], axis=0)
+    means: AnyArray = np.mean([norms(config, new_network(agent, seed=seed)) for seed in range(SEEDS)], axis=0)
+    return means
 
 
 def trained(memory: str) -> AnyArray:

@@ -33,6 +33,7 @@ from apex_ray.config.load import load_run_config
 from apex_ray.envs.make import probe
 from apex_ray.evaluation import evaluate_run
 from apex_ray.learner.checkpoint import has_checkpoint, load_checkpoint
+from apex_ray.nodes.program import Program
 from apex_ray.replay.build import build_replay
 from apex_ray.replay.memory import PrioritizedReplay
 from apex_ray.replay.snapshots import Snapshots, saved_shards
@@ -73,7 +74,8 @@ def digests(memory: PrioritizedReplay) -> Digests:
     """Of every segment that counts."""
     first, count = memory.oldest, memory.written - memory.oldest
     fields = memory.read(first, count)
-    alive: BoolArray = (memory.state()["masses"] > 0).any(axis=1)[np.arange(first, first + count) % memory.segments]
+    holds: BoolArray = np.asarray((memory.state()["masses"] > 0).any(axis=1))
+    alive = holds[np.arange(first, first + count) % memory.segments]
     found = {}
     for i in np.flatnonzero(alive):
         bytes_ = b"".join(np.ascontiguousarray(fields[name][i]).tobytes() for name in sorted(fields))
@@ -103,7 +105,9 @@ def play(run: Path) -> None:
     config = load_run_config(run).config
     prepared = prepare(config, run, has_checkpoint(run), {})
     with running(prepared, Hooks(), stop_requested()) as loop:
-        shards = loop._system._nodes.shards  # type: ignore[attr-defined]
+        program = loop._system
+        assert isinstance(program, Program)  # on Ray
+        shards = program._nodes.shards
         (run / FOUND).write_text(json.dumps(ray.get([shard.__ray_call__.remote(of_node) for shard in shards])))
         loop.until_stopped()
 

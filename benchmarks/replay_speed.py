@@ -19,7 +19,7 @@ from apex_ray.nodes.replay_node import ReplayNode
 from apex_ray.process import keep_freed_memory
 from apex_ray.replay.memory import PrioritizedReplay
 from apex_ray.sizes import resolve_sizes
-from apex_ray.types import Chunk, EnvSpec, PriorityUpdate
+from apex_ray.types import AnyArray, Chunk, EnvSpec, PriorityUpdate
 from benchmarks.machine import ROOT, write
 from benchmarks.peer import ask, figures_and_reasons
 from benchmarks.table import rates, show
@@ -32,7 +32,7 @@ FIELDS = build_agent(load("atari").config, SPEC).fields
 
 def make_chunk(rng: np.random.Generator) -> Chunk:
     shape = (STREAMS, HORIZON)
-    fields = {
+    fields: dict[str, AnyArray] = {
         "frames": rng.integers(0, 255, (STREAMS, HORIZON + SPEC.leaf.stack - 1 + N, 84, 84), dtype=np.uint8),
         "actions": rng.integers(0, 6, shape, dtype=np.int32),
         "returns": rng.random(shape, np.float32),

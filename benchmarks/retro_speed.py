@@ -110,7 +110,7 @@ def measure(count: int) -> tuple[dict[str, float], dict[str, float]]:
         "our environments": Costed(envs, list(ours)),
         "our actor": Costed(actor, list(actors)),
     }
-    figures = rates(dict(work), seconds=2.0, rounds=5)
+    figures = rates(work, seconds=2.0, rounds=5)
     for close in (core.close, retro_env.close, close_envs, close_actor):
         close()
     return figures, {name: w.ms_per_step for name, w in work.items()}

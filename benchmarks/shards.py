@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import multiprocessing
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from multiprocessing.synchronize import Barrier
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import ray
@@ -43,7 +44,8 @@ class Shard(ReplayNode):
     @ray.method(concurrency_group="insert")
     def add_again(self, chunk: Chunk, number: int) -> int:
         """Store a chunk that lies in the object store as one that has not been there before."""
-        return self.add(replace(chunk, sequence=number))
+        add = cast(Callable[[Chunk], int], self.add)  # Ray's type of it is that of a handle's
+        return add(replace(chunk, sequence=number))
 
 
 class Shards:
@@ -68,7 +70,9 @@ class Shards:
     def _insert(self) -> ObjectRef[int]:
         """The call that stores the next chunk, in the next shard."""
         self._sent += 1
-        return self._nodes[self._sent % len(self._nodes)].add_again.remote(self._chunk, self._sent)
+        shard = self._nodes[self._sent % len(self._nodes)]
+        call: ObjectRef[int] = shard.add_again.remote(self._chunk, self._sent)
+        return call
 
     def rates(self, samples: bool, inserts: bool) -> tuple[float, float]:
         """Transitions a second (sampled, inserted)."""
@@ -113,7 +117,7 @@ def memcpy(processes: int) -> float:
     workers = [context.Process(target=copies, args=(ready, found)) for _ in range(processes)]
     for worker in workers:
         worker.start()
-    rates = [found.get() for _ in workers]
+    rates: list[float] = [found.get() for _ in workers]
     for worker in workers:
         worker.join()
     return sum(rates)

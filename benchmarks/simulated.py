@@ -15,10 +15,11 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import ray
+from ray import ObjectRef
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from apex_ray.agent.build import build_agent
@@ -164,7 +165,7 @@ class Asking:
 
     def __init__(self, weights: Any, metrics: Any, shard: Any) -> None:
         """`shard`: the one that keeps the limit."""
-        self._ask = {
+        self._ask: dict[str, Callable[[], ObjectRef[Any]]] = {
             "weights": lambda: weights.latest.remote(sys.maxsize),
             "metrics": lambda: metrics.dismiss.remote([]),
             "limit": lambda: shard.permit.remote(-1, 0.0),
@@ -239,7 +240,7 @@ class StandIn(LearnerNode):
         from apex_ray.agent.network import new_network, to_arrays
 
         params = to_arrays(new_network(build_agent(self._config, PONG), self._config.seed))
-        self._learner = Paced(build_agent(self._config, self._spec), params, self._updates_per_s)  # type: ignore
+        self._learner = cast(Any, Paced(build_agent(self._config, self._spec), params, self._updates_per_s))
         self._prepared.set()
         return Counters()
 

@@ -64,7 +64,7 @@ def overrides(settings: dict[str, Any]) -> list[str]:
 
 def valid(count: int, seed: int) -> list[dict[str, Any]]:
     """The first `count` settings that a run would take."""
-    rng, found = np.random.default_rng(seed), []
+    rng, found = np.random.default_rng(seed), list[dict[str, Any]]()
     while len(found) < count:
         settings = draw(rng)
         with contextlib.suppress(UserError):

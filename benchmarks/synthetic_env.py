@@ -21,12 +21,14 @@ class Sleepy(gymnasium.Env[np.ndarray, np.int64]):
         self._frames = np.random.default_rng(0).integers(0, 255, (8, 84, 84), dtype=np.uint8)
         self._t = 0
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         super().reset(seed=seed)
         self._t = 0
         return self._frames[0], {}
 
-    def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict]:
+    def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         time.sleep(STEP_S)
         self._t += 1
         return self._frames[self._t % 8], 0.0, self._t >= 500, False, {}

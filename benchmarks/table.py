@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from statistics import median
 
 from rich.console import Console
 from rich.table import Table
 
 
-def rates(contestants: dict[str, Callable[[], int]], seconds: float = 2.0, rounds: int = 3) -> dict[str, float]:
+def rates(contestants: Mapping[str, Callable[[], int]], seconds: float = 2.0, rounds: int = 3) -> dict[str, float]:
     """Work per second of each contestant, the median of `rounds`, taken in turns so that all see the same machine.
 
     A contestant does a small piece of work and returns how much it was.

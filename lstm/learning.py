@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from lstm.cell import State
 from lstm.config import TrainingConfig
-from lstm.tasks.base import Batch, Task
+from lstm.tasks.base import Batch, Cost, Task
 from trainkit.errors import UserError
 from trainkit.schedule import warm_up_and_cosine
 from trainkit.tensor_files import load_optimizer_tensors, optimizer_tensors
@@ -38,7 +38,7 @@ class Learner:
     """Adam on the mean cost of a batch that all workers share; gradients go back to the batch's beginning."""
 
     def __init__(
-        self, network: nn.Module, wrapped: nn.Module, task: Task, training: TrainingConfig, workers: int, total: Total
+        self, network: nn.Module, wrapped: nn.Module, task: Cost, training: TrainingConfig, workers: int, total: Total
     ) -> None:
         device = next(network.parameters()).device
         if training.bf16 and not multiplies_bf16(device):

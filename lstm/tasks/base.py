@@ -39,7 +39,14 @@ class Batch:
         return [getattr(self, field.name) for field in fields(self)]
 
 
-class Task(Protocol):
+class Cost(Protocol):
+    """What one update asks of a task."""
+
+    def cost(self, outputs: Any, batch: Batch) -> Tensor:
+        """What the network's outputs cost, float32: the sum of all over the number of counted steps is their mean."""
+
+
+class Task(Cost, Protocol):
     """Data as batches, and what an error costs."""
 
     unit: str  # of the cost
@@ -58,6 +65,3 @@ class Task(Protocol):
 
     def validation(self) -> Iterator[Batch]:
         """Held-out batches; each a part of the same sequences, one after the other, where the state is carried."""
-
-    def cost(self, outputs: Any, batch: Batch) -> Tensor:
-        """What the network's outputs cost, float32: the sum of all over the number of counted steps is their mean."""
