@@ -6,9 +6,17 @@ The names below are imported when they are first used, so that `import apex_ray`
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from trainkit.own_folders import settle
+
+if TYPE_CHECKING:
+    from apex_ray.config.load import load as load_config
+    from apex_ray.config.schema import ApexConfig
+    from apex_ray.evaluation import evaluate_run as evaluate
+    from apex_ray.policy import load_policy
+    from apex_ray.run.training import train
+    from apex_ray.tuning.trainable import trainable
 
 settle()
 
