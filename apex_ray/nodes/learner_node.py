@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,7 +49,7 @@ class LearnerNode(Keeping):
         self.keep(place, SHARE, metrics)
         self._prepared = threading.Event()
         # Held during an update and free while the next batch comes, which leaves a checkpoint its turn.
-        self._updating = threading.Lock()
+        self._updating, self._rests = threading.Lock(), False
         self._learner: Learner | None = None
 
     def prepare(self, resume: bool, warm: Mapping[str, AnyArray] | None = None) -> Counters:
@@ -116,8 +117,20 @@ class LearnerNode(Keeping):
     def publish(self, weights: Any) -> None:
         """For a holder that has lost them, between two updates."""
         self._prepared.wait()
-        with self._updating:
+        with self._between_updates():
             self._publish(weights)
+
+    @ray.method(concurrency_group="control")
+    def rest(self, weights: Any) -> None:
+        """Make no update from now on, and publish the weights that the last one has left."""
+        self._prepared.wait()
+        self._updating.acquire()  # for good
+        self._rests = True
+        with suppress(ray.exceptions.RayError):  # a holder that is lost: the last checkpoint is worth more
+            self._publish(weights)
+
+    def _between_updates(self) -> AbstractContextManager[object]:
+        return nullcontext() if self._rests else self._updating
 
     def _publish(self, weights: Any) -> None:
         assert self._learner is not None
@@ -129,7 +142,7 @@ class LearnerNode(Keeping):
         """Write a checkpoint between two updates; `counters.updates` is filled in here. Returns (folder, updates)."""
         self._prepared.wait()
         assert self._learner is not None
-        with self._updating:
+        with self._between_updates():
             mine = replace(counters, updates=self._learner.updates)
             keep = self._config.checkpoint.keep
             return save_checkpoint(self.folder(), mine, *self._learner.state(), keep), mine.updates

@@ -218,9 +218,10 @@ class Program:
                 return newest
             self._supervisor.check(timeout_s=0.1)
 
-    def stop_actors(self) -> None:
-        """End the actors, so that what follows has the machine for itself."""
+    def end_learning(self) -> None:
+        """End the actors and have the learner rest: what follows has the machine to itself, and the last weights."""
         self._crew.fleet.kill()
+        self._get({LEARNER: self._nodes.learner.rest.remote(self._nodes.weights)})
 
     def let_go(self) -> None:
         """Before its processes are ended: what they have not answered is not asked for again."""

@@ -157,7 +157,7 @@ class Run:
         self._console.update(self._row, last=True)
         self._sample_memory()
         self._console.event(f"stopping: {reason}")
-        self._system.stop_actors()
+        self._system.end_learning()
         failure = self._save("final checkpoint")
         if self._config.saves_replay and failure is None:  # else there is no checkpoint that it belongs to
             self._write("the replay", self._system.save_replay)

@@ -239,7 +239,7 @@ class SerialProgram:
         """The learner's own, of now."""
         return self._learner.weights()
 
-    def stop_actors(self) -> None:
+    def end_learning(self) -> None:
         """Close their environments; what going on from here needs of them is kept."""
         self._stopped = [process.state() for process in self._processes]
         for process in self._processes:

@@ -23,6 +23,7 @@ from apex_ray.nodes.replay_node import ReplayNode
 from apex_ray.nodes.weights_node import WeightsNode
 from apex_ray.replay.build import build_replay
 from apex_ray.replay.snapshots import Snapshots, shard_folder
+from apex_ray.report.reading import read_csv
 from apex_ray.run.training import train
 from apex_ray.run_files import RunPlace
 from apex_ray.serial.program import SerialProgram
@@ -143,6 +144,7 @@ def test_a_whole_run_and_its_folder(tmp_path, registered_here, capsys):
         env={"id": registered_here, "step_limit_s": 0.1},
         actors={"count": os.cpu_count()},  # with the learner more than there are cores: each CPU of that Ray is needed
         replay={"shards": 2},
+        learner={"publish_every_updates": 97},
         stop={"after_updates": 300},
         evaluation={"every_s": 2.0, "video": True},
         checkpoint={"every_s": 2.0},
@@ -169,6 +171,8 @@ def test_a_whole_run_and_its_folder(tmp_path, registered_here, capsys):
     assert list((run / "tensorboard").glob("events*"))
     saved = load_checkpoint(run)
     assert saved.counters.updates >= 300 and saved.counters.generation == 1
+    *_, final = read_csv(run / "evaluations.csv")
+    assert int(final["version"]) == saved.counters.updates, "the final evaluation is of the weights in the checkpoint"
     result = evaluate_run(run, config, "best", 3, None)
     assert len(result.returns) == 3
     # going on: counters continue
