@@ -64,7 +64,7 @@ class Train:
             from apex_ray.run.training import train
 
             outcome = train(config, run, bool(self.resume))
-        print(next_steps(TRAINER, _steps(outcome.run)), flush=True)
+        print(next_steps(TRAINER, _steps(outcome.run, outcome.to_go_on)), flush=True)
         return EXIT_INTERRUPTED if outcome.interrupted else 0
 
     def _of_plugins(self, preset: str | None) -> dict[str, list[str]]:
@@ -272,14 +272,14 @@ def _play(run: Path, overrides: Sequence[str], checkpoint: str, episodes: int | 
     return 0
 
 
-def _steps(run: Path) -> dict[str, list[str]]:
-    """What can be done with a run: the words after apex-ray."""
+def _steps(run: Path, to_go_on: Sequence[str]) -> dict[str, list[str]]:
+    """What can be done with a run, which needs these settings to go on: the words after apex-ray."""
     name = shown(run)
     return {
         "evaluate": ["evaluate", name],
         "record": ["record", name],
         "plot": ["plot", name],
-        "go on": ["train", "--resume", name],
+        "go on": ["train", "--resume", name, *to_go_on],
     }
 
 

@@ -141,12 +141,13 @@ class Evaluator:
             note=note,
         )
 
-    def film_best(self, path: Path, progress: Progress) -> Path | None:
+    def film_best(self, path: Path, progress: Progress, max_s: float | None = None) -> Path | None:
         """Write the best episode of the last evaluation as a video and, where the emulator records one, its movie.
 
-        Returns the movie's path, `path` with the emulator's own suffix, or None. StoppedError when it was interrupted.
+        Returns the movie's path, `path` with the emulator's own suffix, or None. StoppedError when it was interrupted,
+        or took more than `max_s` seconds.
         """
-        progress.begin("video of the best episode", 0, None)
+        progress.begin("video of the best episode", 0, max_s)
         epsilon = self._config.evaluation.epsilon
         pictures = replay_episode(self._envs, self._player, epsilon, self._seed, self._best, progress, self._cut_steps)
         fps = 60 / self._spec.frame_skip if self._spec.frame_skip > 1 else 30
@@ -203,7 +204,9 @@ class BestKeeper:
             except NotWrittenError as error:
                 result.not_written = str(error)
             except StoppedError:
-                say("the video of the best episode was interrupted: it was not written")
+                limit = f"not done within evaluation.max_s = {self._config.evaluation.max_s} s"
+                what = "interrupted" if progress.interrupted else limit
+                say(f"the video of the best episode was {what}: it was not written")
         return result
 
     def _keep(
@@ -215,7 +218,7 @@ class BestKeeper:
         if self._config.evaluation.video:
             video = self._run / "videos" / "best.mp4"
             try:
-                movie = self._evaluator.film_best(video, progress)
+                movie = self._evaluator.film_best(video, progress, self._config.evaluation.max_s)
             except (NotWrittenError, StoppedError, ProcessLostError):
                 raise
             except Exception as error:  # of drawing, whatever it is: the weights are kept, and training goes on

@@ -359,7 +359,9 @@ class EvaluationConfig(Section):
         None, description="time limit of its episodes, emulator frames; null: env.max_episode_frames"
     )
     max_s: PositiveFloat | None = Field(
-        600.0, description="seconds after which an evaluation ends with the episodes it has; null: no limit"
+        600.0,
+        description="seconds after which an evaluation ends with the episodes it has; its video may take as many; "
+        "null: no limit",
     )
     video: bool = Field(True, description="keep a video of the best episode, if the environment can draw pictures")
     final: bool = Field(True, description="evaluate the final weights once more when training ends")

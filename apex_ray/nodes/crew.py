@@ -113,6 +113,12 @@ class Crew:
             ray.kill(helper.handle)
             self._nodes.metrics.forget.remote(helper.name)
 
+    def end(self) -> None:
+        """End all actors, for good."""
+        for index in range(self._actors):
+            self._supervisor.drop(f"actor {index}")
+        self.fleet.kill()
+
     def leave(self, nodes: Collection[str]) -> None:
         """Have the actors on these nodes leave; others take their place where there is room."""
         if leaving := self.fleet.dismiss(nodes):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import ray
@@ -29,9 +30,17 @@ class EvaluatorNode(Keeping):
         self._config, self._spec = config, spec
         self.keep(place, EVALUATOR, metrics)
         self._keeper: BestKeeper | None = None
+        self._abandoned = 0  # the number of the last evaluation that nobody waits for
 
-    def evaluate(self, weights: Any, metrics: Any, counters: Counters) -> EvaluationResult | None:
-        """Evaluate the newest weights; lines of progress go to `metrics`. None while there are no weights yet."""
+    @ray.method(concurrency_group="life")
+    def abandon(self, number: int) -> None:
+        """Have evaluation `number` end soon."""
+        self._abandoned = number
+
+    def evaluate(self, weights: Any, metrics: Any, counters: Counters, number: int) -> EvaluationResult | None:
+        """Evaluate the newest weights; lines of progress go to `metrics`. None while there are no weights yet, and
+        where it was abandoned before it had all its episodes.
+        """
         newest = fetch(ray.get(weights.latest.remote(-1)))
         if newest is None:
             return None
@@ -45,6 +54,10 @@ class EvaluatorNode(Keeping):
                 watchdog.say_with(say)
                 unpack(self._spec.env_id, self._spec.own_code)
                 self._keeper = BestKeeper(self._config, self._spec, self.folder())
-            result = self._keeper.evaluate(newest, counters, metrics.say.remote)
+            abandoned = partial(self._is_abandoned, number)
+            result = self._keeper.evaluate(newest, counters, metrics.say.remote, abandoned)
         note_work()
         return result
+
+    def _is_abandoned(self, number: int) -> bool:
+        return self._abandoned >= number

@@ -121,13 +121,19 @@ class LearnerNode(Keeping):
             self._publish(weights)
 
     @ray.method(concurrency_group="control")
-    def rest(self, weights: Any) -> None:
-        """Make no update from now on, and publish the weights that the last one has left."""
+    def rest(self, weights: Any) -> int:
+        """Make no update from now on, and publish the weights that the last one has left. Returns how many there were.
+
+        Again after a restart, which forgets it.
+        """
         self._prepared.wait()
-        self._updating.acquire()  # for good
-        self._rests = True
+        assert self._learner is not None
+        if not self._rests:
+            self._updating.acquire()  # for good
+            self._rests = True
         with suppress(ray.exceptions.RayError):  # a holder that is lost: the last checkpoint is worth more
             self._publish(weights)
+        return self._learner.updates
 
     def _between_updates(self) -> AbstractContextManager[object]:
         return nullcontext() if self._rests else self._updating

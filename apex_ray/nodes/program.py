@@ -58,7 +58,8 @@ class Program:
         self._export = LatestCall()
         self._supervisor = Supervisor(place.folder, config.cluster.max_restarts, say)
         self._say = say
-        self._evaluation = LatestCall()
+        self._evaluation, self._evaluations = LatestCall(), 0  # and how many were asked for
+        self._rested_at = 0  # the updates that it had made, once the learner rests
         self._messages, self._messages_at = LatestCall(), 0.0
         self._drain = None if site.here else Drain()
         self._checkpoint_wanted = False
@@ -172,6 +173,7 @@ class Program:
         )
         if self._crew.fleet.running:
             self._crew.end_hung(self._stall.check(row, stats, self._crew.silent_s(silent_s)))
+        row["updates"] = max(row["updates"], self._rested_at)  # which was not reported
         row |= totals(stats, self._config.replay.min_transitions) | {
             "replay_bytes": self._sizes.replay_bytes,
             "actors_alive": self._crew.fleet.running,
@@ -195,7 +197,14 @@ class Program:
         """Ask for an evaluation of the newest weights unless one is under way. Who waits for it looks for Ctrl-C."""
         nodes = self._nodes
         if not self._evaluation.busy:
-            self._evaluation.start(nodes.evaluator.evaluate.remote(nodes.weights, nodes.metrics, counters))
+            self._evaluations += 1
+            number = self._evaluations
+            self._evaluation.start(nodes.evaluator.evaluate.remote(nodes.weights, nodes.metrics, counters, number))
+
+    def abandon_evaluation(self) -> None:
+        """Have the evaluation that is under way end soon: without a result, or with the one that it has already."""
+        if self._evaluation.busy:
+            self._nodes.evaluator.abandon.remote(self._evaluations)
 
     def poll_evaluation(self) -> EvaluationResult | None:
         """The result, once, when it is there. UserError when playing failed."""
@@ -218,10 +227,14 @@ class Program:
                 return newest
             self._supervisor.check(timeout_s=0.1)
 
-    def end_learning(self) -> None:
-        """End the actors and have the learner rest: what follows has the machine to itself, and the last weights."""
-        self._crew.fleet.kill()
-        self._get({LEARNER: self._nodes.learner.rest.remote(self._nodes.weights)})
+    def rest(self) -> int:
+        """Have the learner make no update from now on: how many it has made, of which the newest weights are."""
+        [self._rested_at] = self._get({LEARNER: self._nodes.learner.rest.remote(self._nodes.weights)})
+        return self._rested_at
+
+    def end_actors(self) -> None:
+        """So that what follows has the machine to itself."""
+        self._crew.end()
 
     def let_go(self) -> None:
         """Before its processes are ended: what they have not answered is not asked for again."""

@@ -122,6 +122,8 @@ class Supervisor:
     def drop(self, name: str) -> None:
         """Watch the process of that name no more: it is to end."""
         self._kept.pop(name, None)
+        self._watched = {call: watched for call, watched in self._watched.items() if watched.name != name}
+        self._out_of_reach = [lost for lost in self._out_of_reach if lost[0].name != name]
 
     def _calls(self, node: Any) -> tuple[ObjectRef[Any], ObjectRef[None]]:
         alive = node.alive.options(**ONCE).remote()

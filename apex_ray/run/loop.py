@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,7 +22,7 @@ from apex_ray.report.process_memory import MemoryLog
 from apex_ray.report.writer import MetricsWriter
 from apex_ray.run.due import Due
 from apex_ray.run.hooks import Hooks
-from apex_ray.run.limits import reached
+from apex_ray.run.limits import met_before, reached
 from apex_ray.run.system import System
 from apex_ray.types import EnvSpec, EvaluationResult, Weights
 from trainkit.errors import NotWrittenError, UserError
@@ -34,6 +34,7 @@ T = TypeVar("T")
 
 WATCH_S = 1.0
 POLL_S = 0.05  # while somebody waits for an evaluation
+LAST_WORDS_S = 5.0  # that an abandoned evaluation is waited for: it looks at each step
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Outcome:
     interrupted: bool  # by Ctrl-C or SIGTERM
     last_return: float | None  # mean of the last evaluation, unclipped
     best_return: float | None  # of the best
+    to_go_on: Sequence[str] = ()  # settings, where it ended by a limit or goal
 
 
 class Run:
@@ -152,12 +154,13 @@ class Run:
         Nothing may follow it.
         """
         with self._saved_on_error():
-            if time.monotonic() - self._reported_at >= WATCH_S:
+            rested_at = self._system.rest()
+            if rested_at > self._counters.updates or time.monotonic() - self._reported_at >= WATCH_S:
                 self._report()
         self._console.update(self._row, last=True)
         self._sample_memory()
         self._console.event(f"stopping: {reason}")
-        self._system.end_learning()
+        self._system.end_actors()
         failure = self._save("final checkpoint")
         if self._config.saves_replay and failure is None:  # else there is no checkpoint that it belongs to
             self._write("the replay", self._system.save_replay)
@@ -170,7 +173,8 @@ class Run:
             self._console.event(f"evaluation{self._whose}: last {self._last:z.2f}, best {self._best:z.2f}")
         if failure is not None:
             raise failure
-        self.outcome = Outcome(self.folder, reason, self._interrupted(), self._last, self._best)
+        more = [setting for _, setting in met_before(self._config.stop, self._counters)]
+        self.outcome = Outcome(self.folder, reason, self._interrupted(), self._last, self._best, more)
         return self.outcome
 
     def _draw(self) -> None:
@@ -282,10 +286,11 @@ class Run:
     def _final_evaluation(self) -> None:
         limit = self._config.evaluation.max_s
         self._console.event(
-            f"final evaluation of {self._config.evaluation.episodes} episodes"
+            f"final evaluation of {plural(self._config.evaluation.episodes, 'episode')}"
             f"{f', {limit:g} s at most' if limit else ''}; Ctrl-C ends it, the checkpoint is written"
         )
-        self._wait_for_evaluation()  # one that is under way judges older weights
+        self._system.abandon_evaluation()  # it judges older weights
+        self._wait_for_evaluation()
         if not self._interrupted():
             self._system.start_evaluation(self._counters, self._interrupted)
             self._wait_for_evaluation()
@@ -293,9 +298,14 @@ class Run:
             self._console.event("final evaluation interrupted (Ctrl-C)")
 
     def _wait_for_evaluation(self) -> None:
-        while self._system.evaluating and not self._interrupted():
+        """After Ctrl-C for some seconds, in which it gives what it has: only its video may be missing."""
+        until = math.inf
+        while self._system.evaluating and time.monotonic() < until:
+            if until == math.inf and self._interrupted():
+                self._system.abandon_evaluation()
+                until = time.monotonic() + LAST_WORDS_S
             self._finish_evaluation()
-            time.sleep(0.05)
+            time.sleep(POLL_S)
 
     def _hook(self, name: str, *given: Any) -> None:
         self._asked = self._hooks.call(name, *given) or self._asked

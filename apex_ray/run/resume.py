@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from apex_ray.config.load import load
 from apex_ray.config.plugins import plugin_of
 from apex_ray.config.resume import Changes, as_line, changes, refuse
-from apex_ray.config.schema import ApexConfig, StopConfig
+from apex_ray.config.schema import ApexConfig
 from apex_ray.learner.checkpoint import Checkpoint, load_checkpoint, note_resume, set_aside
 from apex_ray.replay.snapshots import REPLAY
+from apex_ray.run.limits import met_before
 from apex_ray.serial import state as serial_state
-from apex_ray.types import Counters
 from trainkit.config import to_yaml
 from trainkit.errors import NotWrittenError, UserError
 from trainkit.files import atomic_write
@@ -67,24 +66,11 @@ def prepare_resume(run: Path, config: ApexConfig, asked: str = "command line: --
     replay = [str(path) for name in SAVED_REPLAY if (path := run / name).exists()]
     plugin = plugin_of(config.env.id)
     refuse(changed, " ".join(replay) or None, plugin.free if plugin else (), asked)
-    if met := _limits_met(config.stop, saved.counters):
-        raise UserError(f"run {shown(run)!r} has reached {', and '.join(met)}")
+    if met := met_before(config.stop, saved.counters):
+        parts = []
+        for limit, setting in met:
+            key, _, value = setting.partition("=")
+            none = "" if value == "null" else f" or {key}=null"
+            parts.append(f"{limit}; to go on, give more, such as {setting}{none} for no limit")
+        raise UserError(f"run {shown(run)!r} has reached {', and '.join(parts)}")
     return Resume(run.absolute(), config, saved, changed)
-
-
-def _limits_met(stop: StopConfig, c: Counters) -> list[str]:
-    """Each limit of the whole run that it has reached, and what to give to go on."""
-    totals = [
-        ("after_s", stop.after_s, c.time_s, f"{c.time_s:,.0f} seconds of training"),
-        ("after_frames", stop.after_frames, c.frames, f"{c.frames:,} frames"),
-        ("after_updates", stop.after_updates, c.updates, f"{c.updates:,} updates"),
-        ("evaluation_return", stop.evaluation_return, c.best_return, f"an evaluation of {c.best_return or 0:.2f}"),
-    ]
-    met = []
-    for key, limit, reached, words in totals:
-        if limit is None or reached is None or reached < limit:
-            continue
-        more = "" if key == "evaluation_return" else f"stop.{key}={2 * math.ceil(reached)} or "
-        value = f"{limit:,.12g}"
-        met.append(f"stop.{key} = {value} ({words}); to go on, give more, such as {more}stop.{key}=null for no limit")
-    return met

@@ -227,6 +227,9 @@ class SerialProgram:
         except Exception as error:  # the environment's
             raise describe("the evaluation", error, self._run) from error
 
+    def abandon_evaluation(self) -> None:
+        """There is none under way when this can be called."""
+
     def poll_evaluation(self) -> EvaluationResult | None:
         result, self._result = self._result, None
         return result
@@ -239,7 +242,11 @@ class SerialProgram:
         """The learner's own, of now."""
         return self._learner.weights()
 
-    def end_learning(self) -> None:
+    def rest(self) -> int:
+        """Nothing learns by itself here."""
+        return self._learner.updates
+
+    def end_actors(self) -> None:
         """Close their environments; what going on from here needs of them is kept."""
         self._stopped = [process.state() for process in self._processes]
         for process in self._processes:

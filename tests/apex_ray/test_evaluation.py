@@ -82,6 +82,26 @@ def test_ctrl_c_ends_an_evaluation_that_would_not_end(tmp_path):
     assert keeper._best is None
 
 
+@pytest.mark.parametrize("asked", [False, True])
+def test_a_film_that_takes_too_long_or_is_not_waited_for_leaves_the_evaluation_as_it_is(tmp_path, monkeypatch, asked):
+    config = cartpole(evaluation={"video": True, "max_s": None if asked else 60.0})
+    run, learner = saved(tmp_path, config)
+    keeper, filming, said = BestKeeper(config, probe(config.env), run), [], []
+    film = keeper._evaluator.film_best
+
+    def film_for_ever(path, progress, max_s):
+        filming.append(True)
+        assert max_s == config.evaluation.max_s
+        return film(path, progress, 1e-9 if max_s else None)
+
+    monkeypatch.setattr(keeper._evaluator, "film_best", film_for_ever)
+    result = keeper.evaluate(learner.weights(), Counters(), said.append, lambda: asked and bool(filming))
+    assert len(result.returns) == config.evaluation.episodes and not (run / "videos" / "best.mp4").exists()
+    assert load_policy_weights(run, "best")[1].best_return == result.mean_return
+    why = "interrupted" if asked else "not done within evaluation.max_s = 60.0 s"
+    assert said == [f"the video of the best episode was {why}: it was not written"]
+
+
 def test_a_film_of_an_episode_that_was_cut_ends_there(tmp_path):
     config = cartpole(env=ENDLESS, evaluation={"max_s": 0.2})
     run, _ = saved(tmp_path, config)

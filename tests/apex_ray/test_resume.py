@@ -15,7 +15,7 @@ from apex_ray.envs.make import probe
 from apex_ray.learner.checkpoint import load_checkpoint, load_policy_weights, save_best, save_checkpoint
 from apex_ray.learner.learner import Learner
 from apex_ray.parts import build_actors
-from apex_ray.run.resume import _limits_met
+from apex_ray.run.limits import met_before
 from apex_ray.run.training import train
 from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
@@ -158,9 +158,9 @@ def test_a_limit_that_the_run_has_reached_is_refused(run, capsys, word, parts):
 
 def test_a_limit_is_told_to_its_last_digit():
     stop, counters = StopConfig(after_s=1_234_567.5, after_updates=1_234_567), Counters(time_s=2e6, updates=1_234_567)
-    seconds, updates = _limits_met(stop, counters)
-    assert seconds.startswith("stop.after_s = 1,234,567.5 (2,000,000 seconds")
-    assert updates.startswith("stop.after_updates = 1,234,567 (1,234,567 updates)")
+    (seconds, more), (updates, _) = met_before(stop, counters)
+    assert seconds == "stop.after_s = 1,234,567.5 (2,000,000 seconds of training)" and more == "stop.after_s=4000000"
+    assert updates == "stop.after_updates = 1,234,567 (1,234,567 updates)"
 
 
 def everything_finite(run):

@@ -25,7 +25,7 @@ def test_lost_and_doubled_steps_are_found(tmp_path, monkeypatch):
         program.save(Counters())
         program.save_replay()
         collector.look()
-    program.end_learning()
+    program.end_actors()
     found = audit(kept, seen)
     assert (found.streams, found.twice, found.missing, found.unknown) == (3, 0, 0, 0)
     assert found.steps > 200 and seen.stat().st_size > 0

@@ -169,6 +169,13 @@ def test_a_node_s_helpers_end_a_while_after_its_last_actor(crew_of):
     assert made.supervisor.dropped == ["relay 0 on a.net", "inference 0 on a.net"]
 
 
+def test_when_all_actors_are_ended_nobody_takes_them_for_lost(made):
+    made.start(0, "a")
+    made.crew.end()
+    assert set(made.supervisor.dropped) == set(made.supervisor.watched) == {f"actor {i}" for i in range(12)}
+    assert len(made.killed) == 12
+
+
 def test_actors_talk_to_their_node_s_relay_and_at_home_to_weights_and_metrics_themselves(made):
     assert told(made.start(0, "head")) == ("weights", "metrics")
     assert told(made.start(1, "a")) == told(made.start(2, "a")) == ("relay 0 on a.net [a]",) * 2

@@ -17,6 +17,7 @@ from apex_ray.learner.checkpoint import load_checkpoint
 from apex_ray.nodes import replay_node
 from apex_ray.nodes.actor_node import ActorNode
 from apex_ray.nodes.batch_source import BatchSource
+from apex_ray.nodes.evaluator_node import EvaluatorNode
 from apex_ray.nodes.living import GROUP
 from apex_ray.nodes.metrics_node import MetricsNode
 from apex_ray.nodes.replay_node import ReplayNode
@@ -28,6 +29,7 @@ from apex_ray.run.training import train
 from apex_ray.run_files import RunPlace
 from apex_ray.serial.program import SerialProgram
 from apex_ray.sizes import resolve_sizes
+from apex_ray.types import Counters
 from tests.apex_ray.runs import assert_same_batch, cartpole, new_run, remembers, rows_of, saved
 from tests.rays import ray_of
 
@@ -137,6 +139,23 @@ def registered_here():
     gymnasium.register("own/Cart-v0", entry_point=Own, max_episode_steps=500)
     yield "own/Cart-v0"
     gymnasium.registry.pop("own/Cart-v0")
+
+
+def test_an_evaluation_that_nobody_waits_for_ends_and_the_next_one_does_not(cluster, tmp_path):
+    env = {"id": "apex-tests/Counting-v0", "import_modules": ["tests.fakes"], "kwargs": {"length": 10**9}}
+    config = cartpole(env=env, evaluation={"max_s": None, "video": False})
+    spec = probe(config.env)
+    weights = ray.remote(num_cpus=0, concurrency_groups=GROUP)(WeightsNode).remote()
+    ray.get(weights.publish.remote(0, to_arrays(new_network(build_agent(config, spec), config.seed))))
+    metrics = ray.remote(num_cpus=0, concurrency_groups=GROUP)(MetricsNode).remote(np.ones(1), 1)
+    remote = ray.remote(num_cpus=0, concurrency_groups=GROUP)(EvaluatorNode)
+    evaluator = remote.remote(config, spec, RunPlace(new_run(tmp_path, config)))
+    first, second = (evaluator.evaluate.remote(weights, metrics, Counters(), number) for number in (1, 2))
+    ray.get(evaluator.abandon.remote(1))
+    assert ray.get(first) is None
+    assert ray.wait([second], timeout=3.0)[1] == [second]
+    ray.get(evaluator.abandon.remote(2))
+    assert ray.get(second) is None
 
 
 def test_a_whole_run_and_its_folder(tmp_path, registered_here, capsys):

@@ -71,6 +71,19 @@ def test_lost_processes_are_replaced_until_the_budget_is_used_up(tmp_path):
     assert len(nodes) == 2
 
 
+def test_a_process_that_is_ended_on_purpose_is_not_lost(tmp_path):
+    supervisor, ended, lost = Supervisor(tmp_path, 0, pytest.fail), Node.remote(), Node.remote()
+    for name, node in (("actor 0", ended), ("actor 1", lost)):
+        supervisor.watch(node.run.remote(), Watched(name, restart=lambda: pytest.fail("restarted")))
+    supervisor.drop("actor 0")
+    ray.kill(ended)
+    for _ in range(5):
+        supervisor.check(timeout_s=0.5)
+    ray.kill(lost)
+    with pytest.raises(UserError, match="actor 1 lost its process"):
+        until_it_ends(supervisor)
+
+
 def test_a_call_that_ends_well_is_followed_by_the_next_and_that_is_watched(tmp_path):
     supervisor, node, given = Supervisor(tmp_path, max_restarts=0, say=pytest.fail), Node.remote(), []
 
