@@ -31,7 +31,8 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     def train(config: Any, run: Path | None, resume: bool) -> Any:
         made.append((config, run, resume))
-        return types.SimpleNamespace(interrupted=config.name == "interrupted", run=run or Path("runs", "new"))
+        ended = {"interrupted": config.name == "interrupted", "to_go_on": ["stop.after_s=9"]}
+        return types.SimpleNamespace(run=run or Path("runs", "new"), **ended)
 
     def evaluate_run(run: Path, config: Any, checkpoint: str, episodes: int | None, video: Path | None) -> Any:
         made.append((run, config, checkpoint, episodes, video))
@@ -51,10 +52,11 @@ def test_misuse_of_options_exits_2(capsys: pytest.CaptureFixture[str], line: str
     assert err and "Traceback" not in err + out
 
 
-def test_train_starts_a_new_run(calls: list[Any]) -> None:
+def test_train_starts_a_new_run_and_says_how_to_go_on(calls: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "pong", "actors.count=8", "name=mine"]) == 0
     [(config, folder, resume)] = calls
     assert config == load("pong", ["actors.count=8", "name=mine"]).config and not resume and folder is None
+    assert "train --resume runs/new stop.after_s=9\n" in capsys.readouterr().out
 
 
 def test_an_interrupted_run_exits_with_130(calls: list[Any]) -> None:

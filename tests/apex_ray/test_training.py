@@ -50,6 +50,9 @@ class System:
 
     def publish(self, row): ...
 
+    def rest(self):
+        return 7
+
     def end_actors(self): ...
 
     def poll_evaluation(self): ...
