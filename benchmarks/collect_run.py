@@ -20,6 +20,7 @@ from apex_ray.evaluation import evaluate_run
 from apex_ray.report.plots import learning_curve, memory_plot
 from benchmarks.machine import facts, write
 from trainkit.config import to_yaml
+from trainkit.run_layout import read_record
 from trainkit.runs import open_run
 
 ROWS_KEPT = 300
@@ -41,7 +42,7 @@ def collect(run: Path, out: Path, commit: str | None) -> None:
     figures = {
         "env": config.env.id,
         "seed": config.seed,
-        "train_command": f"apex-ray train {config.name} seed={config.seed}",
+        "train_command": _train_command(run),
         "trained_at_commit": commit or facts()["commit"],
         "training_s": last["time_s"],
         "frames": last["frames"],
@@ -59,6 +60,13 @@ def collect(run: Path, out: Path, commit: str | None) -> None:
     }
     write(out / "result.json", figures)
     print(json.dumps(figures, indent=1))
+
+
+def _train_command(run: Path) -> str:
+    """As it was given first, without where runs are written to."""
+    given = read_record(run)["starts"][0]["command"].split()
+    words = [word for word in given[given.index("train") :] if not word.startswith("runs_dir=")]
+    return " ".join(["apex-ray", *words])
 
 
 def _evaluations(run: Path) -> list[dict[str, float]]:
