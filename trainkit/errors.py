@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -63,6 +64,14 @@ def with_kind(error: BaseException) -> str:
     """Its class and the first line of its message: 'ValueError: no such lever'."""
     kind, line = type(error).__name__, first_line(error)
     return kind if line == kind else f"{kind}: {line}"
+
+
+def place(error: BaseException, skipped: int = 0) -> str:
+    """' (file:line)' of the innermost frame, when the exception still carries its traceback; '' where no more frames
+    than the outermost `skipped` have it.
+    """
+    frames = traceback.extract_tb(error.__traceback__)[skipped:]
+    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
 
 
 def not_installed(module: str, otherwise: str = "") -> NotInstalledError:
