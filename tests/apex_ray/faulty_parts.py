@@ -56,9 +56,9 @@ class NoModule:
         return x
 
 
-class OfAnotherWidth(MlpTorso):
+class OfAnotherWidth(nn.Module):
     def __init__(self, spec: Any, config: Any) -> None:
-        super().__init__(spec, config)
+        super().__init__()
         self.num_features = "8"
 
 

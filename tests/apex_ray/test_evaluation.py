@@ -191,7 +191,9 @@ def test_an_environment_without_pictures_trains_without_a_video(tmp_path, capsys
     config = cartpole(env=env, mode="serial", stop={"after_updates": 3}, evaluation={"video": True})
     outcome = train(config, create_run(tmp_path, "x", to_yaml(config)))
     said = capsys.readouterr().out
-    assert said.count("'apex-tests/Raises-v0' draws no pictures (it takes no render_mode), so there can be no video") == 1
+    assert (
+        said.count("'apex-tests/Raises-v0' draws no pictures (it takes no render_mode), so there can be no video") == 1
+    )
     assert said.index("draws no pictures") < said.index("stopping") and outcome.best_return is not None
     assert not (outcome.run / "videos").exists()
     given = train(config.model_copy(update={"runs_dir": str(tmp_path / "more")}))

@@ -119,7 +119,8 @@ def test_commands_compute_on_one_thread(tmp_path: Path, monkeypatch: pytest.Monk
 
     def forward(self: Any, observations: torch.Tensor) -> torch.Tensor:
         found.append(torch.get_num_threads())
-        return super(faulty_parts.RaisesLater, self).forward(observations)
+        features: torch.Tensor = super(faulty_parts.RaisesLater, self).forward(observations)
+        return features
 
     monkeypatch.setattr(faulty_parts.RaisesLater, "forward", forward)
     for words in ("evaluate latest", "export latest --format safetensors"):
