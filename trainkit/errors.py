@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import PurePosixPath
 from typing import Any
 
 # The extra of apex-ray that brings a module which a plain install leaves out.
@@ -110,3 +111,10 @@ def did_you_mean(name: str, valid: Iterable[str], cutoff: float = 0.5) -> str:
     """' Did you mean X?' with the valid name nearest to `name`, or '' when none is near."""
     matches = difflib.get_close_matches(name, list(valid), n=1, cutoff=cutoff)
     return f" Did you mean {matches[0]!r}?" if matches else ""
+
+
+def nearest_path(path: str, beside: Iterable[str]) -> str:
+    """As `did_you_mean`, of paths or URIs in one folder: by their last names alone, since they begin alike."""
+    named = {PurePosixPath(found).stem: found for found in beside}
+    matches = difflib.get_close_matches(PurePosixPath(path).stem, named, n=1, cutoff=0.5)
+    return f" Did you mean {named[matches[0]]!r}?" if matches else ""
