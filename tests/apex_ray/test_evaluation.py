@@ -46,6 +46,10 @@ def test_progress_is_said_every_so_often_and_not_more(monkeypatch):
     assert len(said) == 6 and stopped == [False] * 13
     now[0] = 60.1
     assert progress(8, 1) and not progress.interrupted
+    progress.begin("evaluation", 1, None)
+    now[0] += 11.0
+    progress(0, 1)
+    assert said[-1] == "evaluation: 0 of 1 episode, 1 step"
 
 
 def test_an_evaluation_without_end_is_cut_says_so_and_is_no_best(tmp_path):
