@@ -38,6 +38,12 @@ class Empty:
         pass
 
 
+class BadCheck:
+    @staticmethod
+    def check() -> None:
+        raise KeyError("no such account")
+
+
 NO_CLASS = 3
 
 
