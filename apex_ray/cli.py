@@ -144,10 +144,15 @@ class Export:
     def __call__(self) -> int:
         run = open_run(self.run, TRAINER)
         from apex_ray.export import SUFFIXES, export_run
+        from apex_ray.process import prepare_process
+        from apex_ray.report.failure import described
 
         suffix = SUFFIXES[self.format]
         out = _out(self.out, run / "export" / f"{self.checkpoint}{suffix}", suffix)
-        print("\n".join(export_run(run, self.checkpoint, self.format, out)))
+        prepare_process(threads=1)
+        with described("the export", run):
+            lines = export_run(run, self.checkpoint, self.format, out)
+        print("\n".join(lines))
         return 0
 
 
@@ -265,9 +270,14 @@ def _play(run: Path, overrides: Sequence[str], checkpoint: str, episodes: int | 
         raise UserError(f"command line: --episodes {episodes}: expected at least 1")
     config = load_run_config(run, overrides).config
     from apex_ray.evaluation import evaluate_run
+    from apex_ray.process import prepare_process
+    from apex_ray.report.failure import described
     from apex_ray.report.result_lines import result_lines
 
-    result = evaluate_run(run, config, checkpoint, episodes, video)
+    # As a run's own evaluator: more threads would wait for each other at every step where a training needs the cores.
+    prepare_process(threads=1)
+    with described("the evaluation", run):
+        result = evaluate_run(run, config, checkpoint, episodes, video)
     print("\n".join(result_lines(result, config.env.id)))
     return 0
 

@@ -27,6 +27,7 @@ from apex_ray.report.video import write_video
 from apex_ray.types import Counters, EnvSpec, EvaluationResult, Weights
 from trainkit.errors import NotWrittenError, UserError, first_line
 from trainkit.files import atomic_write
+from trainkit.words import plural
 
 Say = Callable[[str], None]
 COMMAND_LINE_EVERY_S = 10.0  # between lines of progress, where someone waits for the result alone
@@ -83,8 +84,8 @@ class Progress:
         now = time.monotonic()
         if now - self._printed_at >= self._every_s:
             self._printed_at = now
-            done = f"{episodes} of {self._asked} episodes, " if self._asked else ""
-            self._say(f"{self._what}: {done}{steps:,} steps")
+            done = f"{episodes} of {plural(self._asked, 'episode')}, " if self._asked else ""
+            self._say(f"{self._what}: {done}{plural(steps, 'step')}")
         self.interrupted = self.interrupted or self._interrupted()
         return self.interrupted or now > self._until
 

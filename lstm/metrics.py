@@ -38,9 +38,9 @@ def line(row: Mapping[str, float], steps: int, unit: str) -> str:
     """A row for the console."""
     at = f"step {int(row['step']):>7,} of {steps:,}"
     if "validation_loss" in row:
-        return f"{at}  validation {row['validation_loss']:.4f} {unit}, best {row['best_loss']:.4f}"
+        return f"{at}  validation {row['validation_loss']:z.4f} {unit}, best {row['best_loss']:z.4f}"
     return (
-        f"{at}  loss {row['loss']:8.4f}  gradient {row['grad_norm']:7.3f}  {row['timesteps_per_s']:10,.0f} timesteps/s"
+        f"{at}  loss {row['loss']:z8.4f}  gradient {row['grad_norm']:7.3f}  {row['timesteps_per_s']:10,.0f} timesteps/s"
         f"  {row['updates_per_s']:6.2f} updates/s  workers {int(row['workers'])}"
     )
 

@@ -17,7 +17,7 @@ from cluster import data_parallel
 from cluster.data_parallel import StopRequest, Worker, newest_checkpoint, report, this_worker
 from lstm import checkpoint
 from lstm.cell import State
-from lstm.config import PRESETS, LstmConfig
+from lstm.config import PRESETS, LstmConfig, TrainingConfig
 from lstm.forecasting import beside_start
 from lstm.learning import Learner, held_out_cost
 from lstm.metrics import EXPORTED, METRICS, line
@@ -25,11 +25,12 @@ from lstm.network import build
 from lstm.tasks.base import Batch, Task
 from lstm.tasks.forecast import Forecast
 from lstm.tasks.make import make_task, settled
+from trainkit import checkpoints
 from trainkit.checkpoints import set_aside_damaged, updates
 from trainkit.errors import UserError
 from trainkit.files import atomic_folder
 from trainkit.training_log import ByTime, TrainingLog
-from trainkit.words import Say
+from trainkit.words import Say, plural
 
 MOST_VALIDATION_BATCHES = 200  # of a validation during training
 Reported = Callable[[dict[str, float], Callable[[Path], None] | None], None]
@@ -47,8 +48,19 @@ def train(config: LstmConfig, run: Path | None = None, say: Say = print) -> Path
     run = data_parallel.train(PRESETS.trainer, config, run, work, {}, partial(line, unit=task.unit), say)
     if isinstance(task, Forecast):
         say(beside_start(checkpoint.load_network(run, task.shape), task, ByTime(say)))
-    say(f"finished after {updates(run):,} updates")
+    say(f"finished after {plural(updates(run), 'update')}{early_end(run, config.training)}")
     return run
+
+
+def early_end(run: Path, t: TrainingConfig) -> str:
+    """Why a run that is over made fewer than its `training.steps`; '' where it made them."""
+    state = checkpoints.state(checkpoints.newest(run))
+    if state["step"] >= t.steps:
+        return ""
+    if t.patience is not None and state["since_best"] >= t.patience:
+        lasts = "1 validation was" if t.patience == 1 else f"{t.patience} validations were"
+        return f" of {t.steps:,}: the last {lasts} no better than the best (training.patience)"
+    return f" of {t.steps:,}: {t.stop_after_s:g} s are over (training.stop_after_s)"
 
 
 def work(settings: dict[str, Any]) -> None:

@@ -25,6 +25,22 @@ CLUSTER_LINES = [line for line in LINES if line.startswith(("apex-cluster ", "ra
 MAKE_TARGETS = sorted({line.split()[1] for line in LINES if line.startswith("make ")})
 
 
+def test_what_commands_write_into_a_clone_is_not_of_the_clone():
+    """Else a clone in which somebody followed the docs is full of files that git lists."""
+    pages = [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    named = {name for page in pages for name in re.findall(r"--out ([\w.-]+)", page.read_text(encoding="utf-8"))}
+    written = [*(name for name in named if name.strip("-") and name.islower()), "comparison.png", "recordings"]
+    told = subprocess.run(
+        ["git", "check-ignore", *(f"{name}/" if "." not in name else name for name in written)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+    if told.returncode == 128:
+        pytest.skip("no clone")
+    assert set(written) - {name.rstrip("/") for name in told.stdout.split()} == set()
+
+
 def test_there_are_commands_to_check():
     assert len(COMMAND_LINES) >= 9 and len(CLUSTER_LINES) >= 3 and "train" in MAKE_TARGETS and "test" in MAKE_TARGETS
 

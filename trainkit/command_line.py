@@ -13,6 +13,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import redirect_stderr
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -22,6 +23,7 @@ import tyro
 from tyro.conf import Positional, arg, subcommand
 
 from trainkit.errors import EXTRAS, UserError, did_you_mean, not_installed, os_errors
+from trainkit.option_mistakes import in_one_line
 from trainkit.run_record import installed
 from trainkit.training_log import ByTime
 
@@ -54,7 +56,8 @@ def run(
 
     `commands` are dataclasses by name, `nested` the names below some of them.
 
-    0; 2 for a mistake that the user can correct, a full disk among them, told in one line; 130 for Ctrl-C; 141 when who
+    0; 2 for a mistake that the user can correct, a full disk among them, told in one line, and after the help that no
+    words get; 130 for Ctrl-C; 141 when who
     read the output, such as `head`, has gone. What follows `--` is handed as it is to a command with `takes_trailing`,
     and is a mistake for the others.
     """
@@ -82,11 +85,7 @@ def run(
             known = (nested or {}).get(word)
         # Flags are written --flag or --no-flag, and may stand before other words.
         flags = [f"--{f.name}" for command in commands.values() for f in fields(command) if isinstance(f.default, bool)]
-        choices = tuple(Annotated[command, subcommand(name)] for name, command in commands.items())
-        one_of = cast(Any, Union[choices])  # noqa: UP007 - of a tuple
-        parsed: Callable[..., int] = cast(Any, tyro.cli)(
-            one_of, prog=prog, description=description, args=_options_last(line, flags)
-        )
+        parsed = _parsed(prog, commands, description, _options_last(line, flags), nested or {})
         if trailing is not None and not getattr(parsed, "takes_trailing", False):
             raise UserError(f"command line: {line[0]} takes no words after --")
         code = int(parsed() if trailing is None else parsed(trailing))
@@ -112,6 +111,34 @@ def run(
         if error.errno not in NO_ROOM:
             raise
         return _told(f"{error.filename or 'a file'} can't be written: {error.strerror}")
+
+
+def _parsed(
+    prog: str,
+    commands: Mapping[str, type[Any]],
+    description: str,
+    words: Sequence[str],
+    nested: Collection[str],
+) -> Callable[..., int]:
+    """The command that `words` ask for. UserError for tyro's mistakes; SystemExit, with help printed, where it is asked
+    for or there are no words.
+    """
+    choices = tuple(Annotated[command, subcommand(name)] for name, command in commands.items())
+    one_of = cast(Any, Union[choices])  # noqa: UP007 - of a tuple
+    box = io.StringIO()
+    try:
+        with redirect_stderr(box):
+            parsed: Callable[..., int] = cast(Any, tyro.cli)(
+                one_of, prog=prog, description=description, args=words or ["--help"]
+            )
+    except SystemExit as ended:
+        if not words:
+            raise SystemExit(EXIT_MISTAKE) from None
+        if not ended.code:
+            raise
+        command = None if words[0] in nested else commands.get(words[0])
+        raise UserError(f"command line: {in_one_line(box.getvalue(), command, words)}") from None
+    return parsed
 
 
 def _told(mistake: object) -> int:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ValidationError
 from trainkit.config_mistakes import in_words, refuse_odd_number, shown
 from trainkit.config_schema import Schema
 from trainkit.config_yaml import compose, construct, dump, read_mapping
-from trainkit.errors import UserError, did_you_mean
+from trainkit.errors import UserError, did_you_mean, nearest_path
 from trainkit.run_layout import CONFIG_FILE
 from trainkit.runs import open_run
 
@@ -272,5 +272,5 @@ def _find(name: str, folder: Path, presets_dir: Path, where: str) -> Path:
     if path.suffix not in (".yaml", ".yml") and "/" not in name:
         raise UserError(f"{where}: unknown preset {name!r}.{did_you_mean(name, names)}{presets}")
     beside = [str(found) for found in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
-    hint = did_you_mean(path.stem, names, 0.8) or did_you_mean(str(path), beside)
+    hint = did_you_mean(path.stem, names, 0.8) or nearest_path(str(path), beside)
     raise UserError(f"{where}: no such file: {name!r}.{hint}{presets}")

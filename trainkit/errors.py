@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import PurePosixPath
 from typing import Any
 
 # The extra of apex-ray that brings a module which a plain install leaves out.
@@ -65,6 +67,14 @@ def with_kind(error: BaseException) -> str:
     return kind if line == kind else f"{kind}: {line}"
 
 
+def place(error: BaseException, skipped: int = 0) -> str:
+    """' (file:line)' of the innermost frame, when the exception still carries its traceback; '' where no more frames
+    than the outermost `skipped` have it.
+    """
+    frames = traceback.extract_tb(error.__traceback__)[skipped:]
+    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+
+
 def not_installed(module: str, otherwise: str = "") -> NotInstalledError:
     """The error for a module of `EXTRAS` or `APART` that can't be imported; `otherwise`: what does without it."""
     wanted = APART.get(module) or f"'apex-ray[{EXTRAS[module]}]'"
@@ -101,3 +111,10 @@ def did_you_mean(name: str, valid: Iterable[str], cutoff: float = 0.5) -> str:
     """' Did you mean X?' with the valid name nearest to `name`, or '' when none is near."""
     matches = difflib.get_close_matches(name, list(valid), n=1, cutoff=cutoff)
     return f" Did you mean {matches[0]!r}?" if matches else ""
+
+
+def nearest_path(path: str, beside: Iterable[str]) -> str:
+    """As `did_you_mean`, of paths or URIs in one folder: by their last names alone, since they begin alike."""
+    named = {PurePosixPath(found).stem: found for found in beside}
+    matches = difflib.get_close_matches(PurePosixPath(path).stem, named, n=1, cutoff=0.5)
+    return f" Did you mean {named[matches[0]]!r}?" if matches else ""

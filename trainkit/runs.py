@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from trainkit import stored_runs
-from trainkit.errors import UserError, did_you_mean, os_errors
+from trainkit.errors import UserError, nearest_path, os_errors
 from trainkit.files import atomic_write
 from trainkit.run_layout import CONFIG_FILE, EXPECTED_RUN, LATEST, read_record, started
 from trainkit.storage import join, local_path, uri_of
@@ -142,6 +142,6 @@ def _matches(run: Path, trainer: str) -> list[Path]:
 
 def _nearest(run: Path, runs: list[Path]) -> str:
     names = [str(found) for found in runs]
-    if hint := did_you_mean(str(run), names):
+    if hint := nearest_path(str(run), names):
         return hint
     return f" The runs there are: {', '.join(names[-5:])}" if runs else f" {str(run.parent)!r} holds no runs"

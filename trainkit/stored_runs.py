@@ -10,7 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from trainkit.errors import UserError, did_you_mean
+from trainkit.errors import UserError, nearest_path
 from trainkit.fetching import Share, fetch, newest_here
 from trainkit.files import atomic_write
 from trainkit.run_layout import CONFIG_FILE, EXPECTED_RUN, LATEST, RECORD_FILE, named_start, start_ids
@@ -82,7 +82,7 @@ def open_at(uri: str, trainer: str = "") -> Path:
         newest = max((path.partition("/")[0] for path in inside), key=named_start)
         raise UserError(f"{uri!r} is no run folder: it has no {CONFIG_FILE}. It holds runs; the newest is {newest!r}")
     runs = [join(folder, other) for other in names]
-    hint = did_you_mean(uri, runs) or (
+    hint = nearest_path(uri, runs) or (
         f" The runs there are: {', '.join(runs[-5:])}" if runs else f" {folder!r} holds no runs"
     )
     raise UserError(f"run folder {uri!r} does not exist; {EXPECTED_RUN}.{hint}")

@@ -19,7 +19,7 @@ from trainkit.sound import SUFFIXES, UnusableError, read
 from trainkit.speech.aligned import held_out, normalised, speaker_names
 from trainkit.speech.frames import ENDING, Frames, frames_of_file, load
 from trainkit.speech.phones import Timeline, read_timeline, vocabulary
-from trainkit.words import printable
+from trainkit.words import plural, printable
 from wavenet.config import FRAMED, PHONETIC, DataConfig
 from wavenet.notes import Score, read_score_of
 
@@ -63,9 +63,9 @@ class Corpus:
             return sum(len(r.samples) for r in some) / rate / 60
 
         both = [*self.train, *self.validation]
-        voices = f"; {len(self.speakers)} speakers" if self.speakers else ""
+        voices = f"; {plural(len(self.speakers), 'speaker')}" if self.speakers else ""
         return (
-            f"{len(both)} files, {minutes(both):.1f} min; {len(self.validation)} of them, "
+            f"{plural(len(both), 'file')}, {minutes(both):.1f} min; {len(self.validation)} of them, "
             f"{minutes(self.validation):.1f} min, for validation{voices}"
         )
 

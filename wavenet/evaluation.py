@@ -16,7 +16,7 @@ from torch import Tensor
 from trainkit.errors import UserError
 from trainkit.mu_law import CLASSES, encode
 from trainkit.speech.cepstra import distance
-from trainkit.words import Say, quiet
+from trainkit.words import Say, plural, quiet
 from wavenet import checkpoint
 from wavenet.config import WaveNetConfig
 from wavenet.corpus import Corpus, Recording, frequencies, load_corpus
@@ -131,7 +131,7 @@ def rounding_cost(
     for kind in kinds:
         cost, counted = 0.0, 0
         for i, recording in enumerate(held):
-            say(f"{kind} weights: {i} of {len(held)} files heard")
+            say(f"{kind} weights: {i} of {plural(len(held), 'file')} heard")
             codes = encode(recording.sound)[:each].astype(np.float32)[:, None]
             speakers, local = conditions(model, frames_of, recording, len(codes))
             generator = Generator(model, 1, kind, speakers=speakers)
@@ -158,7 +158,7 @@ def distances(run: Path, files: int, temperature: float, say: Say = quiet) -> di
         raise UserError(f"run {str(run)!r} has {len(held)} held-out files; expected two, to tell one from the other")
     again = []
     for i, r in enumerate(held):
-        say(f"{i} of {len(held)} files said again")
+        say(f"{i} of {plural(len(held), 'file')} said again")
         again.append(resynthesise(model, frames_of, r, len(r.samples), temperature=temperature))
     same = [distance(sound, r.sound, rate) for sound, r in zip(again, held, strict=True)]
     others = [distance(sound, r.sound, rate) for sound, r in zip(again, [*held[1:], held[0]], strict=True)]

@@ -36,9 +36,9 @@ def line(row: Mapping[str, float], steps: int) -> str:
     """A row for the console."""
     at = f"step {int(row['step']):>7,} of {steps:,}"
     if "validation_bits" in row:
-        return f"{at}  validation {row['validation_bits']:.4f} bits/sample"
+        return f"{at}  validation {row['validation_bits']:z.4f} bits/sample"
     return (
-        f"{at}  bits {row['bits']:7.4f}  gradient {row['grad_norm']:6.2f}  {row['samples_per_s']:9,.0f} samples/s"
+        f"{at}  bits {row['bits']:z7.4f}  gradient {row['grad_norm']:6.2f}  {row['samples_per_s']:9,.0f} samples/s"
         f"  {row['steps_per_s']:5.2f} steps/s  workers {int(row['workers'])}"
     )
 

@@ -12,16 +12,25 @@ from torch import Tensor, nn
 from apex_ray.agent.contract import Agent, State
 from apex_ray.agent.heads import FullPrecision, NoisyLinear
 from apex_ray.types import AnyArray, Observations
+from trainkit.errors import UserError, place, with_kind
 
 
 def new_network(agent: Agent, seed: int | None = None) -> nn.Module:
     """The agent's network in channels_last layout; with `seed`, the same parameters each time, leaving torch's own
     generator alone.
+
+    UserError for what it raises, which is that of a user's own agent, or of a part of the network.
     """
     with torch.random.fork_rng(devices=[], enabled=seed is not None):
         if seed is not None:
             torch.manual_seed(seed)
-        return agent.network().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+        try:
+            return agent.network().to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+        except UserError:
+            raise
+        except Exception as error:
+            what = f"{with_kind(error)}{place(error)}"
+            raise UserError(f"agent {type(agent).__name__}: its network can't be made: {what}") from error
 
 
 def to_arrays(network: nn.Module) -> dict[str, AnyArray]:

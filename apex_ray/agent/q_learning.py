@@ -10,7 +10,7 @@ import numpy as np
 
 from apex_ray.agent.contract import Loss, State, reset_states
 from apex_ray.agent.exploration import epsilon_greedy
-from apex_ray.agent.registry import HEADS, OBJECTIVES, named
+from apex_ray.agent.registry import HEADS, OBJECTIVE, made, named
 from apex_ray.config.schema import ApexConfig
 from apex_ray.fields import Field
 from apex_ray.td import td_target
@@ -75,8 +75,7 @@ class QLearning:
     def _objective(self) -> Any:
         """Made when it is first needed: it brings torch."""
         if self._loaded_objective is None:
-            kind = named(OBJECTIVES, self._config.td.objective, "td.objective")
-            self._loaded_objective = kind(self._config)
+            self._loaded_objective = made(OBJECTIVE, self._config.td.objective, self._config)
         return self._loaded_objective
 
     def network(self) -> nn.Module:

@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from apex_ray.agent.registry import TORSOS, named
+from apex_ray.agent.registry import TORSO, TORSOS, made, named
 from apex_ray.agent.torsos import conv_fits
 from apex_ray.config.schema import NetworkConfig
 from apex_ray.types import EnvSpec
+from trainkit.errors import UserError
 
 
 class QNetwork(nn.Module):
@@ -73,5 +74,9 @@ def _fitting(spec: EnvSpec, config: NetworkConfig) -> str:
 
 
 def _built(name: str, spec: EnvSpec, config: NetworkConfig) -> nn.Module:
-    torso: nn.Module = named(TORSOS, name, "network.torso")(spec, config)
+    torso: nn.Module = made(TORSO, name, spec, config)
+    if not isinstance(torso, nn.Module):
+        raise UserError(f"network.torso = {name!r} gave {type(torso).__name__}; expected a torch.nn.Module")
+    if not isinstance(torso.num_features, int):
+        raise UserError(f"network.torso = {name!r} has num_features = {torso.num_features!r}; expected a whole number")
     return torso

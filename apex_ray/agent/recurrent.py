@@ -23,7 +23,7 @@ import numpy as np
 
 from apex_ray.agent.contract import Loss, State, reset_states
 from apex_ray.agent.q_learning import QLearning, Transitions, masked
-from apex_ray.agent.registry import MEMORIES, named
+from apex_ray.agent.registry import MEMORIES, MEMORY, made
 from apex_ray.config.schema import ApexConfig
 from apex_ray.fields import AGES, Field
 from apex_ray.td import RESET, clip_rewards
@@ -58,8 +58,7 @@ class Recurrent(QLearning):
             )
         if config.network.memory == "none":
             raise UserError("agent = 'recurrent': network.memory is none; expected one of " + ", ".join(MEMORIES))
-        kind = named(MEMORIES, config.network.memory, "network.memory")
-        self._memory = kind(config.network.memory_kwargs)
+        self._memory = made(MEMORY, config.network.memory, config.network.memory_kwargs)
         s, n = config.sequences, config.td.n_step
         self._burn_in, self._eta = s.burn_in_steps, s.eta
         self.stride, self.learned = s.period_steps, s.length_steps

@@ -185,5 +185,5 @@ def picture(env_id: str, given: Any) -> ByteArray:
     return drawn.repeat(times, axis=0).repeat(times, axis=1)
 
 
-def no_pictures(env_id: str) -> str:
-    return f"env.id = {env_id!r} draws no pictures (render_mode 'rgb_array'), so there can be no video of it"
+def no_pictures(env_id: str, why: str = "render_mode 'rgb_array'") -> str:
+    return f"env.id = {env_id!r} draws no pictures ({why}), so there can be no video of it"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -97,15 +97,20 @@ def make_env(config: EnvConfig, render: bool) -> gymnasium.Env[Any, Any]:
     if not render:  # render_mode is not named then: an environment need not take it
         return make(**kwargs)
     _draw_without_a_screen()
-    try:
-        env = make(**{**kwargs, "render_mode": "rgb_array"})
-    except TypeError as error:
-        if "render_mode" not in str(error):
-            raise
-        raise UserError(no_pictures(config.id)) from error
+    env: gymnasium.Env[Any, Any] = made_to_draw(config.id, make, kwargs)
     if "rgb_array" not in env.metadata.get("render_modes", []):
         raise UserError(no_pictures(config.id))
     return env
+
+
+def made_to_draw(env_id: str, make: Callable[..., Any], kwargs: Mapping[str, Any]) -> Any:
+    """What `make` gives when it is asked for pictures. UserError where it takes no render_mode."""
+    try:
+        return make(**{**kwargs, "render_mode": "rgb_array"})
+    except TypeError as error:
+        # Whether it is of render_mode, neither its text nor a signature with **kwargs says.
+        make(**kwargs).close()
+        raise UserError(no_pictures(env_id, "it takes no render_mode")) from error
 
 
 def _maker(config: EnvConfig) -> tuple[Callable[..., gymnasium.Env[Any, Any]], dict[str, Any]]:

@@ -15,6 +15,7 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 from apex_ray.config.schema import EnvConfig
 from apex_ray.dotted import imported
 from apex_ray.envs.checks import checked_flag, checked_reward, no_pictures, picture
+from apex_ray.envs.gym import made_to_draw
 from apex_ray.envs.observing import Observing
 from apex_ray.envs.spaces import check_actions
 from apex_ray.types import MASK, BoolArray, ByteArray, IntArray, Observations, Step
@@ -188,15 +189,14 @@ def vector_envs(config: EnvConfig, num_envs: int, render: bool = False) -> GymVe
 
         return GymVectorEnvs(config, num_envs, lambda seed: OwnProcesses(config, num_envs, render), False)
 
+    def one(**kwargs: Any) -> Any:
+        if config.make is None:
+            return gymnasium.make_vec(config.id, num_envs, vectorization_mode="vector_entry_point", **kwargs)
+        return imported(config.make, "env.make")(num_envs=num_envs, **kwargs)
+
     def make(seed: int) -> Vector:
         try:
-            if config.make is None:
-                return gymnasium.make_vec(config.id, num_envs, vectorization_mode="vector_entry_point", **kwargs)
-            vector = imported(config.make, "env.make")(num_envs=num_envs, **kwargs)
-        except TypeError as error:
-            if render and "render_mode" in str(error):
-                raise UserError(no_pictures(config.id)) from error
-            raise
+            vector = made_to_draw(config.id, one, config.kwargs) if render else one(**config.kwargs)
         except gymnasium.error.Error as error:
             raise UserError(f"env.vector = true: {error}") from error
         if not isinstance(vector, VectorEnv) or vector.num_envs != num_envs:

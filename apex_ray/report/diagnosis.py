@@ -12,6 +12,7 @@ from apex_ray.config.schema import ApexConfig
 from apex_ray.report.reading import Row, read_jsonl, resumed
 from trainkit.errors import UserError
 from trainkit.rows import FILE
+from trainkit.words import plural
 
 OVER_S = 60.0  # of training, that waiting times are means of
 MUCH = 0.25  # of its time, that a part waits: below, waiting is no bottleneck
@@ -46,7 +47,7 @@ def diagnose(rows: Sequence[Mapping[str, float]], config: ApexConfig) -> Diagnos
     if age > OLD_WEIGHTS * every:
         return Diagnosis(
             WEIGHTS,
-            f"actors act with weights that are {age:,.0f} updates old; a version comes every {every}",
+            f"actors act with weights that are {plural(round(age), 'update')} old; a version comes every {every}",
             "a smaller actors.weights_every_steps; learner and actors on nodes with a faster network between them",
         )
     return Diagnosis(

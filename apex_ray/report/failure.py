@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from trainkit.errors import UserError, with_kind
+from trainkit.errors import UserError, place, with_kind
 
 
 def describe(who: str, cause: BaseException, run: Path, whole: BaseException | None = None) -> UserError:
@@ -16,20 +18,27 @@ def describe(who: str, cause: BaseException, run: Path, whole: BaseException | N
     if isinstance(cause, UserError):
         return type(cause)(str(cause))
     report = run / "error.txt"
-    where = _place(cause) or _place_in_text(str(whole or cause))
+    where = place(cause) or _place_in_text(str(whole or cause))
     try:
         report.write_text("".join(traceback.format_exception(whole or cause)))
         rest = f"the whole traceback is in {report}"
     except OSError as error:
-        report.unlink(missing_ok=True)
+        with suppress(OSError):  # half of it
+            report.unlink(missing_ok=True)
         rest = f"{report} can't be written: {error.strerror or error}"
     return UserError(f"{who} failed: {with_kind(cause)}{where}; {rest}")
 
 
-def _place(error: BaseException) -> str:
-    """' (file:line)' of the innermost frame, when the exception still carries its traceback."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+@contextmanager
+def described(who: str, run: Path) -> Iterator[None]:
+    """What the block raises, as `describe` tells it."""
+    folder = run.absolute()  # environments may change the current folder
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise describe(who, error, folder) from error
 
 
 def _place_in_text(text: str) -> str:

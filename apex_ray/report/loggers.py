@@ -5,7 +5,8 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 from apex_ray.agent.registry import named
 from apex_ray.config.schema import ApexConfig
 from apex_ray.types import EvaluationResult
-from trainkit.errors import NotInstalledError, UserError, with_kind
+from trainkit.errors import UserError, with_kind
 
 MAX_WAITING = 1000  # events that a logger has not taken yet
 CLOSE_S = 60.0  # of waiting for loggers when the run ends
@@ -23,6 +24,7 @@ LOGGERS = {
     "wandb": "apex_ray.report.wandb_logger:WandbLogger",
     "mlflow": "apex_ray.report.mlflow_logger:MlflowLogger",
 }
+HAS = ("note", "row", "evaluation", "checkpoint", "close")  # of a Logger
 
 
 class Logger(Protocol):
@@ -121,21 +123,32 @@ class _Feed:
 
 
 def _started(name: str, kind: Any, run: Path, config: ApexConfig, resume: bool) -> Logger:
-    try:
+    with _told(name):
         logger: Logger = kind(run, config.model_dump(mode="json"), resume)
-    except NotInstalledError:
-        raise
-    except Exception as error:  # whatever its library raises: no account, another version, no room
-        raise UserError(f"report.loggers = {name}: can't begin: {with_kind(error)}") from error
+        lacks = [attribute for attribute in HAS if not hasattr(logger, attribute)]
+    if lacks:
+        raise UserError(f"report.loggers = {name} has no {', '.join(lacks)}; expected what has {', '.join(HAS)}")
     return logger
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Whatever a logger's library raises: no account, another version, no room."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise UserError(f"report.loggers = {name}: can't begin: {with_kind(error)}") from error
 
 
 def check_loggers(config: ApexConfig) -> None:
     """UserError for a logger that is not there, or whose library is missing."""
-    for kind in _kinds(config).values():
+    for name, kind in _kinds(config).items():
         needs = getattr(kind, "check", None)
         if needs is not None:
-            needs()
+            with _told(name):
+                needs()
 
 
 def _kinds(config: ApexConfig) -> dict[str, Any]:

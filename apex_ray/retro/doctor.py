@@ -15,6 +15,7 @@ from apex_ray.retro.envs import RetroEnvs
 from apex_ray.retro.games import hashes_of, title_words
 from apex_ray.retro.roms import Shelf, look_through
 from trainkit.errors import UserError
+from trainkit.words import plural
 
 SECOND_STEPS = 15
 
@@ -32,7 +33,7 @@ def doctor(roms: str | None, demo: bool) -> int:
     """Print what is found for each of the three games. Exit code 2 when none can be played."""
     shelf = look_through(roms, "--roms") if roms is not None and not demo else None
     if shelf is not None:
-        print(f"{shelf.folder}: {shelf.looked_at} files looked at")
+        print(f"{shelf.folder}: {plural(shelf.looked_at, 'file')} looked at")
         for problem in shelf.unreadable:
             print(f"  can't be read: {problem}")
     elif demo:

@@ -24,6 +24,7 @@ from apex_ray.retro.emulator_process import Task
 from apex_ray.retro.roms import Shelf, look_through, rom_sha1
 from apex_ray.retro.settings import settings_of
 from trainkit.errors import UserError, did_you_mean
+from trainkit.words import plural
 
 PREFIX = "retro/"
 STAGES = f"{KWARGS}.stages"
@@ -143,7 +144,9 @@ def _rom(name: str, shelf: Shelf | None) -> tuple[bytes, str]:
         )
     raise UserError(
         _missing(
-            name, hashes, f"{KWARGS}.roms = {str(shelf.folder)!r} holds no such ROM ({shelf.looked_at} files looked at)"
+            name,
+            hashes,
+            f"{KWARGS}.roms = {str(shelf.folder)!r} holds no such ROM ({plural(shelf.looked_at, 'file')} looked at)",
         )
     )
 

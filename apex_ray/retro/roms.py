@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from apex_ray.config.plugins import KWARGS
-from trainkit.errors import UserError, did_you_mean
+from trainkit.errors import UserError, nearest_path
 
 LARGEST_BYTES = 32 * 2**20  # of the games that stable-retro knows
 INES, INES_HEADER_BYTES = b"NES\x1a", 16
@@ -71,7 +71,7 @@ def look_through(folder: str, key: str = f"{KWARGS}.roms") -> Shelf:
     if not path.is_dir():
         beside = [str(p) for p in path.parent.iterdir() if p.is_dir()] if path.parent.is_dir() else []
         what = "is a file; expected the folder that it lies in" if path.exists() else "does not exist"
-        hint = "" if path.exists() else did_you_mean(str(path), beside)
+        hint = "" if path.exists() else nearest_path(str(path), beside)
         raise UserError(f"{key} = {folder!r}: {'' if path.exists() else 'the folder '}{what}.{hint}")
     shelf = Shelf(path)
     for file in _files(path):

@@ -24,6 +24,7 @@ from lstm.tasks.grid import shown
 from lstm.tasks.starts import Starts, before, candidates, filled, spelled
 from lstm.tasks.table import Floats, Series, read_table
 from trainkit.errors import UserError
+from trainkit.words import plural
 
 MOST_KEPT_WINDOWS = 20_000
 UNDEFINED = "MASE on validation is undefined: nothing that is learned from changes from one season to the next"
@@ -129,7 +130,7 @@ class Forecast:
         return [
             *self.table.notes,
             f"{len(some)} series ({names}), {sum(s.known for s in some):,} values, {spans}, {steps}",
-            f"{c.horizon} steps from {c.context}; the last {c.test} of each are for the backtest, "
+            f"{plural(c.horizon, 'step')} from {c.context}; the last {c.test} of each are for the backtest, "
             f"{c.validation} before them for validation",
             *self._sparse(),
             self._start_line(),

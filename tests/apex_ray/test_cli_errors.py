@@ -43,13 +43,37 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return made
 
 
-@pytest.mark.parametrize("line", ["", "train pong --bogus 3", "evaluate", "evaluate x --episodes many"])
-def test_misuse_of_options_exits_2(capsys: pytest.CaptureFixture[str], line: str) -> None:
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (
+            "train pong --bogus 3",
+            "train has no option '--bogus'; expected one of --roms, --demo, --resume. A setting is",
+        ),
+        ("evaluate", "RUN"),
+        ("evaluate x --episodes many", "--episodes many: expected a whole number"),
+        ("evaluate x --episodes", "--episodes"),
+        (
+            "evaluate x --episode 3",
+            "evaluate has no option '--episode'; expected one of --episodes, --checkpoint. Did you",
+        ),
+        ("evaluate x --seed 3", "A setting is given as seed=VALUE, without dashes"),
+        ("evaluate x --seed=3", "A setting is given as seed=VALUE, without dashes"),
+        ("export latest --format onx", "'onx'"),
+    ],
+)
+def test_misuse_of_options_is_one_line(capsys: pytest.CaptureFixture[str], line: str, says: str) -> None:
+    assert main(line.split()) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("error: command line: ") and err.count("\n") == 1 and says in err and not out
+
+
+def test_no_words_get_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(line.split())
+        main([])
     assert caught.value.code == 2
     out, err = capsys.readouterr()
-    assert err and "Traceback" not in err + out
+    assert "evaluate" in out and not err
 
 
 def test_train_starts_a_new_run_and_says_how_to_go_on(calls: list[Any], capsys: pytest.CaptureFixture[str]) -> None:

@@ -46,6 +46,10 @@ def test_progress_is_said_every_so_often_and_not_more(monkeypatch):
     assert len(said) == 6 and stopped == [False] * 13
     now[0] = 60.1
     assert progress(8, 1) and not progress.interrupted
+    progress.begin("evaluation", 1, None)
+    now[0] += 11.0
+    progress(0, 1)
+    assert said[-1] == "evaluation: 0 of 1 episode, 1 step"
 
 
 def test_an_evaluation_without_end_is_cut_says_so_and_is_no_best(tmp_path):
@@ -212,7 +216,7 @@ def test_an_environment_without_pictures_trains_without_a_video(tmp_path, capsys
     outcome = train(config, create_run(tmp_path, "x", to_yaml(config)))
     said = capsys.readouterr().out
     assert (
-        said.count("'apex-tests/Raises-v0' draws no pictures (render_mode 'rgb_array'), so there can be no video") == 1
+        said.count("'apex-tests/Raises-v0' draws no pictures (it takes no render_mode), so there can be no video") == 1
     )
     assert said.index("draws no pictures") < said.index("stopping") and outcome.best_return is not None
     assert not (outcome.run / "videos").exists()

@@ -18,7 +18,7 @@ from lstm.evaluation import too_narrow
 from lstm.forecasting import Score
 from lstm.plots import fan
 from lstm.tasks.text import coded, spelled
-from lstm.train import learn, train_here
+from lstm.train import early_end, learn, train_here
 from trainkit.checkpoints import updates
 from trainkit.config import to_yaml
 from trainkit.errors import UserError
@@ -266,9 +266,13 @@ def test_early_stopping_and_a_limit_of_time(folder):
     best = train_here(config, run)
     last = rows(run)[-1]
     assert last["step"] < 1_000 and last["best_loss"] == best
+    assert early_end(run, config.training) == (
+        " of 100,000: the last 2 validations were no better than the best (training.patience)"
+    )
     config, run = started("adding", "adding.steps=8", "training.steps=100000", "training.stop_after_s=0.3")
     train_here(config, run)
     assert rows(run)[-1]["step"] < 100_000 and "validation_loss" in rows(run)[-1]
+    assert early_end(run, config.training) == " of 100,000: 0.3 s are over (training.stop_after_s)"
 
 
 def test_the_memory_command(folder, capsys):

@@ -1,0 +1,20 @@
+"""A name or path that is suggested is near to what was given."""
+
+import pytest
+
+from trainkit.errors import nearest_path
+
+
+@pytest.mark.parametrize(
+    ("given", "beside", "hint"),
+    [
+        ("/home/somebody/work/my-roms", ["/home/somebody/work/runs", "/home/somebody/work/docs"], ""),
+        ("/home/somebody/work/roms2", ["/home/somebody/work/roms"], " Did you mean '/home/somebody/work/roms'?"),
+        ("runs/cartpol-1", ["runs/cartpole-20260102-030405"], " Did you mean 'runs/cartpole-20260102-030405'?"),
+        ("s3://bucket/runs/x", ["s3://bucket/runs/pong-20260102-030405"], ""),
+        ("a.yaml", ["mine.yaml"], ""),
+        ("min.yaml", ["mine.yaml", "a.yaml"], " Did you mean 'mine.yaml'?"),
+    ],
+)
+def test_paths_in_one_folder_are_compared_by_their_own_names(given, beside, hint):
+    assert nearest_path(given, beside) == hint
