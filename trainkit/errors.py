@@ -10,6 +10,8 @@ from importlib import import_module
 from pathlib import PurePosixPath
 from typing import Any
 
+from trainkit.run_layout import NAMED
+
 # The extra of apex-ray that brings a module which a plain install leaves out.
 EXTRAS = {
     "espeakng_loader": "speech",
@@ -114,7 +116,9 @@ def did_you_mean(name: str, valid: Iterable[str], cutoff: float = 0.5) -> str:
 
 
 def nearest_path(path: str, beside: Iterable[str]) -> str:
-    """As `did_you_mean`, of paths or URIs in one folder: by their last names alone, since they begin alike."""
-    named = {PurePosixPath(found).stem: found for found in beside}
-    matches = difflib.get_close_matches(PurePosixPath(path).stem, named, n=1, cutoff=0.5)
+    """As `did_you_mean`, of paths or URIs in one folder: by their last names alone, since they begin alike, and without
+    the time at the end of a run's. Of several runs of a name it is the last.
+    """
+    named = {NAMED.sub("", PurePosixPath(found).stem): found for found in beside}
+    matches = difflib.get_close_matches(NAMED.sub("", PurePosixPath(path).stem), named, n=1, cutoff=0.5)
     return f" Did you mean {named[matches[0]]!r}?" if matches else ""

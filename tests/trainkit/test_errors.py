@@ -11,6 +11,11 @@ from trainkit.errors import nearest_path
         ("/home/somebody/work/my-roms", ["/home/somebody/work/runs", "/home/somebody/work/docs"], ""),
         ("/home/somebody/work/roms2", ["/home/somebody/work/roms"], " Did you mean '/home/somebody/work/roms'?"),
         ("runs/cartpol-1", ["runs/cartpole-20260102-030405"], " Did you mean 'runs/cartpole-20260102-030405'?"),
+        (
+            "runs/pang",
+            ["runs/pong-20260102-030405", "runs/pong-20260203-040506-2"],
+            " Did you mean 'runs/pong-20260203-040506-2'?",
+        ),
         ("s3://bucket/runs/x", ["s3://bucket/runs/pong-20260102-030405"], ""),
         ("a.yaml", ["mine.yaml"], ""),
         ("min.yaml", ["mine.yaml", "a.yaml"], " Did you mean 'mine.yaml'?"),
