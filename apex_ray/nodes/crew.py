@@ -115,8 +115,7 @@ class Crew:
 
     def end(self) -> None:
         """End all actors, for good."""
-        for index in range(self._actors):
-            self._supervisor.drop(f"actor {index}")
+        self._supervisor.drop(*(f"actor {index}" for index in range(self._actors)))
         self.fleet.kill()
 
     def leave(self, nodes: Collection[str]) -> None:

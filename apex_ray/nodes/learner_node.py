@@ -33,6 +33,7 @@ from apex_ray.talk import REPORT_EVERY_S
 from apex_ray.types import AnyArray, Counters, EnvSpec
 from trainkit.errors import UserError
 from trainkit.run_layout import CONFIG_FILE
+from trainkit.tensor_files import NotFiniteError
 
 
 class LearnerNode(Keeping):
@@ -131,7 +132,8 @@ class LearnerNode(Keeping):
         if not self._rests:
             self._updating.acquire()  # for good
             self._rests = True
-        with suppress(ray.exceptions.RayError):  # a holder that is lost: the last checkpoint is worth more
+        # Where the holder is lost, or learning has diverged, as saving tells: the newest are those published last.
+        with suppress(ray.exceptions.RayError, NotFiniteError):
             self._publish(weights)
         return self._learner.updates
 

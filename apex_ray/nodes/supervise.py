@@ -119,11 +119,12 @@ class Supervisor:
         self._kept[name] = Kept(name, node, restored, busy, gone, *self._calls(node), who)
         return node
 
-    def drop(self, name: str) -> None:
-        """Watch the process of that name no more: it is to end."""
-        self._kept.pop(name, None)
-        self._watched = {call: watched for call, watched in self._watched.items() if watched.name != name}
-        self._out_of_reach = [lost for lost in self._out_of_reach if lost[0].name != name]
+    def drop(self, *names: str) -> None:
+        """Watch the processes of these names no more: they are to end."""
+        gone = set(names)
+        self._kept = {name: kept for name, kept in self._kept.items() if name not in gone}
+        self._watched = {call: watched for call, watched in self._watched.items() if watched.name not in gone}
+        self._out_of_reach = [lost for lost in self._out_of_reach if lost[0].name not in gone]
 
     def _calls(self, node: Any) -> tuple[ObjectRef[Any], ObjectRef[None]]:
         alive = node.alive.options(**ONCE).remote()

@@ -47,8 +47,8 @@ class Watching:
         self.kept[name] = SimpleNamespace(handle=handle, restored=restored, gone=gone)
         return handle
 
-    def drop(self, name):
-        self.dropped.append(name)
+    def drop(self, *names):
+        self.dropped += names
 
     def kill_hung(self, name, why):
         self.ended.append(name)
