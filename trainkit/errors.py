@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import re
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import PurePosixPath
+from sysconfig import get_paths
 from typing import Any
 
-from trainkit.run_layout import NAMED
+TIMED = re.compile(r"-\d{6,}(-.*)?$")  # how a run's name ends, also when it is mistyped
+LIBRARIES = tuple(get_paths()[kind] for kind in ("stdlib", "platstdlib", "purelib", "platlib"))  # folders
 
 # The extra of apex-ray that brings a module which a plain install leaves out.
 EXTRAS = {
@@ -71,10 +74,12 @@ def with_kind(error: BaseException) -> str:
 
 def place(error: BaseException, skipped: int = 0) -> str:
     """' (file:line)' of the innermost frame, when the exception still carries its traceback; '' where no more frames
-    than the outermost `skipped` have it.
+    than the outermost `skipped` have it. Frames of a library count where there are no others: what called it is ours,
+    or the user's, to mend.
     """
     frames = traceback.extract_tb(error.__traceback__)[skipped:]
-    return f" ({frames[-1].filename}:{frames[-1].lineno})" if frames else ""
+    own = [frame for frame in frames if not frame.filename.startswith((*LIBRARIES, "<"))] or frames
+    return f" ({own[-1].filename}:{own[-1].lineno})" if own else ""
 
 
 def not_installed(module: str, otherwise: str = "") -> NotInstalledError:
@@ -117,8 +122,15 @@ def did_you_mean(name: str, valid: Iterable[str], cutoff: float = 0.5) -> str:
 
 def nearest_path(path: str, beside: Iterable[str]) -> str:
     """As `did_you_mean`, of paths or URIs in one folder: by their last names alone, since they begin alike, and without
-    the time at the end of a run's. Of several runs of a name it is the last.
+    the time at the end of a run's. Of several runs of a name it is the one of the nearest time, the last if none is given.
     """
-    named = {NAMED.sub("", PurePosixPath(found).stem): found for found in beside}
-    matches = difflib.get_close_matches(NAMED.sub("", PurePosixPath(path).stem), named, n=1, cutoff=0.5)
-    return f" Did you mean {named[matches[0]]!r}?" if matches else ""
+    given, there = PurePosixPath(path).stem, {PurePosixPath(found).stem: found for found in beside}
+    names = difflib.get_close_matches(_untimed(given), {_untimed(stem) for stem in there}, n=1, cutoff=0.5)
+    runs = [stem for stem in there if _untimed(stem) in names]
+    if TIMED.search(given):
+        runs = difflib.get_close_matches(given, runs, n=1, cutoff=0)
+    return f" Did you mean {there[runs[-1]]!r}?" if runs else ""
+
+
+def _untimed(stem: str) -> str:
+    return TIMED.sub("", stem)
