@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 from apex_ray.config.load import load
 from apex_ray.config.schema import ApexConfig, EnvConfig
@@ -28,7 +29,8 @@ def bundles(config: ApexConfig, sizes: Sizes, gpus: float) -> list[Bundle]:
     inference_gpu = gpu and a.inference == "central" and a.inference_device != "cpu"
     # Twice what is in flight: Ray frees late. Chunks lie at their actor and, on the way in, at their shard.
     chunks = 2 * (a.chunks_in_flight + 1) * a.groups * sizes.chunk_bytes
-    arriving = chunks * -(-sizes.actors // shards)
+    of_actor = -(-chunks // shards)  # each actor sends to all shards in turn
+    arriving = of_actor * sizes.actors
     batches = 2 * (config.learner.prefetch_batches + 2) * sizes.batch_bytes
     labels = config.cluster.learner_labels
     needed = [
@@ -39,6 +41,7 @@ def bundles(config: ApexConfig, sizes: Sizes, gpus: float) -> list[Bundle]:
             memory_bytes=sizes.replay_bytes // shards,
             object_store_bytes=arriving + batches,
             labels=labels,
+            scaling_bytes=of_actor,
         )
     ]
     if workers > 1:
@@ -58,6 +61,7 @@ def bundles(config: ApexConfig, sizes: Sizes, gpus: float) -> list[Bundle]:
             object_store_bytes=arriving + batches // shards,
             count=shards - 1,
             labels=labels,
+            scaling_bytes=of_actor,
         )
         needed.append(shard)
     if a.inference == "central":
@@ -97,7 +101,8 @@ def _needs(words: Sequence[str], cores: int | None, gpus: float, count: int | No
 def _expects(words: Sequence[str], cores: int | None, gpus: float, found: Fit, given: Sequence[str]) -> str:
     config, figures = _settings(words), measured(given)
     spec = probed(config.env)
-    sizes, gpu = resolve_sizes(config, spec, cores), found.bundles[0].gpus > 0
+    sizes = replace(resolve_sizes(config, spec, cores), actors=found.scaling.count)
+    gpu = found.bundles[0].gpus > 0
     stores = sum(bundle.object_store_bytes * bundle.count for bundle in found.bundles)
     expected = estimate(config, spec, sizes, places(found, sizes), gpu, stores, figures)
     return in_words(expected, config, figures)

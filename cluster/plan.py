@@ -9,8 +9,10 @@ from functools import partial
 import ray
 
 from cluster.connect import Embedded, cluster_address, connected
+from cluster.fit_range import bounded, fit_range
 from cluster.local_head import running_head
-from cluster.resources import Bundle, Fit, Node, Planner, bundle_table, emptied, fit, node_table, snapshot
+from cluster.resource_tables import bundle_table, node_table
+from cluster.resources import Bundle, Fit, Node, Planner, emptied, fit, snapshot
 from trainkit.errors import UserError
 
 
@@ -51,9 +53,10 @@ def _report(
     where: str,
 ) -> tuple[bool, str]:
     needs = partial(planner.needs, words, cores, gpus)
-    found = fit(needs(), nodes)
+    asked = needs()
+    found = fit_range(asked, nodes)
     parts = [bundle_table(found.bundles), f"{where}\n{node_table(found)}"]
-    parts.append(f"{_verdict(found)}; {_largest(needs, found)}")
+    parts.append("; ".join(filter(None, (_verdict(found), bounded(asked, found), _largest(needs, found)))))
     if planner.expects is not None:
         parts.append(planner.expects(words, cores, gpus, found, given))
     return found.enough, "\n\n".join(parts)
@@ -67,7 +70,7 @@ def _verdict(found: Fit) -> str:
         return f"fits in part: {found.count(scaling)} of {scaling.count} x {scaling.name} now, the rest as nodes join"
     busy = fit(found.bundles, emptied(found.nodes)).enough
     later = "; it fits when what runs there now has ended" if busy else ""
-    return f"does not fit: needs {found.missing()}{later}"
+    return f"does not fit: needs {found.missing()}; {found.lacking()}{later}"
 
 
 def _largest(plan: Callable[..., list[Bundle]], found: Fit) -> str:

@@ -7,14 +7,14 @@ too large for the cluster is refused with numbers instead of waiting for ever.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import ray
 
 from cluster import ray_private
-from trainkit.words import size, table
+from trainkit.words import size
 
 KINDS = ("CPU", "GPU", "memory", "object_store_memory")  # Ray's names; the last two in bytes
 TOLERANCE = 1e-6  # of fractional resources
@@ -32,6 +32,7 @@ class Bundle:
     count: int = 1
     at_least: int | None = None  # None: all
     labels: Mapping[str, str] = field(default_factory=dict)  # Ray's label selectors: "x", "!x", "in(x,y)", "!in(x,y)"
+    scaling_bytes: int = 0  # of object_store_bytes, for each of the bundle that scales
 
     @property
     def needs(self) -> dict[str, float]:
@@ -127,9 +128,39 @@ class Fit:
             count = self.count(bundle)
             if count < bundle.minimum:
                 wanted = f"{bundle.minimum} x {bundle.name}" if bundle.minimum > 1 else bundle.name
-                on = f" on a node with {_labels(bundle.labels)}" if bundle.labels else ""
+                on = f" on a node with {in_words(bundle.labels)}" if bundle.labels else ""
                 return f"{wanted} ({describe(bundle.needs)} each{on}) but there is room for {count}"
         return ""
+
+    def lacking(self) -> str:
+        """In words, what the node that comes nearest lacks for the first bundle that does not fit; '' when all do."""
+        bundle = next((b for b in self.bundles if self.count(b) < b.minimum), None)
+        if bundle is None:
+            return ""
+        asked = bundle.needs | bundle.scheduled
+        able = [(node, self._left(node, bundle)) for node in self.nodes if matches(node.labels, bundle.labels)]
+        if not able:
+            return f"no node has {in_words(bundle.labels)}" if self.nodes else "there is no node"
+
+        def met(left: Mapping[str, float]) -> list[float]:
+            """What part of each amount is there, the scarcest first."""
+            return sorted(min(left[kind] / amount, 1.0) for kind, amount in asked.items())
+
+        node, left = max(able, key=lambda one: met(one[1]))
+        short = [
+            f"{_name(kind)} ({_amount(kind, amount)} asked, {_amount(kind, left[kind])} left)"
+            for kind, amount in asked.items()
+            if left[kind] + TOLERANCE < amount
+        ]
+        return f"the nearest node, {node.name}, lacks {' and '.join(short)}"
+
+    def _left(self, node: Node, last: Bundle) -> dict[str, float]:
+        """What is free of each kind beside what was placed there up to `last`: later ones take nothing from it."""
+        left = {kind: node.free.get(kind, 0.0) for kind in KINDS}
+        for bundle in self.bundles[: self.bundles.index(last) + 1]:
+            for kind, amount in (bundle.needs | bundle.scheduled).items():
+                left[kind] -= amount * self.placed[bundle.name].get(node.id, 0)
+        return left
 
 
 def snapshot() -> list[Node]:
@@ -224,58 +255,22 @@ def emptied(nodes: Sequence[Node]) -> list[Node]:
     return [replace(node, free=node.total) for node in nodes]
 
 
-def bundle_table(bundles: Sequence[Bundle]) -> str:
-    """What a job needs, a line a bundle."""
-    sums = {
-        kind: sum(getattr(b, kind) * b.count for b in bundles)
-        for kind in ("cpus", "gpus", "memory_bytes", "object_store_bytes")
-    }
-    rows = [_row(b) for b in (*bundles, Bundle("together", count=sum(b.count for b in bundles), **sums))]
-    return table(("bundle", "count", "CPU", "GPU", "memory", "object store", "labels"), rows)
-
-
-def _row(b: Bundle) -> tuple[str, ...]:
-    amounts = (f"{b.cpus:g}", f"{b.gpus:g}", _size(b.memory_bytes), _size(b.object_store_bytes))
-    return b.name, _range(b), *amounts, _labels(b.labels)
-
-
-def node_table(found: Fit) -> str:
-    """What each node has free and would run, a line a node."""
-    rows, wanted = [], {b.name: b.count for b in found.bundles}
-    for node in found.nodes:
-        gets = [
-            f"{count} x {name}" if wanted[name] > 1 else name
-            for name, counts in found.placed.items()
-            if (count := counts.get(node.id, 0))
-        ]
-        cells = [
-            _of(node.free.get(kind, 0.0), node.total.get(kind, 0.0), size if "memory" in kind else "{:g}".format)
-            for kind in KINDS
-        ]
-        rows.append((node.name, *cells, ", ".join(gets) or "-"))
-    return table(("node", "CPU free", "GPU free", "memory free", "object store free", "runs"), rows)
-
-
 def describe(needs: Mapping[str, float]) -> str:
     """'1 CPU, 13.2 GiB of memory'."""
     words = []
     for kind, amount in needs.items():
-        name = kind.replace("_memory", "").replace("_", " ")
-        words.append(f"{size(amount)} of {name}" if "memory" in kind else f"{amount:g} {name}")
+        words.append(_amount(kind, amount) + (" of " if "memory" in kind else " ") + _name(kind))
     return ", ".join(words)
 
 
-def _range(bundle: Bundle) -> str:
-    return str(bundle.count) if bundle.minimum == bundle.count else f"{bundle.minimum}-{bundle.count}"
+def _name(kind: str) -> str:
+    return kind.replace("_memory", "").replace("_", " ")
 
 
-def _labels(labels: Mapping[str, str]) -> str:
+def _amount(kind: str, amount: float) -> str:
+    return size(max(amount, 0.0)) if "memory" in kind else f"{max(amount, 0.0):g}"
+
+
+def in_words(labels: Mapping[str, str]) -> str:
+    """'pool=spot, zone=!a'."""
     return ", ".join(f"{key}={value}" for key, value in labels.items())
-
-
-def _size(amount_bytes: float) -> str:
-    return size(amount_bytes) if amount_bytes else "-"
-
-
-def _of(free: float, total: float, shown: Callable[[float], str]) -> str:
-    return f"{shown(free)} of {shown(total)}" if total else "-"

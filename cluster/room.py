@@ -8,8 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from cluster.fit_range import fit_range
 from cluster.ray_private import Held
-from cluster.resources import Bundle, Fit, Node, Planner, bundle_table, emptied, fit, node_table, snapshot
+from cluster.resource_tables import bundle_table, node_table
+from cluster.resources import Bundle, Fit, Node, Planner, emptied, fit, snapshot
 from cluster.workers_config import WorkersConfig
 from trainkit.checkpoints import whole
 from trainkit.config import Presets
@@ -59,7 +61,7 @@ def ask_autoscaler(needs: Sequence[Bundle]) -> None:
 
 
 def wait_for_room(needs: list[Bundle], autoscale_s: float, say: Say, for_others: bool = True) -> Fit:
-    """How the least of `needs` or more fits what is free; while it does not, `say` gets the reason.
+    """How the least of `needs` or more fits what is free, as `fit_range` finds; while it does not, `say` says why.
 
     What others hold is waited for as long as it takes, unless `for_others` is false. UserError when the run does not
     fit otherwise, after `autoscale_s` seconds of asking the autoscaler for nodes: Ray would leave it pending for ever.
@@ -68,10 +70,10 @@ def wait_for_room(needs: list[Bundle], autoscale_s: float, say: Say, for_others:
     started, shown, shown_at = time.monotonic(), "", 0.0
     try:
         with stop_requested() as stop:
-            while not (found := fit(needs, snapshot())).enough:
+            while not (found := fit_range(needs, snapshot())).enough:
                 if stop():
                     raise KeyboardInterrupt
-                idle = fit(needs, emptied(found.nodes))
+                idle = fit_range(needs, emptied(found.nodes))
                 waits = for_others and idle.enough
                 if not waits and time.monotonic() - started >= autoscale_s:
                     raise _refused(idle if for_others else found, idle.enough, autoscale_s)
@@ -97,14 +99,12 @@ def _refused(found: Fit, fits_alone: bool, autoscale_s: float) -> UserError:
     waited = f" after {autoscale_s:g} s of waiting for the autoscaler" if autoscale_s else ""
     alone = "" if fits_alone else " even with nothing else on it"
     others = " (others use the rest; it fits when they have ended)" if fits_alone else ""
+    most = ""
     if found.largest and all(found.count(b) >= b.minimum for b in found.bundles if b is not scaling):
-        most = f"the largest that fits is {scaling.name}s.count={found.largest}"
-    else:
-        cpus = max((node.total.get("CPU", 0.0) for node in found.nodes), default=0.0)
-        gpus = sum(node.total.get("GPU", 0.0) for node in found.nodes)
-        most = f"the largest node has {cpus:g} CPU, the cluster {gpus:g} GPU"
+        most = f"; the largest that fits is {scaling.name}s.count={found.largest}"
     return UserError(
-        f"the run does not fit the cluster{alone}{waited}: it needs {found.missing()}{others}; {most}\n"
+        f"the run does not fit the cluster{alone}{waited}: it needs {found.missing()}{others}; "
+        f"{found.lacking()}{most}\n"
         f"{bundle_table(found.bundles)}\n\n{node_table(found)}"
     )
 

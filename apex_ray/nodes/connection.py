@@ -22,6 +22,7 @@ from apex_ray.nodes.trial_group import trial_group
 from apex_ray.site import IMPORTS, Site
 from apex_ray.sizes import Sizes
 from cluster.connect import Embedded, cluster_address, connected, slow_store
+from cluster.fit_range import bounded
 from cluster.initialised import end_actors, free_cpus, has_guests, initialised, ours, session
 from cluster.resources import Bundle, Fit, Node, cpus, snapshot
 from cluster.room import wait_for_room
@@ -60,7 +61,8 @@ def joined(config: ApexConfig, sized: Callable[[int | None], Sizes]) -> Iterator
             if there is not None:
                 needs, crowd = crowded(needs, snapshot(), ours())
             found = wait_for_room(needs, config.cluster.autoscale_s, partial(print, flush=True), for_others=False)
-            placed = _note(found)
+            placed = "; ".join(filter(None, (_note(found), bounded(needs, found))))
+            needs, sizes = list(found.bundles), replace(sizes, actors=found.scaling.count)
         after = "ends with the last of this program's runs" if ours() else "goes on after the run"
         joins = f"joined the Ray at {there}, which {after}" if there is not None else ""
         note = "; ".join(filter(None, (joins, crowd, placed)))

@@ -141,6 +141,14 @@ def test_the_plan_of_a_command_line() -> None:
         (64, ["pong", "actors.count=4"], r"fits; the largest that fits is actors.count=15"),
         (64, ["pong", "actors.count=2-64"], r"fits in part: .*; the largest that fits is actors.count=15"),
         (1, ["pong", "actors.count=64"], r"does not fit: needs learner.*; no actors.count fits"),
+        # A range is refused for its lower end alone, and asks for what the learner's node holds.
+        (8, ["pong", "actors.count=2-64"], r"fits in part: 15 of 44 .*; it grows to 44 of 64 .* is actors.count=15"),
+        (
+            1,
+            ["pong", "actors.count=1-64"],
+            r"does not fit: needs learner\+replay-0 .*; the nearest .* lacks memory \(2.9 GiB asked, 1.0 GiB left\)"
+            r"; no actors.count fits",
+        ),
         (64, ["pong", "replay.capacity_transitions=60000", "actors.count=9"], r"fits; .* is actors.count=9"),
     ],
 )

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cluster.resources import Bundle, Node, bundle_table, emptied, fit, matches, node_table
+from cluster.resource_tables import bundle_table, node_table
+from cluster.resources import Bundle, Node, emptied, fit, matches
 
 GIB = 2**30
 
@@ -38,7 +39,23 @@ def test_only_free_resources_count() -> None:
     found = fit([LEARNER, actors(2)], [busy])
     assert not found.enough and found.count(LEARNER) == 0
     assert found.missing().startswith("learner (4 CPU, 1 GPU, 13.0 GiB of memory each) but there is room for 0")
+    assert found.lacking() == "the nearest node, gpu, lacks GPU (1 asked, 0 left)"
     assert fit([LEARNER, actors(2)], emptied([busy])).enough
+
+
+def test_what_lacks_is_named_with_its_amounts_on_the_node_that_comes_nearest() -> None:
+    store = Bundle("learner", cpus=2, object_store_bytes=24 * GIB)
+    nodes = [node("small", 1, memory=1), node("large", 8)]
+    assert (
+        fit([store], nodes).lacking() == "the nearest node, large, lacks object store (24.0 GiB asked, 16.0 GiB left)"
+    )
+    both = fit([Bundle("learner", cpus=16, memory_bytes=80 * GIB)], nodes).lacking()
+    assert both == "the nearest node, large, lacks CPU (16 asked, 8 left) and memory (80.0 GiB asked, 64.0 GiB left)"
+    # What was placed before counts, and of several kinds the one that is used up.
+    assert fit([actors(12)], nodes).lacking() == "the nearest node, small, lacks CPU (1 asked, 0 left)"
+    assert fit([actors(1, labels={"pool": "spot"})], nodes).lacking() == "no node has pool=spot"
+    assert fit([actors(1)], []).lacking() == "there is no node"
+    assert fit([actors(9)], nodes).lacking() == ""
 
 
 def test_a_range_is_enough_in_part() -> None:

@@ -77,13 +77,14 @@ def test_what_others_hold_is_waited_for_and_told_once(monkeypatch: pytest.Monkey
 @pytest.mark.parametrize(
     ("workers", "told"),
     [
-        (WorkersConfig(count=9), "it needs 9 x worker (1 CPU each) but there is room for 8; the largest that fits is "
-         "workers.count=8"),
-        (WorkersConfig(cpus=5), "it needs worker (5 CPU each) but there is room for 0; the largest node has 4 CPU"),
+        (WorkersConfig(count=9), "it needs 9 x worker (1 CPU each) but there is room for 8; the nearest node, a, lacks "
+         "CPU (1 asked, 0 left); the largest that fits is workers.count=8\n"),
+        (WorkersConfig(cpus=5), "it needs worker (5 CPU each) but there is room for 0; the nearest node, a, lacks CPU "
+         "(5 asked, 4 left)\n"),
         (WorkersConfig(labels={"pool": "spot"}, count=5), "5 x worker (1 CPU each on a node with pool=spot) but there "
-         "is room for 4; the largest that fits is workers.count=4"),
-        (WorkersConfig(gpu=True), "it needs worker (1 CPU, 1 GPU each) but there is room for 0; the largest node has 4 "
-         "CPU, the cluster 0 GPU"),
+         "is room for 4; the nearest node, b, lacks CPU (1 asked, 0 left); the largest that fits is workers.count=4\n"),
+        (WorkersConfig(gpu=True), "it needs worker (1 CPU, 1 GPU each) but there is room for 0; the nearest node, a, "
+         "lacks GPU (1 asked, 0 left)\n"),
     ],
 )  # fmt: skip
 def test_what_can_never_fit_is_refused(monkeypatch: pytest.MonkeyPatch, workers: WorkersConfig, told: str) -> None:
@@ -111,11 +112,12 @@ def test_an_autoscaler_is_asked_and_the_wish_taken_back(monkeypatch: pytest.Monk
     ("learner", "free", "told"),
     [
         (1, 2, "does not fit the cluster: it needs 3 x actor (1 CPU each) but there is room for 1 (others use the rest;"
-         " it fits when they have ended); the largest that fits is actors.count=1"),
+         " it fits when they have ended); the nearest node, a, lacks CPU (1 asked, 0 left); the largest that fits is "
+         "actors.count=1\n"),
         (1, 0, "needs learner (1 CPU each) but there is room for 0 (others use the rest; it fits when they have ended);"
-         " the largest node has 4 CPU"),
+         " the nearest node, a, lacks CPU (1 asked, 0 left)\n"),
         (8, 4, "does not fit the cluster even with nothing else on it: it needs learner (8 CPU each) but there is room "
-         "for 0; the largest node has 4 CPU, the cluster 0 GPU\n"),
+         "for 0; the nearest node, a, lacks CPU (8 asked, 4 left)\n"),
     ],
 )  # fmt: skip
 def test_a_run_that_does_not_wait_for_others_is_refused_with_what_is_free(
