@@ -52,7 +52,7 @@ def main() -> None:
             asyncio.run(photograph(pages, token.read_text()))
             cluster("status")
         finally:
-            cluster("down")
+            cluster("down", "--force")
 
 
 async def photograph(pages: Mapping[Path, tuple[str, int]], token: str) -> None:

@@ -76,12 +76,17 @@ class Up:
 class Down:
     """End the head that `up` started, and no other Ray."""
 
+    force: bool = False
+    """also while jobs run: each is stopped first, so that it writes a checkpoint"""
+
     def __call__(self) -> int:
+        from cluster.leave import leave
         from cluster.local_head import down, running_head
 
         head = running_head()
         if head is None:
             raise UserError("no head of apex-cluster up runs on this machine")
+        leave(head.dashboard, self.force)
         down(head)
         print(f"ended the head at {head.dashboard}")
         return 0

@@ -94,6 +94,12 @@ class Jobs:
         jobs = [job for job in self._client.list_jobs() if job.submission_id]
         return sorted(jobs, key=lambda job: job.start_time or 0)
 
+    def going_on(self) -> tuple[list[JobDetails], list[JobDetails]]:
+        """(Submitted jobs that have not ended, other programs that are connected now), oldest first."""
+        going = [job for job in self._client.list_jobs() if not job.status.is_terminal()]
+        going.sort(key=lambda job: job.start_time or 0)
+        return [job for job in going if job.submission_id], [job for job in going if not job.submission_id]
+
     def logs(self, name: str) -> str:
         self.details(name)
         return self._client.get_job_logs(name)
@@ -118,9 +124,14 @@ class Jobs:
 
     def stop(self, name: str) -> JobDetails:
         """Ask the job to save itself and end; Ray kills it after a minute."""
-        if not self.details(name).status.is_terminal():
-            self._client.stop_job(name)
-        return self.wait(name, float(JOB_STOP_WAIT_S) + 30)
+        return self.stop_all([name])[0]
+
+    def stop_all(self, names: Sequence[str]) -> list[JobDetails]:
+        """Ask them all at once, then wait for each."""
+        for name in names:
+            if not self.details(name).status.is_terminal():
+                self._client.stop_job(name)
+        return [self.wait(name, float(JOB_STOP_WAIT_S) + 30) for name in names]
 
 
 def _user() -> str:

@@ -40,11 +40,13 @@ def test_from_up_to_down(tmp_path: Path, head: Head) -> None:
         code, out = other.up()
         assert code == 2 and out.startswith("error: a head runs already") and "apex-cluster down" in out
         _a_run_on_another_version_of_ray(other)
+        _down_asks_while_a_job_runs(other, tmp_path)
         mine = [p for p in psutil.process_iter() if re.search(rf"[:=]{other.gcs}\b", " ".join(_words(p)))]
         assert mine
     finally:
-        code, out = other.run("apex-cluster", "down")
-    assert code == 0 and other.url in out
+        code, out = other.run("apex-cluster", "down", "--force")
+    assert code == 0 and other.url in out and "long: STOPPED" in out
+    assert (tmp_path / "saved").exists(), "a job is asked to end before its head is"
     assert not list(Path(other.sessions.name).glob("ray/session_*")), "files of its session are left"
     assert not [process for process in mine if runs(process)]
     assert head.run("apex-cluster", "list")[0] == 0, "the other one goes on"
@@ -101,6 +103,20 @@ def _a_run_on_another_version_of_ray(head: Head) -> None:
     code, out = head.run("apex-ray", "train", "cartpole", f"cluster.address={head.address}")
     assert code == 2 and "Traceback" not in out and out.count("error: ") == 1, out
     assert "runs Ray 2.50.0 on Python" in out and "and this is Ray 2." in out and "the same on both sides" in out
+
+
+def _down_asks_while_a_job_runs(head: Head, folder: Path) -> None:
+    saves = f"trap 'touch {folder}/saved; exit' TERM; touch {folder}/runs; while true; do sleep 0.1; done"
+    submit = ("apex-cluster", "submit", "--name", "long", "--no-follow", "--", "sh", "-c", saves)
+    (folder / "empty").mkdir()
+    code, out = head.run(*submit, cwd=folder / "empty")
+    assert code == 0, out
+    while not (folder / "runs").exists():
+        time.sleep(0.05)
+    code, out = head.run("apex-cluster", "down")
+    assert code == 2 and out.count("\n") == 1, out
+    assert "has 1 job (long); end them with apex-cluster stop JOB, or insist with apex-cluster down --force" in out
+    assert head.run("apex-cluster", "list")[0] == 0, "the head goes on"
 
 
 def _words(process: psutil.Process) -> list[str]:

@@ -142,4 +142,4 @@ def test_every_panel_has_data_during_a_run(tmp_path: Path) -> None:
             bits = ask(address, "ray_wavenet_bits_per_sample")
             assert {one["metric"]["of"] for one in bits} == {"batch", "validation"}  # type: ignore[index]
     finally:
-        head.run("apex-cluster", "down")
+        head.run("apex-cluster", "down", "--force")
