@@ -39,8 +39,8 @@ def test_from_up_to_down(tmp_path: Path, head: Head) -> None:
         assert (boards / "apex.json").exists() and (boards / "default_grafana_dashboard.json").exists()
         code, out = other.up()
         assert code == 2 and out.startswith("error: a head runs already") and "apex-cluster down" in out
-        _a_run_on_another_version_of_ray(other)
         _down_asks_while_a_job_runs(other, tmp_path)
+        _a_run_on_another_version_of_ray(other)
         mine = [p for p in psutil.process_iter() if re.search(rf"[:=]{other.gcs}\b", " ".join(_words(p)))]
         assert mine
     finally:
