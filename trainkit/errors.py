@@ -122,7 +122,7 @@ def did_you_mean(name: str, valid: Iterable[str], cutoff: float = 0.5) -> str:
 
 def nearest_path(path: str, beside: Iterable[str]) -> str:
     """As `did_you_mean`, of paths or URIs in one folder: by their last names alone, since they begin alike, and without
-    the time at the end of a run's. Of several runs of a name it is the one of the nearest time, the last if none is given.
+    the time at the end of a run's. Of several runs of a name it is the one of the nearest time, else the last.
     """
     given, there = PurePosixPath(path).stem, {PurePosixPath(found).stem: found for found in beside}
     names = difflib.get_close_matches(_untimed(given), {_untimed(stem) for stem in there}, n=1, cutoff=0.5)
