@@ -79,7 +79,11 @@ def test_as_trying_every_number(machines: list[tuple[int, int]], fewest: int, mo
     wanted = needs(fewest, fewest + more, shards=shards)
     tried = {n: fit(resized(wanted, n), nodes) for n in range(fewest, fewest + more + 1)}
     found = fit_range(wanted, nodes)
-    assert found.enough == tried[fewest].enough, "refused for its lower end, and for nothing else"
+    assert found.enough or not tried[fewest].enough, "refused for its lower end, and for nothing else"
+    # On several nodes a larger number may be packed better than the lower end is, and then counts.
+    assert found.enough == tried[found.scaling.count].enough
+    if len(nodes) == 1:
+        assert found.enough == tried[fewest].enough
     if found.enough and len(nodes) == 1:
         now = max(f.count(f.scaling) for f in tried.values() if f.enough)
         most = max(n for n, f in tried.items() if f.enough and f.count(f.scaling) == now)
