@@ -4,7 +4,8 @@
 
 Real are replay shards and their limit, weights, metrics, relays and the driver's loop, on a Ray with several nodes of
 this machine; actors and learner make the calls of real ones and do no work (benchmarks/simulated.py). Each case is a
-process of its own (benchmarks/load_case.py). What has been measured stands in results/bench/load.json after each case.
+process of its own (benchmarks/load_case.py). What has been measured stands in results/bench/load.json after each case;
+series that are not asked for stay there as they are.
 
 Series: `direct` and `relays` have frames of 8 x 8, so that calls are what counts, without and with a relay a node, at
 the pace of actors that wait for nobody, until this machine has no core left; `slow` and `slow direct` are at a 16th of
@@ -28,13 +29,15 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.load_case import Case
-from benchmarks.machine import ROOT, write
+from benchmarks.machine import COMMIT, ROOT, write
 
 RESULT = ROOT / "results" / "bench" / "load.json"
 CASE_S = 900.0  # that one may take before it counts as failed
 ACTORS_OF_A_NODE, MOST_NODES = 64, 8  # each node of a Ray has processes of its own, on the same cores here
 FULL_PACE, SLOW = Case.steps_per_s, Case.steps_per_s / 16
-COARSE_FROM = 256  # actors, from which on more of their steps pass at once
+COARSE_FROM = (
+    256  # actors at full pace, from which on more of their steps pass at once: they report once a second still
+)
 SERIES: dict[str, dict[str, Any]] = {
     "direct": {"relays": False, "side_pixels": 8, "first": 16, "most": 512},
     "relays": {"relays": True, "side_pixels": 8, "first": 16, "most": 512},
@@ -50,7 +53,7 @@ FULL = 0.9  # of a core, or of all of them
 def case_of(series: Mapping[str, Any], actors: int, seconds: float) -> Case:
     given = {name: value for name, value in series.items() if name not in ("first", "most")}
     nodes = min(-(-actors // ACTORS_OF_A_NODE), MOST_NODES)
-    coarse = 5 if actors >= COARSE_FROM else 1
+    coarse = 5 if actors >= COARSE_FROM and series.get("steps_per_s", FULL_PACE) == FULL_PACE else 1
     return Case(actors, nodes, seconds=seconds, tick_steps=Case.tick_steps * coarse, **given)
 
 
@@ -85,7 +88,7 @@ def measure(case: Case) -> dict[str, Any]:
         if not result.exists():
             return {**asdict(case), "failed": said[-1] if said else "it said nothing"}
         figures: dict[str, Any] = json.loads(result.read_text())
-    return figures | {"wall": wall(figures, psutil.cpu_count() or 1)}
+    return figures | {"wall": wall(figures, psutil.cpu_count() or 1), "commit": COMMIT}
 
 
 def ms(found: Mapping[str, float]) -> str:
@@ -128,6 +131,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=RESULT)
     words = parser.parse_args()
     measured: dict[str, list[dict[str, Any]]] = {}
+    if words.out.exists():
+        measured = json.loads(words.out.read_text())["figures"]
     for name in words.series:
         series, measured[name] = SERIES[name], []
         actors = series["first"]

@@ -32,6 +32,7 @@ from apex_ray.report.loggers import Loggers
 from apex_ray.report.writer import MetricsWriter
 from apex_ray.run.hooks import Hooks
 from apex_ray.run.loop import Run
+from apex_ray.run.telling import Telling
 from apex_ray.run_files import RunPlace
 from apex_ray.site import Site
 from apex_ray.sizes import Sizes, resolve_sizes
@@ -128,7 +129,8 @@ def _run(case: Case, config: ApexConfig, spec: EnvSpec, sizes: Sizes, others: li
         program.start(False)
         with MetricsWriter(folder, False) as writer:
             hooks = Hooks(rows.append, None, None)
-            run = Run(config, spec, folder, folder, program, console, writer, loggers, hooks, lambda: False, False)
+            telling = Telling(config, spec, folder, folder, console, writer, loggers, hooks, here=False)
+            run = Run(config, program, telling, lambda: False)
             while program._crew.fleet.running < case.actors or not rows or rows[-1]["frames"] == 0:
                 run.turn()
             started_s = time.monotonic() - begun

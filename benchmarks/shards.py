@@ -2,17 +2,19 @@
 
     python -m benchmarks.shards
 
-One and two shards in turns. `samples` are batches of 512 that arrive in this process; `inserts` are chunks that lie in
-the object store, as an actor's do; `both` has 8 samples an insert, by the shards' own limit. This process makes the
-calls and takes what comes, no more, but on two cores the two shards share them with it. `memcpy`: as many processes as
-shards, which copy a sample's frames from memory of a shard's size.
+In turns: a shard that shares one core with all else, a shard with two cores, and two shards with two. `samples` are
+batches of 512 that arrive in this process; `inserts` are chunks that lie in the object store, as an actor's do; `both`
+has 8 samples an insert, by the shards' own limit. This process makes the calls and takes what comes, and shares
+the cores with the shards. `memcpy`: as many processes as shards, which copy a sample's frames from memory of a shard's
+size.
 """
 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from multiprocessing.synchronize import Barrier
 from statistics import median
@@ -37,6 +39,7 @@ from benchmarks.replay_speed import BATCH, FIELDS, HORIZON, SPEC, STREAMS, make_
 SECONDS, ROUNDS, IN_FLIGHT = 4.0, 3, 2
 CHUNK, CAPACITY, FULL = HORIZON * STREAMS, 80_000, 40_000
 SAMPLES_PER_INSERT = 8.0
+CASES = {"1 on a core": (1, 1), "1": (1, 2), "2": (2, 2)}  # shards, and cores for them and what calls them
 FRAMES_BYTES = (SPEC.leaf.stack + 3) * 84 * 84  # of a sample
 
 
@@ -90,12 +93,14 @@ class Shards:
         return drawn / took, stored / took
 
 
-def through_ray(shards: int, samples: bool, inserts: bool) -> tuple[float, float]:
-    both = samples and inserts
+def through_ray(shards: int, cores: int, samples: bool, inserts: bool) -> tuple[float, float]:
+    both, all_cores = samples and inserts, os.sched_getaffinity(0)
+    os.sched_setaffinity(0, sorted(all_cores)[:cores])  # Ray's processes are started with the same
     try:
         return Shards(shards, SAMPLES_PER_INSERT if both else None).rates(samples, inserts)
     finally:
         ray.shutdown()
+        os.sched_setaffinity(0, all_cores)
 
 
 def copies(ready: Barrier, found: Any) -> None:
@@ -124,23 +129,31 @@ def memcpy(processes: int) -> float:
 
 
 def main() -> None:
-    seen: dict[str, dict[int, list[float]]] = {}
+    seen: dict[str, dict[str, list[float]]] = {}
     for _ in range(ROUNDS):
-        for shards in (1, 2):
-            sampled, inserted = through_ray(shards, True, False)[0], through_ray(shards, False, True)[1]
-            drawn, stored = through_ray(shards, True, True)
+        for case, (shards, cores) in CASES.items():
+            sampled = through_ray(shards, cores, True, False)[0]
+            inserted = through_ray(shards, cores, False, True)[1]
+            drawn, stored = through_ray(shards, cores, True, True)
             figures = {"memcpy": memcpy(shards), "samples": sampled, "inserts": inserted}
             figures |= {"both: samples": drawn, "both: inserts": stored}
             for name, value in figures.items():
-                seen.setdefault(name, {}).setdefault(shards, []).append(value)
-    table, result = Table("transitions/s", "1 shard", "2 shards", "ratio"), {}
-    for name, of_shards in seen.items():
-        one, two = (median(of_shards[shards]) for shards in (1, 2))
-        ratios = [b / a for a, b in zip(of_shards[1], of_shards[2], strict=True)]
-        result[name] = {"1": one, "2": two, "ratio": two / one, "lowest": min(ratios), "highest": max(ratios)}
-        table.add_row(name, f"{one:,.0f}", f"{two:,.0f}", f"{two / one:.2f}")
+                seen.setdefault(name, {}).setdefault(case, []).append(value)
+    one_core, one, two = CASES
+    table, result = Table("transitions/s", *CASES, "two to one on a core", "two to one"), {}
+    for name, found in seen.items():
+        rates = {case: median(values) for case, values in found.items()}
+        ratios = {f"two to {case}": _ratio(found[two], found[case]) for case in (one_core, one)}
+        result[name] = rates | ratios
+        shown = [f"{ratio['median']:.2f}" for ratio in ratios.values()]
+        table.add_row(name, *(f"{rate:,.0f}" for rate in rates.values()), *shown)
     Console().print(table)
     write(ROOT / "results" / "bench" / "shards.json", {"transitions_per_s": result, "rounds": ROUNDS})
+
+
+def _ratio(of: Sequence[float], to: Sequence[float]) -> dict[str, float]:
+    ratios = [b / a for a, b in zip(to, of, strict=True)]
+    return {"median": median(ratios), "lowest": min(ratios), "highest": max(ratios)}
 
 
 if __name__ == "__main__":

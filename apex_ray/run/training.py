@@ -25,6 +25,7 @@ from apex_ray.run.loop import Outcome, Run
 from apex_ray.run.own_parts import with_own_parts
 from apex_ray.run.resume import Resume, prepare_resume
 from apex_ray.run.system import System
+from apex_ray.run.telling import Telling
 from apex_ray.run_files import ALL, DRIVER, RunPlace
 from apex_ray.site import Site
 from apex_ray.sizes import Sizes, resolve_sizes
@@ -186,7 +187,8 @@ def running(
             if going_on:
                 going_on.keep_settings()
             with interrupts or nullcontext(_never) as interrupted, MetricsWriter(run, resume) as writer:
-                loop = Run(config, spec, folder, run, system, console, writer, loggers, hooks, interrupted, site.here)
+                telling = Telling(config, spec, folder, run, console, writer, loggers, hooks, site.here)
+                loop = Run(config, system, telling, interrupted)
                 yield loop
             if outcome := loop.outcome:
                 ended(INTERRUPTED if outcome.interrupted else FINISHED, outcome.reason)

@@ -10,6 +10,7 @@ from apex_ray.report.loggers import Loggers
 from apex_ray.report.writer import MetricsWriter
 from apex_ray.run.hooks import Hooks
 from apex_ray.run.loop import Run
+from apex_ray.run.telling import Telling
 from apex_ray.types import Counters
 from tests.apex_ray.runs import cartpole
 from trainkit.errors import NotWrittenError, UserError
@@ -81,16 +82,14 @@ def bookkeeping(folder, system, writer):
     config = cartpole(mode="serial", stop={"after_updates": 7}, evaluation={"final": False})
     shown = Shown()
     loggers = Loggers(config, folder, False, shown.event)
-    run = Run(
-        config, probe(config.env), folder, folder, system, shown, writer, loggers, Hooks(), lambda: False, here=True
-    )
-    return run, shown
+    telling = Telling(config, probe(config.env), folder, folder, shown, writer, loggers, Hooks(), here=True)
+    return Run(config, system, telling, lambda: False), shown
 
 
 def test_the_memory_that_a_row_has_is_shown(tmp_path, writer):
     run, shown = bookkeeping(tmp_path, System(tmp_path), writer)
     run._report()
-    run._sample_memory()
+    run._telling.sample_memory(0.0)
     run._report()
     assert "resident_bytes" not in shown.rows[0] and shown.rows[1]["resident_bytes"] > 2**20
 

@@ -265,10 +265,12 @@ def learner_workers(figures: Any) -> list[str]:
 
 
 def shards(figures: Any) -> list[str]:
-    """By what is done: with one, with two, the ratio; and once more the ratio of memcpy."""
-    rates = figures["transitions_per_s"]
-    found = [text for row in rates.values() for text in (n(row["1"]), n(row["2"]), n(row["ratio"], 2))]
-    return [*found, n(rates["memcpy"]["ratio"], 2)]
+    """By what is done: the three cases, and two shards to each of the others; once more the last of memcpy."""
+    rates, found = figures["transitions_per_s"], list[str]()
+    for row in rates.values():
+        found += [n(row["1 on a core"]), n(row["1"]), n(row["2"])]
+        found += [n(row["two to 1 on a core"]["median"], 2), n(row["two to 1"]["median"], 2)]
+    return [*found, n(rates["memcpy"]["two to 1"]["median"], 2)]
 
 
 def learner_beside(figures: Any) -> list[str]:
