@@ -42,7 +42,9 @@ METRICS: dict[str, Metric] = {
     "replay_ratio": Metric(
         "replay", "samples/insert", "samples drawn per transition inserted since learning could start"
     ),
-    "stale_priorities": Metric("replay", "priorities", "updates dropped because their slot was overwritten, so far"),
+    "stale_priorities": Metric(
+        "replay", "priorities", "priority updates dropped because their slot was overwritten, so far"
+    ),
     "policy_age_updates": Metric(
         "learner", "updates", "learner updates between the weights that actors use (mean over actors) and the newest"
     ),
@@ -213,16 +215,16 @@ def reference() -> str:
             "A row every `report.every_s` seconds goes to `metrics.jsonl` in the run's folder, one JSON object a line,",
             "and to `tensorboard/` there, with `frames` as the step. A metric not yet known is missing or null.",
             "",
-            "On Ray the row also goes to Ray's metrics port, for Prometheus, under the last column's name and with the",
-            "label `run`, the run folder's name; see [watching.md](watching.md).",
+            "On Ray the row also goes to Ray's metrics port, for Prometheus, under the name in the last column, with",
+            "the label `run`, the run folder's name; see [watching.md](watching.md).",
             "",
             "| metric | unit | meaning | Prometheus |",
             "|---|---|---|---|",
             *table,
             "",
             "Each evaluation is a line of `evaluations.csv`: " + ", ".join(f"`{c}`" for c in EVALUATION_COLUMNS) + ".",
-            "`wall_s` is the training time, `frames` the frames acted in when it began, and `version` the update whose",
-            "weights played; `mean` to `max` are of the unclipped returns of its `episodes` full episodes.",
+            "`wall_s` is the training time and `frames` the frames acted in when the evaluation began. `version` is",
+            "the update whose weights played. `mean` to `max` are of the unclipped returns of `episodes` full episodes.",
             "",
         ]
     )
