@@ -224,7 +224,7 @@ def reference() -> str:
             "",
             "Each evaluation is a line of `evaluations.csv`: " + ", ".join(f"`{c}`" for c in EVALUATION_COLUMNS) + ".",
             "`wall_s` is the training time and `frames` the frames acted in when the evaluation began. `version` is",
-            "the update whose weights played. `mean` to `max` are of the unclipped returns of `episodes` full episodes.",
+            "the update whose weights played. `mean` to `max` are of the unclipped returns of `episodes` episodes.",
             "",
         ]
     )
