@@ -104,7 +104,7 @@ class Submit:
     exclude: Annotated[tuple[str, ...], arg(metavar="[PATTERN ...]", help_behavior_hint="")] = ()
     """more to leave out of it, in .gitignore's way of writing"""
     runs_dir: Annotated[str, arg(metavar="FOLDER", help_behavior_hint="")] = ""
-    """where run folders lie on the cluster, the same on every node; default, on this machine: here"""
+    """holds the folder `runs` on the cluster, the same on every node; default, on this machine: here"""
     follow: bool = True
     """show the log until the job ends, and end with its exit code"""
     takes_trailing: ClassVar[bool] = True

@@ -70,7 +70,7 @@ def _who_waits(learner: float, actors: float, ratio: float | None) -> Diagnosis:
         return Diagnosis(
             ACTORS,
             f"the learner waits {learner:.0%} of its time for transitions, at {ratio:g} samples of each",
-            "more in actors.count; actors.groups=2 or actors.inference=central; a larger replay.samples_per_insert",
+            "more in actors.count; actors.groups=2 or actors.inference=node; a larger replay.samples_per_insert",
         )
     return Diagnosis(
         LEARNER,
