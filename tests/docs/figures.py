@@ -273,6 +273,13 @@ def shards(figures: Any) -> list[str]:
     return [*found, n(rates["memcpy"]["two to 1"]["median"], 2)]
 
 
+def load(figures: Any) -> list[str]:
+    """Cores of weights and metrics with relays and without, and of the driver, by 1,024 slow actors; raylets of 64."""
+    slow, direct = ({c["actors"]: c["cores"] for c in figures[name]}[1024] for name in ("slow", "slow direct"))
+    parts = [slow["weights"], slow["metrics"], direct["weights"], direct["metrics"], slow["driver"]]
+    return [*(n(cores, 3) for cores in parts), n(figures["bytes"][-1]["cores"]["raylets"], 2)]
+
+
 def learner_beside(figures: Any) -> list[str]:
     return beside(figures, {"learner: pong": 1, "learner: atari": 2})
 
