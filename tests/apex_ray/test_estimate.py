@@ -20,6 +20,9 @@ PONG = EnvSpec.of_frames("ALE/Pong-v5", (84, 84), "uint8", 4, 6, 4)
 KNOWN = (
     "actor_steps_per_s=3200", "insert_transitions_per_s=1000000", "sample_transitions_per_s=100000",
     "samples_per_s=12800", "weights_bytes=1000000",
+    *(f"{figure}=null" for figure in (
+        "shard_bytes_per_s", "weights_core_s", "report_core_s", "relayed_report_core_s", "relay_core_s",
+    )),
 )  # fmt: skip
 
 
