@@ -82,7 +82,7 @@ def main() -> None:
         sound = griffin_lim(joined(list(model.speak(UNSEEN[language][1], language))))
         soundfile.write(folder / f"{language}.flac", sound, model.settings.sample_rate)
     shown = max(task.corpus.validation, key=lambda r: min(r.count, 400))
-    _picture(model, task, linear, shown).savefig(folder / "frames.png", dpi=110)
+    _picture(model, task, linear, shown).savefig(folder / "frames.png", dpi=70)
     shutil.copy(run / "metrics.jsonl", folder / "metrics.jsonl")
     (folder / "config.yaml").write_text(to_yaml(config.model_copy(update={"runs_dir": "runs"})))
     write(folder / "speech.json", found)

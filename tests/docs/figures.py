@@ -280,6 +280,17 @@ def load(figures: Any) -> list[str]:
     return [*(n(cores, 3) for cores in parts), n(figures["bytes"][-1]["cores"]["raylets"], 2)]
 
 
+def spoken(figures: Any) -> list[str]:
+    """Errors of the network, a linear map and the mean; words and sentences of the ways, %; distances in Japanese."""
+    errors = [figures["held-out texts"][who] for who in ("LSTM", "linear map", "mean")]
+    scaled = {"F0, cents": (1, 0), "voicing": (100, 1), "phones, ms": (1, 1), "mel, dB": (1, 2)}
+    found = [n(of[name] * scale, digits) for name, (scale, digits) in scaled.items() for of in errors]
+    groups = [group for name, group in figures.items() if "held-out rec" in name or name == "20 new sentences"]
+    for part in (part for group in groups for way in group.values() for part in way.values()):
+        found.append(n(100 * part))
+    return found + [n(value, 2) for value in figures.get("10 new sentences, ja", {}).values()]
+
+
 def learner_beside(figures: Any) -> list[str]:
     return beside(figures, {"learner: pong": 1, "learner: atari": 2})
 
