@@ -6,10 +6,6 @@ Real are replay shards and their limit, weights, metrics, relays and the driver'
 this machine; actors and learner make the calls of real ones and do no work (benchmarks/simulated.py). Each case is a
 process of its own (benchmarks/load_case.py). What has been measured stands in results/bench/load.json after each case;
 series that are not asked for stay there as they are.
-
-Series: `direct` and `relays` have frames of 8 x 8, so that calls are what counts, without and with a relay a node, at
-the pace of actors that wait for nobody, until this machine has no core left; `slow` and `slow direct` are at a 16th of
-it, as where `samples_per_insert` holds them up; `bytes` and `bytes, 2 shards` have real frames.
 """
 
 from __future__ import annotations
@@ -35,9 +31,7 @@ RESULT = ROOT / "results" / "bench" / "load.json"
 CASE_S = 900.0  # that one may take before it counts as failed
 ACTORS_OF_A_NODE, MOST_NODES = 64, 8  # each node of a Ray has processes of its own, on the same cores here
 FULL_PACE, SLOW = Case.steps_per_s, Case.steps_per_s / 16
-COARSE_FROM = (
-    256  # actors at full pace, from which on more of their steps pass at once: they report once a second still
-)
+COARSE_FROM = 256  # actors at full pace, from which on more of their steps pass at once; they report each second still
 SERIES: dict[str, dict[str, Any]] = {
     "direct": {"relays": False, "side_pixels": 8, "first": 16, "most": 512},
     "relays": {"relays": True, "side_pixels": 8, "first": 16, "most": 512},
@@ -45,6 +39,15 @@ SERIES: dict[str, dict[str, Any]] = {
     "slow": {"relays": True, "side_pixels": 8, "steps_per_s": SLOW, "first": 256, "most": 2048},
     "bytes": {"relays": True, "first": 1, "most": 64},
     "bytes, 2 shards": {"relays": True, "shards": 2, "first": 1, "most": 64},
+}
+IN_WORDS = {
+    "direct": "every actor asks weights and metrics by itself, and steps as if it never waited; small frames, so that "
+    "calls are what counts",
+    "relays": "the same with a relay on each node",
+    "slow direct": "without relays, at a 16th of the pace, as actors are that wait for a learner",
+    "slow": "the same with a relay on each node",
+    "bytes": "with relays, at full pace, with frames of 84 x 84",
+    "bytes, 2 shards": "the same with two replay shards",
 }
 FINE = 0.95  # of the steps that its actors would make if nothing held them up
 FULL = 0.9  # of a core, or of all of them

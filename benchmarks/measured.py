@@ -16,6 +16,7 @@ from apex_ray.config.load import load
 from apex_ray.estimate import Estimate, Places, estimate
 from apex_ray.measured import Measured, measured
 from apex_ray.sizes import resolve_sizes
+from benchmarks.load import IN_WORDS
 from benchmarks.load_case import Case, settings, spec_of
 from benchmarks.machine import ROOT
 
@@ -34,15 +35,6 @@ COLUMNS = (
     "weights after, ms: p50, p99",
     "wall",
 )
-SERIES = {
-    "direct": "every actor asks weights and metrics by itself, and steps as if it never waited; small frames, so that "
-    "calls are what counts",
-    "relays": "the same with a relay on each node",
-    "slow direct": "without relays, at a 16th of the pace, as actors are that wait for a learner",
-    "slow": "the same with a relay on each node",
-    "bytes": "with relays, at full pace, with frames of 84 x 84",
-    "bytes, 2 shards": "the same with two replay shards",
-}
 Results = Mapping[str, Any]  # figures of a file by its name without ending; without those that are not there
 
 
@@ -160,7 +152,7 @@ def table(found: Results, figures: Measured) -> str:
     for series, measured_cases in found["load"].items():
         lines += [
             "",
-            f"`{series}`: {SERIES[series]}:",
+            f"`{series}`: {IN_WORDS[series]}:",
             "",
             f"| {' | '.join(COLUMNS)} |",
             "|" + "---|" * len(COLUMNS),
