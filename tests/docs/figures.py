@@ -274,10 +274,13 @@ def shards(figures: Any) -> list[str]:
 
 
 def load(figures: Any) -> list[str]:
-    """Cores of weights and metrics with relays and without, and of the driver, by 1,024 slow actors; raylets of 64."""
+    """Cores, by 1,024 slow actors, of weights and metrics, of both without relays, of the driver; of raylets, by 64;
+    seconds between reports of the slow ones.
+    """
     slow, direct = ({c["actors"]: c["cores"] for c in figures[name]}[1024] for name in ("slow", "slow direct"))
     parts = [slow["weights"], slow["metrics"], direct["weights"], direct["metrics"], slow["driver"]]
-    return [*(n(cores, 3) for cores in parts), n(figures["bytes"][-1]["cores"]["raylets"], 2)]
+    reports = {c["actors"]: c["calls_per_s"]["metrics"] for c in figures["slow direct"]}[1024]
+    return [*(n(cores, 3) for cores in parts), n(figures["bytes"][-1]["cores"]["raylets"], 2), n(1024 / reports, 1)]
 
 
 def spoken(figures: Any) -> list[str]:
